@@ -1,0 +1,1 @@
+"""Weight files: where they come from, and how they become weights of our networks."""

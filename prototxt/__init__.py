@@ -1,0 +1,1 @@
+"""The paper's networks and solvers, generated with Caffe's own NetSpec."""

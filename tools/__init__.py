@@ -1,0 +1,1 @@
+"""The commands of the toolkit, and the code behind them."""
