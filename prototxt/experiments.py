@@ -111,7 +111,8 @@ class Stage:
 PAPER_A1 = 'paper A, A.1'
 RECIPE = 'this toolkit: what a CPU can finish'
 DEMO = 'this toolkit: demonstration'
-FROM_ZERO = tuple('conv1_1 conv1_2 conv2_1 conv2_2 conv3_1 conv3_2 conv3_3 conv4_1 conv4_2 conv4_3 conv5_1 conv5_2 conv5_3 fc6 fc7 final'.split())
+VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
+FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
 
 STAGES = {
     'camvid-front': Stage('front_camvid', 'data', ('vgg16',), ('final',), 628, 8, 1e-4, 0.99, 20000, PAPER_A1),

@@ -1,0 +1,37 @@
+"""Image and label from one LMDB through stock layers, so that a crop and a mirror always hit both alike.
+
+A Datum holds B, G, R and the label as four channels; Data crops and mirrors all four, Slice parts them again.
+"""
+
+from prototxt.layers import L, P
+from prototxt.shapes import FC6_CELLS, MARGIN, STRIDE, front_end_size
+
+
+def append_images(net, source: str, crop_size: int, batch_size: int, mean_bgr: tuple[float, float, float]) -> None:
+    """Append blobs `data` (N, 3, crop, crop), BGR minus the mean, and `label` (N, 1, n, n), n score cells.
+
+    The label of cell (i, j) is that of crop pixel (186 + 8 i, 186 + 8 j), as the authors take it.
+    """
+    transform = dict(crop_size=crop_size, mirror=True, mean_value=[*mean_bgr, 0])
+    net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size, transform_param=transform)
+    net.data, net.label_pixels = L.Slice(net.pair, axis=1, slice_point=3, ntop=2)
+    # From the first to the last sampled pixel exactly: pooling rounds up, so one pixel more would add a cell.
+    window = STRIDE * (front_end_size(crop_size) - 1) + 1
+    net.label_window = L.DummyData(shape=dict(dim=[1, 1, window, window]))
+    net.label_crop = L.Crop(net.label_pixels, net.label_window, axis=2, offset=MARGIN)
+    net.label = L.Pooling(net.label_crop, pool=P.Pooling.MAX, kernel_size=1, stride=STRIDE)
+
+
+def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, before_fc6: bool) -> None:
+    """Append stored float maps as `blob` (N, channels, h, w) and their `label` at the size of the scores.
+
+    Maps from before fc6 come with their label padded by the 12 cells on each side that fc6 takes off; that is cropped here.
+    """
+    net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)
+    label = 'label_padded' if before_fc6 else 'label'
+    net[blob], net[label] = L.Slice(net.pair, axis=1, slice_point=channels, ntop=2)
+    if before_fc6:
+        # Crop takes its size from a blob. The scores would do, but then Caffe wants a gradient for the label;
+        # a pooling that spans as much as fc6 does has the size and no gradient.
+        net.label_window = L.Pooling(net.label_padded, pool=P.Pooling.MAX, kernel_size=FC6_CELLS + 1, stride=1)
+        net.label = L.Crop(net.label_padded, net.label_window, axis=2, offset=FC6_CELLS // 2)

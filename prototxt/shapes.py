@@ -1,0 +1,121 @@
+"""Sizes: of score maps, of crops, of parameters. Convolutions round down, pooling rounds up, as Caffe does."""
+
+from math import ceil
+from typing import NamedTuple
+
+from tools.support.errors import UserError
+
+
+class Window(NamedTuple):
+    """A layer of the front end as a sliding window without padding; stride 2 is a pooling, stride 1 a convolution."""
+
+    name: str
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+
+    @property
+    def extent(self) -> int:
+        """Input pixels that one output pixel spans, along a side."""
+        return self.dilation * (self.kernel - 1) + 1
+
+
+# Paper Sec. 4: VGG-16 without its last two poolings; the layers after a removed pooling are dilated by 2, then by 4.
+FRONT_END = (
+    Window('conv1_1', 3), Window('conv1_2', 3), Window('pool1', 2, 2),
+    Window('conv2_1', 3), Window('conv2_2', 3), Window('pool2', 2, 2),
+    Window('conv3_1', 3), Window('conv3_2', 3), Window('conv3_3', 3), Window('pool3', 2, 2),
+    Window('conv4_1', 3), Window('conv4_2', 3), Window('conv4_3', 3),
+    Window('conv5_1', 3, dilation=2), Window('conv5_2', 3, dilation=2), Window('conv5_3', 3, dilation=2),
+    Window('fc6', 7, dilation=4), Window('fc7', 1),
+)  # fmt: skip
+TRUNK_END = 'conv5_3'  # the last layer of VGG-16's convolutional part, where a frozen trunk ends
+
+
+def receptive_field(windows: tuple[Window, ...]) -> tuple[int, int]:
+    """(receptive field in pixels, stride in pixels) of one output pixel, by the usual recurrence."""
+    field, stride = 1, 1
+    for window in windows:
+        field += (window.extent - 1) * stride
+        stride *= window.stride
+    return field, stride
+
+
+RECEPTIVE_FIELD, STRIDE = receptive_field(FRONT_END)  # 380, 8
+SHRINK = RECEPTIVE_FIELD - STRIDE  # 372: an input of 8 n + 372 pixels gives n score cells
+MARGIN = SHRINK // 2  # 186: reflected on each side of an image, so that its scores cover it
+FC6_CELLS = FRONT_END[-2].extent - 1  # 24: cells that fc6 takes off the trunk's map
+
+
+def map_size(side: int, windows: tuple[Window, ...] = FRONT_END) -> int:
+    """Side of the map that unpadded `windows` make of an input of `side` pixels.
+
+    Raises ValueError if the input is too small to leave one output pixel.
+    """
+    for window in windows:
+        span = side - window.extent
+        if span < 0:
+            raise ValueError(f'{window.name} needs at least {window.extent} pixels along a side, its input has {side}')
+        side = ceil(span / window.stride) + 1
+    return side
+
+
+def front_end_size(side: int) -> int:
+    """Side of the front end's score map for an input of `side` pixels (paper Sec. 4): 900 -> 66, 1640 -> 159."""
+    return map_size(side)
+
+
+def check_crop_size(crop_size: int) -> int:
+    """`crop_size`, in pixels, if it is 372 + 8 n with n >= 1; a UserError with the nearest that are otherwise."""
+    cells, rest = divmod(crop_size - SHRINK, STRIDE)
+    if cells < 1:
+        raise UserError(f'crop_size {crop_size}: too small, the smallest that works is {SHRINK + STRIDE}')
+    if rest:
+        below = SHRINK + STRIDE * cells
+        raise UserError(
+            f'crop_size {crop_size}: ({crop_size} - {SHRINK}) / {STRIDE} is not whole; '
+            f'the nearest that work are {below} and {below + STRIDE}'
+        )
+    return crop_size
+
+
+def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
+    """Shapes of the learnable blobs of each layer of a NetParameter, without making the net.
+
+    Follows channels from the Input and Slice layers through the layer types that our networks have;
+    a layer type with parameters that is not known here raises ValueError.
+    """
+    channels: dict[str, int] = {}
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for layer in net.layer:
+        if layer.type == 'Input':
+            channels[layer.top[0]] = layer.input_param.shape[0].dim[1]
+        elif layer.type == 'Slice':
+            _slice_channels(layer, channels)
+        elif layer.type in ('Convolution', 'Deconvolution'):
+            shapes[layer.name] = _convolution_shapes(layer, channels[layer.bottom[0]])
+            channels[layer.top[0]] = layer.convolution_param.num_output
+        elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop'):
+            if layer.bottom[0] in channels:
+                channels[layer.top[0]] = channels[layer.bottom[0]]
+        elif layer.type not in ('Data', 'DummyData', 'SoftmaxWithLoss', 'Silence'):
+            raise ValueError(f'layer {layer.name}: parameters of type {layer.type} are not known here')
+    return shapes
+
+
+def _slice_channels(layer, channels: dict[str, int]) -> None:
+    """Note the channels of all tops of a Slice but the last, whose channels depend on what it is given."""
+    edges = [0, *layer.slice_param.slice_point]
+    for top, start, end in zip(layer.top, edges, edges[1:], strict=False):
+        channels[top] = end - start
+
+
+def _convolution_shapes(layer, channels_in: int) -> list[tuple[int, ...]]:
+    """Weight and bias shapes; Deconvolution swaps input and output, as Caffe does."""
+    param = layer.convolution_param
+    kernel = param.kernel_size[0]
+    out, into = param.num_output, channels_in
+    if layer.type == 'Deconvolution':
+        out, into = into, out
+    weight = (out, into // param.group, kernel, kernel)
+    return [weight, (param.num_output,)] if param.bias_term else [weight]
