@@ -3,8 +3,7 @@
 from prototxt.experiments import STAGES
 from tools.support.caffe_import import import_caffe
 
-import_caffe()
-from caffe.proto import caffe_pb2  # noqa: E402  (Caffe reads its log level when first imported)
+caffe_pb2 = import_caffe().proto.caffe_pb2
 
 
 def solver(

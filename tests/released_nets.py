@@ -1,0 +1,73 @@
+"""The released deploy nets, layer by layer, as read in fyu/dilation (models/*_deploy.prototxt): facts to compare with.
+
+A line is: name, then k kernel, d dilation, p pad, s stride, g group, o num_output where the file gives them.
+"""
+
+FRONT_END = """
+conv1_1 o64 k3 | relu1_1 | conv1_2 o64 k3 | relu1_2 | pool1 k2 s2
+conv2_1 o128 k3 | relu2_1 | conv2_2 o128 k3 | relu2_2 | pool2 k2 s2
+conv3_1 o256 k3 | relu3_1 | conv3_2 o256 k3 | relu3_2 | conv3_3 o256 k3 | relu3_3 | pool3 k2 s2
+conv4_1 o512 k3 | relu4_1 | conv4_2 o512 k3 | relu4_2 | conv4_3 o512 k3 | relu4_3
+conv5_1 o512 k3 d2 | relu5_1 | conv5_2 o512 k3 d2 | relu5_2 | conv5_3 o512 k3 d2 | relu5_3
+fc6 o4096 k7 d4 | relu6 | drop6 | fc7 o4096 k1 | relu7 | drop7
+"""
+
+CAMVID = """
+final o11 k1
+ctx_conv1_1 o11 k3 p1 | ctx_relu1_1 | ctx_conv1_2 o11 k3 p1 | ctx_relu1_2 | ctx_conv2_1 o11 k3 d2 p2 | ctx_relu2_1
+ctx_conv3_1 o11 k3 d4 p4 | ctx_relu3_1 | ctx_conv4_1 o11 k3 d8 p8 | ctx_relu4_1 | ctx_conv5_1 o11 k3 d16 p16 | ctx_relu5_1
+ctx_fc1 o11 k3 p1 | ctx_fc1_relu | ctx_final o11 k1 | prob
+"""
+
+KITTI = """
+final o11 k1
+ctx_conv1_1 o11 k3 p1 | ctx_relu1_1 | ctx_conv1_2 o11 k3 p1 | ctx_relu1_2 | ctx_conv2_1 o11 k3 d2 p2 | ctx_relu2_1
+ctx_conv3_1 o11 k3 d4 p4 | ctx_relu3_1 | ctx_conv4_1 o11 k3 d8 p8 | ctx_relu4_1
+ctx_fc1 o11 k3 p1 | ctx_fc1_relu | ctx_final o11 k1 | prob
+"""
+
+CITYSCAPES = """
+final o19 k1
+ctx_conv1_1 o19 k3 p1 | ctx_relu1_1 | ctx_conv1_2 o19 k3 p1 | ctx_relu1_2 | ctx_conv2_1 o19 k3 d2 p2 | ctx_relu2_1
+ctx_conv3_1 o19 k3 d4 p4 | ctx_relu3_1 | ctx_conv4_1 o19 k3 d8 p8 | ctx_relu4_1 | ctx_conv5_1 o19 k3 d16 p16 | ctx_relu5_1
+ctx_conv6_1 o19 k3 d32 p32 | ctx_relu6_1 | ctx_conv7_1 o19 k3 d64 p64 | ctx_relu7_1
+ctx_fc1 o19 k3 p1 | ctx_fc1_relu | ctx_final o19 k1 | ctx_upsample o19 k16 p4 s8 g19 | prob
+"""
+
+PASCAL_VOC = """
+fc-final o21 k1
+ct_conv1_1 o42 k3 p33 | ct_relu1_1 | ct_conv1_2 o42 k3 | ct_relu1_2 | ct_conv2_1 o84 k3 d2 | ct_relu2_1
+ct_conv3_1 o168 k3 d4 | ct_relu3_1 | ct_conv4_1 o336 k3 d8 | ct_relu4_1 | ct_conv5_1 o672 k3 d16 | ct_relu5_1
+ct_fc1 o672 k3 | ct_fc1_relu | ct_final o21 k1 | prob
+"""
+
+RELEASED = {
+    'dilation8_pascal_voc': ((1, 3, 900, 900), FRONT_END + PASCAL_VOC),
+    'dilation8_camvid': ((1, 3, 900, 1100), FRONT_END + CAMVID),
+    'dilation7_kitti': ((1, 3, 852, 1640), FRONT_END + KITTI),
+    'dilation10_cityscapes': ((1, 3, 1396, 1396), FRONT_END + CITYSCAPES),
+}
+
+
+def layers(text: str) -> list[str]:
+    """The lines of one of the texts above, one a layer."""
+    return [layer.strip() for line in text.strip().splitlines() for layer in line.split('|') if layer.strip()]
+
+
+def as_line(layer) -> str:
+    """A LayerParameter in the form of the texts above; a field at Caffe's default is left out."""
+    conv, pool = layer.convolution_param, layer.pooling_param
+    words = [layer.name]
+    if layer.type in ('Convolution', 'Deconvolution'):
+        fields = dict(o=conv.num_output, k=conv.kernel_size[0], d=_first(conv.dilation, 1), p=_first(conv.pad, 0))
+        fields |= dict(s=_first(conv.stride, 1), g=conv.group)
+    elif layer.type == 'Pooling':
+        fields = dict(k=pool.kernel_size, p=pool.pad, s=pool.stride)
+    else:
+        fields = {}
+    defaults = dict(d=1, p=0, s=1, g=1)
+    return ' '.join(words + [f'{letter}{value}' for letter, value in fields.items() if defaults.get(letter) != value])
+
+
+def _first(values, default):
+    return values[0] if len(values) else default

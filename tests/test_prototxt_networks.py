@@ -1,0 +1,145 @@
+"""Networks against the released ones, the paper's counts and sizes, and through real Caffe."""
+
+import re
+
+import pytest
+
+from prototxt.context import layer_channels
+from prototxt.experiments import BASIC, DILATION8, LARGE, NETS, STAGES, Context
+from prototxt.generate import generate
+from prototxt.networks import deploy, training, write
+from prototxt.shapes import param_shapes
+from tests.released_nets import RELEASED, as_line, layers
+from tools.support.caffe_import import import_caffe
+from tools.support.paths import PROTOTXT
+
+caffe = import_caffe()
+TYPES = {'conv': 'Convolution', 'pool': 'Pooling', 'relu': 'ReLU', 'drop': 'Dropout', 'upsample': 'Deconvolution', 'prob': 'Softmax'}
+
+
+def caffe_net(message, tmp_path, phase=caffe.TEST):
+    """A real Caffe net of a NetParameter."""
+    path = tmp_path / 'net.prototxt'
+    write(message, path)
+    return caffe.Net(str(path), phase)
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_deploy_is_the_released_net(name):
+    """Input shape, layer names, order, and every convolution's and pooling's numbers are those of the released file."""
+    shape, text = RELEASED[name]
+    message = deploy(name)
+    assert tuple(message.layer[0].input_param.shape[0].dim) == shape
+    assert [as_line(layer) for layer in message.layer[1:]] == layers(text)
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_layer_types_follow_their_names(name):
+    """A relu is a ReLU, a pool a maximum, a drop a Dropout of one half, everything else a convolution."""
+    for layer in deploy(name).layer[1:]:
+        word = re.search('relu|pool|drop|upsample|prob', layer.name)
+        assert layer.type == TYPES[word[0] if word else 'conv'], layer.name
+        if layer.type == 'Pooling':
+            assert layer.pooling_param.pool == layer.pooling_param.MAX
+        if layer.type == 'Dropout':
+            assert layer.dropout_param.dropout_ratio == 0.5
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_layers_form_a_chain(name):
+    """Each layer takes the blob before it."""
+    blob = 'data'
+    for layer in deploy(name).layer[1:]:
+        assert list(layer.bottom) == [blob], layer.name
+        blob = layer.top[0]
+    assert blob == 'prob'
+
+
+@pytest.mark.parametrize(
+    ('side', 'cells'), [(500, 16), (628, 32), (852, 60), (884, 64), (900, 66), (1396, 128), (1640, 159)]
+)
+def test_score_map_sizes_in_caffe(side, cells, tmp_path):
+    """Real Caffe gives the score-map sizes of the authors' inputs."""
+    net = caffe_net(deploy('front_toy', size_hw=(side, 380)), tmp_path)
+    assert net.blobs['final'].data.shape[2:] == (cells, 1)
+
+
+@pytest.mark.parametrize('name', ['basic_toy', 'large_toy'])
+@pytest.mark.parametrize('size_hw', [(1, 1), (7, 40), (66, 66)])
+def test_context_module_keeps_the_size(name, size_hw, tmp_path):
+    """The context module's scores are as large as what it is given."""
+    net = caffe_net(deploy(name, start='final', size_hw=size_hw), tmp_path)
+    assert net.blobs['prob'].data.shape[2:] == size_hw
+
+
+def test_one_pad_gives_the_same_size(tmp_path):
+    """The released VOC module pads 33 once and comes out as large as it went in."""
+    net = caffe_net(deploy('dilation8_pascal_voc', start='fc-final', size_hw=(66, 66)), tmp_path)
+    assert net.blobs['prob'].data.shape == (1, 21, 66, 66)
+
+
+def test_cityscapes_upsamples_by_eight(tmp_path):
+    """A 128 x 128 map becomes 1024 x 1024 probabilities."""
+    net = caffe_net(deploy('dilation10_cityscapes', start='final'), tmp_path)
+    assert net.blobs['final'].data.shape == (1, 19, 128, 128)
+    assert net.blobs['prob'].data.shape == (1, 19, 1024, 1024)
+
+
+def count(shapes, prefixes):
+    """Sum of the sizes of all blobs of the layers whose names begin so."""
+    total = 0
+    for name, blobs in shapes.items():
+        if name.startswith(prefixes):
+            for shape in blobs:
+                size = 1
+                for side in shape:
+                    size *= side
+                total += size
+    return total
+
+
+def test_parameter_counts():
+    """VGG-16 part 134,260,544; Large with C = 21 6,803,139 (counted in the released nets); Basic 64 C^2 + 8 C."""
+    voc = param_shapes(deploy('dilation8_pascal_voc'))
+    assert count(voc, ('conv', 'fc6', 'fc7')) == 134_260_544
+    assert count(voc, ('ct_',)) == 6_803_139
+    camvid = param_shapes(deploy('dilation8_camvid'))
+    assert count(camvid, ('ctx_',)) == 64 * 11**2 + 8 * 11
+
+
+def test_large_channels_are_the_tables():
+    """Table 1: 2C 2C 4C 8C 16C 32C 32C C, with C = 21; Basic is C throughout."""
+    assert layer_channels(Context(DILATION8, LARGE), 21) == [42, 42, 84, 168, 336, 672, 672, 21]
+    assert layer_channels(Context(DILATION8, BASIC), 21) == [21] * 8
+
+
+@pytest.mark.parametrize('name', NETS)
+def test_param_shapes_are_caffes(name, tmp_path):
+    """Shapes worked out from the prototxt are those of the blobs that Caffe makes."""
+    message = deploy(name, size_hw=(380, 380))
+    net = caffe_net(message, tmp_path)
+    assert param_shapes(message) == {layer: [tuple(blob.data.shape) for blob in blobs] for layer, blobs in net.params.items()}
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_every_learned_layer_has_rates_and_a_start(name):
+    """Weights 1 and 1, biases 2 and 0; a layer declared fresh has a filler that is not the constant zero."""
+    for layer in training(name, 'x').layer:
+        if layer.type != 'Convolution':
+            continue
+        assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(1, 1), (2, 0)], layer.name
+        if layer.name in STAGES[name].fresh:
+            assert layer.convolution_param.weight_filler.type in ('msra', 'gaussian'), layer.name
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_fresh_layers_exist(name):
+    """A stage names only layers of its own net as fresh."""
+    assert set(STAGES[name].fresh) <= set(param_shapes(training(name, 'x')))
+
+
+def test_checked_in_files_are_what_the_tables_give(tmp_path):
+    """Generating again gives the files under prototxt/, no more and no fewer."""
+    made = {path.relative_to(tmp_path): path.read_text() for path in generate(tmp_path)}
+    kept = {path.relative_to(PROTOTXT): path.read_text() for path in PROTOTXT.rglob('*.prototxt')}
+    assert made == kept
