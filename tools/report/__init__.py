@@ -1,0 +1,1 @@
+"""A report of a recipe: one HTML page and one picture that open from disk."""

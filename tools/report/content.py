@@ -1,0 +1,51 @@
+"""What a report shows, read from the files that the commands wrote."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.support.errors import UserError
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the table: its name in the paper's words, and the folder that tools/test.py wrote."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Intersection over union, as fractions; a class that the ground truth lacks and nothing predicts is None."""
+
+    name: str
+    mean_iou: float
+    class_iou: dict[str, float | None]
+    images: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training run's loss."""
+
+    name: str
+    iterations: list[int]
+    losses: list[float]
+
+
+def read_scores(system: System) -> Scores:
+    """Scores of a tested system; UserError when it was not tested."""
+    path = system.folder / 'scores.json'
+    if not path.exists():
+        raise UserError(f'no scores at {path}; run tools/test.py for {system.name} first')
+    found = json.loads(path.read_text())
+    return Scores(system.name, found['mean_iou'], found['class_iou'], found['images'])
+
+
+def read_curve(name: str, run_folder: Path) -> Curve:
+    """Loss by iteration from a run folder's metrics.csv."""
+    with (run_folder / 'metrics.csv').open() as lines:
+        rows = list(csv.DictReader(lines))
+    return Curve(name, [int(row['iteration']) for row in rows], [float(row['loss']) for row in rows])

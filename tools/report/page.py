@@ -1,0 +1,72 @@
+"""The HTML page of a report, everything inside one file."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+
+from dataset_prep.datasets import Dataset
+from dataset_prep.records import Record
+from tools.recipe import Done
+from tools.report import pictures
+from tools.report.content import Curve, Scores, System, read_scores
+from tools.support.atomic import whole_file
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page is made of. `notes` are paragraphs on what was run; `paper` the paper's mean IoU of a system, if it has one."""
+
+    title: str
+    notes: Sequence[str]
+    dataset: Dataset
+    records: Sequence[Record]
+    systems: Sequence[System]
+    curves: Sequence[Curve]
+    done: Sequence[Done]
+    paper: dict[str, float] = field(default_factory=dict)
+
+
+def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Path]:
+    """Write `picture.png` and `report.html` into `folder`; returns their paths."""
+    shown = pictures.evenly_spaced(report.records, rows)
+    titles = ['Image', 'Ground truth', *(system.name for system in report.systems)]
+    sheet = pictures.sheet([pictures.row(record, report.systems, report.dataset) for record in shown], titles)
+    picture, page = folder / 'picture.png', folder / 'report.html'
+    with whole_file(picture) as temporary:
+        temporary.write_bytes(pictures.encode_png(sheet))
+    with whole_file(page) as temporary:
+        temporary.write_text(_html(report, pictures.encode_png(sheet)))
+    return picture, page
+
+
+def text_table(scores: Sequence[Scores]) -> str:
+    """The table in the form of the paper's Table 3 (one row a system, per-class IoU, then the mean, in percent)."""
+    classes = list(scores[0].class_iou)
+    name_width = max(len(row.name) for row in scores)
+    widths = [max(5, len(name)) for name in classes]
+    header = ' ' * name_width + ''.join(f'  {name:>{width}}' for name, width in zip(classes, widths, strict=True)) + '   mean IoU'
+    lines = [header]
+    for row in scores:
+        cells = ''.join(f'  {percent(row.class_iou[name]):>{width}}' for name, width in zip(classes, widths, strict=True))
+        lines.append(f'{row.name:<{name_width}}{cells}   {percent(row.mean_iou):>8}')
+    return '\n'.join(lines)
+
+
+def percent(fraction: float | None) -> str:
+    """0.6712 -> 67.1; a class without any pixel is a dash."""
+    return '-' if fraction is None or math.isnan(fraction) else f'{100 * fraction:.1f}'
+
+
+def _html(report: Report, sheet_png: bytes) -> str:
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.filters['percent'] = percent
+    return environment.get_template('page.html').render(
+        report=report,
+        scores=[read_scores(system) for system in report.systems],
+        legend=list(zip(report.dataset.classes, report.dataset.palette, strict=True)),
+        sheet=pictures.data_uri(sheet_png),
+        losses=pictures.data_uri(pictures.loss_plot(report.curves, math.log(report.dataset.num_classes))) if report.curves else None,
+    )

@@ -1,0 +1,95 @@
+"""Pictures of a report: rows of image, truth and predictions; loss curves."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+
+from dataset_prep.datasets import Dataset
+from dataset_prep.records import Record, read_image, read_label
+from tools.inference import colorize
+from tools.report.content import Curve, System
+from tools.support.errors import UserError
+
+matplotlib.use('Agg')
+from matplotlib import pyplot  # noqa: E402  (the backend is chosen before)
+
+GAP_PX, BAR_PX = 6, 26
+FONT, INK = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
+
+
+def evenly_spaced(records: Sequence[Record], count: int) -> list[Record]:
+    """`count` of the records at even distances: a choice made without looking at the scores."""
+    count = min(count, len(records))
+    return [records[i * len(records) // count] for i in range(count)]
+
+
+def row(record: Record, systems: Sequence[System], dataset: Dataset) -> list[np.ndarray]:
+    """BGR pictures of one record: image, ground truth, then each system's prediction, all at the ground truth's size."""
+    truth = read_label(record)
+    height, width = truth.shape
+    maps = [truth] + [_label_map(system.folder / f'{record.id}.png') for system in systems]
+    return [cv2.resize(read_image(record), (width, height)), *(colorize(label_map, dataset) for label_map in maps)]
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], width_px: int = 360) -> np.ndarray:
+    """All rows under a bar of titles, each picture `width_px` wide."""
+    scaled = [[_fit(picture, width_px) for picture in pictures] for pictures in rows]
+    lines = [_beside([_title(text, width_px) for text in titles])] + [_beside(pictures) for pictures in scaled]
+    gap = np.full((GAP_PX, lines[0].shape[1], 3), 255, np.uint8)
+    return np.vstack([part for line in lines for part in (line, gap)][:-1])
+
+
+def loss_plot(curves: Sequence[Curve], chance: float) -> bytes:
+    """PNG of the loss curves, smoothed over a twentieth of each, with the loss of guessing, ln C, as a line."""
+    figure, axes = pyplot.subplots(figsize=(7, 3.2), dpi=120)
+    for curve in curves:
+        span = max(1, len(curve.losses) // 20)
+        smooth = np.convolve(curve.losses, np.ones(span) / span, mode='valid')
+        axes.plot(curve.iterations[span - 1 :], smooth, label=curve.name, linewidth=1.2)
+    axes.axhline(chance, color='grey', linestyle=':', linewidth=1, label='guessing, ln C')
+    axes.set(xlabel='iteration', ylabel='softmax loss', ylim=(0, None))
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png')
+    pyplot.close(figure)
+    return buffer.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as text that an <img> takes."""
+    return 'data:image/png;base64,' + base64.b64encode(png).decode()
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """PNG bytes of a BGR picture."""
+    return cv2.imencode('.png', picture)[1].tobytes()
+
+
+def _label_map(path: Path) -> np.ndarray:
+    label_map = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if label_map is None:
+        raise UserError(f'no label map at {path}; run tools/test.py for it first')
+    return label_map
+
+
+def _fit(picture: np.ndarray, width_px: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    smaller = width_px < width
+    return cv2.resize(picture, (width_px, round(height * width_px / width)), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
+
+
+def _title(text: str, width_px: int) -> np.ndarray:
+    bar = np.full((BAR_PX, width_px, 3), 255, np.uint8)
+    cv2.putText(bar, text, (2, BAR_PX - 8), FONT, 0.5, INK, 1, cv2.LINE_AA)
+    return bar
+
+
+def _beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    gap = np.full((pictures[0].shape[0], GAP_PX, 3), 255, np.uint8)
+    return np.hstack([part for picture in pictures for part in (picture, gap)][:-1])
