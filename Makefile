@@ -1,0 +1,42 @@
+# Every target that needs Caffe makes it first; the second time that costs nothing.
+#   make demo                              the whole way of the data on drawn scenes, ends in demo/report.html
+#   make test                              all tests, on real Caffe
+#   make help                              everything else
+
+PYTHON := .venv/bin/python
+STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py)
+
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
+
+help: ## this list
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
+	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= GPU= WEIGHTS= RANDOM_FC=1; STAGE is one of:' $(STAGES:%='  %')
+
+include tools/caffe_build/caffe.mk
+
+demo: caffe ## draw scenes, train front end, Basic and Large on them, test; ends in demo/report.html (DEMO_FLAGS=)
+	$(PYTHON) tools/demo.py $(DEMO_FLAGS)
+
+test: caffe ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
+	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
+
+lint: caffe ## ruff and mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+prototxt: caffe ## generate the checked-in networks and solvers again
+	$(PYTHON) -m prototxt.generate
+
+lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SIZE=WxH
+	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE))
+
+lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
+	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)'
+
+camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DATA=folder of CamVid
+	$(PYTHON) tools/camvid_cpu.py $(if $(DATA),--data '$(DATA)')
+
+$(STAGES:%=train-%): train-%: caffe
+	$(PYTHON) tools/train.py $* $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \
+	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
+	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc)
