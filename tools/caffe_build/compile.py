@@ -1,0 +1,60 @@
+"""Compiles Caffe with CMake into a folder of the cache."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.caffe_build import cache, edits, source
+from tools.caffe_build.variant import Variant, key
+from tools.support.errors import UserError
+
+CMAKE_PROJECT = Path(__file__).parent
+
+
+def build(folder: Path, variant: Variant, python: Path) -> Path:
+    """The finished build of `variant` in the cache `folder`, compiled when it is not there whole. Hold the lock."""
+    entry = folder / key(variant)
+    if cache.is_whole(entry, key(variant)):
+        return entry
+    print(f'compiling Caffe ({variant.im2col} im2col buffer, {"CPU" if variant.cpu_only else "CUDA"}): minutes', file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
+        tree = edited_source(folder, Path(temporary), variant, python)
+        options = [*variant.cmake_flags, f'-DCMAKE_INSTALL_PREFIX={made}']
+        work = Path(temporary) / 'objects'
+        cmake(tree, work, options, python)
+        call(['cmake', '--install', str(work)], quiet=True)
+        cache.write_manifest(made, facts(variant))
+    return entry
+
+
+def edited_source(folder: Path, temporary: Path, variant: Variant, python: Path) -> Path:
+    """Caffe's source, unpacked below `temporary` and edited for `variant`."""
+    tree = source.unpack(source.fetch(folder, python), temporary)
+    edits.apply_edits(tree, edits.edits_for(variant.features))
+    return tree
+
+
+def facts(variant: Variant) -> dict[str, object]:
+    """What a build's manifest says about it."""
+    return {
+        'key': key(variant),
+        'commit': source.COMMIT,
+        'im2col': variant.im2col,
+        'cpu_only': variant.cpu_only,
+        'blas': 'OpenBLAS',
+    }
+
+
+def cmake(tree: Path, work: Path, options: list[str], python: Path) -> None:
+    """Configure the project for the source `tree` in the folder `work`, and compile it on all cores."""
+    call(['cmake', '-S', str(CMAKE_PROJECT), '-B', str(work), f'-DSOURCE={tree}', f'-DPython3_EXECUTABLE={python}', *options], quiet=True)
+    call(['cmake', '--build', str(work), '--parallel', str(len(os.sched_getaffinity(0)))])
+
+
+def call(command: list[str], quiet: bool = False) -> None:
+    """Run a command, its progress on stderr unless `quiet`. Raises UserError, with what a quiet one said, when it fails."""
+    finished = subprocess.run(command, stdout=subprocess.PIPE if quiet else sys.stderr, text=True)
+    if finished.returncode:
+        raise UserError(f'{" ".join(command[:2])} failed (above)\n{finished.stdout or ""}'.rstrip())

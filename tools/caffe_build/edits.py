@@ -1,0 +1,183 @@
+"""The edits made to Caffe's source before it is compiled: exact old text, new text, and why.
+
+Each old text must occur exactly once in its file; if it does not, the archive is not the one these edits were made for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.support.errors import UserError
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace `old` by `new` in the file `path` of the unpacked archive; `only` names the feature of a build that needs it."""
+
+    path: str
+    old: str
+    new: str
+    why: str
+    only: str = ''
+
+
+BASE_CONV_HPP = 'include/caffe/layers/base_conv_layer.hpp'
+BASE_CONV_CPP = 'src/caffe/layers/base_conv_layer.cpp'
+SHARED_BUFFER = 'shared-im2col'
+
+LARGE_WEIGHT_FILES = (
+    Edit(
+        'src/caffe/util/io.cpp',
+        '  coded_input->SetTotalBytesLimit(536870912);\n',
+        '  coded_input->SetTotalBytesLimit(kProtoReadBytesLimit);\n',
+        'a caffemodel of a full-size network is larger than the 512 MiB of this archive; BVLC has INT_MAX here',
+    ),
+    Edit(
+        'src/caffe/net.cpp',
+        'void Net<Dtype>::CopyTrainedLayersFrom(const string& trained_filename) {\n'
+        '  CopyTrainedLayersFromBinaryProto(trained_filename);\n'
+        '}\n',
+        'void Net<Dtype>::CopyTrainedLayersFrom(const string& trained_filename) {\n'
+        '#ifdef USE_HDF5\n'
+        '  if (H5Fis_hdf5(trained_filename.c_str()) > 0) {\n'
+        '    CopyTrainedLayersFromHDF5(trained_filename);\n'
+        '    return;\n'
+        '  }\n'
+        '#endif  // USE_HDF5\n'
+        '  CopyTrainedLayersFromBinaryProto(trained_filename);\n'
+        '}\n',
+        'BVLC reads weights from HDF5 too; this archive lost it',
+    ),
+)
+
+# Every use reshapes the buffer to the layer at hand: another layer, or another thread's forward pass, may have come between,
+# and im2col_nd_gpu reads the shape from the buffer. Reshaping never shrinks it, so that costs nothing.
+SHARED_IM2COL = (
+    Edit(
+        BASE_CONV_HPP,
+        '  Blob<Dtype> col_buffer_;\n',
+        '  // One im2col buffer for all convolution layers of a thread, in the shape of this layer. Its content lasts until\n'
+        '  // another layer asks for it.\n'
+        '  Blob<Dtype>& col_buffer() {\n'
+        '    static thread_local Blob<Dtype> buffer;\n'
+        '    buffer.Reshape(col_buffer_shape_);\n'
+        '    return buffer;\n'
+        '  }\n',
+        'a buffer per layer doubles the memory of Dilation8 and the time of its first pass',
+        SHARED_BUFFER,
+    ),
+    Edit(
+        BASE_CONV_HPP,
+        '      im2col_nd_gpu(data, num_spatial_axes_, num_kernels_im2col_,\n'
+        '          conv_input_shape_.gpu_data(), col_buffer_.gpu_shape(),\n',
+        '      im2col_nd_gpu(data, num_spatial_axes_, num_kernels_im2col_,\n'
+        '          conv_input_shape_.gpu_data(), col_buffer().gpu_shape(),\n',
+        'shared buffer',
+        SHARED_BUFFER,
+    ),
+    Edit(
+        BASE_CONV_HPP,
+        '      col2im_nd_gpu(col_buff, num_spatial_axes_, num_kernels_col2im_,\n'
+        '          conv_input_shape_.gpu_data(), col_buffer_.gpu_shape(),\n',
+        '      col2im_nd_gpu(col_buff, num_spatial_axes_, num_kernels_col2im_,\n'
+        '          conv_input_shape_.gpu_data(), col_buffer().gpu_shape(),\n',
+        'shared buffer',
+        SHARED_BUFFER,
+    ),
+    Edit(
+        BASE_CONV_CPP,
+        '  col_buffer_.Reshape(col_buffer_shape_);\n',
+        '  if (!is_1x1_) {\n    col_buffer();  // allocated once, at the largest size, when the first pass begins\n  }\n',
+        'shared buffer; a 1x1 convolution has no use for it',
+        SHARED_BUFFER,
+    ),
+    *(
+        Edit(
+            BASE_CONV_CPP,
+            f'      conv_im2col_{unit}(input, col_buffer_.mutable_{unit}_data());\n'
+            '    }\n'
+            f'    col_buff = col_buffer_.{unit}_data();\n',
+            f'      conv_im2col_{unit}(input, col_buffer().mutable_{unit}_data());\n'
+            '    }\n'
+            f'    col_buff = col_buffer().{unit}_data();\n',
+            'shared buffer',
+            SHARED_BUFFER,
+        )
+        for unit in ('cpu', 'gpu')
+    ),
+    *(
+        Edit(
+            BASE_CONV_CPP,
+            f'  Dtype* col_buff = col_buffer_.mutable_{unit}_data();\n  if (is_1x1_) {{\n    col_buff = input;\n  }}\n',
+            f'  Dtype* col_buff = is_1x1_ ? input : col_buffer().mutable_{unit}_data();\n',
+            'shared buffer; as released, a 1x1 convolution allocates one here that it does not use',
+            SHARED_BUFFER,
+        )
+        for unit in ('cpu', 'gpu')
+    ),
+    *(
+        Edit(
+            BASE_CONV_CPP,
+            f'    conv_im2col_{unit}(input, col_buffer_.mutable_{unit}_data());\n    col_buff = col_buffer_.{unit}_data();\n',
+            f'    conv_im2col_{unit}(input, col_buffer().mutable_{unit}_data());\n    col_buff = col_buffer().{unit}_data();\n',
+            'shared buffer',
+            SHARED_BUFFER,
+        )
+        for unit in ('cpu', 'gpu')
+    ),
+)
+
+TODAYS_PYTHON = (
+    Edit(
+        'python/caffe/io.py',
+        '        datum.data = arr.tostring()\n',
+        '        datum.data = arr.tobytes()\n',
+        'NumPy 2.3 removed tostring',
+    ),
+    Edit(
+        'python/caffe/io.py',
+        '        return np.fromstring(datum.data, dtype=np.uint8).reshape(\n',
+        '        return np.frombuffer(datum.data, dtype=np.uint8).copy().reshape(\n',
+        'NumPy 2.3 removed the binary mode of fromstring; the copy keeps the array writable',
+    ),
+    Edit(
+        'python/caffe/io.py',
+        '    img = skimage.img_as_float(skimage.io.imread(filename, as_grey=not color)).astype(np.float32)\n',
+        '    img = skimage.util.img_as_float(skimage.io.imread(filename, as_gray=not color)).astype(np.float32)\n',
+        'scikit-image renamed as_grey',
+    ),
+    Edit(
+        'python/caffe/io.py',
+        '            resized_std = resize(im_std, new_dims, order=interp_order, mode=\'constant\')\n',
+        '            resized_std = resize(im_std, new_dims, order=interp_order, mode=\'constant\', anti_aliasing=False)\n',
+        'scikit-image 0.15 began to blur before it shrinks; Caffe never did',
+    ),
+)
+
+EDITS = LARGE_WEIGHT_FILES + SHARED_IM2COL + TODAYS_PYTHON
+
+
+def edits_for(features: Iterable[str]) -> list[Edit]:
+    """The edits that a build with `features` needs, in order."""
+    features = set(features)
+    return [edit for edit in EDITS if not edit.only or edit.only in features]
+
+
+def apply_edits(source: Path, edits: Iterable[Edit]) -> None:
+    """Apply `edits` to the tree at `source`. Raises UserError when an old text is not there exactly once."""
+    for edit in edits:
+        path = source / edit.path
+        if not path.is_file():
+            raise UserError(f'{path} is missing: the archive is not the one that tools/caffe_build/edits.py was written for')
+        path.write_text(edited(path.read_text(encoding='utf-8'), edit), encoding='utf-8')
+
+
+def edited(text: str, edit: Edit) -> str:
+    """`text` with `edit` made. Raises UserError when its old text does not occur exactly once."""
+    count = text.count(edit.old)
+    if count != 1:
+        raise UserError(
+            f'{edit.path}: expected this text once, found it {count} times; '
+            f'the archive is not the one that tools/caffe_build/edits.py was written for:\n{edit.old}'
+        )
+    return text.replace(edit.old, edit.new)

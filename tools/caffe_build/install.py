@@ -1,0 +1,42 @@
+"""Puts a finished build into `.venv`, or takes an existing Caffe into use there."""
+
+import shutil
+from pathlib import Path
+
+from tools.caffe_build import cache, environment
+from tools.caffe_build.variant import Variant
+from tools.support.atomic import whole_folder
+from tools.support.paths import VENV
+
+PROGRAMS = ('caffe', 'convert_imageset', 'compute_image_mean')
+MODULE_PATHS = 'dilation_toolkit_caffe'  # the .pth file that says which Caffe `import caffe` finds
+
+
+def is_installed(variant: Variant, key: str) -> bool:
+    """Whether `.venv` holds the build `key` whole and, for the normal variant, has it in use."""
+    folder = VENV / variant.folder
+    return cache.is_whole(folder, key) and (variant.folder != 'caffe' or in_use() == folder)
+
+
+def in_use() -> Path | None:
+    """The folder of the Caffe whose program `.venv/bin/caffe` is: of ours, the one that holds bin/."""
+    program = VENV / 'bin' / PROGRAMS[0]
+    return program.resolve().parents[1] if program.exists() else None
+
+
+def install(entry: Path, variant: Variant) -> None:
+    """Copy a finished build into `.venv`; the normal variant's programs and module come into use, another one stays aside."""
+    with whole_folder(VENV / variant.folder) as folder:
+        shutil.copytree(entry, folder, dirs_exist_ok=True)
+    if variant.folder == 'caffe':
+        environment.write_paths(MODULE_PATHS, f'../../../{variant.folder}/python\n')
+        for name in PROGRAMS:
+            link(VENV / 'bin' / name, Path('..') / variant.folder / 'bin' / name)
+
+
+def link(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target`."""
+    temporary = path.with_name(f'.{path.name}.part')
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)

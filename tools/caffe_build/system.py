@@ -1,0 +1,114 @@
+"""What the operating system must have before Caffe can be compiled: Debian's packages, or on another system the same things."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.support.errors import UserError
+
+TRIED = {('debian', '12'), ('debian', '13')}
+
+# Debian's package -> a program it brings, or a header that a compiler finds once it is there
+PACKAGES = {
+    'g++': 'c++',
+    'make': 'make',
+    'cmake': 'cmake',
+    'protobuf-compiler': 'protoc',
+    'python3-dev': 'Python.h',
+    'python3-venv': '',
+    'libboost-system-dev': 'boost/system/error_code.hpp',
+    'libboost-thread-dev': 'boost/thread.hpp',
+    'libboost-filesystem-dev': 'boost/filesystem.hpp',
+    'libboost-python-dev': 'boost/python.hpp',
+    'libgoogle-glog-dev': 'glog/logging.h',
+    'libgflags-dev': 'gflags/gflags.h',
+    'libprotobuf-dev': 'google/protobuf/message.h',
+    'liblmdb-dev': 'lmdb.h',
+    'libopenblas-dev': 'cblas.h',
+    'libhdf5-dev': 'hdf5.h',
+    'libopencv-core-dev': 'opencv2/core/core.hpp',
+    'libopencv-imgproc-dev': 'opencv2/imgproc/imgproc.hpp',
+    'libopencv-imgcodecs-dev': 'opencv2/imgcodecs.hpp',
+    'libopencv-highgui-dev': 'opencv2/highgui/highgui_c.h',
+    'libgl1': '',  # opencv-python's own libraries want it
+    'libglib2.0-0': '',
+}
+
+
+def prepare() -> None:
+    """Install what is missing, as root or through sudo. Raises UserError with the one command to run, or what is lacking."""
+    system = platform.freedesktop_os_release()
+    if (system.get('ID'), system.get('VERSION_ID')) not in TRIED:
+        check_other_system(system.get('PRETTY_NAME', platform.system()))
+        return
+    missing = missing_packages()
+    if missing:
+        install(missing)
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages of the table that are not installed; a renamed package counts by what it provides."""
+    query = ['dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Package} ${Provides}\n']
+    lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    present: set[str] = set()
+    for line in lines:
+        status, _, names = line.partition(' ')
+        if status == 'installed':
+            present.update(name.split('(')[0].strip() for name in names.replace(' ', ',').split(','))
+    return [name for name in PACKAGES if name not in present]
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages. Raises UserError when that takes a right this user does not have, or fails."""
+    command = ['apt-get', 'install', '--yes', '--no-install-recommends', *packages]
+    prefix = root_prefix()
+    if prefix is None:
+        raise UserError(f'Debian packages are missing; run this once, then `make caffe` again:\n  sudo {" ".join(command)}')
+    print(f'installing {len(packages)} Debian packages: {" ".join(packages)}', file=sys.stderr, flush=True)
+    environment = {**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'}
+    for step in (['apt-get', 'update'], command):
+        finished = subprocess.run([*prefix, *step], env=environment, stdout=sys.stderr)
+        if finished.returncode and step is command:
+            raise UserError(f'apt-get failed (above); when it is mended, run: {" ".join([*prefix, *command])}')
+
+
+def root_prefix() -> list[str] | None:
+    """What to put before a command so that it runs as root; None when there is no way."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which('sudo') is None:
+        return None
+    without_asking = subprocess.run(['sudo', '--non-interactive', 'true'], capture_output=True).returncode == 0
+    return ['sudo'] if without_asking or sys.stdin.isatty() else None
+
+
+def check_other_system(name: str) -> None:
+    """On a system other than Debian 12 and 13: raise UserError naming the programs and headers that are lacking."""
+    lacking = [f'{thing} (Debian: {package})' for package, thing in PACKAGES.items() if thing and not is_there(thing)]
+    if lacking:
+        raise UserError(
+            f'this is {name}; packages are installed for you on Debian 12 and 13 only. Lacking here:\n  ' + '\n  '.join(lacking)
+        )
+    print(f'{name} was never tried; everything Caffe needs seems to be there', file=sys.stderr)
+
+
+def is_there(thing: str) -> bool:
+    """Whether a program is on PATH, or the C++ compiler finds a header, also where Debian and others keep these."""
+    if not thing.endswith(('.h', '.hpp')):
+        return shutil.which(thing) is not None
+    if shutil.which('c++') is None:
+        return False
+    folders = ['/usr/include/opencv4', '/usr/include/hdf5/serial', '/usr/include/openblas', *python_includes()]
+    command = ['c++', '-E', '-x', 'c++', '-', '-o', os.devnull, *(f'-I{folder}' for folder in folders)]
+    source = f'#if !__has_include(<{thing}>)\n#error\n#endif\n'
+    return subprocess.run(command, input=source, text=True, capture_output=True).returncode == 0
+
+
+def python_includes() -> list[str]:
+    """Where Python.h of the running Python would be."""
+    import sysconfig
+
+    return [str(Path(sysconfig.get_path('include')))]
