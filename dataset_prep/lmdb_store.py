@@ -1,0 +1,123 @@
+"""LMDBs of Datums as files: written in batches within a disk's room, read back one after another, each with its manifest."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from dataset_prep.datum import decode_datum
+from tools.support.errors import UserError
+
+MANIFEST = 'manifest.json'
+BATCH_BYTES = 64 << 20  # what one transaction may hold in memory
+PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
+KEY_BYTES = 511  # LMDB's longest key
+
+
+def key(index: int, record_id: str) -> bytes:
+    """The key of the record at `index` of an LMDB: Caffe reads keys in byte order, so the number comes first."""
+    encoded = f'{index:08d}_{record_id}'.encode()
+    if len(encoded) > KEY_BYTES:
+        raise UserError(f'the id {record_id} is too long: {len(encoded)} bytes as a key, LMDB takes {KEY_BYTES}')
+    return encoded
+
+
+def id_of(stored_key: bytes) -> str:
+    """The id in a key."""
+    return stored_key.decode().split('_', 1)[1]
+
+
+def stored_bytes(value_bytes: int) -> int:
+    """Bytes on disk of a value of several pages."""
+    return -(-(value_bytes + HEADER_BYTES) // PAGE_BYTES) * PAGE_BYTES
+
+
+def check_disk_space(folder: Path, needed: int) -> None:
+    """Raise UserError unless the file system that will hold `folder` has room for `needed` bytes."""
+    existing = next(parent for parent in [Path(folder).absolute(), *Path(folder).absolute().parents] if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(
+            f'{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; make room or write it elsewhere'
+        )
+
+
+class LmdbWriter:
+    """Appends to an LMDB, which it opens or makes; keys must come in ascending order. What was flushed survives a kill."""
+
+    def __init__(self, folder: Path, expected_bytes: int = 0):
+        self._folder = folder
+        self._environment = lmdb.open(str(folder), map_size=max(expected_bytes, BATCH_BYTES) + 2 * BATCH_BYTES)
+        self._batch: list[tuple[bytes, bytes]] = []
+        self._batch_bytes = 0
+
+    def put(self, stored_key: bytes, value: bytes) -> None:
+        """Queue one record; it is on disk after the next flush, which comes by itself every BATCH_BYTES."""
+        self._batch.append((stored_key, value))
+        self._batch_bytes += len(value)
+        if self._batch_bytes >= BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is queued, as one transaction; the map grows when it is too small."""
+        while True:
+            try:
+                self._write_batch()
+                break
+            except lmdb.MapFullError:
+                self._environment.set_mapsize(2 * self._environment.info()['map_size'])
+            except lmdb.Error as error:
+                raise UserError(f'{self._folder} cannot be written ({error}); is the disk full?') from error
+        self._batch, self._batch_bytes = [], 0
+
+    def keys(self) -> list[bytes]:
+        """The keys on disk, in order."""
+        with self._environment.begin() as transaction:
+            return list(transaction.cursor().iternext(keys=True, values=False))
+
+    def first(self) -> np.ndarray | None:
+        """The array of the first record on disk, if any."""
+        with self._environment.begin(buffers=True) as transaction:
+            cursor = transaction.cursor()
+            return decode_datum(cursor.value()) if cursor.first() else None
+
+    def close(self) -> None:
+        """Close the files; what was not flushed is lost."""
+        self._environment.close()
+
+    def _write_batch(self) -> None:
+        with self._environment.begin(write=True) as transaction:
+            for stored_key, value in self._batch:
+                if not transaction.put(stored_key, value, append=True):
+                    raise ValueError(f'key {stored_key!r} comes after a larger one')
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Write the manifest of the LMDB in `folder`."""
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def read_manifest(path: Path) -> dict:
+    """What an LMDB holds. Raises UserError when there is none at `path`, or only a part of one."""
+    file = Path(path) / MANIFEST
+    if not file.exists():
+        what = 'an LMDB that this toolkit did not write' if (Path(path) / 'data.mdb').exists() else 'no LMDB'
+        raise UserError(f'{what} at {path} ({MANIFEST} is missing); prepare the data set first, see dataset_prep/README.md')
+    try:
+        return json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{file} is damaged ({error}); write the LMDB again') from error
+
+
+def iterate(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (id, array) for the records of an LMDB in the order in which Caffe reads them.
+
+    Arrays are uint8 (4, H, W) B, G, R, label for images, float32 (C+1, h, w) maps and label for features.
+    """
+    read_manifest(path)
+    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin(buffers=True) as transaction:
+        for stored_key, value in transaction.cursor():
+            yield id_of(bytes(stored_key)), decode_datum(value)

@@ -1,0 +1,72 @@
+"""The steps that every data set takes once its records are known: look at all, list the splits, write LMDBs, show what was found."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset_prep import statistics
+from dataset_prep.contact_sheet import write_contact_sheet
+from dataset_prep.datasets import Dataset
+from dataset_prep.lmdb_writer import DEFAULT_ENCODING, ENCODERS, write_lmdb
+from dataset_prep.records import Record, check_ids, save_split
+from prototxt.shapes import check_crop_size
+from tools.support.errors import UserError
+
+CONTACT_SHEET = 'contact_sheet.png'
+TRAIN = 'train'
+
+
+def prepare(
+    out: Path, facts: Dataset, splits: dict[str, list[Record]], crop_sizes: Sequence[int], encoding: str, seed: int
+) -> dict[str, statistics.Statistics]:
+    """Read every file of `splits`, then write `<out>/<split>.json`, `<out>/train_<crop>/` and the contact sheet; print a summary.
+
+    Nothing is written when a file is bad.
+    """
+    for crop_size in crop_sizes:
+        check_crop_size(crop_size)
+    _check_disjoint(splits)
+    counts = {split: statistics.scan(records, f'reading {split}') for split, records in splits.items()}
+    for split, records in splits.items():
+        save_split(out, split, records)
+    for crop_size in crop_sizes:
+        write_lmdb(
+            out / f'{TRAIN}_{crop_size}', splits[TRAIN],
+            dataset=facts.name, split=TRAIN, crop_size=crop_size, encoding=encoding, seed=seed,
+        )  # fmt: skip
+    write_contact_sheet(out / CONTACT_SHEET, splits, facts)
+    _print_summary(out, facts, counts, crop_sizes)
+    return counts
+
+
+def add_arguments(parser: argparse.ArgumentParser, default_out: Path, crop_sizes: Sequence[int]) -> None:
+    """The options that all data sets have."""
+    parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help='folder to write')
+    parser.add_argument(
+        '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='one LMDB each, for training at this crop'
+    )
+    parser.add_argument('--encoding', choices=ENCODERS, default=DEFAULT_ENCODING, help='of the Datums; png is smaller, raw is faster')
+    parser.add_argument('--seed', type=int, default=1, help='of the order of records in the LMDBs')
+
+
+def _check_disjoint(splits: dict[str, list[Record]]) -> None:
+    """Raise UserError for an empty split, or an id that is in two."""
+    owner: dict[str, str] = {}
+    for split, records in splits.items():
+        check_ids(records, f'split {split}')
+        for record in records:
+            if record.id in owner:
+                raise UserError(f'{record.id} is in split {owner[record.id]} and in split {split}; keep it in one')
+            owner[record.id] = split
+
+
+def _print_summary(out: Path, facts: Dataset, counts: dict[str, statistics.Statistics], crop_sizes: Sequence[int]) -> None:
+    print(statistics.table(facts, counts))
+    print('subtracted mean     ' + ' '.join(f'{value:.2f}' for value in facts.mean_bgr) + ' (B G R)')
+    for split, part in counts.items():
+        if part.images != facts.splits.get(split, part.images):
+            print(f'note: {split} has {part.images} images, a complete copy {facts.splits[split]}')
+    for crop_size in crop_sizes:
+        folder = out / f'{TRAIN}_{crop_size}'
+        print(f'{folder}: {(folder / "data.mdb").stat().st_size / 1e6:.0f} MB')
+    print(f'look at {out / CONTACT_SHEET}')

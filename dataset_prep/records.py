@@ -1,0 +1,122 @@
+"""A record is one image and its label file; a split of a data set is a list of them, kept as JSON beside the LMDBs."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataset_prep.datasets import dataset
+from dataset_prep.image_files import image_size, read_bgr, read_index_label, read_rgb_label
+from dataset_prep.label_encodings import decode, is_coloured
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image, its label file (None where ground truth is not published), how that names classes, and the size both are scaled to.
+
+    `encoding` is a name of label_encodings.ENCODINGS; `size_wh` is None for the files' own size.
+    """
+
+    id: str
+    image: Path
+    label: Path | None
+    dataset: str
+    encoding: str = 'ids'
+    size_wh: tuple[int, int] | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of what read_image and read_label return, without decoding the file."""
+        width, height = self.size_wh or image_size(self.image)
+        return height, width
+
+
+def read_image(record: Record) -> np.ndarray:
+    """The image, uint8 (H, W, 3) BGR, shrunk by area averaging or enlarged bilinearly where the record has a size."""
+    image = read_bgr(record.image)
+    if record.size_wh is None or record.size_wh == image.shape[1::-1]:
+        return image
+    shrinks = record.size_wh[0] < image.shape[1]
+    return cv2.resize(image, record.size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def read_label(record: Record) -> np.ndarray:
+    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set's row, 255 to ignore; scaled to the nearest pixel.
+
+    Raises UserError naming the file and the first pixel that is no label, or a size other than the image's.
+    """
+    if record.label is None:
+        raise UserError(f'{record.id} of {record.dataset} has no ground truth')
+    values = (read_rgb_label if is_coloured(record.encoding) else read_index_label)(record.label)
+    image_wh = image_size(record.image)
+    if values.shape[1::-1] != image_wh:
+        raise UserError(
+            f'{record.label} is {values.shape[1]}x{values.shape[0]} pixels, its image {record.image} is {image_wh[0]}x{image_wh[1]}'
+        )
+    ids = decode(values, record.encoding, dataset(record.dataset), record.label)
+    if record.size_wh is None:
+        return ids
+    return cv2.resize(ids, record.size_wh, interpolation=cv2.INTER_NEAREST)
+
+
+def check_ids(records: Sequence[Record], where: str) -> None:
+    """Raise UserError if there are no records, or ids that occur twice or cannot name a file."""
+    if not records:
+        raise UserError(f'{where}: no images')
+    twice = [name for name, count in Counter(record.id for record in records).items() if count > 1]
+    if twice:
+        raise UserError(f'{where}: {len(twice)} ids occur more than once, the first is {twice[0]}; keep one of each')
+    for record in records:
+        if not record.id or '/' in record.id or '\0' in record.id:
+            raise UserError(f'{where}: the id {record.id!r} cannot name a file')
+
+
+def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
+    """Write `<folder>/<split>.json`, whole or not at all. Files inside the folder are kept relative to it, others absolute."""
+    path = Path(folder) / f'{split}.json'
+    check_ids(records, str(path))
+    first = records[0]
+    rows = [
+        {'id': record.id, 'image': _stored(record.image, folder), 'label': _stored(record.label, folder), 'encoding': record.encoding}
+        for record in records
+    ]
+    content = {'dataset': first.dataset, 'split': split, 'size_wh': first.size_wh, 'records': rows}
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding='utf-8')
+    return path
+
+
+def load_split(folder: Path, split: str) -> list[Record]:
+    """The records of `<folder>/<split>.json` in their order. Raises UserError if the file is missing or damaged."""
+    path = Path(folder) / f'{split}.json'
+    if not path.exists():
+        there = sorted(found.stem for found in path.parent.glob('*.json'))
+        have = f'there are: {", ".join(there)}' if there else f'run: make lmdb-{path.parent.name} DATA=/path/to/the/data/set'
+        raise UserError(f'no {split} split at {path}; {have}')
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        size_wh = tuple(content['size_wh']) if content['size_wh'] else None
+        return [_record(row, path.parent, content['dataset'], size_wh) for row in content['records']]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error
+
+
+def _record(row: dict, folder: Path, dataset_name: str, size_wh) -> Record:
+    """The Record of one row of a split's file."""
+    label = folder / row['label'] if row['label'] else None
+    return Record(row['id'], folder / row['image'], label, dataset_name, row['encoding'], size_wh)
+
+
+def _stored(path: Path | None, folder: Path) -> str | None:
+    """A path as it is written down: relative to `folder` when inside it, so that the folder can be moved; else absolute."""
+    if path is None:
+        return None
+    absolute, root = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
+    return str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)

@@ -1,0 +1,90 @@
+"""Counts over images and labels: pixels of each class, ignored pixels, mean colour."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dataset_prep.datasets import IGNORE_LABEL, Dataset
+from dataset_prep.parallel import in_order
+from dataset_prep.records import Record, read_image, read_label
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sums over some images; `histogram` counts label values 0-255, int64; `colour_sum` is in BGR, over `pixels` pixels."""
+
+    images: int
+    histogram: np.ndarray
+    colour_sum: np.ndarray
+    pixels: int
+
+    @property
+    def ignored_pixels(self) -> int:
+        """Pixels labelled 255."""
+        return int(self.histogram[IGNORE_LABEL])
+
+    @property
+    def mean_bgr(self) -> tuple[float, float, float]:
+        """Mean colour, 0-255."""
+        blue, green, red = self.colour_sum / self.pixels
+        return float(blue), float(green), float(red)
+
+    def pixels_per_class(self, facts: Dataset) -> dict[str, int]:
+        """Pixels of each class, by name, in the order of ids."""
+        return {name: int(count) for name, count in zip(facts.classes, self.histogram[: facts.num_classes], strict=True)}
+
+
+def of_pair(image: np.ndarray, label: np.ndarray) -> Statistics:
+    """Statistics of one image, uint8 (H, W, 3) BGR, and its label, uint8 (H, W)."""
+    pixels = label.size
+    histogram = np.bincount(label.ravel(), minlength=256)
+    return Statistics(1, histogram, np.array(cv2.mean(image)[:3]) * pixels, pixels)
+
+
+def total(parts: Iterable[Statistics]) -> Statistics:
+    """The sum of Statistics, taken one at a time."""
+    images, pixels = 0, 0
+    histogram, colour_sum = np.zeros(256, np.int64), np.zeros(3)
+    for part in parts:
+        images, pixels = images + part.images, pixels + part.pixels
+        histogram += part.histogram
+        colour_sum += part.colour_sum
+    return Statistics(images, histogram, colour_sum, pixels)
+
+
+def scan(records: Sequence[Record], title: str) -> Statistics:
+    """Read every image and label of a split, so that a bad file is found before anything is written; Statistics of them all.
+
+    Images without ground truth count as ignored pixels.
+    """
+    parts = in_order(_of_record, records)
+    return total(tqdm(parts, title, len(records), unit='image', disable=None))
+
+
+def _of_record(record: Record) -> Statistics:
+    image = read_image(record)
+    label = read_label(record) if record.label else np.full(image.shape[:2], IGNORE_LABEL, np.uint8)
+    return of_pair(image, label)
+
+
+def table(facts: Dataset, splits: dict[str, Statistics]) -> str:
+    """Images, size of each class in percent of the labelled pixels, ignored pixels and mean colour, one column a split."""
+    lines = [_row('', list(splits)), _row('images', [str(part.images) for part in splits.values()])]
+    for name in facts.classes:
+        lines.append(_row(f'  {name} %', [_share(part.pixels_per_class(facts)[name], part) for part in splits.values()]))
+    lines.append(_row('ignored pixels %', [f'{100 * part.ignored_pixels / part.pixels:.2f}' for part in splits.values()]))
+    for index, channel in enumerate('BGR'):
+        lines.append(_row(f'mean {channel}', [f'{part.mean_bgr[index]:.2f}' for part in splits.values()]))
+    return '\n'.join(lines)
+
+
+def _share(count: int, part: Statistics) -> str:
+    labelled = part.pixels - part.ignored_pixels
+    return f'{100 * count / labelled:.2f}' if labelled else '-'
+
+
+def _row(title: str, cells: list[str]) -> str:
+    return f'{title:<20}' + ''.join(f'{cell:>12}' for cell in cells)
