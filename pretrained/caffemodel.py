@@ -1,7 +1,7 @@
 """Caffe's weight files: read, write, and check against a net before Caffe does, which would abort the process.
 
 The file is one NetParameter message, of which only names and blobs matter. It is decoded by hand, as its packed floats
-are the bytes of a NumPy array already: protobuf's Python lists would take ten times the memory and minutes.
+are the bytes of a NumPy array already; turning protobuf's lists of 134 million Python floats into arrays takes long.
 """
 
 import importlib.util
@@ -24,7 +24,8 @@ NET_NAME, NET_LAYERS_V1, NET_LAYER = 1, 2, 100  # NetParameter
 LAYER_NAME, LAYER_BLOBS = 1, 7  # LayerParameter
 V1_LAYER_V0, V1_NAME, V1_BLOBS = 1, 4, 6  # V1LayerParameter
 BLOB_4D = (1, 2, 3, 4)  # BlobProto: num, channels, height, width, before there was a shape
-BLOB_DATA, BLOB_SHAPE, BLOB_DOUBLE_DATA = 5, 7, 8
+BLOB_DATA, BLOB_SHAPE = 5, 7
+BLOB_VALUES = {BLOB_DATA: '<f4', 8: '<f8'}  # data, and double_data of a Caffe run in double precision
 SHAPE_DIM = 1  # BlobShape
 
 MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
@@ -81,8 +82,8 @@ def read(path: Path):
 
 def blobs(net) -> Weights:
     """The blobs of a NetParameter by layer, as `load` gives those of a file."""
-    layers = [*net.layers, *net.layer]
-    return {layer.name: [_blob(memoryview(b.SerializeToString())).array() for b in layer.blobs] for layer in layers if layer.blobs}
+    layers = [layer for layer in (*net.layers, *net.layer) if layer.blobs]
+    return {layer.name: [_blob(memoryview(blob.SerializeToString())).array() for blob in layer.blobs] for layer in layers}
 
 
 def write(path: Path, weights: Weights, name: str = '') -> None:
@@ -156,56 +157,66 @@ def _mapped(path: Path) -> memoryview:
 def _layers(data: memoryview) -> Iterator[tuple[str, list[Blob]]]:
     """(name, blobs) of each layer of a NetParameter, of the current kind or the one before (V1, to 2015)."""
     known = False
-    for number, kind, value in fields(data):
-        if number == NET_NAME and kind != BYTES:
-            raise ValueError('it begins like a solverstate')
-        known |= kind == BYTES and number in (NET_LAYER, NET_LAYERS_V1)
-        if number == NET_LAYER:
-            yield _layer(value, LAYER_NAME, LAYER_BLOBS)
-        elif number == NET_LAYERS_V1:
-            yield _layer(value, V1_NAME, V1_BLOBS)
+    for field in fields(data):
+        if field.number == NET_NAME and field.kind != BYTES:
+            raise ValueError('it begins as a solverstate does')
+        if field.number in (NET_LAYER, NET_LAYERS_V1):
+            known = True
+            yield _layer(field.data) if field.number == NET_LAYER else _layer_v1(field.data)
     if not known:
         raise ValueError('no layers in it')
 
 
-def _layer(data, name_field: int, blobs_field: int) -> tuple[str, list[Blob]]:
+def _layer(data: memoryview) -> tuple[str, list[Blob]]:
+    """(name, blobs) of a LayerParameter."""
     name, found = '', []
-    for number, kind, value in fields(data):
-        if number == name_field and kind == BYTES:
-            name = str(value, 'utf-8')
-        elif number == blobs_field and kind == BYTES:
-            found.append(_blob(value))
-        elif number == V1_LAYER_V0 and name_field == V1_NAME:
-            raise ValueError("layers of Caffe's first format; convert it with Caffe's upgrade_net_proto_binary")
+    for field in fields(data):
+        if field.number == LAYER_NAME:
+            name = str(field.data, 'utf-8')
+        elif field.number == LAYER_BLOBS:
+            found.append(_blob(field.data))
     return name, found
 
 
-def _blob(data) -> Blob:
+def _layer_v1(data: memoryview) -> tuple[str, list[Blob]]:
+    """(name, blobs) of a V1LayerParameter."""
+    name, found = '', []
+    for field in fields(data):
+        if field.number == V1_LAYER_V0:
+            raise ValueError("layers of Caffe's first format; convert it with Caffe's upgrade_net_proto_binary")
+        if field.number == V1_NAME:
+            name = str(field.data, 'utf-8')
+        elif field.number == V1_BLOBS:
+            found.append(_blob(field.data))
+    return name, found
+
+
+def _blob(data: memoryview) -> Blob:
     """A BlobProto; raises ValueError if its values are not as many as its shape says."""
-    shape: Shape | None = None
-    old = [1, 1, 1, 1]
+    shape: Shape = ()
+    old: dict[int, int] = {}
     values = []
-    for number, kind, value in fields(data):
-        if number in (BLOB_DATA, BLOB_DOUBLE_DATA) and kind != VARINT:
-            values.append(np.frombuffer(value, '<f4' if number == BLOB_DATA else '<f8'))
-        elif number == BLOB_SHAPE:
-            shape = _dims(value)
-        elif number in BLOB_4D:
-            old[number - 1] = value
-    blob = Blob(tuple(old) if shape is None else shape, shape is None, values)
+    for field in fields(data):
+        if field.number in BLOB_VALUES:
+            values.append(np.frombuffer(field.data, BLOB_VALUES[field.number]))
+        elif field.number == BLOB_SHAPE:
+            shape = _dims(field.data)
+        elif field.number in BLOB_4D:
+            old[field.number] = field.value
+    if old:
+        shape = tuple(old.get(number, 0) for number in BLOB_4D)
     count = sum(part.size for part in values)
-    if count != prod(blob.shape):
-        raise ValueError(f'a blob of shape {blob.shape} with {count:,} values')
-    return blob
+    if count != prod(shape):
+        raise ValueError(f'a blob of shape {shape} with {count:,} values')
+    return Blob(shape, bool(old), values)
 
 
-def _dims(data) -> Shape:
+def _dims(data: memoryview) -> Shape:
     """The dimensions in a BlobShape, packed or not."""
     dims: list[int] = []
-    for number, kind, value in fields(data):
-        if number != SHAPE_DIM:
-            continue
-        dims += [value] if kind == VARINT else _varints(value)
+    for field in fields(data):
+        if field.number == SHAPE_DIM:
+            dims += [field.value] if field.kind == VARINT else _varints(field.data)
     return tuple(dims)
 
 
@@ -244,8 +255,8 @@ def _misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
     """What Caffe would abort on when copying these blobs."""
     if len(held) != len(wanted):
         return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
-    pairs = zip(held, wanted, strict=True)
-    return [f'layer {name} has a blob of shape {blob.shape}, the net has {shape}' for blob, shape in pairs if not blob.fits(shape)]
+    pairs = [(blob.shape, shape) for blob, shape in zip(held, wanted, strict=True) if not blob.fits(shape)]
+    return [f'layer {name} has a blob of shape {has}, the net has {wants}' for has, wants in pairs]
 
 
 def _bilinear(net) -> set[str]:

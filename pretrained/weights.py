@@ -39,7 +39,7 @@ class Row:
 WEIGHTS = {
     # starts for the front end
     'vgg16': Row(
-        'vgg16.caffemodel', CC_BY, 'VGG-16 in the front end\'s shapes', made_by='make weights-vgg16', min_size=58_858_752
+        'vgg16.caffemodel', CC_BY, "VGG-16 in the front end's shapes", made_by='make weights-vgg16',
     ),
     'VGG_ILSVRC_16_layers': Row(
         'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'Simonyan & Zisserman 2015, configuration D',

