@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Train one stage with the stock program `caffe train`, or go on with it where it stopped.
+
+Everything is checked before Caffe starts. The run lies in runs/STAGE/: train.prototxt, solver.prototxt, run.json (settings,
+commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. Ctrl-C: Caffe ends its iteration, writes a
+snapshot and stops. After that, or a kill, the same command goes on from the newest whole snapshot; --iters may be raised.
+Caffe's data layer then begins again at the first record, so stops at whole epochs keep to the order of the records.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from prototxt.experiments import STAGES  # noqa: E402
+from tools.support.bootstrap import use_project_python  # noqa: E402
+from tools.support.errors import run_command  # noqa: E402
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; a value that is not given stays None and the stage's row holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('stage', metavar='STAGE', help=f'one of: {", ".join(STAGES)}')
+    parser.add_argument('--lmdb', metavar='DIR', help='default: data/<data set>/train_<crop_size>, maps: train_<blob>_<stage>')
+    parser.add_argument('--weights', nargs='+', metavar='FILE', help="caffemodels to start from, in place of the row's")
+    parser.add_argument('--iters', type=_positive, metavar='N', help="last iteration (default: the row's)")
+    parser.add_argument('--batch', type=_positive, metavar='N', help="images per update (default: the row's)")
+    parser.add_argument('--batch-per-pass', type=_positive, metavar='N', help='images in memory at once; divides the batch')
+    parser.add_argument('--crop-size', type=_positive, metavar='PIXELS', help="372 + 8 n (default: the row's)")
+    parser.add_argument('--base-lr', type=_rate, metavar='RATE', help="learning rate at the start (default: the row's)")
+    parser.add_argument('--snapshot', type=_positive, metavar='N', help="iterations between snapshots (default: the row's)")
+    parser.add_argument('--keep', type=_positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
+    parser.add_argument('--gpu', type=_not_negative, metavar='N', help='device (default: the CPU)')
+    parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
+    parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
+    parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; the exit status."""
+    args = parse_args(argv)
+    from tools.training.session import train  # imports Caffe, whose absence is an error with one line
+    from tools.training.settings import settings
+
+    return train(settings(args))
+
+
+def _positive(text: str) -> int:
+    """A whole number of at least 1."""
+    return _at_least(int(text), 1)
+
+
+def _not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    return _at_least(int(text), 0)
+
+
+def _rate(text: str) -> float:
+    """A learning rate: above 0, at most 1."""
+    if not 0 < (rate := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not in (0, 1]')
+    return rate
+
+
+def _at_least(number: int, least: int) -> int:
+    if number < least:
+        raise argparse.ArgumentTypeError(f'{number} is less than {least}')
+    return number
+
+
+if __name__ == '__main__':
+    use_project_python()
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Training with the stock program `caffe train`: what is checked before, watched during, and kept after."""

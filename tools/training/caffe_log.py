@@ -1,0 +1,78 @@
+"""What `caffe train` says while it runs, line by line (src/caffe/solver.cpp, solvers/sgd_solver.cpp)."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SESSION = '=== training from iteration '  # tools/train.py's own line, before each start of Caffe
+WORST_LOSS = 87.33  # -ln FLT_MIN, to which softmax_loss_layer.cpp clips each pixel's loss
+_LOSS = re.compile(r'\] Iteration (\d+) \(\S+ iter/s, (\S+)s/\d+ iters\), loss = (\S+)')
+_RATE = re.compile(r'\] Iteration (\d+), lr = (\S+)')
+_SNAPSHOT = re.compile(r'\] Snapshotting solver state to binary proto file (.+)')
+_SESSION = re.compile(re.escape(SESSION) + r'(\d+)')
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training iteration: its loss before the update, the learning rate of the update, seconds since the row before."""
+
+    iteration: int
+    loss: float
+    lr: float
+    seconds: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss is a number: if not, the weights are spoiled for good."""
+        return math.isfinite(self.loss)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the loss is below the most that SoftmaxWithLoss reports, which it does on the way to no number at all."""
+        return self.finite and self.loss < WORST_LOSS
+
+
+class LogReader:
+    """Joins the two lines that Caffe writes for an iteration."""
+
+    def __init__(self) -> None:
+        self._loss: tuple[int, float, float] | None = None
+
+    def feed(self, line: str) -> Row | None:
+        """The Row that `line` completes, if it does."""
+        if match := _LOSS.search(line):
+            self._loss = int(match[1]), float(match[3]), float(match[2])
+        elif (match := _RATE.search(line)) and self._loss and self._loss[0] == int(match[1]):
+            iteration, loss, seconds = self._loss
+            return Row(iteration, loss, float(match[2]), seconds)
+        return None
+
+
+def snapshot_begun(line: str) -> bool:
+    """Whether `line` announces the second and last file of a snapshot; it is written after the line."""
+    return _SNAPSHOT.search(line) is not None
+
+
+def session_start(line: str) -> int | None:
+    """The iteration that a session began at, if `line` is the one that says so."""
+    match = _SESSION.match(line)
+    return int(match[1]) if match else None
+
+
+def joined_rows(lines: Iterable[str]) -> list[Row]:
+    """The rows of all sessions as one run: what was done over after a snapshot counts once, as done last."""
+    rows: list[Row] = []
+    reader = LogReader()
+    for line in lines:
+        if (start := session_start(line)) is not None:
+            rows = [row for row in rows if row.iteration < start]
+        elif row := reader.feed(line):
+            rows.append(row)
+    return rows
+
+
+def failure_lines(lines: Iterable[str], count: int = 5) -> list[str]:
+    """The last `count` lines that say something: no stack frames, no empty lines."""
+    telling = [line.rstrip() for line in lines if line.strip() and not re.match(r'\s*(@ +0x|\*\*\*)', line)]
+    return telling[-count:]

@@ -1,0 +1,32 @@
+"""What it means when `caffe train` ends badly."""
+
+import re
+import signal
+
+from tools.training.caffe_log import failure_lines
+
+_LESS = 'a smaller --batch-per-pass or --crop-size needs less'
+_MEANINGS = (
+    (r'out of memory|bad_alloc|Cannot allocate memory', f'out of memory: {_LESS}'),
+    (r'No space left on device', 'the disk is full: a smaller --keep needs less'),
+    (r'Check failed', 'a check inside Caffe failed, which the checks before the start should have foreseen'),
+)
+
+
+def meaning(returncode: int, lines: list[str]) -> str:
+    """In words why Caffe ended with `returncode` (negative: a signal), from that and from the last `lines` of its log."""
+    text = '\n'.join(lines)
+    for pattern, words in _MEANINGS:
+        if re.search(pattern, text):
+            return words
+    if returncode == -signal.SIGKILL:
+        return f'killed, most often by the system for want of memory: {_LESS}'
+    if returncode < 0:
+        return f'ended by {signal.Signals(-returncode).name}'
+    return f'ended with status {returncode}'
+
+
+def failure_message(returncode: int, lines: list[str], log: object) -> str:
+    """One message: the meaning, the last lines of the log, and where the rest is."""
+    last = '\n'.join(f'    {line}' for line in failure_lines(lines))
+    return f'caffe train: {meaning(returncode, lines)}; its last words in {log}:\n{last}'

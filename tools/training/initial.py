@@ -1,0 +1,66 @@
+"""Where a run's weights start from: the names in a stage's row, resolved to files."""
+
+import hashlib
+from pathlib import Path
+
+from pretrained import caffemodel
+from pretrained.identity import identity_weights
+from pretrained.weights import WEIGHTS
+from prototxt.experiments import STAGES
+from tools.support.errors import UserError
+from tools.training.runs import newest_snapshot
+from tools.training.settings import RANDOM_FC, Settings
+
+IDENTITY = 'identity'  # paper eq. 4 and 5
+
+
+def weight_files(settings: Settings) -> list[Path]:
+    """The caffemodels to start from, in the order that Caffe is to load them; 'identity' is generated into the run folder.
+
+    Raises UserError for a file that is not there, with the command that makes it, and for a path that Caffe would split.
+    """
+    given = settings.weights
+    paths = list(given) if given is not None else [_resolve(name, settings) for name in settings.stage.init]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f'no weights at {path}')
+        if ',' in str(path) or str(path) != str(path).strip():
+            raise UserError(f'{path}: Caffe splits --weights at commas and trims it; move or link the file to a plain path')
+    return paths
+
+
+def fresh_layers(settings: Settings) -> tuple[str, ...]:
+    """Names of the layers that start from their fillers."""
+    return settings.stage.fresh + (RANDOM_FC if settings.random_fc else ())
+
+
+def asked_weights(settings: Settings) -> list[str]:
+    """What the run starts from as a record that can be compared: names of the row, or hashes of files given."""
+    if settings.weights is None:
+        return list(settings.stage.init)
+    return [sha256(path) if path.is_file() else f'{path} (missing)' for path in settings.weights]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _resolve(name: str, settings: Settings) -> Path:
+    """File of one name in a row's `init`."""
+    if name == IDENTITY:
+        return _write_identity(settings)
+    if name in STAGES:
+        return newest_snapshot(name)
+    path = WEIGHTS[name].path
+    if not path.is_file():
+        raise UserError(f'no weights at {path}; run: make weights-{name}')
+    return path
+
+
+def _write_identity(settings: Settings) -> Path:
+    """The context module's identity initialization, written into the run folder."""
+    path, net = settings.run_dir / f'{IDENTITY}.caffemodel', settings.stage.net
+    caffemodel.write(path, identity_weights(net), f'{net} context, identity')
+    return path

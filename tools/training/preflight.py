@@ -1,0 +1,141 @@
+"""What is checked before Caffe starts: whatever Caffe would only find by aborting."""
+
+import shutil
+from itertools import islice
+from math import prod
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from dataset_prep.datasets import IGNORE_LABEL
+from dataset_prep.lmdb_writer import iterate, read_manifest
+from pretrained import caffemodel
+from pretrained.weights import WEIGHTS
+from prototxt.experiments import NETS, STAGES
+from prototxt.front_end import start_channels
+from prototxt.shapes import MARGIN, check_crop_size, param_shapes
+from tools.support.errors import UserError
+from tools.training.initial import fresh_layers, sha256
+from tools.training.runs import newest_snapshot
+from tools.training.settings import RANDOM_FC, Settings
+from tools.training.snapshots import snapshots
+
+_SAMPLED = 4  # Datums whose labels are looked at; their order is shuffled
+_BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
+
+
+def check_lmdb(settings: Settings) -> dict:
+    """The manifest of the stage's LMDB if the two fit together and Caffe can open it, else a UserError."""
+    path, stage = settings.lmdb, settings.stage
+    if not (path / 'data.mdb').is_file():
+        raise UserError(f'no LMDB at {path}; run: {_how_to_make(settings)}')
+    manifest = read_manifest(path)
+    images = stage.start == 'data'
+    _expect(settings, manifest, 'kind', 'images' if images else 'features')
+    _expect(settings, manifest, 'dataset', settings.dataset.name)
+    _expect(settings, manifest, 'classes', settings.dataset.num_classes)
+    _expect(settings, manifest, 'channels', _channels(settings))
+    check = _check_images if images else _check_features
+    check(settings, manifest)
+    _check_opens(path)
+    _check_labels(settings)
+    return manifest
+
+
+def check_features_source(settings: Settings, manifest: dict) -> None:
+    """Raise UserError if stored maps were made with weights other than those that the stage's row names."""
+    source = settings.stage.features_from
+    if source is None:
+        return
+    weights = newest_snapshot(source) if source in STAGES else WEIGHTS[source].path
+    if weights.is_file() and manifest.get('weights_sha256') != sha256(weights):
+        raise UserError(f'{settings.lmdb} was not made with {weights}; run: {_how_to_make(settings)}')
+
+
+def check_weights(settings: Settings, net, paths: list[Path]) -> None:
+    """Raise UserError unless each learnable layer starts from one of `paths` in the right shape, or is declared fresh."""
+    held = {layer for path in paths for layer, blobs in caffemodel.stored(path).items() if blobs}
+    wanted = [layer for layer in RANDOM_FC if layer in param_shapes(net) and layer not in settings.stage.fresh]
+    lacking = [layer for layer in wanted if layer not in held]
+    if paths and lacking and not settings.random_fc:
+        raise UserError(
+            f'{", ".join(map(str, paths))}: no {" and ".join(lacking)}; get VGG_ILSVRC_16_layers.caffemodel and run: '
+            'python -m pretrained.vgg16 --caffemodel FILE, or pass --random-fc to start them from random values (msra filler)'
+        )
+    if settings.random_fc and lacking != list(RANDOM_FC):
+        raise UserError(f'--random-fc: {" and ".join(RANDOM_FC)} already have a start here; leave it out')
+    caffemodel.check(net, paths, fresh_layers(settings))
+
+
+def check_disk(settings: Settings, net) -> None:
+    """Raise UserError unless the snapshots that are kept, and the one that is written before the oldest goes, have room."""
+    weights = sum(prod(shape) for shapes in param_shapes(net).values() for shape in shapes)
+    there = sum(path.stat().st_size for snapshot in snapshots(settings.run_dir) for path in snapshot.files())
+    needed = (settings.keep + 1) * weights * _BYTES_PER_WEIGHT - there
+    free = shutil.disk_usage(settings.run_dir).free
+    if needed > free:
+        raise UserError(
+            f'{settings.run_dir}: {settings.keep + 1} snapshots need {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free; '
+            'make room, or give a smaller --keep or another --run-dir'
+        )
+
+
+def _check_images(settings: Settings, manifest: dict) -> None:
+    """Crop size and margin of an LMDB of images."""
+    crop_size = check_crop_size(settings.stage.crop_size or 0)
+    _expect(settings, manifest, 'margin_px', MARGIN)
+    smallest = min(manifest['min_side_hw'])
+    if smallest < crop_size:
+        way_out = f'write an LMDB for crops of {crop_size}, or give --crop-size'
+        raise UserError(f'{settings.lmdb}: images down to {smallest} pixels along a side, crop_size is {crop_size}; {way_out}')
+
+
+def _check_features(settings: Settings, manifest: dict) -> None:
+    """The blob that an LMDB of maps holds."""
+    _expect(settings, manifest, 'blob', settings.stage.start)
+
+
+def _check_opens(path: Path) -> None:
+    """Open the LMDB as Caffe does, with its lock file, which must be writable unless the whole file system is not."""
+    try:
+        lmdb.open(str(path), readonly=True, create=False).close()
+    except lmdb.Error as error:
+        raise UserError(f'{path} cannot be opened ({error}); the folder must be writable for its lock.mdb') from error
+
+
+def _check_labels(settings: Settings) -> None:
+    """Raise UserError for an empty LMDB, or a label of the first records that is no class of the data set."""
+    classes, sampled = settings.dataset.num_classes, 0
+    for name, array in islice(iterate(settings.lmdb), _SAMPLED):
+        labels = np.unique(array[-1])
+        wrong = labels[(labels >= classes) & (labels != IGNORE_LABEL) | (labels < 0)]
+        if wrong.size:
+            raise UserError(
+                f'{settings.lmdb}: record {name} has label {wrong[0]:g}; {settings.dataset.name} uses 0-{classes - 1}, '
+                f'and {IGNORE_LABEL} to ignore; prepare the data set again'
+            )
+        sampled += 1
+    if not sampled:
+        raise UserError(f'{settings.lmdb} is empty; run: {_how_to_make(settings)}')
+
+
+def _expect(settings: Settings, manifest: dict, name: str, wanted: object) -> None:
+    """Raise UserError if the manifest says something else than the stage needs."""
+    if manifest.get(name) != wanted:
+        raise UserError(
+            f'{settings.lmdb} has {name} {manifest.get(name)}, stage {settings.stage_name} needs {wanted}; '
+            f'give another --lmdb, or run: {_how_to_make(settings)}'
+        )
+
+
+def _channels(settings: Settings) -> int:
+    """Channels of a Datum: what the blob has, and the label."""
+    stage = settings.stage
+    return start_channels(NETS[stage.net].front_end, stage.start, settings.dataset.num_classes) + 1
+
+
+def _how_to_make(settings: Settings) -> str:
+    if settings.stage.start == 'data':
+        return f'make lmdb-{settings.dataset.name}'
+    return f'python tools/extract_features.py --blob {settings.stage.start} (see its --help)'

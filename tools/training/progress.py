@@ -1,0 +1,28 @@
+"""The progress bar of a training."""
+
+import sys
+
+from tqdm import tqdm
+
+from tools.training.caffe_log import Row
+
+_SECONDS_BETWEEN_LINES = 30  # when stderr is a file, where each update is a line
+
+
+class Progress:
+    """Iterations done of all, time left, loss, learning rate and images a second, on stderr."""
+
+    def __init__(self, name: str, start: int, end: int, batch_size: int) -> None:
+        interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
+        self._bar = tqdm(desc=name, initial=start, total=end, unit='iter', mininterval=interval, dynamic_ncols=True)
+        self._batch_size = batch_size
+
+    def show(self, row: Row) -> None:
+        """Count the iteration of `row` as done."""
+        rate = f'{self._batch_size / row.seconds:.3g}' if row.seconds else '?'
+        self._bar.set_postfix_str(f'loss {row.loss:.4g}, lr {row.lr:g}, {rate} img/s', refresh=False)
+        self._bar.update(row.iteration + 1 - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()

@@ -1,0 +1,102 @@
+"""run.json: what a run was begun with and how it was gone on with; and whether what is asked for now is the same run."""
+
+import datetime
+import hashlib
+import json
+import subprocess
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from prototxt.experiments import STAGES
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+from tools.training.initial import asked_weights, fresh_layers, sha256
+from tools.training.settings import Settings
+
+RECORD = 'run.json'
+_WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
+_MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'init', 'fresh')  # the last two are recorded in words of their own
+
+
+def settings_record(settings: Settings, net) -> dict:
+    """What may not change within a run, as JSON values; `net` is the training NetParameter."""
+    row = {name: value for name, value in _plain(settings).items() if name not in _MAY_CHANGE}
+    start = {'init': asked_weights(settings), 'fresh': list(fresh_layers(settings))}
+    return {'stage': settings.stage_name, **row, **start, 'layers_sha256': _layers_sha256(net)}
+
+
+def begin(settings: Settings, net, weights: list[Path], manifest: dict) -> dict:
+    """The record of a new run that starts from the files `weights`."""
+    row, own = _plain(settings), asdict(STAGES[settings.stage_name])
+    return {
+        'settings': settings_record(settings, net) | {'lmdb_sha256': manifest_sha256(manifest)},
+        'overrides': {name: value for name, value in row.items() if value != json.loads(json.dumps(own[name]))},
+        'weights': [{'file': str(path), 'sha256': sha256(path)} for path in weights],
+        'lmdb': {'folder': str(settings.lmdb), 'manifest': manifest},
+        'sessions': [],
+    }
+
+
+def add_session(record: dict, command: list[str], start: int, settings: Settings) -> dict:
+    """The record with one more start of Caffe: when, from which iteration to which, with what code."""
+    session = {
+        'begun': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+        'from_iteration': start,
+        'max_iter': settings.stage.max_iter,
+        'command': command,
+        'git_commit': _git_commit(),
+    }
+    return record | {'sessions': [*record['sessions'], session]}
+
+
+def write_record(run_dir: Path, record: dict) -> None:
+    """Write run.json, whole."""
+    with whole_file(run_dir / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + '\n')
+
+
+def read_record(run_dir: Path) -> dict:
+    """run.json; a UserError if it is missing or damaged."""
+    path = run_dir / RECORD
+    try:
+        record = json.loads(path.read_text())
+        if not {'settings', 'sessions'} <= record.keys():
+            raise ValueError('not the record of a run')
+        return record
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f'{path}: {error}; {_WAY_OUT}') from error
+
+
+def refuse_other(run_dir: Path, asked: dict) -> None:
+    """Raise UserError if the run in `run_dir` was begun with something else than `asked`, with both values of the first."""
+    began = read_record(run_dir)['settings']
+    for name, value in asked.items():
+        if began.get(name) != value:
+            raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {_WAY_OUT}')
+
+
+def manifest_sha256(manifest: dict) -> str:
+    """SHA-256 of an LMDB's manifest, which holds that of its list of records."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(settings: Settings) -> dict:
+    """The stage's row after overrides, as JSON gives it back (lists for tuples)."""
+    row = {field.name: getattr(settings.stage, field.name) for field in fields(settings.stage)}
+    return json.loads(json.dumps(row))
+
+
+def _layers_sha256(net) -> str:
+    """SHA-256 of the layers of a NetParameter, wherever its LMDB lies."""
+    plain = type(net)()
+    plain.CopyFrom(net)
+    for layer in plain.layer:
+        layer.data_param.ClearField('source')
+    return hashlib.sha256(plain.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _git_commit() -> str | None:
+    """The commit of this checkout, if it is one."""
+    answer = subprocess.run(['git', '-C', str(ROOT), 'rev-parse', 'HEAD'], capture_output=True, text=True)
+    return answer.stdout.strip() or None

@@ -1,0 +1,82 @@
+"""What one training run is to do: a stage's row with the values from the command line put in."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dataset_prep.datasets import Dataset, dataset
+from prototxt.experiments import NETS, STAGES, Stage
+from prototxt.names import resolve
+from tools.support.errors import UserError
+from tools.support.paths import DATA, RUNS
+
+RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their filler
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run as asked for. `stage` is the row after overrides; `weights` are files given in place of the row's `init`."""
+
+    stage_name: str
+    stage: Stage
+    lmdb: Path
+    run_dir: Path
+    weights: tuple[Path, ...] | None = None
+    random_fc: bool = False
+    gpu: int | None = None
+    keep: int = 2
+    restart: bool = False
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that the stage's network is for."""
+        return dataset(NETS[self.stage.net].dataset)
+
+
+def settings(args) -> Settings:
+    """Settings from the parsed command line of tools/train.py; relative paths are taken from the current folder."""
+    name = resolve(args.stage, STAGES, 'stage')
+    stage = _override(STAGES[name], args)
+    return Settings(
+        stage_name=name,
+        stage=stage,
+        lmdb=Path(args.lmdb).absolute() if args.lmdb else default_lmdb(STAGES[name], stage),
+        run_dir=Path(args.run_dir).absolute() if args.run_dir else RUNS / name,
+        weights=tuple(Path(path).absolute() for path in args.weights) if args.weights else None,
+        random_fc=args.random_fc,
+        gpu=args.gpu,
+        keep=args.keep,
+        restart=args.restart,
+    )
+
+
+def default_lmdb(row: Stage, stage: Stage) -> Path:
+    """data/<dataset>/train_<crop_size>, or train_<start>_<stage> for stored maps.
+
+    A crop_size of the user's own is cut from the row's LMDB unless it has one of its own.
+    """
+    folder = DATA / NETS[row.net].dataset
+    if row.start != 'data':
+        return folder / f'train_{row.start}_{row.features_from}'
+    own = folder / f'train_{stage.crop_size}'
+    return own if own.exists() else folder / f'train_{row.crop_size}'
+
+
+def _override(row: Stage, args) -> Stage:
+    """The row with iterations, batch, crop, rate and snapshot interval replaced where they are given."""
+    if args.crop_size and row.crop_size is None:
+        raise UserError(f'--crop-size {args.crop_size}: this stage trains on whole maps; leave it out')
+    batch = args.batch or row.batch_size
+    given = {
+        'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr, 'snapshot': args.snapshot,
+        'batch_size': batch, 'iter_size': batch // per_pass(row, batch, args.batch_per_pass),
+    }  # fmt: skip
+    return replace(row, **{field: value for field, value in given.items() if value is not None})
+
+
+def per_pass(row: Stage, batch_size: int, asked: int | None) -> int:
+    """Images in one forward pass: as asked, or the most that divide the batch and do not exceed the row's (memory)."""
+    if asked is None:
+        return max(images for images in range(1, row.batch_per_pass + 1) if batch_size % images == 0)
+    if batch_size % asked:
+        raise UserError(f'--batch-per-pass {asked}: a batch of {batch_size} does not split into passes of {asked}')
+    return asked

@@ -1,0 +1,85 @@
+"""Snapshots of a run: which are there, which are whole, which are old enough to go."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pretrained import caffemodel
+from pretrained.wire import VARINT, fields
+from prototxt.shapes import param_shapes
+from tools.support.errors import UserError
+
+# Field numbers of SolverState, from caffe.proto; Caffe writes fields in the order of their numbers.
+_ITER, _HISTORY, _CURRENT_STEP = 1, 3, 4
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The two files that Caffe writes at an iteration: the weights, then the solver's state."""
+
+    iteration: int
+    caffemodel: Path
+
+    @property
+    def solverstate(self) -> Path:
+        """The file with the momentum of each weight; written after the caffemodel."""
+        return self.caffemodel.with_suffix('.solverstate')
+
+    def files(self) -> list[Path]:
+        """Those of the two files that are there."""
+        return [path for path in (self.caffemodel, self.solverstate) if path.exists()]
+
+
+def snapshots(run_dir: Path) -> list[Snapshot]:
+    """All snapshots in `run_dir`, whole or not, oldest first."""
+    found = (re.fullmatch(r'.*_iter_(\d+)', path.stem) for path in run_dir.glob('*_iter_*.caffemodel'))
+    named = [Snapshot(int(match[1]), run_dir / f'{match[0]}.caffemodel') for match in found if match]
+    return sorted(named, key=lambda snapshot: snapshot.iteration)
+
+
+def whole_caffemodel(path: Path, net) -> bool:
+    """Whether the file ends where it should and holds every layer of `net` (a NetParameter) in its shape."""
+    try:
+        caffemodel.check(net, [path])
+    except UserError:
+        return False
+    return True
+
+
+def whole_solverstate(path: Path, iteration: int, net) -> bool:
+    """Whether the file ends where it should, with the state at `iteration` and a momentum for each learnable blob of `net`."""
+    try:
+        found = list(fields(memoryview(np.memmap(path, mode='r'))))  # type: ignore[arg-type]
+    except (OSError, ValueError):
+        return False
+    numbers = [field.number for field in found]
+    momenta = sum(len(shapes) for shapes in param_shapes(net).values())
+    whole = bool(found) and numbers[-1] == _CURRENT_STEP and numbers.count(_HISTORY) == momenta
+    return whole and any(field[:2] == (_ITER, VARINT) and field.value == iteration for field in found)
+
+
+def resumable(snapshot: Snapshot, net) -> bool:
+    """Whether training of `net` can go on from both files."""
+    return whole_solverstate(snapshot.solverstate, snapshot.iteration, net) and whole_caffemodel(snapshot.caffemodel, net)
+
+
+def newest_whole(run_dir: Path, net) -> Snapshot | None:
+    """The newest snapshot that training can go on from; those that a kill cut short are passed over."""
+    return next((snapshot for snapshot in reversed(snapshots(run_dir)) if resumable(snapshot, net)), None)
+
+
+def prune(run_dir: Path, net, keep: int) -> None:
+    """Delete what is older than the newest `keep` whole snapshots."""
+    whole = [snapshot for snapshot in snapshots(run_dir) if resumable(snapshot, net)]
+    if len(whole) > keep:
+        delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration < whole[-keep].iteration)
+
+
+def delete_all(some: Iterable[Snapshot]) -> None:
+    """Delete snapshots, of each the solver's state first: without it nothing resumes from the rest."""
+    for snapshot in some:
+        for path in reversed(snapshot.files()):
+            path.unlink()
