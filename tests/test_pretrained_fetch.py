@@ -1,0 +1,223 @@
+"""Downloads from a real HTTP server on this machine: whole, cut off and resumed, wrong, mirrored, unreachable."""
+
+import hashlib
+import http.server
+import threading
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pretrained import caffemodel, fetch
+from pretrained.weights import WEIGHTS, Row
+from prototxt.experiments import NETS, STAGES
+from prototxt.networks import deploy
+from prototxt.shapes import param_shapes
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+BODY = np.random.default_rng(0).bytes(3_000_000)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+class Server:
+    """What the server holds and does, and the requests it has had."""
+
+    def __init__(self):
+        self.body, self.ranges, self.cut_after, self.asked = BODY, True, None, []
+        self.http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, self))
+        self.url = f'http://127.0.0.1:{self.http.server_port}'
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves /good/..., with ranges if the server has them; cuts an answer off after `cut_after` bytes, once."""
+
+    def __init__(self, server, *args):
+        self.held = server
+        super().__init__(*args)
+
+    def do_GET(self):
+        held, wanted = self.held, self.headers.get('Range')
+        held.asked.append((self.path, wanted))
+        if not self.path.startswith('/good/'):
+            return self.send_error(404)
+        start = int(wanted.removeprefix('bytes=').removesuffix('-')) if wanted and held.ranges else 0
+        if start >= len(held.body):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header('Content-Range', f'bytes {start}-{len(held.body) - 1}/{len(held.body)}')
+        self.send_header('Content-Length', str(len(held.body) - start))
+        self.end_headers()
+        end, held.cut_after = held.cut_after, None
+        self.wfile.write(held.body[start:][:end])
+
+    def log_message(self, *args):
+        """Requests are kept in `asked`, not printed."""
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A running server, and a row 'weights' of the table whose file it has."""
+    running = Server()
+    thread = threading.Thread(target=running.http.serve_forever, args=(0.02,))
+    thread.start()
+    url = f'{running.url}/good/w.caffemodel'
+    row = Row('sub/w.caffemodel', 'none', 'a test', url, size=len(BODY), sums=(('sha256', SHA256),))
+    monkeypatch.setitem(WEIGHTS, 'weights', row)
+    monkeypatch.delenv(fetch.MIRRORS, raising=False)
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
+    thread.join()
+
+
+def change_row(monkeypatch, **fields):
+    monkeypatch.setitem(WEIGHTS, 'weights', replace(WEIGHTS['weights'], **fields))
+
+
+def test_a_file_arrives_and_is_not_fetched_twice(server, tmp_path):
+    """The second call only checks the sum."""
+    path = fetch.fetch('weights', tmp_path)
+    assert path == tmp_path / 'sub' / 'w.caffemodel' and path.read_bytes() == BODY
+    fetch.fetch('weights', tmp_path)
+    assert server.asked == [('/good/w.caffemodel', None)]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_cut_off_download_goes_on(server, tmp_path):
+    """First an error that keeps what came; then only the rest is asked for."""
+    server.cut_after = 1_000_000
+    with pytest.raises(UserError, match='could not be fetched .*goes on from what has arrived'):
+        fetch.fetch('weights', tmp_path)
+    have = (tmp_path / 'sub' / 'w.caffemodel.part').stat().st_size
+    assert 0 < have <= 1_000_000
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+    assert server.asked[1:] == [('/good/w.caffemodel', f'bytes={have}-')]
+
+
+def test_a_server_without_ranges_starts_over(server, tmp_path):
+    """Its whole answer replaces what was there, it is not appended."""
+    part = tmp_path / 'sub' / 'w.caffemodel.part'
+    part.parent.mkdir()
+    part.write_bytes(BODY[:1000])
+    server.ranges = False
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+
+
+def test_a_part_that_is_all_there_is_taken(server, tmp_path):
+    """Killed between the last byte and the renaming: the server has nothing to add."""
+    part = tmp_path / 'sub' / 'w.caffemodel.part'
+    part.parent.mkdir()
+    part.write_bytes(BODY)
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+
+
+def test_a_wrong_sum_is_kept_aside(server, tmp_path):
+    """Never under the name that is used; the next call starts from nothing."""
+    server.body = BODY[:-1] + bytes([BODY[-1] ^ 1])
+    with pytest.raises(UserError, match='sha256 .* it should be .*not used'):
+        fetch.fetch('weights', tmp_path)
+    assert [path.name for path in (tmp_path / 'sub').iterdir()] == ['w.caffemodel.wrong']
+    server.body = BODY
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+
+
+@pytest.mark.parametrize('algorithm', ['sha1', 'md5'])
+def test_every_sum_counts(server, tmp_path, monkeypatch, algorithm):
+    """The right size and one wrong sum among right ones."""
+    change_row(monkeypatch, sums=(('sha256', SHA256), (algorithm, '0' * 32)))
+    with pytest.raises(UserError, match=f'{algorithm} {hashlib.new(algorithm, BODY).hexdigest()}, it should be 0000'):
+        fetch.fetch('weights', tmp_path)
+
+
+def test_without_a_known_sum_it_must_be_a_caffemodel(server, tmp_path, monkeypatch):
+    """A web page under the name of the weights is not taken, nor a file smaller than its layers; whole weights are."""
+    change_row(monkeypatch, size=None, sums=())
+    server.body = b'<html>Gone</html>'
+    with pytest.raises(UserError, match='not a caffemodel'):
+        fetch.fetch('weights', tmp_path)
+    caffemodel.write(tmp_path / 'whole', {'fc': [np.zeros(100)]})
+    server.body = (tmp_path / 'whole').read_bytes()
+    change_row(monkeypatch, min_size=len(server.body) + 1)
+    with pytest.raises(UserError, match='its layers alone take'):
+        fetch.fetch('weights', tmp_path)
+    change_row(monkeypatch, min_size=400)
+    assert fetch.fetch('weights', tmp_path).read_bytes() == server.body
+
+
+def test_a_file_of_the_users_own_is_checked_and_left(server, tmp_path):
+    """A wrong one is named, neither renamed nor fetched over."""
+    path = tmp_path / 'sub' / 'w.caffemodel'
+    path.parent.mkdir()
+    path.write_bytes(b'mine')
+    with pytest.raises(UserError, match='4 bytes, it should have 3,000,000; move it away'):
+        fetch.fetch('weights', tmp_path)
+    assert path.read_bytes() == b'mine' and not server.asked
+
+
+def test_mirrors_come_first_then_the_publisher(server, tmp_path, monkeypatch):
+    """A mirror without the file is passed over; with it, the publisher is not asked."""
+    monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/none {server.url}/good/')
+    change_row(monkeypatch, url=f'{server.url}/publisher')
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+    assert [path for path, _ in server.asked] == ['/none/w.caffemodel', '/good/w.caffemodel']
+
+
+def test_a_dead_host_says_what_to_do(server, tmp_path, monkeypatch):
+    """Every address with its answer, where to put a copy, and the variable for mirrors."""
+    change_row(monkeypatch, url='http://127.0.0.1:9/w.caffemodel')
+    monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/none')
+    with pytest.raises(UserError) as caught:
+        fetch.fetch('weights', tmp_path)
+    said = str(caught.value)
+    assert f'{server.url}/none/w.caffemodel: HTTP Error 404' in said and 'http://127.0.0.1:9/w.caffemodel: ' in said
+    assert f'put a copy of your own at {tmp_path}/sub/w.caffemodel' in said and 'WEIGHTS_MIRRORS' in said
+
+
+def test_what_is_made_is_not_fetched(tmp_path):
+    """The message gives the command."""
+    with pytest.raises(UserError, match='make weights-vgg16'):
+        fetch.fetch('vgg16', tmp_path)
+
+
+def test_command_prints_licence_and_an_unknown_sum(server, tmp_path, monkeypatch, capsys):
+    """Names resolve as elsewhere; where no sum is published, the user sees the file's."""
+    fetch.main(['weight', '--folder', str(tmp_path)])
+    assert '3,000,000 bytes, sha256 checked; licence: none' in capsys.readouterr().out
+    caffemodel.write(tmp_path / 'whole', {'fc': [np.zeros(3)]})
+    (tmp_path / 'sub' / 'w.caffemodel').write_bytes((tmp_path / 'whole').read_bytes())
+    change_row(monkeypatch, size=None, sums=())
+    fetch.main(['weights', '--folder', str(tmp_path)])
+    assert hashlib.sha256((tmp_path / 'whole').read_bytes()).hexdigest() in capsys.readouterr().out
+
+
+def test_table_agrees_with_the_networks():
+    """A released net's file has room for its parameters, and what stages start from has a row."""
+    released = [name for name in NETS if name in WEIGHTS]
+    assert released == ['dilation8_pascal_voc', 'dilation8_camvid', 'dilation7_kitti', 'dilation10_cityscapes']
+    for name in released:
+        payload = 4 * sum(int(np.prod(shape)) for shapes in param_shapes(deploy(name)).values() for shape in shapes)
+        assert payload <= (WEIGHTS[name].size or WEIGHTS[name].min_size) <= payload + 20_000
+    named = {name for stage in STAGES.values() for name in stage.init} - set(STAGES) - {'identity'}
+    assert named <= set(WEIGHTS)
+
+
+@pytest.mark.parametrize('name', WEIGHTS)
+def test_rows_are_whole(name):
+    """One origin each, sums of the right length, a licence and a source."""
+    row = WEIGHTS[name]
+    assert sum(origin is not None for origin in (row.url, row.pip, row.made_by)) == 1
+    assert all(len(value) == 2 * hashlib.new(algorithm).digest_size for algorithm, value in row.sums)
+    assert row.licence and row.source and (not row.pip or row.sums)
+
+
+@pytest.mark.parametrize('name', WEIGHTS)
+def test_readme_has_every_row(name):
+    """With its file, licence and whatever size is known."""
+    row = WEIGHTS[name]
+    (line,) = [line for line in (ROOT / 'pretrained' / 'README.md').read_text().splitlines() if line.startswith(f'| `{name}` |')]
+    size = row.size or row.min_size
+    assert f'`{row.file}`' in line and line.endswith(f'| {row.licence} |') and (not size or f'{size:,} bytes' in line)
+    assert all(algorithm in line for algorithm, _ in row.sums)

@@ -1,0 +1,119 @@
+"""Identity initialization against the paper's equations written as loops, and through real Caffe."""
+
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from pretrained import caffemodel, identity
+from pretrained.identity import identity_kernel, identity_weights
+from prototxt.experiments import NETS
+from prototxt.networks import deploy, write
+from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
+
+caffe = import_caffe()
+WITH_CONTEXT = [name for name, row in NETS.items() if row.context]
+
+
+def by_loops(c_in, c_out, size, num_classes, noise):
+    """Paper eq. 5, element by element; `noise` stands where the equation has epsilon."""
+    weights = np.array(noise)
+    for b in range(c_out):
+        for a in range(c_in):
+            if (a * num_classes) // c_in == (b * num_classes) // c_out:
+                weights[b, a, size // 2, size // 2] = num_classes / c_out
+    return weights
+
+
+@pytest.mark.parametrize(('c_in', 'c_out', 'size'), [(3, 3, 3), (3, 6, 3), (6, 12, 3), (12, 6, 3), (6, 6, 3), (24, 3, 1)])
+@pytest.mark.parametrize('std', [0, 0.5])
+def test_kernel_is_equation_5(c_in, c_out, size, std):
+    """Groups, centre taps and noise at every place."""
+    noise = np.random.default_rng(7).normal(0, std, (c_out, c_in, size, size)).astype(np.float32)
+    found = identity_kernel(c_in, c_out, size, 3, std, np.random.default_rng(7))
+    assert found.dtype == np.float32
+    assert np.array_equal(found, by_loops(c_in, c_out, size, 3, noise))
+
+
+def test_basic_without_noise_is_equation_4():
+    """k^b(t, a) = 1 where t = 0 and a = b, else 0, in every layer."""
+    for weights, bias in identity_weights('dilation8_camvid', noise_std=0).values():
+        out, into, height, width = weights.shape
+        for b, a, i, j in np.ndindex(out, into, height, width):
+            assert weights[b, a, i, j] == (a == b and (i, j) == (height // 2, width // 2))
+        assert not bias.any()
+
+
+def test_channels_that_the_classes_do_not_divide_are_refused():
+    """Paper: assume that C divides both c_i and c_{i+1}."""
+    with pytest.raises(ValueError, match='3 classes do not divide 6 and 7'):
+        identity_kernel(6, 7, 3, 3, 0, np.random.default_rng(0))
+
+
+def test_noise_is_the_authors():
+    """Off the centre taps: mean 0 and standard deviation 0.01, within five standard errors of 451,584 values."""
+    weights, _ = identity_weights('dilation8_pascal_voc')['ct_fc1']
+    noise = weights[:, :, 0, 0]  # a corner: no centre tap here
+    error = 0.01 / np.sqrt(noise.size)
+    assert abs(noise.mean()) < 5 * error and abs(noise.std() - 0.01) < 5 * error
+    off_group = weights[0, 32:, 1, 1]  # output 0 belongs to class 0, whose inputs are maps 0 to 31
+    assert np.count_nonzero(off_group) == off_group.size and abs(off_group).max() < 0.1
+
+
+def test_seed_repeats_and_layers_differ():
+    """The same seed gives the same file, another seed another; no two layers share their noise."""
+    one, again, other = (identity_weights('dilation8_camvid', seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(one[name][0], again[name][0]) for name in one)
+    assert not np.array_equal(one['ctx_conv1_1'][0], other['ctx_conv1_1'][0])
+    assert not np.array_equal(one['ctx_conv1_1'][0], one['ctx_conv1_2'][0])
+
+
+@pytest.mark.parametrize(('name', 'count'), [
+    ('dilation8_pascal_voc', 6_803_139),  # Large, C = 21: the sum over paper Table 1's channels
+    ('dilation8_camvid', 64 * 11**2 + 8 * 11),  # Basic: seven 3x3 layers and one 1x1, all with a bias
+    ('dilation7_kitti', 55 * 11**2 + 7 * 11),
+    ('dilation10_cityscapes', 82 * 19**2 + 10 * 19),
+])  # fmt: skip
+def test_parameter_counts(name, count):
+    """About 64 C^2 parameters in Basic (paper Sec. 3)."""
+    assert sum(blob.size for blobs in identity_weights(name).values() for blob in blobs) == count
+
+
+@pytest.mark.parametrize('name', WITH_CONTEXT)
+def test_file_covers_the_context_module(tmp_path, name):
+    """Every layer of the net after the front end's scores, by name and shape, and no other."""
+    path = tmp_path / 'identity.caffemodel'
+    identity.main([name, '--out', str(path)])
+    start = NETS[name].front_end.final
+    caffemodel.check(deploy(name, start=start), [path])
+    assert len(caffemodel.load(path)) == NETS[name].layers
+
+
+@pytest.mark.parametrize('name', ['basic_toy', 'large_toy', 'dilation8_pascal_voc', 'dilation7_kitti'])
+def test_without_noise_real_caffe_passes_the_input(tmp_path, name):
+    """Any non-negative input comes out of the whole module as it went in, Basic and Large, padded at each layer or once."""
+    row = NETS[name]
+    net_file, weights_file = tmp_path / 'net.prototxt', tmp_path / 'w.caffemodel'
+    write(deploy(name, start=row.front_end.final, size_hw=(5, 7)), net_file)
+    caffemodel.write(weights_file, identity_weights(name, noise_std=0))
+    net = caffe.Net(str(net_file), str(weights_file), caffe.TEST)
+    scores = np.random.default_rng(0).uniform(0, 9, (1, dataset(row.dataset).num_classes, 5, 7)).astype(np.float32)
+    net.blobs[row.front_end.final].data[...] = scores
+    net.forward()
+    last = f'{row.context.prefix}_final'
+    assert np.allclose(net.blobs[last].data, scores, rtol=1e-5, atol=1e-5)
+
+
+def test_a_net_without_context_is_refused():
+    """The message lists the nets that have one."""
+    with pytest.raises(UserError, match='front_camvid has no context module; these have: dilation8_pascal_voc'):
+        identity_weights('front_camvid')
+
+
+def test_command_resolves_names_and_reports(tmp_path, capsys):
+    """A short name works; wrong noise is refused."""
+    path = tmp_path / 'x.caffemodel'
+    identity.main(['dilation10', '--out', str(path), '--noise-std', '0'])
+    assert f'{path}: 10 layers, 29,792 parameters, noise 0.0' in capsys.readouterr().out
+    with pytest.raises(UserError, match='negative'):
+        identity.main(['dilation10', '--out', str(path), '--noise-std', '-1'])
