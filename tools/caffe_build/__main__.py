@@ -1,34 +1,42 @@
 """`make caffe`: real BVLC Caffe in `.venv`, from nothing or from the cache; nothing to do when it is there.
 
 Environment: CAFFE_ROOT=/path takes an existing Caffe into use instead; IM2COL=as-released builds a second Caffe, with one
-im2col buffer a layer, into .venv/as-released.
+im2col buffer a layer, into .venv/as-released. CUDA=1 builds and takes into use one that can use GPUs (CUDA_ARCH=80,90 names the architectures, else
+those of the GPUs present), CUDA=0 goes back to the CPU's; without CUDA the one in use stays.
 """
 
 import os
 import sys
 
-from tools.caffe_build import cache, compile, environment, install, system
+from tools.caffe_build import cache, compile, cuda, environment, install, system
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import run_command
 
 
 def main(argv: list[str] | None) -> None:
     """Do what is asked for; argv is not used."""
-    ours(variant_from(os.environ))
+    ours(variant_from(os.environ, install.cuda_arch_in_use()))
 
 
 def ours(variant: Variant) -> None:
     """Have `variant` in `.venv`."""
-    if environment.is_ready() and install.is_installed(variant, key(variant)):
+    if is_ready(variant):
         return
     folder = cache.cache_folder()
     with cache.only_one(folder):
         cache.sweep(folder)
         system.prepare()
         environment.prepare()
+        if variant.cuda_arch:
+            cuda.prepare()
         if not install.is_installed(variant, key(variant)):
             install.install(compile.build(folder, variant, environment.PYTHON), variant)
     print(f'Caffe is ready: {install.VENV / variant.folder}', file=sys.stderr)
+
+
+def is_ready(variant: Variant) -> bool:
+    """Whether nothing is left to do for `variant`."""
+    return environment.is_ready() and (not variant.cuda_arch or cuda.is_ready()) and install.is_installed(variant, key(variant))
 
 
 if __name__ == '__main__':

@@ -3,5 +3,5 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 PYTHON := .venv/bin/python
 
 .PHONY: caffe
-caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead)
+caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead; CUDA=1: for GPUs, CUDA_ARCH=80,90)
 	@$(SYSTEM_PYTHON) -m tools.caffe_build

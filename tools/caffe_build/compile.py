@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.caffe_build import cache, edits, source
+from tools.caffe_build import cache, cuda, edits, source
 from tools.caffe_build.variant import Variant, key
 from tools.support.errors import UserError
 
@@ -18,10 +18,11 @@ def build(folder: Path, variant: Variant, python: Path) -> Path:
     entry = folder / key(variant)
     if cache.is_whole(entry, key(variant)):
         return entry
-    print(f'compiling Caffe ({variant.im2col} im2col buffer, {"CPU" if variant.cpu_only else "CUDA"}): minutes', file=sys.stderr)
+    print(f'compiling Caffe ({variant.im2col} im2col buffer, {"CUDA" if variant.cuda_arch else "CPU"}): minutes', file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
         tree = edited_source(folder, Path(temporary), variant, python)
-        options = [*variant.cmake_flags, f'-DCMAKE_INSTALL_PREFIX={made}']
+        cuda_options = cuda.cmake_options() if variant.cuda_arch else []
+        options = [*variant.cmake_flags, *cuda_options, f'-DCMAKE_INSTALL_PREFIX={made}']
         work = Path(temporary) / 'objects'
         cmake(tree, work, options, python)
         call(['cmake', '--install', str(work)], quiet=True)
@@ -32,7 +33,7 @@ def build(folder: Path, variant: Variant, python: Path) -> Path:
 def edited_source(folder: Path, temporary: Path, variant: Variant, python: Path) -> Path:
     """Caffe's source, unpacked below `temporary` and edited for `variant`."""
     tree = source.unpack(source.fetch(folder, python), temporary)
-    edits.apply_edits(tree, edits.edits_for(variant.features))
+    edits.apply_edits(tree, variant.edits)
     return tree
 
 
@@ -42,7 +43,7 @@ def facts(variant: Variant) -> dict[str, object]:
         'key': key(variant),
         'commit': source.COMMIT,
         'im2col': variant.im2col,
-        'cpu_only': variant.cpu_only,
+        'cuda_arch': variant.cuda_arch,
         'blas': 'OpenBLAS',
     }
 

@@ -157,10 +157,10 @@ TODAYS_PYTHON = (
 EDITS = LARGE_WEIGHT_FILES + SHARED_IM2COL + TODAYS_PYTHON
 
 
-def edits_for(features: Iterable[str]) -> list[Edit]:
-    """The edits that a build with `features` needs, in order."""
+def edits_for(features: Iterable[str], table: Iterable[Edit] = EDITS) -> list[Edit]:
+    """The edits of `table` that a build with `features` needs, in order."""
     features = set(features)
-    return [edit for edit in EDITS if not edit.only or edit.only in features]
+    return [edit for edit in table if not edit.only or edit.only in features]
 
 
 def apply_edits(source: Path, edits: Iterable[Edit]) -> None:

@@ -13,9 +13,9 @@ MODULE_PATHS = 'dilation_toolkit_caffe'  # the .pth file that says which Caffe `
 
 
 def is_installed(variant: Variant, key: str) -> bool:
-    """Whether `.venv` holds the build `key` whole and, for the normal variant, has it in use."""
+    """Whether `.venv` holds the build `key` whole and, unless the variant stays aside, has it in use."""
     folder = VENV / variant.folder
-    return cache.is_whole(folder, key) and (variant.folder != 'caffe' or in_use() == folder)
+    return cache.is_whole(folder, key) and (not variant.in_use or in_use() == folder)
 
 
 def in_use() -> Path | None:
@@ -24,11 +24,18 @@ def in_use() -> Path | None:
     return program.resolve().parents[1] if program.exists() else None
 
 
+def cuda_arch_in_use() -> str:
+    """GPU architectures of the Caffe that is in use; empty when there is none, or it is for the CPU only."""
+    folder = in_use()
+    manifest = cache.read_manifest(folder) if folder else None
+    return str(manifest.get('cuda_arch', '')) if manifest else ''
+
+
 def install(entry: Path, variant: Variant) -> None:
-    """Copy a finished build into `.venv`; the normal variant's programs and module come into use, another one stays aside."""
+    """Copy a finished build into `.venv`; its programs and module come into use, unless the variant stays aside."""
     with whole_folder(VENV / variant.folder) as folder:
         shutil.copytree(entry, folder, dirs_exist_ok=True)
-    if variant.folder == 'caffe':
+    if variant.in_use:
         environment.write_paths(MODULE_PATHS, f'../../../{variant.folder}/python\n')
         for name in PROGRAMS:
             link(VENV / 'bin' / name, Path('..') / variant.folder / 'bin' / name)

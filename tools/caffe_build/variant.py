@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.caffe_build import edits, source
+from tools.caffe_build import cuda, cuda_edits, edits, source
 from tools.support.errors import UserError
 
 IM2COL_CHOICES = ('shared', 'as-released')
@@ -21,43 +21,68 @@ class Variant:
     """One way to build Caffe."""
 
     im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer
-    cpu_only: bool = True
+    cuda_arch: str = ''  # GPU architectures, as '80;90'; empty: for the CPU only
 
     @property
     def features(self) -> frozenset[str]:
         """The names that edits ask for in `only`."""
-        return frozenset({edits.SHARED_BUFFER} if self.im2col == 'shared' else ())
+        shared = {edits.SHARED_BUFFER} if self.im2col == 'shared' else set()
+        if self.cuda_arch:
+            return frozenset({*shared, cuda_edits.CUDA, *({cuda_edits.SHARED_BUFFER_ON_GPU} if shared else ())})
+        return frozenset(shared)
+
+    @property
+    def edits(self) -> list[edits.Edit]:
+        """What is changed in Caffe's source, in order."""
+        return edits.edits_for(self.features, edits.EDITS + cuda_edits.EDITS)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether `.venv/bin/caffe` and `import caffe` mean this one once it is installed."""
+        return self.im2col == 'shared'
 
     @property
     def folder(self) -> str:
-        """Where below `.venv` it is installed; the normal build is the one whose programs and module are in use."""
-        return 'caffe' if self.im2col == 'shared' else self.im2col
+        """Where below `.venv` it is installed."""
+        names = ('cuda' if self.cuda_arch else '', '' if self.im2col == 'shared' else self.im2col)
+        return '-'.join(filter(None, names)) or 'caffe'
 
     @property
     def cmake_flags(self) -> list[str]:
         """Options for CMakeLists.txt."""
-        return [f'-DCPU_ONLY={"ON" if self.cpu_only else "OFF"}']
+        if self.cuda_arch:
+            return ['-DCPU_ONLY=OFF', f'-DCMAKE_CUDA_ARCHITECTURES={self.cuda_arch}']
+        return ['-DCPU_ONLY=ON']
 
 
-def variant_from(environment: Mapping[str, str]) -> Variant:
-    """The variant that the variable IM2COL asks for. Raises UserError on an unknown value."""
+def variant_from(environment: Mapping[str, str], cuda_arch_in_use: str = '') -> Variant:
+    """The variant that the variables IM2COL, CUDA and CUDA_ARCH ask for. Without CUDA (0 or 1), as the Caffe that is in use.
+
+    Raises UserError on an unknown value.
+    """
     im2col = environment.get('IM2COL') or 'shared'
     if im2col not in IM2COL_CHOICES:
         raise UserError(f'IM2COL={im2col}: choose one of {", ".join(IM2COL_CHOICES)}')
-    return Variant(im2col)
+    asked = environment.get('CUDA') or ''
+    if asked not in ('', '0', '1'):
+        raise UserError(f'CUDA={asked}: write CUDA=1 for a build that can use GPUs, CUDA=0 for one that cannot')
+    if asked == '1':
+        return Variant(im2col, cuda.architectures(environment))
+    return Variant(im2col, '' if asked else cuda_arch_in_use)
 
 
 def key(variant: Variant) -> str:
     """Name of a build in the cache: 16 hex digits of everything that decides what comes out, and of no checkout's path."""
     facts = {
         'archive': source.SHA256,
-        'edits': [(edit.path, edit.old, edit.new) for edit in edits.edits_for(variant.features)],
+        'edits': [(edit.path, edit.old, edit.new) for edit in variant.edits],
         'cmake': CMAKE_LISTS.read_text(encoding='utf-8'),
         'flags': variant.cmake_flags,
         'system': platform.freedesktop_os_release().get('PRETTY_NAME'),
         'machine': platform.machine(),
         'python': platform.python_version_tuple()[:2],
         'compiler': compiler_version(),
+        **({'cuda': cuda.facts()} if variant.cuda_arch else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,0 +1,140 @@
+"""The CUDA side of `make caffe CUDA=1`: nvcc from the PATH or the Python package index, libraries from there, architectures.
+
+Environment: CUDA_ARCH=80,90 names the GPU architectures (compute capability without its dot); otherwise those of the GPUs
+present. The packages of the index are installed into `.venv`; the installed build finds them there by a relative path.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.caffe_build import environment
+from tools.support.errors import UserError
+
+CMAKE_PART = Path(__file__).with_name('cuda.cmake')
+DEFAULT_ARCHITECTURE = '90'  # Hopper; taken when no GPU is present to ask
+
+
+@dataclass(frozen=True)
+class Packages:
+    """Packages of one major version of CUDA that were built and linked together, and where they put their files."""
+
+    libraries: tuple[str, ...]
+    toolkit: tuple[str, ...]  # nvcc and what it needs; empty: the index has no whole one, nvcc must be on the PATH
+    folders: tuple[str, ...]  # below site-packages/nvidia, each with include/ and lib/
+    files: tuple[str, ...]  # what Caffe links to, below site-packages/nvidia
+
+
+PACKAGES = {
+    13: Packages(
+        ('nvidia-cublas==13.0.2.14', 'nvidia-curand==10.4.0.35', 'nvidia-nccl-cu13==2.27.7'),
+        (
+            'nvidia-cuda-nvcc==13.0.88', 'nvidia-cuda-crt==13.0.88', 'nvidia-nvvm==13.0.88',
+            'nvidia-cuda-runtime==13.0.96', 'nvidia-cuda-cccl==13.0.85',
+        ),
+        ('cu13', 'nccl'),
+        ('cu13/lib/libcublas.so.13', 'cu13/lib/libcurand.so.10', 'nccl/lib/libnccl.so.2'),
+    ),
+    12: Packages(
+        ('nvidia-cublas-cu12==12.9.1.4', 'nvidia-curand-cu12==10.3.10.19', 'nvidia-nccl-cu12==2.27.7'),
+        (),
+        ('cublas', 'curand', 'nccl'),
+        ('cublas/lib/libcublas.so.12', 'curand/lib/libcurand.so.10', 'nccl/lib/libnccl.so.2'),
+    ),
+}
+NEWEST = max(PACKAGES)
+
+
+def architectures(variables: Mapping[str, str]) -> str:
+    """Architectures to compile for, as CMake takes them ('80;90'): of CUDA_ARCH, else of the GPUs present. UserError on nonsense."""
+    asked = variables.get('CUDA_ARCH') or ''
+    found = re.split(r'[,; ]+', asked) if asked else architectures_present()
+    if not found:
+        print(f'no GPU here to ask: compiling for architecture {DEFAULT_ARCHITECTURE}; CUDA_ARCH= chooses others', file=sys.stderr)
+        found = [DEFAULT_ARCHITECTURE]
+    for name in found:
+        if not re.fullmatch(r'\d{2,3}[af]?', name):
+            raise UserError(f'CUDA_ARCH={asked}: {name!r} is no architecture; write compute capability 8.0 and 9.0 as CUDA_ARCH=80,90')
+    return ';'.join(sorted(set(found)))
+
+
+def architectures_present() -> list[str]:
+    """Architectures of the GPUs of this machine; none without a driver."""
+    if shutil.which('nvidia-smi') is None:
+        return []
+    query = ['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader']
+    finished = subprocess.run(query, capture_output=True, text=True)
+    return [line.replace('.', '').strip() for line in finished.stdout.splitlines()] if finished.returncode == 0 else []
+
+
+def nvcc_on_path() -> tuple[str, int] | None:
+    """Path and major version of the nvcc on the PATH. Raises UserError when it does not say its version, or one not known here."""
+    program = shutil.which('nvcc')
+    if program is None:
+        return None
+    finished = subprocess.run([program, '--version'], capture_output=True, text=True)
+    release = re.search(r'release (\d+)\.', finished.stdout)
+    if release is None or int(release[1]) not in PACKAGES:
+        known = ' and '.join(str(version) for version in sorted(PACKAGES))
+        raise UserError(f'{program} is not of CUDA {known} (nvcc --version); take it off the PATH and CUDA {NEWEST} is fetched')
+    return program, int(release[1])
+
+
+def packages() -> tuple[Packages, tuple[str, ...]]:
+    """The row of PACKAGES that fits this machine's nvcc, and all that has to be installed."""
+    found = nvcc_on_path()
+    row = PACKAGES[found[1] if found else NEWEST]
+    return row, row.libraries if found else row.libraries + row.toolkit
+
+
+def facts() -> dict[str, object]:
+    """What decides how the CUDA side comes out, for the key of a build."""
+    found = nvcc_on_path()
+    version = subprocess.run([found[0], '--version'], capture_output=True, text=True).stdout if found else ''
+    return {'nvcc': version, 'packages': packages()[1], 'cmake': CMAKE_PART.read_text(encoding='utf-8')}
+
+
+def prepare() -> None:
+    """Install the packages that are missing into `.venv` (650 MB to fetch, 110 MB more without an nvcc)."""
+    missing = [name for name in packages()[1] if not is_installed(name)]
+    if missing:
+        print(f'fetching {" ".join(missing)}', file=sys.stderr, flush=True)
+        command = [str(environment.PYTHON), '-m', 'pip', 'install', '--quiet', '--no-deps', *missing]
+        environment.run(command, 'pip could not install the CUDA packages')
+    library_folder = nvidia_folder() / 'cu13' / 'lib64'
+    if not nvcc_on_path() and not library_folder.exists():
+        library_folder.symlink_to('lib')  # where nvcc looks for the CUDA runtime
+
+
+def is_ready() -> bool:
+    """Whether `.venv` has every package that is needed."""
+    return all(is_installed(name) for name in packages()[1])
+
+
+def is_installed(requirement: str) -> bool:
+    """Whether `.venv` has a package in the very version asked for ('name==version')."""
+    name, _, version = requirement.partition('==')
+    return (environment.site_packages() / f'{name.replace("-", "_")}-{version}.dist-info').is_dir()
+
+
+def nvidia_folder() -> Path:
+    """Where the packages put their files."""
+    return environment.site_packages() / 'nvidia'
+
+
+def cmake_options() -> list[str]:
+    """Options for CMake beside those of the variant: the compiler, and where headers and libraries are."""
+    found, root = nvcc_on_path(), nvidia_folder()
+    row = packages()[0]
+    from_install = f'$ORIGIN/../../{root.relative_to(environment.VENV)}'  # from .venv/cuda/lib
+    return [
+        f'-DCMAKE_PROJECT_INCLUDE={CMAKE_PART}',
+        f'-DCMAKE_CUDA_COMPILER={found[0] if found else root / "cu13" / "bin" / "nvcc"}',
+        f'-DCUDA_INCLUDES={";".join(str(root / folder / "include") for folder in row.folders)}',
+        f'-DCUDA_LIBRARIES={";".join(str(root / name) for name in row.files)}',
+        f'-DCUDA_RPATH={";".join(f"{from_install}/{folder}/lib" for folder in row.folders)}',
+    ]
