@@ -1,0 +1,143 @@
+"""tools/predict.py on real Caffe: what it writes, and what it refuses."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from tests.toy_nets import random_image, random_weights
+from tools import predict
+from tools.inference import Predictor, colorize
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Random weights of front_toy."""
+    return random_weights('front_toy', tmp_path_factory.mktemp('weights') / 'front.caffemodel')
+
+
+@pytest.fixture
+def run(weights, tmp_path):
+    """Label images into tmp_path/out; returns that folder."""
+
+    def run(*images):
+        out = tmp_path / 'out'
+        predict.main(['--net', 'front-toy', '--weights', str(weights), '--tiling', 'tight', '--out', str(out), *map(str, images)])
+        return out
+
+    return run
+
+
+def save(path, image):
+    """Write an image, its kind by suffix."""
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def read(path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def test_a_label_map_and_its_colours_are_written(run, weights, tmp_path, capsys):
+    """Ids of one channel, equal to the Predictor's, and the palette's colours; standard output names the map."""
+    image = random_image(21, 34)
+    out = run(save(tmp_path / 'street.png', image))
+    expected = Predictor('front_toy', [weights], tiling='tight').label_map(image)
+    np.testing.assert_array_equal(read(out / 'street.png'), expected)
+    np.testing.assert_array_equal(read(out / 'street_color.png'), colorize(expected, dataset('toy')))
+    assert sorted(path.name for path in out.iterdir()) == ['street.png', 'street_color.png']
+    assert capsys.readouterr().out.strip() == str(out / 'street.png')
+
+
+def test_a_folder_stands_for_its_images(run, tmp_path):
+    """Two images, and a text file that is none."""
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    save(folder / 'a.png', random_image(9, 9))
+    save(folder / 'b.JPG', random_image(9, 9))
+    (folder / 'list.txt').write_text('a b')
+    assert {path.name for path in run(folder).iterdir()} == {'a.png', 'a_color.png', 'b.png', 'b_color.png'}
+
+
+def test_grey_alpha_and_16_bit_are_read_as_8_bit_colour(tmp_path):
+    """Grey in three channels, alpha dropped, 16 bits divided by 256."""
+    colour = random_image(9, 13)
+    alpha = np.dstack([colour, np.zeros((9, 13), np.uint8)])
+    grey = colour[..., 0]
+    assert predict.read_image(save(tmp_path / 'alpha.png', alpha)).tolist() == colour.tolist()
+    assert predict.read_image(save(tmp_path / 'grey.png', grey)).tolist() == np.dstack([grey] * 3).tolist()
+    assert predict.read_image(save(tmp_path / 'deep.png', colour.astype(np.uint16) * 256 + 77)).tolist() == colour.tolist()
+
+
+def test_a_missing_image_is_named(run, tmp_path):
+    with pytest.raises(UserError, match='no image at .*gone.png'):
+        run(tmp_path / 'gone.png')
+
+
+def test_an_empty_folder_is_named(run, tmp_path):
+    with pytest.raises(UserError, match='no images in folder'):
+        run(tmp_path)
+
+
+def test_a_file_that_is_no_image_is_named(run, tmp_path):
+    """Before anything is labelled."""
+    (tmp_path / 'b.png').write_text('not a picture')
+    with pytest.raises(UserError, match='b.png is not an image'):
+        run(save(tmp_path / 'a.png', random_image(9, 9)), tmp_path / 'b.png')
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('name', ['cut.png', 'cut.jpg'])
+def test_a_file_that_is_cut_off_is_named(tmp_path, name):
+    """OpenCV by itself would fill the missing part of a JPEG with grey."""
+    path = save(tmp_path / name, random_image(90, 130))
+    content = path.read_bytes()
+    assert predict.read_image(path).shape == (90, 130, 3)
+    path.write_bytes(content[: 2 * len(content) // 3])
+    with pytest.raises(UserError, match='cut.* is damaged or cut off'):
+        predict.read_image(path)
+
+
+def test_two_images_of_one_stem_are_refused(run, tmp_path):
+    """a.png and a.jpg would both write a.png."""
+    images = [save(tmp_path / name, random_image(9, 9)) for name in ('a.png', 'a.jpg')]
+    with pytest.raises(UserError, match='a.png and .*a.jpg would both write'):
+        run(*images)
+
+
+def test_a_name_that_is_anothers_colour_picture_is_refused(run, tmp_path):
+    """a.png gives a_color.png, and so would a_color.jpg."""
+    images = [save(tmp_path / name, random_image(9, 9)) for name in ('a.png', 'a_color.jpg')]
+    with pytest.raises(UserError, match='would both write .*a_color.png'):
+        run(*images)
+
+
+def test_images_are_never_overwritten(weights, tmp_path):
+    """--out is the folder of the image itself."""
+    image = save(tmp_path / 'a.png', random_image(9, 9))
+    with pytest.raises(UserError, match='would overwrite'):
+        predict.main(['--net', 'front_toy', '--weights', str(weights), '--out', str(tmp_path), str(image)])
+    assert read(image).shape == (9, 9, 3)
+
+
+def test_the_script_runs_from_any_folder_and_fails_in_one_line(tmp_path):
+    """Exit status 1, one line on standard error, no traceback."""
+    image = save(tmp_path / 'a.png', random_image(9, 9))
+    command = [
+        sys.executable,
+        str(ROOT / 'tools' / 'predict.py'),
+        '--net',
+        'front_toy',
+        '--weights',
+        'nowhere',
+        '--out',
+        'out',
+        str(image),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', 'error: no weights at nowhere\n')

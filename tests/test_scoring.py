@@ -1,0 +1,118 @@
+"""Scores against hand computations and plain loops; the paper's rows against the paper's own means."""
+
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from tools import scoring
+from tools.paper_tables import TABLE_3, TABLE_5, paper_row
+
+# Four classes, the third in neither map. By hand:
+#   class 0: truth 3, predicted 2, both 2 -> 2 / (3 + 2 - 2) = 2/3
+#   class 1: truth 2, predicted 4, both 2 -> 2 / (2 + 4 - 2) = 1/2
+#   class 3: truth 1, predicted 0         -> 0
+#   right: 4 of 6; the last two pixels are ignored
+TRUTH = np.array([[0, 0, 0, 1], [1, 3, 255, 255]], np.uint8)
+PREDICTION = np.array([[0, 0, 1, 1], [1, 1, 0, 3]], np.uint8)
+
+
+def test_confusion_has_truth_in_rows():
+    """Counted by hand."""
+    expected = [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
+    assert scoring.confusion(TRUTH, PREDICTION, 4).tolist() == expected
+
+
+def test_scores_by_hand():
+    """An absent class has no IoU and does not count in the mean; a missed class counts as 0."""
+    matrix = scoring.confusion(TRUTH, PREDICTION, 4)
+    np.testing.assert_allclose(scoring.iou(matrix), [2 / 3, 1 / 2, np.nan, 0])
+    assert scoring.mean_iou(matrix) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert scoring.pixel_accuracy(matrix) == pytest.approx(4 / 6)
+
+
+def test_a_class_predicted_but_not_there_counts_as_zero():
+    """As VOC's evaluation does: its union is not empty."""
+    matrix = scoring.confusion(np.zeros((1, 2), np.uint8), np.array([[0, 1]], np.uint8), 2)
+    assert scoring.iou(matrix).tolist() == [0.5, 0]
+
+
+def test_nothing_labelled_has_no_score():
+    """All pixels ignored: no number, rather than a wrong one."""
+    matrix = scoring.confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3)
+    assert np.isnan(scoring.mean_iou(matrix)) and np.isnan(scoring.pixel_accuracy(matrix))
+
+
+def test_iou_against_plain_loops():
+    """Random maps of 21 classes, intersections and unions counted pixel by pixel."""
+    rng = np.random.default_rng(3)
+    truth, prediction = rng.integers(0, 21, (2, 37, 53), np.uint8)
+    truth[rng.random(truth.shape) < 0.1] = 255
+    both, either = [0] * 21, [0] * 21
+    for true, predicted in zip(truth.flat, prediction.flat, strict=True):
+        if true != 255:
+            both[true] += int(true == predicted)
+            for label in {true, predicted}:
+                either[label] += 1
+    np.testing.assert_allclose(scoring.iou(scoring.confusion(truth, prediction, 21)), np.array(both) / np.array(either))
+
+
+def test_images_add_up():
+    """One matrix over all pixels of all images, not a mean over images."""
+    parts = [scoring.confusion(TRUTH[i : i + 1], PREDICTION[i : i + 1], 4) for i in range(2)]
+    np.testing.assert_array_equal(sum(parts), scoring.confusion(TRUTH, PREDICTION, 4))
+
+
+def test_maps_of_two_sizes_are_refused():
+    """With both sizes."""
+    with pytest.raises(ValueError, match='prediction is 2x3, the ground truth is 2x4'):
+        scoring.confusion(TRUTH, PREDICTION[:, :3], 4)
+
+
+@pytest.mark.parametrize('what, maps', [('ground truth', (PREDICTION + 3, PREDICTION)), ('prediction', (TRUTH, PREDICTION + 3))])
+def test_labels_that_are_no_class_are_refused(what, maps):
+    """The first is at row 0, column 2: 1 + 3 = 4 of four classes."""
+    with pytest.raises(ValueError, match=f'the {what} has label 4 at row 0, column 2; classes are 0-3'):
+        scoring.confusion(*maps, 4)
+
+
+def test_predicting_the_ignored_label_is_refused():
+    """Nothing may be left out of a prediction."""
+    with pytest.raises(ValueError, match='the prediction has label 255'):
+        scoring.confusion(PREDICTION, np.full_like(PREDICTION, 255), 4)
+
+
+def test_the_table_marks_absent_classes():
+    """Percentages, a dash, and the name of what was left out."""
+    lines = scoring.table(['road', 'tree', 'train', 'car'], scoring.confusion(TRUTH, PREDICTION, 4)).splitlines()
+    assert [line.split() for line in lines[1:5]] == [['road', '66.7'], ['tree', '50.0'], ['train', '-'], ['car', '0.0']]
+    assert lines[5].split() == ['mean', 'IoU', '38.9']
+    assert lines[6].endswith('left out of the mean: train')
+
+
+def test_the_papers_row_stands_beside():
+    """Dilation8 on CamVid: Building 82.6, mean 65.3 (paper Table 5)."""
+    classes = dataset('camvid').classes
+    lines = scoring.table(classes, np.eye(11, dtype=np.int64), paper_row('dilation8_camvid', 'test')).splitlines()
+    assert 'paper Table 5, Dilation8' in lines[0]
+    assert lines[1].split() == ['Building', '100.0', '82.6'] and lines[-1].split() == ['mean', 'IoU', '100.0', '65.3']
+
+
+def test_another_split_has_no_paper_row():
+    """The paper's CamVid numbers are on the test images."""
+    assert paper_row('dilation8_camvid', 'val') is None and paper_row('basic_toy', 'test') is None
+
+
+@pytest.mark.parametrize('name', TABLE_5)
+def test_table_5_rows_average_to_their_means(name):
+    """A misread number would show: eleven numbers, each rounded to 0.1, and their printed mean."""
+    row = TABLE_5[name]
+    assert len(row.class_iou) == dataset(row.dataset).num_classes
+    assert np.mean(row.class_iou) == pytest.approx(row.mean_iou, abs=0.1)
+
+
+@pytest.mark.parametrize('name', TABLE_3)
+def test_table_3_rows_leave_background_above_90(name):
+    """Background counts in the mean but has no column: 21 means less the 20 numbers is what it must have been."""
+    row = TABLE_3[name]
+    assert len(row.class_iou) == dataset(row.dataset).num_classes and row.class_iou[0] is None
+    assert 90 < 21 * row.mean_iou - sum(row.class_iou[1:]) < 96

@@ -1,0 +1,186 @@
+"""tools/test.py on real Caffe: label maps, scores, resuming, and what it refuses."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from dataset_prep.lmdb_writer import write_features
+from dataset_prep.records import Record, save_split
+from tests.toy_nets import random_image, random_weights
+from tools import scoring, test
+from tools.inference import Predictor
+from tools.support.errors import UserError
+
+SIZES = {'a': (20, 28), 'b': (17, 31), 'c': (24, 24)}
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Random weights of basic_toy, which front_toy can use as well."""
+    return random_weights('basic_toy', tmp_path_factory.mktemp('weights') / 'basic.caffemodel')
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A split of three images whose truth is one class in the upper half, another below, and one ignored pixel."""
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    records = []
+    for number, (name, size) in enumerate(SIZES.items()):
+        truth = np.zeros(size, np.uint8)
+        truth[size[0] // 2 :], truth[0, 0] = number + 1, 255
+        image, label = folder / f'{name}.png', folder / f'{name}_label.png'
+        cv2.imwrite(str(image), random_image(*size, seed=number))
+        cv2.imwrite(str(label), truth)
+        records.append(Record(name, image, label, 'toy'))
+    save_split(folder, 'test', records)
+    return folder
+
+
+@pytest.fixture
+def run(weights, data, tmp_path):
+    """Run the command into tmp_path/out; returns that folder."""
+
+    def run(*options, net='front-toy'):
+        out = tmp_path / 'out'
+        test.main(
+            ['--net', net, '--weights', str(weights), '--data', str(data), '--out', str(out), '--tiling', 'tight', *options]
+        )
+        return out
+
+    return run
+
+
+def read(path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def write_times(out):
+    return {path.name: path.stat().st_mtime_ns for path in out.glob('*.png')}
+
+
+def test_label_maps_and_scores(run, weights, data, capsys):
+    """The maps are the Predictor's; the scores are those of the maps, in the file and on standard output."""
+    out = run()
+    predictor, facts = Predictor('front_toy', [weights], tiling='tight'), dataset('toy')
+    matrix = np.zeros((7, 7), int)
+    for name in SIZES:
+        np.testing.assert_array_equal(read(out / f'{name}.png'), predictor.label_map(read(data / f'{name}.png')))
+        matrix += scoring.confusion(read(data / f'{name}_label.png'), read(out / f'{name}.png'), 7)
+    scores = json.loads((out / 'scores.json').read_text())
+    assert scores['confusion'] == matrix.tolist()
+    assert scores['mean_iou'] == pytest.approx(scoring.mean_iou(matrix))
+    expected = [None if np.isnan(value) else value for value in scoring.iou(matrix)]
+    assert list(scores['class_iou'].items()) == list(zip(facts.classes, expected, strict=True))
+    assert (scores['images'], scores['ignored_pixels']) == (3, 3)
+    assert scores['pixels'] == sum(height * width for height, width in SIZES.values()) - 3
+    assert scoring.table(facts.classes, matrix) in capsys.readouterr().out
+
+
+def test_pictures_to_look_at(run):
+    """A contact sheet always, a strip of four panels for each image when asked for."""
+    out = run('--overlay')
+    assert {path.name for path in (out / 'pictures').iterdir()} == {'contact_sheet.png', 'a.png', 'b.png', 'c.png'}
+    assert read(out / 'pictures' / 'a.png').shape == (20, 4 * 28, 3)
+
+
+def test_a_second_run_goes_on_from_the_first(run):
+    """Only the map that is missing is made; the scores come out the same."""
+    out = run()
+    first, scores = write_times(out), (out / 'scores.json').read_text()
+    (out / 'b.png').unlink()
+    second = write_times(run())
+    assert {name for name in first if second[name] != first[name]} == {'b.png'}
+    assert (out / 'scores.json').read_text() == scores
+
+
+def test_other_weights_start_anew(run, weights):
+    """Maps of other weights are not kept, those beyond --limit included."""
+    out = run()
+    stale = read(out / 'a.png')
+    random_weights('basic_toy', weights.with_name('other.caffemodel'), seed=1)
+    run('--weights', str(weights.with_name('other.caffemodel')), '--limit', '1')
+    assert write_times(out).keys() == {'a.png'}
+    assert (read(out / 'a.png') != stale).any()
+
+
+def test_pngs_of_someone_else_are_not_touched(run, tmp_path):
+    """An output folder that holds pictures already."""
+    (tmp_path / 'out').mkdir()
+    cv2.imwrite(str(tmp_path / 'out' / 'mine.png'), np.zeros((2, 2), np.uint8))
+    with pytest.raises(UserError, match='holds PNG files that no earlier test wrote'):
+        run()
+    assert (tmp_path / 'out' / 'mine.png').exists()
+
+
+def test_limit_takes_the_first_images(run):
+    """And says how many."""
+    out = run('--limit', '2')
+    assert write_times(out).keys() == {'a.png', 'b.png'}
+    assert json.loads((out / 'scores.json').read_text())['images'] == 2
+
+
+def test_truth_of_another_size_is_an_error(run, data):
+    """Naming the file and both sizes."""
+    cv2.imwrite(str(data / 'b_label.png'), np.zeros((17, 30), np.uint8))
+    with pytest.raises(UserError, match=r'b_label.png is 30x17 .*31x17'):
+        run()
+
+
+def test_a_damaged_map_is_named(run):
+    """Not scored as something else."""
+    out = run()
+    (out / 'c.png').write_bytes(b'')
+    with pytest.raises(UserError, match='c.png does not read; delete it'):
+        run()
+
+
+def test_a_missing_split_is_an_error(run):
+    with pytest.raises(UserError, match='no val split'):
+        run('--split', 'val')
+
+
+@pytest.fixture
+def scores_lmdb(weights, data, tmp_path):
+    """Stores the maps of a blob of basic_toy for some images, in the order given; returns the LMDB."""
+
+    def store(blob, names, split='test', dataset_name='toy'):
+        predictor = Predictor('basic_toy', [weights], size_hw=(372 + 32, 372 + 40))  # one tile for every image
+        rows = []
+        for name in names:
+            predictor.predict_scores(read(data / f'{name}.png'))
+            maps = predictor.net.blobs[blob].data[0].copy()
+            rows.append((name, maps, np.full(maps.shape[1:], 255, np.uint8)))
+        settings = {'dataset': dataset_name, 'split': split, 'blob': blob, 'net': 'basic_toy'}
+        write_features(tmp_path / 'maps', rows, settings)
+        return str(tmp_path / 'maps')
+
+    return store
+
+
+@pytest.mark.parametrize('blob', ['conv5_3', 'final'])
+def test_stored_maps_give_the_labels_of_the_images(run, scores_lmdb, weights, data, blob):
+    """Found by id, not by place; the rest of the network runs on them."""
+    out = run('--features', scores_lmdb(blob, ['c', 'a', 'b']), net='basic_toy')
+    predictor = Predictor('basic_toy', [weights], size_hw=(372 + 32, 372 + 40))
+    for name in SIZES:
+        np.testing.assert_array_equal(read(out / f'{name}.png'), predictor.label_map(read(data / f'{name}.png')))
+
+
+def test_an_image_without_maps_is_named(run, scores_lmdb):
+    with pytest.raises(UserError, match='no maps for 1 of the images asked for, the first being b'):
+        run('--features', scores_lmdb('final', ['a', 'c']), net='basic_toy')
+
+
+def test_maps_of_another_split_are_refused(run, scores_lmdb):
+    with pytest.raises(UserError, match='holds toy train, asked for is toy test'):
+        run('--features', scores_lmdb('final', ['a'], split='train'), net='basic_toy')
+
+
+def test_maps_of_a_blob_that_the_network_has_not_are_refused(run, scores_lmdb):
+    """Maps of fc7: no network is cut there."""
+    with pytest.raises(UserError, match='holds maps of fc7; this network goes on from conv5_3 or final'):
+        run('--features', scores_lmdb('fc7', ['a']), net='basic_toy')

@@ -1,0 +1,31 @@
+"""Weights for the small networks of the table, and images, made in code."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pretrained.caffemodel import write
+from prototxt.networks import deploy
+from prototxt.shapes import param_shapes
+
+COLOUR_SPREAD = 50  # of pixel values around the mean: divided out, so that scores come near 1
+
+
+def random_weights(net_name: str, path: Path, seed: int = 0) -> Path:
+    """A caffemodel for all layers of a network, scaled so that scores differ between pixels and between classes."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for layer, shapes in param_shapes(deploy(net_name)).items():
+        spread = [np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1 for shape in shapes]
+        if layer == 'conv1_1':
+            spread[0] /= COLOUR_SPREAD
+        weights[layer] = [rng.normal(0, std, shape).astype(np.float32) for std, shape in zip(spread, shapes, strict=True)]
+    write(path, weights, net_name)
+    return path
+
+
+def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """uint8 (height, width, 3), rough at the scale of a cell, so that neighbouring cells differ."""
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+    return np.kron(cells, np.ones((8, 8, 1), np.uint8))[:height, :width]

@@ -1,0 +1,74 @@
+"""A deploy net in Caffe, with its weights; whatever Caffe would abort on is refused before."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+
+from pretrained import caffemodel
+from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
+
+GPU_PROBE = 'import sys, caffe; caffe.set_mode_gpu(); caffe.set_device(int(sys.argv[1]))'
+
+
+def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
+    """A caffe.Net in test phase from a NetParameter, with `weights` copied in their order, on the CPU or on GPU number `gpu`.
+
+    Raises UserError if a layer would stay at random weights, a blob does not fit, a file does not read, or there is no such GPU.
+    """
+    caffemodel.check(net_param, weights)
+    _name_input(net_param)
+    caffe = import_caffe()
+    _set_mode(caffe, gpu)
+    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
+        file.write(text_format.MessageToString(net_param))
+        file.flush()
+        net = caffe.Net(file.name, caffe.TEST)
+    for path in weights:
+        net.copy_from(str(path))
+    return net
+
+
+def forward(net, bottom: np.ndarray) -> np.ndarray:
+    """`prob` (C, h, w) for one input (channels, H, W); the net takes the input's size.
+
+    Raises ValueError for another number of channels, on which Caffe would abort.
+    """
+    name = net.inputs[0]
+    channels = net.blobs[name].channels
+    if bottom.shape[0] != channels:
+        raise ValueError(f'{bottom.shape[0]} channels for blob {name}, which has {channels}')
+    if net.blobs[name].data.shape != (1, *bottom.shape):
+        net.blobs[name].reshape(1, *bottom.shape)
+        net.reshape()
+    net.blobs[name].data[0] = bottom
+    return net.forward()['prob'][0].copy()
+
+
+def _name_input(net_param) -> None:
+    """Call the input layer `input`: named after its blob, say conv5_3, it would be given that layer's weights, an abort."""
+    for layer in net_param.layer:
+        if layer.type == 'Input':
+            layer.name = 'input'
+
+
+def _set_mode(caffe, gpu: int | None) -> None:
+    if gpu is None:
+        caffe.set_mode_cpu()
+        return
+    check_gpu(gpu)
+    caffe.set_mode_gpu()
+    caffe.set_device(gpu)
+
+
+def check_gpu(gpu: int) -> None:
+    """UserError unless Caffe can compute on GPU number `gpu`; asked in a process of its own, which Caffe ends if it cannot."""
+    probe = subprocess.run([sys.executable, '-c', GPU_PROBE, str(gpu)], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        reason = 'it was built for the CPU only' if 'CPU-only' in probe.stderr else 'no such device'
+        raise UserError(f'Caffe cannot use GPU {gpu} ({reason}); leave out --gpu, or run: make doctor')

@@ -1,0 +1,70 @@
+"""A folder of predicted label maps, one PNG an image, made under stated settings; a run that was cut short goes on from it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write uint8 (H, W) ids or (H, W, 3) BGR as PNG, whole or not at all."""
+    with whole_file(path) as temporary:
+        if not cv2.imwrite(str(temporary), picture):
+            raise UserError(f'cannot write {path}')
+
+
+class LabelMaps:
+    """`<out>/<id>.png` (one channel, class ids), and `<out>/settings.json`: what they were made with."""
+
+    def __init__(self, out: Path, settings: dict) -> None:
+        """Keep the maps of an earlier run with the same `settings` (plain JSON); throw away those made with others."""
+        self.folder, self.settings_file = out, out / 'settings.json'
+        old = self._old_settings()
+        if old != settings:
+            self._clear(ours=old is not None and old.keys() == settings.keys())
+            with whole_file(self.settings_file) as temporary:
+                temporary.write_text(json.dumps(settings, indent=2) + '\n')
+
+    def path(self, image_id: str) -> Path:
+        """Where the map of an image lies."""
+        return self.folder / f'{image_id}.png'
+
+    def read(self, image_id: str) -> np.ndarray:
+        """The map of an image, uint8 (H, W); UserError if it is missing or damaged."""
+        label_map = cv2.imread(str(self.path(image_id)), cv2.IMREAD_UNCHANGED)
+        if label_map is None:
+            raise UserError(f'{self.path(image_id)} does not read; delete it and run the same command again')
+        return label_map
+
+    def write(self, image_id: str, label_map: np.ndarray) -> None:
+        """Store the map of an image, whole or not at all."""
+        write_png(self.path(image_id), label_map)
+
+    def _old_settings(self) -> dict | None:
+        """Settings of the earlier run; None without one, {} if the file is none of ours."""
+        if not self.settings_file.exists():
+            return None
+        try:
+            found = json.loads(self.settings_file.read_text())
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _clear(self, ours: bool) -> None:
+        """Delete the maps of a run with other settings; refuse where nothing says that they are such maps."""
+        maps = sorted(self.folder.glob('*.png'))
+        if maps and not ours:
+            raise UserError(f'{self.folder} holds PNG files that no earlier test wrote; choose another folder by --out')
+        for path in maps:
+            path.unlink()

@@ -1,0 +1,73 @@
+"""Label maps from images, or from stored maps of an intermediate blob."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS
+from prototxt.networks import deploy
+from prototxt.shapes import FC6_CELLS, STRIDE, TRUNK_END, check_crop_size
+from tools.inference.caffe_net import forward, load_net
+from tools.inference.tiling import grid, stitch, tile_size, tiles
+from tools.inference.upsampling import argmax
+from tools.support.errors import UserError
+
+
+def zoom_factor(net_name: str) -> int:
+    """Pixels per cell of `prob`: 8, or 1 for a network that upsamples by itself."""
+    return 1 if NETS[net_name].upsample else STRIDE
+
+
+class Predictor:
+    """A network applied to images tile by tile, with the mean colour of its data set subtracted.
+
+    `size_hw` replaces the tile of the network's row, and must leave a whole number of cells; with `tiling` 'tight',
+    tiles are made as small as each image allows (tools.inference.tiling).
+    """
+
+    def __init__(
+        self,
+        net_name: str,
+        weights: Sequence[Path],
+        size_hw: tuple[int, int] | None = None,
+        gpu: int | None = None,
+        tiling: str = 'reference',
+    ) -> None:
+        row = NETS[net_name]
+        if size_hw:
+            size_hw = (check_crop_size(size_hw[0]), check_crop_size(size_hw[1]))
+        self.reference_hw = size_hw or row.input_size_hw
+        self.tiling = tiling
+        self.mean_bgr = np.array(dataset(row.dataset).mean_bgr, np.float32)
+        self.zoom = zoom_factor(net_name)
+        self.net = load_net(deploy(net_name, size_hw=self.reference_hw), weights, gpu)
+
+    def predict_scores(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Class probabilities (C, h, w) of an image uint8 (H, W, 3), at the net's own resolution and reaching past the image."""
+        size_hw = image_bgr.shape[:2]
+        input_hw = tile_size(self.tiling, size_hw, self.reference_hw)
+        centred = image_bgr.astype(np.float32) - self.mean_bgr
+        maps = (forward(self.net, tile.transpose(2, 0, 1)) for tile in tiles(centred, input_hw))
+        return stitch(maps, columns=grid(size_hw, input_hw)[1])
+
+    def label_map(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Class ids, uint8 (H, W), of an image uint8 (H, W, 3) in OpenCV's channel order."""
+        return argmax(self.predict_scores(image_bgr), image_bgr.shape[:2], self.zoom)
+
+
+class MapPredictor:
+    """The layers of a network after blob `start`, applied to stored maps of that blob."""
+
+    def __init__(
+        self, net_name: str, weights: Sequence[Path], start: str, size_hw: tuple[int, int], gpu: int | None = None
+    ) -> None:
+        if start == TRUNK_END and min(size_hw) <= FC6_CELLS:
+            raise UserError(f'maps of {start} of {size_hw[0]}x{size_hw[1]} cells: fc6 needs more than {FC6_CELLS} along a side')
+        self.zoom = zoom_factor(net_name)
+        self.net = load_net(deploy(net_name, start=start, size_hw=size_hw), weights, gpu)
+
+    def label_map(self, features: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """Class ids, uint8 (*size_hw), of an image of `size_hw` pixels from its maps, float32 (channels, h, w)."""
+        return argmax(forward(self.net, features), size_hw, self.zoom)

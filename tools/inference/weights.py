@@ -1,0 +1,71 @@
+"""Which weight files a network is run with when none are named."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from pretrained.caffemodel import stored, write
+from prototxt.experiments import STAGES, Stage
+from prototxt.shapes import FRONT_END
+from tools.support.errors import UserError
+from tools.support.paths import PRETRAINED
+from tools.training.runs import newest_snapshot
+
+
+def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = None) -> list[Path]:
+    """Files that together hold the layers of `net_name` after blob `start`, in the order to load them.
+
+    Those `given`; else the newest snapshot of a stage that trains the network, after the weights that made the maps which
+    the stage was trained on; else pretrained/<net>.caffemodel. UserError if a file is missing or nothing is found.
+    """
+    if given:
+        for path in given:
+            if not path.is_file():
+                raise UserError(f'no weights at {path}')
+        return given
+    return _trained(net_name, start) or [_pretrained(net_name)]
+
+
+def _trained(net_name: str, start: str) -> list[Path]:
+    """Files from the stages that train `net_name`; empty when none has a snapshot."""
+    found: dict[Path, Stage] = {}
+    for stage_name, stage in STAGES.items():
+        if stage.net == net_name:
+            with suppress(UserError):
+                found[newest_snapshot(stage_name)] = stage
+    if not found:
+        return []
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return [*_below(found[newest], start), newest]
+
+
+def _below(stage: Stage, start: str) -> list[Path]:
+    """Files with the layers between blob `start` and the maps that `stage` was trained on."""
+    source = stage.features_from
+    if source is None or stage.start == start:
+        return []
+    if source in STAGES:
+        return [*_below(STAGES[source], start), newest_snapshot(source)]
+    return [_trunk(_pretrained(source), stage.start)]
+
+
+def _trunk(path: Path, start: str) -> Path:
+    """`path`, or a file beside it with its layers up to blob `start` only if it has more: the net's fc6 may be narrower."""
+    names = [window.name for window in FRONT_END]
+    trunk = names[: names.index(start) + 1]
+    held = stored(path)
+    if not held.keys() - set(trunk):
+        return path
+    cut = path.with_stem(f'{path.stem}_{start}')
+    if not cut.is_file() or cut.stat().st_mtime < path.stat().st_mtime:
+        write(cut, {name: [blob.array() for blob in held[name]] for name in trunk if name in held})
+    return cut
+
+
+def _pretrained(name: str) -> Path:
+    """pretrained/<name>.caffemodel; UserError with what would make it if it is not there."""
+    path = PRETRAINED / f'{name}.caffemodel'
+    if not path.is_file():
+        stages = [stage_name for stage_name, stage in STAGES.items() if stage.net == name]
+        commands = [f'make weights-{name}', *(f'python tools/train.py {stage_name}' for stage_name in stages)]
+        raise UserError(f'no weights at {path}; run: {", or ".join(commands)}')
+    return path

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Label images with a trained network.
+
+For each image, --out gets <stem>.png (one channel, class ids) and <stem>_color.png (the classes in the data set's colours).
+Images are read as 8-bit colour: grey becomes three equal channels, transparency is left out, 16-bit values are divided by 256.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS
+from prototxt.names import resolve
+from tools.inference import TILINGS, Predictor, colorize
+from tools.inference.label_maps import write_png
+from tools.inference.weights import find_weights
+from tools.support.errors import UserError, run_command
+
+IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='an image file, or a folder of them')
+    parser.add_argument('--net', required=True, help='one of, or the beginning of one of: ' + ', '.join(NETS))
+    parser.add_argument(
+        '--weights', action='append', type=Path, metavar='FILE',
+        help='a caffemodel; repeat for layers spread over several (default: newest snapshot, else pretrained/<net>.caffemodel)',
+    )  # fmt: skip
+    parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
+    parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
+    parser.add_argument('--gpu', type=int, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    net_name = resolve(args.net, NETS)
+    images = find_images(args.images)
+    check_results(images, args.out)
+    predictor = Predictor(net_name, find_weights(net_name, 'data', args.weights), gpu=args.gpu, tiling=args.tiling)
+    facts = dataset(NETS[net_name].dataset)
+    for image in tqdm(images, unit='image', disable=None):
+        label_map = predictor.label_map(read_image(image))
+        labels, colours = results(image, args.out)
+        write_png(labels, label_map)
+        write_png(colours, colorize(label_map, facts))
+        tqdm.write(str(labels), file=sys.stdout)
+
+
+def find_images(arguments: list[Path]) -> list[Path]:
+    """The files named, and the images in the folders named; UserError for what is missing, empty or no image."""
+    images: list[Path] = []
+    for argument in arguments:
+        images.extend(images_in(argument) if argument.is_dir() else [argument])
+    for image in images:
+        if not image.is_file():
+            raise UserError(f'no image at {image}')
+        if not cv2.haveImageReader(str(image)):
+            raise UserError(f'{image} is not an image that OpenCV reads')
+    return images
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Files in `folder` with an image's suffix, by name; UserError if there are none."""
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise UserError(f'no images in folder {folder}; looked for {" ".join(sorted(IMAGE_SUFFIXES))}')
+    return images
+
+
+def results(image: Path, out: Path) -> tuple[Path, Path]:
+    """Where the label map and its coloured picture go."""
+    return out / f'{image.stem}.png', out / f'{image.stem}_color.png'
+
+
+def check_results(images: list[Path], out: Path) -> None:
+    """UserError if two images would write the same file, or one would overwrite an image that is to be read."""
+    read = {image.resolve() for image in images}
+    writer: dict[Path, Path] = {}
+    for image in images:
+        for path in results(image, out):
+            if path.resolve() in read:
+                raise UserError(f'{path}, a result of {image}, would overwrite an image to be labelled; choose another --out')
+            if path in writer:
+                raise UserError(f'{writer[path]} and {image} would both write {path}; label them into different folders')
+            writer[path] = image
+
+
+def read_image(path: Path) -> np.ndarray:
+    """uint8 (H, W, 3) BGR; UserError if the file is damaged."""
+    content = path.read_bytes()
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or cut_off_jpeg(content):
+        raise UserError(f'{path} is damaged or cut off; get the file anew')
+    return image
+
+
+def cut_off_jpeg(content: bytes) -> bool:
+    """Whether a JPEG lacks its end, which OpenCV fills with grey without a word: no end marker after the last start of a scan."""
+    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+
+
+if __name__ == '__main__':
+    run_command(main)

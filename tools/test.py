@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Label a split of a data set with a trained network and score the result: IoU of each class and their mean.
+
+Writes to --out: <id>.png (class ids), settings.json, scores.json, and pictures/contact_sheet.png (image | truth |
+prediction | overlay); with --overlay, pictures/<id>.png, such a strip for every image. Label maps that are there already,
+made with the same settings, are kept. With --features, the layers after the stored blob are run, not the whole network.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset_prep.datasets import Dataset, dataset
+from dataset_prep.lmdb_writer import read_manifest
+from dataset_prep.records import Record, load_split, read_image, read_label
+from prototxt.experiments import NETS, Net
+from prototxt.names import resolve
+from prototxt.shapes import TRUNK_END
+from tools import scoring
+from tools.inference import TILINGS, MapPredictor, Predictor
+from tools.inference.label_maps import LabelMaps, sha256, write_png
+from tools.inference.pictures import contact_sheet, strip
+from tools.inference.splits import label_features, label_images
+from tools.inference.weights import find_weights
+from tools.paper_tables import paper_row
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, run_command
+from tools.support.paths import DATA, ROOT
+
+SHEET_IMAGES = 8  # on the contact sheet, spread evenly over the split
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is tested: a network with its weights, on images or on the maps of a blob that `manifest` describes."""
+
+    net_name: str
+    facts: Dataset
+    data: Path
+    split: str
+    weights: list[Path]
+    tiling: str
+    gpu: int | None
+    features: Path | None
+    manifest: dict | None
+
+    def settings(self) -> dict:
+        """What the label maps depend on, as plain JSON."""
+        return {
+            'net': self.net_name,
+            'weights': [[path.name, sha256(path)] for path in self.weights],
+            'dataset': self.facts.name,
+            'split': self.split,
+            'split_sha256': sha256(self.data / f'{self.split}.json'),
+            'tiling': None if self.manifest else self.tiling,
+            'features': self.manifest,
+        }
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--net', required=True, help='one of, or the beginning of one of: ' + ', '.join(NETS))
+    parser.add_argument(
+        '--weights', action='extend', nargs='+', type=Path, metavar='FILE',
+        help='caffemodels, loaded in this order (default: newest snapshot, else pretrained/<net>.caffemodel)',
+    )  # fmt: skip
+    parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
+    parser.add_argument('--split', default='test', help='default: %(default)s')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='folder for the results (default: out/test/<net>/<split>)')
+    parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
+    parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
+    parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
+    parser.add_argument('--gpu', type=int, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    parser.add_argument('--features', type=Path, metavar='LMDB', help='stored maps of a blob, by tools/extract_features.py')
+    return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{number} is not positive')
+    return number
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    test = describe(args)
+    out = args.out or ROOT / 'out' / 'test' / test.net_name / test.split
+    records = load_split(test.data, test.split)[: args.limit]
+    settings = test.settings()
+    label_maps = LabelMaps(out, settings)
+    label(test, records, label_maps)
+    matrix, ignored = score(records, label_maps, test.facts)
+    paper = paper_row(test.net_name, test.split)
+    scores = summary(test.facts, matrix) | {'images': len(records), 'ignored_pixels': ignored}
+    write_json(out / 'scores.json', scores | {'paper': asdict(paper) if paper else None, 'settings': settings})
+    draw(records, label_maps, test.facts, out, every=args.overlay)
+    print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
+    print(scoring.table(test.facts.classes, matrix, paper))
+    print(f'pixel accuracy {100 * scoring.pixel_accuracy(matrix):.1f} %\nwritten to {out}')
+
+
+def describe(args: argparse.Namespace) -> Evaluation:
+    """The test that the command line asks for; UserError if something it needs is not there."""
+    net_name = resolve(args.net, NETS)
+    facts = dataset(NETS[net_name].dataset)
+    manifest = features_manifest(args.features, NETS[net_name], args.split) if args.features else None
+    weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
+    data = args.data or DATA / facts.name
+    return Evaluation(net_name, facts, data, args.split, weights, args.tiling, args.gpu, args.features, manifest)
+
+
+def features_manifest(path: Path, net: Net, split: str) -> dict:
+    """Manifest of an LMDB of maps; UserError if they are not maps of `split` that layers of `net` take."""
+    manifest = read_manifest(path)
+    if manifest['kind'] != 'features':
+        raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
+    if (manifest['dataset'], manifest['split']) != (net.dataset, split):
+        raise UserError(f'{path} holds {manifest["dataset"]} {manifest["split"]}, asked for is {net.dataset} {split}')
+    blobs = (TRUNK_END, net.front_end.final)
+    if manifest['blob'] not in blobs:
+        raise UserError(f'{path} holds maps of {manifest["blob"]}; this network goes on from {" or ".join(blobs)}')
+    return manifest
+
+
+def label(test: Evaluation, records: list[Record], label_maps: LabelMaps) -> None:
+    """Make the label maps that are not there yet."""
+    pending = [record for record in records if not label_maps.path(record.id).exists()]
+    if not pending:
+        return
+    if test.features and test.manifest:
+        size_hw = tuple(test.manifest['min_side_hw'])
+        predictor = MapPredictor(test.net_name, test.weights, test.manifest['blob'], size_hw, test.gpu)
+        label_features(predictor, test.features, test.manifest['count'], pending, label_maps)
+    else:
+        label_images(Predictor(test.net_name, test.weights, gpu=test.gpu, tiling=test.tiling), pending, label_maps)
+
+
+def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple[np.ndarray, int]:
+    """Confusion matrix over all records, and the number of pixels that do not count."""
+    matrix, pixels = np.zeros((facts.num_classes, facts.num_classes), np.int64), 0
+    for record in tqdm(records, unit='image', desc='scoring', disable=None):
+        truth = read_label(record)
+        try:
+            matrix += scoring.confusion(truth, label_maps.read(record.id), facts.num_classes)
+        except ValueError as error:
+            raise UserError(f'{label_maps.path(record.id)} against {record.label}: {error}') from error
+        pixels += truth.size
+    return matrix, pixels - int(matrix.sum())
+
+
+def summary(facts: Dataset, matrix: np.ndarray) -> dict:
+    """Scores as fractions; None for a class that is in neither truth nor predictions, which the mean leaves out."""
+    per_class = dict(zip(facts.classes, map(fraction, scoring.iou(matrix)), strict=True))
+    return {
+        'mean_iou': fraction(scoring.mean_iou(matrix)),
+        'class_iou': per_class,
+        'absent_classes': [name for name, value in per_class.items() if value is None],
+        'pixel_accuracy': fraction(scoring.pixel_accuracy(matrix)),
+        'confusion': matrix.tolist(),
+        'pixels': int(matrix.sum()),
+    }
+
+
+def fraction(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def write_json(path: Path, content: dict) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def draw(records: list[Record], label_maps: LabelMaps, facts: Dataset, out: Path, every: bool) -> None:
+    """The contact sheet, and with `every` a strip for each image."""
+    chosen = np.unique(np.linspace(0, len(records) - 1, SHEET_IMAGES).round().astype(int))
+    strips = [picture(records[i], label_maps, facts) for i in chosen]
+    write_png(out / 'pictures' / 'contact_sheet.png', contact_sheet(strips, facts))
+    if every:
+        for record in tqdm(records, unit='image', desc='drawing', disable=None):
+            write_png(out / 'pictures' / f'{record.id}.png', picture(record, label_maps, facts))
+
+
+def picture(record: Record, label_maps: LabelMaps, facts: Dataset) -> np.ndarray:
+    """image | truth | prediction | overlay."""
+    return strip(read_image(record), read_label(record), label_maps.read(record.id), facts)
+
+
+if __name__ == '__main__':
+    run_command(main)
