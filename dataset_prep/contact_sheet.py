@@ -1,6 +1,6 @@
 """A picture to check a data set by: image, label in colour, and both laid over each other, a few records of each split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ IGNORED_COLOUR = (255, 255, 255)
 LABEL_WEIGHT = 0.5  # of the label's colour in the overlay
 
 
-def write_contact_sheet(path: Path, splits: dict[str, Sequence[Record]], facts: Dataset, per_split: int = 3) -> None:
+def write_contact_sheet(path: Path, splits: Mapping[str, Sequence[Record]], facts: Dataset, per_split: int = 3) -> None:
     """Write a PNG of `per_split` records, evenly spaced, of each split, above a legend of the classes."""
     rows = [_row(split, record, facts) for split, records in splits.items() for record in _spread(records, per_split)]
-    width = max([row.width for row in rows])
+    width = max(row.width for row in rows)
     blocks = [*rows, _legend(facts, width)]
     sheet = Image.new('RGB', (width + 2 * GAP, sum(block.height + GAP for block in blocks) + GAP), 'white')
     top = GAP

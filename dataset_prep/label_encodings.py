@@ -9,8 +9,8 @@ import numpy as np
 from dataset_prep.datasets import IGNORE_LABEL, Dataset
 from tools.support.errors import UserError
 
-# The 32 colours of CamVid's label_colors.txt (RGB), each with its class of the paper's 11, or None to ignore. The paper does not give
-# the reduction; this is the one of Kundu's VideoParsing code, whose authors used this network (Kundu, Vineet, Koltun, CVPR 2016).
+# The 32 colours of CamVid's label_colors.txt (RGB), each with its class of the paper's 11, or None to ignore. The paper does not
+# give the reduction; this one is of Kundu's VideoParsing code, which used this network (Kundu, Vineet, Koltun, CVPR 2016).
 CAMVID_COLOURS = (
     ('Animal', (64, 128, 64), None),
     ('Archway', (192, 0, 128), None),

@@ -73,10 +73,9 @@ class LmdbWriter:
                 raise UserError(f'{self._folder} cannot be written ({error}); is the disk full?') from error
         self._batch, self._batch_bytes = [], 0
 
-    def keys(self) -> list[bytes]:
-        """The keys on disk, in order."""
-        with self._environment.begin() as transaction:
-            return list(transaction.cursor().iternext(keys=True, values=False))
+    def count(self) -> int:
+        """Records on disk."""
+        return self._environment.stat()['entries']
 
     def first(self) -> np.ndarray | None:
         """The array of the first record on disk, if any."""
@@ -110,6 +109,21 @@ def read_manifest(path: Path) -> dict:
         return json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
         raise UserError(f'{file} is damaged ({error}); write the LMDB again') from error
+
+
+def existing(path: Path, settings: dict) -> dict | None:
+    """The manifest of the LMDB at `path` if it was made with `settings`, so that nothing needs to be done; else None."""
+    if not (path / MANIFEST).exists():
+        return None
+    manifest = read_manifest(path)
+    same = all(manifest.get(name) == value for name, value in json.loads(json.dumps(settings)).items())
+    return manifest if same else None
+
+
+def stored_ids(path: Path) -> list[str]:
+    """The ids of an LMDB in the order in which Caffe reads them."""
+    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
+        return [id_of(stored_key) for stored_key in transaction.cursor().iternext(keys=True, values=False)]
 
 
 def iterate(path: Path) -> Iterator[tuple[str, np.ndarray]]:

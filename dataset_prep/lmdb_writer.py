@@ -7,14 +7,24 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dataset_prep.datasets import IGNORE_LABEL, dataset as dataset_row
+from dataset_prep.datasets import IGNORE_LABEL
+from dataset_prep.datasets import dataset as dataset_row
 from dataset_prep.datum import png_datum, raw_datum
 from dataset_prep.feature_writer import FeatureWriter, write_features
-from dataset_prep.lmdb_store import LmdbWriter, check_disk_space, iterate, key, read_manifest, stored_bytes, write_manifest
+from dataset_prep.lmdb_store import (
+    LmdbWriter,
+    check_disk_space,
+    existing,
+    iterate,
+    key,
+    read_manifest,
+    stored_bytes,
+    write_manifest,
+)
 from dataset_prep.order import list_sha256, shuffled
 from dataset_prep.padding import pad_for_crops, padded_size
 from dataset_prep.parallel import in_order
-from dataset_prep.records import Record, check_ids, read_image, read_label
+from dataset_prep.records import Record, check_ids, files_sha256, read_image, read_label
 from dataset_prep.statistics import Statistics, of_pair, total
 from prototxt.shapes import MARGIN
 from tools.support.atomic import whole_folder
@@ -58,7 +68,7 @@ def write_lmdb(
     seed: int = 1,
     encoding: str = DEFAULT_ENCODING,
 ) -> dict:
-    """Write the LMDB at `path` and return its manifest; what is there already is replaced when the new one is whole.
+    """Write the LMDB at `path` and return its manifest; one made with other settings is replaced when the new one is whole.
 
     One Datum a record, uint8 (4, H, W): B, G, R and label; image reflected by `margin_px` on each side and on to `crop_size`
     where it is smaller, label 255 there. Records are shuffled by `seed`. Uses all cores; memory does not grow with the records.
@@ -69,31 +79,28 @@ def write_lmdb(
     path = Path(path)
     check_ids(records, str(path))
     layout, records = Layout(margin_px, crop_size, encoding), shuffled(records, seed)
+    settings = {
+        'kind': 'images', 'dataset': dataset, 'split': split, 'classes': dataset_row(dataset).num_classes, 'channels': 4,
+        'crop_size': crop_size, 'margin_px': margin_px, 'seed': seed, 'encoding': encoding, 'ignore_label': IGNORE_LABEL,
+        'count': len(records), 'list_sha256': list_sha256(record.id for record in records), 'files_sha256': files_sha256(records),
+    }  # fmt: skip
+    return existing(path, settings) or _write(path, records, layout, settings)
+
+
+def _write(path: Path, records: Sequence[Record], layout: Layout, settings: dict) -> dict:
+    """Write the LMDB, whole or not at all; its manifest."""
     sizes = [layout.padded_size(record) for record in records]
     needed = _expected_bytes(layout, records, sizes)
     check_disk_space(path, needed)
     with whole_folder(path) as folder:
         counts = _write_records(folder, records, layout, needed, path.name)
-        facts = dataset_row(dataset)
-        manifest = {
-            'kind': 'images',
-            'dataset': dataset,
-            'split': split,
-            'count': counts.images,
-            'classes': facts.num_classes,
-            'channels': 4,
-            'crop_size': crop_size,
-            'margin_px': margin_px,
+        found = {
             'min_side_hw': np.min(sizes, axis=0).tolist(),
-            'seed': seed,
-            'encoding': encoding,
-            'ignore_label': IGNORE_LABEL,
-            'list_sha256': list_sha256(record.id for record in records),
             'mean_bgr': counts.mean_bgr,
-            'pixels_per_class': counts.pixels_per_class(facts),
+            'pixels_per_class': counts.pixels_per_class(dataset_row(settings['dataset'])),
             'ignored_pixels': counts.ignored_pixels,
         }
-        write_manifest(folder, manifest)
+        write_manifest(folder, {**settings, **found})
     return read_manifest(path)
 
 

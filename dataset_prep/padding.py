@@ -27,7 +27,7 @@ def centred_border(size_hw: tuple[int, int], least: int) -> Border:
 
 
 def pad_for_crops(image: np.ndarray, label: np.ndarray, margin_px: int, crop_size: int) -> np.ndarray:
-    """One uint8 (4, H', W') array of B, G, R, label: a margin all round, then both sides brought to at least `crop_size` pixels."""
+    """One uint8 (4, H', W') array of B, G, R, label: a margin all round, then both sides at least `crop_size` pixels."""
     margin = (margin_px,) * 4
     image, label = reflect(image, margin), ignore(label, margin)
     rest = centred_border(image.shape[:2], crop_size)

@@ -14,7 +14,7 @@ AHEAD = 2 * WORKERS  # results that may wait to be taken
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield function(item) for each item, in order, computed by threads (decoding and encoding of pictures run outside Python's lock).
+    """Yield function(item) for each item, in order, computed by threads (pictures are decoded outside Python's lock).
 
     However slowly they are taken, only a few results exist at a time. The first error stops the work and is raised.
     """

@@ -1,4 +1,4 @@
-"""The steps that every data set takes once its records are known: look at all, list the splits, write LMDBs, show what was found."""
+"""The steps that every data set takes once its records are known: read all, list the splits, write LMDBs, show what was found."""
 
 import argparse
 from collections.abc import Sequence
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser, default_out: Path, crop_sizes
     """The options that all data sets have."""
     parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help='folder to write')
     parser.add_argument(
-        '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='one LMDB each, for training at this crop'
+        '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='sides of training crops, one LMDB each'
     )
-    parser.add_argument('--encoding', choices=ENCODERS, default=DEFAULT_ENCODING, help='of the Datums; png is smaller, raw is faster')
+    parser.add_argument('--encoding', choices=ENCODERS, default=DEFAULT_ENCODING, help='png is smaller, raw is faster')
     parser.add_argument('--seed', type=int, default=1, help='of the order of records in the LMDBs')
 
 

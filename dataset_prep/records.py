@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -19,9 +20,9 @@ from tools.support.errors import UserError
 
 @dataclass(frozen=True)
 class Record:
-    """One image, its label file (None where ground truth is not published), how that names classes, and the size both are scaled to.
+    """One image and its label file, which is None where ground truth is not published, and the size that both are scaled to.
 
-    `encoding` is a name of label_encodings.ENCODINGS; `size_wh` is None for the files' own size.
+    `encoding` says how the label file names classes (label_encodings.ENCODINGS); `size_wh` is None for the files' own size.
     """
 
     id: str
@@ -58,7 +59,8 @@ def read_label(record: Record) -> np.ndarray:
     image_wh = image_size(record.image)
     if values.shape[1::-1] != image_wh:
         raise UserError(
-            f'{record.label} is {values.shape[1]}x{values.shape[0]} pixels, its image {record.image} is {image_wh[0]}x{image_wh[1]}'
+            f'{record.label} is {values.shape[1]}x{values.shape[0]} pixels, '
+            f'its image {record.image} is {image_wh[0]}x{image_wh[1]} (width x height)'
         )
     ids = decode(values, record.encoding, dataset(record.dataset), record.label)
     if record.size_wh is None:
@@ -78,15 +80,21 @@ def check_ids(records: Sequence[Record], where: str) -> None:
             raise UserError(f'{where}: the id {record.id!r} cannot name a file')
 
 
+def files_sha256(records: Sequence[Record]) -> str:
+    """Fingerprint of the files of records: SHA-256 over ids, sizes and times of change, not over their bytes."""
+    digest = sha256()
+    for record in records:
+        for path in filter(None, (record.image, record.label)):
+            digest.update(f'{record.id} {record.size_wh} {record.encoding} {_stamp(path)}\n'.encode())
+    return digest.hexdigest()
+
+
 def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
     """Write `<folder>/<split>.json`, whole or not at all. Files inside the folder are kept relative to it, others absolute."""
     path = Path(folder) / f'{split}.json'
     check_ids(records, str(path))
     first = records[0]
-    rows = [
-        {'id': record.id, 'image': _stored(record.image, folder), 'label': _stored(record.label, folder), 'encoding': record.encoding}
-        for record in records
-    ]
+    rows = [_row(record, Path(folder)) for record in records]
     content = {'dataset': first.dataset, 'split': split, 'size_wh': first.size_wh, 'records': rows}
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding='utf-8')
@@ -108,10 +116,24 @@ def load_split(folder: Path, split: str) -> list[Record]:
         raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """Bytes and nanoseconds of the last change of a file. Raises UserError if it is missing."""
+    if not path.is_file():
+        raise UserError(f'no file at {path}; is the data set still where it was prepared?')
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
 def _record(row: dict, folder: Path, dataset_name: str, size_wh) -> Record:
     """The Record of one row of a split's file."""
     label = folder / row['label'] if row['label'] else None
     return Record(row['id'], folder / row['image'], label, dataset_name, row['encoding'], size_wh)
+
+
+def _row(record: Record, folder: Path) -> dict:
+    """The row of one record in a split's file."""
+    image, label = _stored(record.image, folder), _stored(record.label, folder)
+    return {'id': record.id, 'image': image, 'label': label, 'encoding': record.encoding}
 
 
 def _stored(path: Path | None, folder: Path) -> str | None:
