@@ -22,6 +22,7 @@ class Variant:
 
     im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer
     cuda_arch: str = ''  # GPU architectures, as '80;90'; empty: for the CPU only
+    aside: bool = False  # installed, but not taken into use
 
     @property
     def features(self) -> frozenset[str]:
@@ -39,7 +40,7 @@ class Variant:
     @property
     def in_use(self) -> bool:
         """Whether `.venv/bin/caffe` and `import caffe` mean this one once it is installed."""
-        return self.im2col == 'shared'
+        return self.im2col == 'shared' and not self.aside
 
     @property
     def folder(self) -> str:
@@ -56,7 +57,7 @@ class Variant:
 
 
 def variant_from(environment: Mapping[str, str], cuda_arch_in_use: str = '') -> Variant:
-    """The variant that the variables IM2COL, CUDA and CUDA_ARCH ask for. Without CUDA (0 or 1), as the Caffe that is in use.
+    """The variant that the variables IM2COL, CUDA and CUDA_ARCH ask for. Without CUDA (0, 1 or aside), as the Caffe that is in use.
 
     Raises UserError on an unknown value.
     """
@@ -64,10 +65,10 @@ def variant_from(environment: Mapping[str, str], cuda_arch_in_use: str = '') -> 
     if im2col not in IM2COL_CHOICES:
         raise UserError(f'IM2COL={im2col}: choose one of {", ".join(IM2COL_CHOICES)}')
     asked = environment.get('CUDA') or ''
-    if asked not in ('', '0', '1'):
+    if asked not in ('', '0', '1', 'aside'):
         raise UserError(f'CUDA={asked}: write CUDA=1 for a build that can use GPUs, CUDA=0 for one that cannot')
-    if asked == '1':
-        return Variant(im2col, cuda.architectures(environment))
+    if asked in ('1', 'aside'):
+        return Variant(im2col, cuda.architectures(environment), aside=asked == 'aside')
     return Variant(im2col, '' if asked else cuda_arch_in_use)
 
 
