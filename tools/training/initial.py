@@ -52,7 +52,7 @@ def _resolve(name: str, settings: Settings) -> Path:
     if name == IDENTITY:
         return _write_identity(settings)
     if name in STAGES:
-        return newest_snapshot(name)
+        return newest_snapshot(settings.run_of(name))
     path = WEIGHTS[name].path
     if not path.is_file():
         raise UserError(f'no weights at {path}; run: make weights-{name}')

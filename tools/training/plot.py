@@ -26,11 +26,12 @@ def plot_loss(rows: list[Row], path: Path, title: str, num_classes: int) -> None
 
     iterations, losses = [row.iteration for row in rows], np.array([row.loss for row in rows])
     figure = Figure(figsize=(8, 4.5), layout='constrained')
-    axes = figure.add_subplot(xlabel='iteration', ylabel='loss', title=title, ylim=(0, None))
+    axes = figure.add_subplot(xlabel='iteration', ylabel='loss', title=title)
     axes.plot(iterations, losses, color='tab:blue', alpha=0.35, linewidth=0.8, label='each iteration')
     window = max(1, len(rows) // SMOOTHED_OVER)
     axes.plot(iterations, running_mean(losses, window), color='tab:blue', label=f'mean of the last {window}')
     axes.axhline(math.log(num_classes), color='gray', linestyle=':', label=f'ln {num_classes}')
+    axes.set_ylim(bottom=0)
     axes.legend()
     with whole_file(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary)

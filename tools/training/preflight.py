@@ -44,12 +44,11 @@ def check_lmdb(settings: Settings) -> dict:
 
 
 def check_features_source(settings: Settings, manifest: dict) -> None:
-    """Raise UserError if stored maps were made with weights other than those that the stage's row names."""
+    """Raise UserError if stored maps were made with other weights than those that the stage's row names, where they are there."""
     source = settings.stage.features_from
-    if source is None:
+    if source is None or not (weights := _source_weights(settings, source)).is_file():
         return
-    weights = newest_snapshot(source) if source in STAGES else WEIGHTS[source].path
-    if weights.is_file() and manifest.get('weights_sha256') != sha256(weights):
+    if manifest.get('weights_sha256') != sha256(weights):
         raise UserError(f'{settings.lmdb} was not made with {weights}; run: {_how_to_make(settings)}')
 
 
@@ -79,6 +78,14 @@ def check_disk(settings: Settings, net) -> None:
             f'{settings.run_dir}: {settings.keep + 1} snapshots need {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free; '
             'make room, or give a smaller --keep or another --run-dir'
         )
+
+
+def _source_weights(settings: Settings, source: str) -> Path:
+    """The file that `source`, a stage or a weights row, stands for now; a stage that was not run gives its folder's name."""
+    if source not in STAGES:
+        return WEIGHTS[source].path
+    run_dir = settings.run_of(source)
+    return newest_snapshot(run_dir) if snapshots(run_dir) else run_dir
 
 
 def _check_images(settings: Settings, manifest: dict) -> None:

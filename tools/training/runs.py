@@ -31,8 +31,7 @@ def newest_snapshot(run: str | Path) -> Path:
         for snapshot in reversed(snapshots(run_dir)):
             if whole_caffemodel(snapshot.caffemodel, net):
                 return snapshot.caffemodel
-    stage = run if isinstance(run, str) else 'STAGE'
-    raise UserError(f'no whole snapshot in {run_dir}; run: python tools/train.py {stage}')
+    raise UserError(f'no whole snapshot in {run_dir}; run: python tools/train.py {run_dir.name}')
 
 
 def read_net(path: Path):

@@ -31,6 +31,11 @@ class Settings:
         """The data set that the stage's network is for."""
         return dataset(NETS[self.stage.net].dataset)
 
+    def run_of(self, stage_name: str) -> Path:
+        """The run folder of another stage: the one beside this run's if it is there, else the one in runs/."""
+        beside = self.run_dir.parent / stage_name
+        return beside if beside.exists() else RUNS / stage_name
+
 
 def settings(args) -> Settings:
     """Settings from the parsed command line of tools/train.py; relative paths are taken from the current folder."""

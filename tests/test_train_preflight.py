@@ -1,0 +1,181 @@
+"""What tools/train.py refuses before Caffe starts, where Caffe would abort."""
+
+import json
+
+import numpy as np
+import pytest
+from train_data import asked, begin, images_lmdb, maps_lmdb
+
+from pretrained import caffemodel
+from prototxt.networks import training
+from prototxt.shapes import param_shapes
+from tools.support.errors import UserError
+from tools.training.initial import weight_files
+from tools.training.preflight import check_disk, check_lmdb, check_weights
+from tools.training.process import check_gpu
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """An LMDB of images whose shortest side is 412."""
+    return images_lmdb(tmp_path_factory.mktemp('images'))
+
+
+@pytest.fixture(scope='module')
+def full_net():
+    """The front end for CamVid at full width, as trained."""
+    return training('camvid-front', 'unused')
+
+
+def manifest_says(lmdb, **changes):
+    """Change an LMDB's manifest."""
+    path = lmdb / 'manifest.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_fitting_lmdbs_pass(images, tmp_path):
+    """Images at the largest crop that fits, and maps."""
+    assert check_lmdb(asked('toy-front', '--lmdb', images, '--crop-size', 412))['kind'] == 'images'
+    assert check_lmdb(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path)))['blob'] == 'final'
+
+
+def test_no_lmdb_names_the_command(tmp_path):
+    """What to run."""
+    with pytest.raises(UserError, match='run: make lmdb-toy'):
+        check_lmdb(asked('toy-front', '--lmdb', tmp_path / 'none'))
+
+
+@pytest.mark.parametrize(
+    ('stage', 'fault'),
+    [
+        ('camvid-front', 'dataset toy, stage camvid-front needs camvid'),
+        ('toy-basic', 'kind images, stage toy-basic needs features'),
+    ],
+)
+def test_lmdb_of_another_kind(images, stage, fault):
+    """Both values are named."""
+    with pytest.raises(UserError, match=fault):
+        check_lmdb(asked(stage, '--lmdb', images))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'fault'),
+    [
+        ({'classes': 11}, 'classes 11, stage toy-basic needs 7'),
+        ({'blob': 'conv5_3'}, 'blob conv5_3, stage toy-basic needs final'),
+        ({'channels': 12}, 'channels 12, stage toy-basic needs 8'),
+    ],
+)
+def test_maps_that_do_not_fit(tmp_path, changes, fault):
+    """Classes, blob and channels of stored maps."""
+    lmdb = maps_lmdb(tmp_path)
+    manifest_says(lmdb, **changes)
+    with pytest.raises(UserError, match=fault):
+        check_lmdb(asked('toy-basic', '--lmdb', lmdb))
+
+
+def test_crop_larger_than_the_images(images):
+    """Caffe's CHECK_GE(datum_height, crop_size)."""
+    with pytest.raises(UserError, match='images down to 412 pixels along a side, crop_size is 420'):
+        check_lmdb(asked('toy-front', '--lmdb', images, '--crop-size', 420))
+
+
+def test_crop_that_is_no_whole_number_of_cells(images):
+    """372 + 8 n."""
+    with pytest.raises(UserError, match='the nearest that work are 404 and 412'):
+        check_lmdb(asked('toy-front', '--lmdb', images, '--crop-size', 410))
+
+
+@pytest.mark.parametrize('label', [7, 254])
+def test_label_that_is_no_class(tmp_path, label):
+    """Caffe reads beyond the scores; the record is named."""
+    with pytest.raises(UserError, match=rf'record r\d has label {label}; toy uses 0-6, and 255 to ignore'):
+        check_lmdb(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=label)))
+
+
+def test_ignored_label_passes(tmp_path):
+    """255 is no class and no fault."""
+    assert check_lmdb(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=255)))
+
+
+def test_lmdb_that_does_not_open(tmp_path):
+    """Caffe's MDB_CHECK."""
+    lmdb = maps_lmdb(tmp_path)
+    (lmdb / 'lock.mdb').unlink(missing_ok=True)
+    (lmdb / 'lock.mdb').mkdir()
+    with pytest.raises(UserError, match='cannot be opened'):
+        check_lmdb(asked('toy-basic', '--lmdb', lmdb))
+
+
+def weights_of(net, path, *, without):
+    """A caffemodel of zeros for all layers of a net but some."""
+    shapes = {layer: shape for layer, shape in param_shapes(net).items() if layer not in without}
+    caffemodel.write(path, {layer: [np.zeros(side, np.float32) for side in shape] for layer, shape in shapes.items()})
+    return path
+
+
+def test_convolutions_alone_need_random_fc(full_net, tmp_path):
+    """A VGG-16 without fc6 and fc7: both ways out are named, and the second one works."""
+    path = weights_of(full_net, tmp_path / 'vgg16.caffemodel', without=('fc6', 'fc7', 'final'))
+    with pytest.raises(UserError, match=r'no fc6 and fc7; get VGG_ILSVRC_16_layers\.caffemodel.*--random-fc'):
+        check_weights(asked('camvid-front'), full_net, [path])
+    check_weights(asked('camvid-front', '--random-fc'), full_net, [path])
+
+
+def test_layer_without_a_start_is_named(full_net, tmp_path):
+    """A layer that no file has and that is not fresh."""
+    path = weights_of(full_net, tmp_path / 'part.caffemodel', without=('fc6', 'fc7', 'final', 'conv4_2'))
+    with pytest.raises(UserError, match='no weights for conv4_2'):
+        check_weights(asked('camvid-front', '--random-fc'), full_net, [path])
+
+
+def test_random_fc_where_both_have_a_start(images):
+    """The toy front end starts all its layers from fillers anyway."""
+    with pytest.raises(UserError, match='already have a start'):
+        check_weights(asked('toy-front', '--random-fc'), training('toy-front', str(images)), [])
+
+
+def test_weights_with_a_comma(tmp_path):
+    """Caffe would take the path for two files."""
+    path = tmp_path / 'a,b.caffemodel'
+    path.touch()
+    with pytest.raises(UserError, match='splits --weights at commas'):
+        weight_files(asked('toy-basic', '--weights', path))
+
+
+def test_stage_to_start_from_was_not_run(tmp_path):
+    """The command that makes its weights."""
+    (tmp_path / 'camvid-front').mkdir()
+    with pytest.raises(UserError, match=r'run: python tools/train\.py camvid-front'):
+        weight_files(asked('camvid-joint', '--run-dir', tmp_path / 'joint'))
+
+
+def test_identity_is_generated_into_the_run(tmp_path):
+    """All layers of the context module, and nothing else."""
+    (path,) = weight_files(asked('toy-basic', '--run-dir', tmp_path))
+    assert path.parent == tmp_path
+    assert caffemodel.load(path).keys() == param_shapes(training('toy-basic', 'unused')).keys()
+
+
+def test_disk_without_room(tmp_path):
+    """10^12 snapshots of 3,192 weights and as many momenta: 64 x 7^2 + 8 x 7 floats, twice."""
+    net = training('toy-basic', 'unused')
+    check_disk(asked('toy-basic', '--run-dir', tmp_path), net)
+    with pytest.raises(UserError, match=r'need 25536000\.0 GB more'):
+        check_disk(asked('toy-basic', '--run-dir', tmp_path, '--keep', 10**12 - 1), net)
+
+
+def test_gpu_that_is_not_there():
+    """No machine has a device 999; a CPU build has none."""
+    with pytest.raises(UserError, match='--gpu 999'):
+        check_gpu(999)
+
+
+def test_refusal_is_one_line(tmp_path):
+    """The program itself: exit status 1, one line, and no file of a run."""
+    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=9), '--run-dir', tmp_path / 'run'
+    process = begin(*words)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, '')
+    assert err.startswith('error: ') and err.count('\n') == 1
+    assert not (tmp_path / 'run' / 'train.prototxt').exists()

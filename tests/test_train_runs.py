@@ -1,0 +1,220 @@
+"""Trainings on real Caffe: to their end, stopped, killed, gone on with."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+from train_data import alive, asked, begin, caffe_of, images_lmdb, iterations, kill_all, maps_lmdb, rows, wait_for
+
+from pretrained import caffemodel
+from tools.support.errors import UserError
+from tools.training.runs import newest_snapshot, read_net
+from tools.training.session import STOPPED, train
+from tools.training.snapshots import newest_whole, snapshots
+
+FILES = {'train.prototxt', 'solver.prototxt', 'run.json', 'caffe.log', 'metrics.csv', 'loss.png'}
+LONG = '--iters', 100_000, '--snapshot', 10
+
+
+@pytest.fixture(scope='module')
+def maps(tmp_path_factory):
+    """Scores to train a context module on: 6 records, so that a batch of 6 is an epoch."""
+    return maps_lmdb(tmp_path_factory.mktemp('maps'))
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Words of a command that trains the toy front end on one crop an iteration."""
+    lmdb = images_lmdb(tmp_path_factory.mktemp('images'))
+    return 'toy-front', '--lmdb', lmdb, '--crop-size', 380, '--batch', 1
+
+
+@pytest.fixture
+def basic(maps, tmp_path):
+    """Words of a command that trains Basic in `tmp_path`/run, an epoch an iteration."""
+    return 'toy-basic', '--lmdb', maps, '--run-dir', tmp_path / 'run', '--batch', 6
+
+
+@pytest.fixture
+def running(basic, tmp_path):
+    """A long training, as a process, that has written its second snapshot."""
+    process = begin(*basic, *LONG)
+    wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1 or process.poll() is not None)
+    yield process
+    kill_all(process)
+
+
+def finish(*words):
+    """Train to the end, in this process."""
+    assert train(asked(*words)) == 0
+
+
+def session_starts(run_dir):
+    """The iterations that Caffe was started from, as run.json has them."""
+    return [session['from_iteration'] for session in json.loads((run_dir / 'run.json').read_text())['sessions']]
+
+
+def last_weights(run_dir):
+    """All weights of the newest snapshot, in one row."""
+    weights = caffemodel.load(newest_snapshot(run_dir))
+    return np.concatenate([array.ravel() for arrays in weights.values() for array in arrays])
+
+
+def test_front_end_from_images(images, tmp_path, capsys):
+    """The whole way with images: files of the run, a row an iteration, the weights of all layers."""
+    finish(*images, '--base-lr', 1e-6, '--iters', 2, '--run-dir', tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= FILES
+    assert iterations(tmp_path) == [0, 1]
+    assert caffemodel.load(newest_snapshot(tmp_path)).keys() == set(asked('toy-front').stage.fresh)
+
+
+def test_resumed_is_as_if_never_stopped(basic, tmp_path, capsys):
+    """Three epochs and three more give the rows and the weights of six: momentum and all."""
+    finish(*basic, '--iters', 6, '--run-dir', tmp_path / 'straight')
+    finish(*basic, '--iters', 3)
+    finish(*basic, '--iters', 6)
+    assert iterations(tmp_path / 'run') == list(range(6))
+    losses = [[row['loss'] for row in rows(tmp_path / name)] for name in ('straight', 'run')]
+    assert losses[0] == losses[1]
+    assert np.array_equal(last_weights(tmp_path / 'straight'), last_weights(tmp_path / 'run'))
+    assert session_starts(tmp_path / 'run') == [0, 3]
+
+
+def test_finished_run_is_left_alone(finished, maps, capsys):
+    """It says where it is, and no file changes."""
+    before = {path: path.stat().st_mtime_ns for path in finished.iterdir()}
+    finish('toy-basic', '--lmdb', maps, '--run-dir', finished, '--batch', 6, '--iters', 4)
+    assert 'already at iteration 4' in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in finished.iterdir()} == before
+
+
+def test_other_settings_are_refused(basic, tmp_path, capsys):
+    """Both values and both ways out; --restart keeps the old run beside the new one."""
+    finish(*basic, '--iters', 2)
+    with pytest.raises(UserError, match='base_lr 0.001, asked for is 0.01; give another --run-dir, or --restart'):
+        train(asked(*basic, '--iters', 4, '--base-lr', 0.01))
+    finish(*basic, '--iters', 4, '--base-lr', 0.01, '--restart')
+    assert iterations(tmp_path / 'run.old1') == [0, 1]
+    assert iterations(tmp_path / 'run') == [0, 1, 2, 3]
+
+
+def test_other_records_are_refused(finished, tmp_path):
+    """An LMDB of other content is another run."""
+    words = '--run-dir', finished, '--batch', 6, '--iters', 6, '--lmdb', maps_lmdb(tmp_path, split='val')
+    with pytest.raises(UserError, match='lmdb_sha256'):
+        train(asked('toy-basic', *words))
+
+
+def test_newest_snapshots_are_kept(basic, tmp_path, capsys):
+    """Both files of each."""
+    finish(*basic, '--iters', 9, '--snapshot', 2, '--keep', 3)
+    assert [snapshot.iteration for snapshot in snapshots(tmp_path / 'run')] == [6, 8, 9]
+    assert len(list((tmp_path / 'run').glob('*_iter_*'))) == 6
+
+
+@pytest.fixture(scope='module')
+def finished(maps, tmp_path_factory):
+    """A run folder with snapshots at 2 and 4."""
+    run_dir = tmp_path_factory.mktemp('finished') / 'run'
+    finish('toy-basic', '--lmdb', maps, '--run-dir', run_dir, '--batch', 6, '--iters', 4, '--snapshot', 2)
+    return run_dir
+
+
+def cut_short(run_dir, suffix, left):
+    """Leave the first part of a file of the newest snapshot."""
+    path = snapshots(run_dir)[-1].caffemodel.with_suffix(suffix)
+    os.truncate(path, int(path.stat().st_size * left))
+
+
+@pytest.mark.parametrize('suffix', ['.caffemodel', '.solverstate'])
+@pytest.mark.parametrize('left', [0.0, 0.5, 0.999])
+def test_snapshot_cut_short_is_not_whole(finished, tmp_path, suffix, left):
+    """The one before is the newest."""
+    run_dir, net = shutil.copytree(finished, tmp_path / 'run'), read_net(finished / 'train.prototxt')
+    assert newest_whole(run_dir, net).iteration == 4
+    cut_short(run_dir, suffix, left)
+    assert newest_whole(run_dir, net).iteration == 2
+
+
+def test_training_goes_on_before_a_snapshot_cut_short(finished, basic, tmp_path, capsys):
+    """From the one before; a moved run is a run."""
+    cut_short(shutil.copytree(finished, tmp_path / 'run'), '.solverstate', 0.5)
+    finish(*basic, '--iters', 5, '--snapshot', 2)
+    assert session_starts(tmp_path / 'run') == [0, 2]
+    assert iterations(tmp_path / 'run') == list(range(5))
+
+
+def test_caffemodel_without_its_last_layer_is_not_whole(finished, tmp_path):
+    """Cut where a layer ends, the file parses."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    older, newer = (snapshot.caffemodel for snapshot in snapshots(run_dir))
+    assert newest_snapshot(run_dir) == newer
+    caffemodel.write(newer, dict(list(caffemodel.load(newer).items())[:-1]))
+    assert newest_snapshot(run_dir) == older
+
+
+def test_killed_training_loses_the_work_since_its_snapshot(running, basic, tmp_path, capsys):
+    """kill -9 takes Caffe along; the same command goes on from the newest whole snapshot, and the rows join."""
+    child = caffe_of(running)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    wait_for(lambda: not alive(child))
+    reached = snapshots(tmp_path / 'run')[-1].iteration + 5
+    finish(*basic, '--iters', reached, '--snapshot', 10)
+    assert reached - 16 < session_starts(tmp_path / 'run')[-1] < reached
+    assert iterations(tmp_path / 'run') == list(range(reached))
+
+
+def test_ctrl_c_writes_a_snapshot(running, basic, tmp_path, capsys):
+    """A signal to the whole process group, as a terminal sends it; Caffe is not in it, and hears of it once."""
+    assert os.getpgid(caffe_of(running)) != os.getpgid(running.pid)
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == STOPPED
+    assert 'the same command goes on' in out
+    reached = snapshots(tmp_path / 'run')[-1].iteration
+    assert f'iteration {reached} of 100000' in out
+    assert iterations(tmp_path / 'run') == list(range(reached))
+    assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
+
+
+def test_two_trainings_at_once_are_refused(running, basic):
+    """The second one says why."""
+    with pytest.raises(UserError, match='another training is running there'):
+        train(asked(*basic, *LONG))
+
+
+def test_lock_lasts_as_long_as_caffe(running, basic):
+    """Should Caffe outlive its parent, its folder stays locked."""
+    locked = subprocess.run(['ls', '-l', f'/proc/{caffe_of(running)}/fd'], capture_output=True, text=True).stdout
+    assert str(basic[4] / '.lock') in locked
+
+
+def test_caffe_killed_alone_is_explained(running):
+    """As the system does for want of memory: what it means, and the last lines of the log."""
+    os.kill(caffe_of(running), signal.SIGKILL)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert 'want of memory' in err
+    assert 'caffe.log' in err and 'Iteration' in err.rsplit('last words', 1)[1]
+
+
+def test_diverged_training_stops(images, tmp_path, capsys):
+    """The loss is no number: no snapshot of spoiled weights is left, and the message says so."""
+    with pytest.raises(UserError, match='has diverged; there is no good snapshot yet.*--base-lr'):
+        train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 100, '--snapshot', 1))
+    assert rows(tmp_path)[-1]['loss'] == 'nan'
+    assert not snapshots(tmp_path)
+
+
+def test_folder_of_something_else(basic, tmp_path):
+    """Snapshots that no train.prototxt explains are not ours to delete."""
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'mine_iter_5.caffemodel').touch()
+    with pytest.raises(UserError, match='has snapshots but no train.prototxt'):
+        train(asked(*basic))
+    assert (tmp_path / 'run' / 'mine_iter_5.caffemodel').exists()

@@ -1,0 +1,67 @@
+"""The command line of tools/train.py over the rows of the table."""
+
+import pytest
+from train_data import asked
+
+from prototxt.experiments import STAGES, Stage
+from tools.support.errors import UserError
+from tools.support.paths import DATA, RUNS
+from tools.training.settings import per_pass
+
+ROW = Stage('front_toy', 'data', (), (), 564, 8, 1e-4, 0.9, 10, 'a test')  # 8 images in a pass
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_row_holds_where_nothing_is_given(name):
+    """Without options the stage is its row, in runs/<stage>."""
+    plain = asked(name)
+    assert plain.stage == STAGES[name]
+    assert plain.run_dir == RUNS / name
+
+
+def test_options_replace_fields():
+    """Each option its field."""
+    words = '--iters 7 --batch 6 --batch-per-pass 2 --crop-size 404 --base-lr 0.5 --snapshot 3'
+    stage = asked('toy-front', *words.split()).stage
+    assert (stage.max_iter, stage.batch_size, stage.iter_size) == (7, 6, 3)
+    assert (stage.crop_size, stage.base_lr, stage.snapshot) == (404, 0.5, 3)
+
+
+@pytest.mark.parametrize(('batch', 'images'), [(1, 1), (8, 8), (16, 8), (12, 6), (11, 1)])
+def test_memory_of_a_pass_does_not_grow_with_the_batch(batch, images):
+    """The largest divisor of the batch that is at most the row's 8."""
+    assert per_pass(ROW, batch, None) == images
+
+
+def test_batch_that_does_not_split():
+    """Passes of unequal size are refused."""
+    with pytest.raises(UserError, match='batch of 8 does not split into passes of 3'):
+        per_pass(ROW, 8, 3)
+
+
+def test_default_lmdbs():
+    """Images by crop size; maps by blob and by the stage that made them; an own crop is cut from the row's LMDB."""
+    assert asked('camvid-front').lmdb == DATA / 'camvid' / 'train_628'
+    assert asked('camvid-front', '--crop-size', '380').lmdb == DATA / 'camvid' / 'train_628'
+    assert asked('camvid-cpu-basic').lmdb == DATA / 'camvid' / 'train_final_camvid-cpu-front'
+
+
+def test_crop_of_whole_maps_is_refused():
+    """A stage on stored maps has nothing to crop."""
+    with pytest.raises(UserError, match='whole maps'):
+        asked('toy-basic', '--crop-size', '404')
+
+
+@pytest.mark.parametrize('words', ['--iters 0', '--batch -1', '--base-lr 0', '--gpu -1', '--keep 0'])
+def test_wrong_numbers_are_wrong_usage(words, capsys):
+    """argparse refuses them with status 2."""
+    with pytest.raises(SystemExit) as end:
+        asked('toy-front', *words.split())
+    assert end.value.code == 2
+    assert words.split()[0] in capsys.readouterr().err
+
+
+def test_unknown_stage_lists_the_rows():
+    """The names that there are."""
+    with pytest.raises(UserError, match='camvid-front, camvid-joint'):
+        asked('voc-fronted')

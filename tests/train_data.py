@@ -1,0 +1,98 @@
+"""Small LMDBs to train on, and tools/train.py as a process of its own."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataset_prep.lmdb_writer import write_features, write_lmdb
+from dataset_prep.records import Record
+from tools import train as command
+from tools.support.paths import ROOT
+from tools.training.settings import Settings, settings
+
+CLASSES = 7  # of the data set 'toy'
+RECORDS = 6
+
+
+def images_lmdb(folder: Path, crop_size: int = 380) -> Path:
+    """Noise of 40x56 pixels, reflected to 412x428, labelled by its blue channel."""
+    random, records = np.random.default_rng(0), []
+    for index in range(RECORDS):
+        image = random.integers(0, 256, (40, 56, 3), np.uint8)
+        paths = folder / f'{index}.png', folder / f'{index}_label.png'
+        cv2.imwrite(str(paths[0]), image)
+        cv2.imwrite(str(paths[1]), image[..., 0] // 37)
+        records.append(Record(f'r{index}', *paths, 'toy'))
+    write_lmdb(folder / 'images', records, dataset='toy', split='train', crop_size=crop_size)
+    return folder / 'images'
+
+
+def maps_lmdb(folder: Path, *, top_label: int = CLASSES - 1, size_hw: tuple[int, int] = (24, 30), **changes: object) -> Path:
+    """Scores of a front end, made up: the labels shine through noise. `changes` go into the manifest."""
+    random, rows = np.random.default_rng(0), []
+    for index in range(RECORDS):
+        label = random.integers(0, CLASSES, size_hw).astype(np.uint8)
+        shown = np.eye(CLASSES, dtype=np.float32)[label].transpose(2, 0, 1)
+        label[label == CLASSES - 1] = top_label
+        rows.append((f'r{index}', shown + random.normal(0, 1, shown.shape).astype(np.float32), label))
+    said = {'dataset': 'toy', 'classes': CLASSES, 'blob': 'final', 'weights': 'of no file', 'split': 'train'}
+    write_features(folder / 'maps', rows, said | changes)
+    return folder / 'maps'
+
+
+def asked(*words: object) -> Settings:
+    """The settings of a command line."""
+    return settings(command.parse_args([str(word) for word in words]))
+
+
+def begin(*words: object) -> subprocess.Popen:
+    """tools/train.py in a process group of its own, as a shell starts it."""
+    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, words)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def caffe_of(process: subprocess.Popen) -> int:
+    """Process id of the Caffe that `process` started."""
+    return int(wait_for(lambda: Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split())[0])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+def kill_all(process: subprocess.Popen) -> None:
+    """End what a failed test left running."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def wait_for(condition, seconds: float = 60):
+    """The first true value of `condition()`."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(0.02)
+    return value
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics.csv."""
+    with (run_dir / 'metrics.csv').open() as file:
+        return list(csv.DictReader(file))
+
+
+def iterations(run_dir: Path) -> list[int]:
+    """The column of iterations."""
+    return [int(row['iteration']) for row in rows(run_dir)]
