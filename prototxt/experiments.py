@@ -113,26 +113,32 @@ RECIPE = 'this toolkit: what a CPU can finish'
 DEMO = 'this toolkit: demonstration'
 VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
 FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
+TOY_MAPS = dict(crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, features_from='toy-front', random_seed=1, source=DEMO)
 
 STAGES = {
-    'camvid-front': Stage('front_camvid', 'data', ('vgg16',), ('final',), 628, 8, 1e-4, 0.99, 20000, PAPER_A1),
+    'camvid-front': Stage(
+        'front_camvid', 'data', init=('vgg16',), fresh=('final',),
+        crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20000, source=PAPER_A1,
+    ),
     'camvid-joint': Stage(
-        'dilation8_camvid', 'data', ('camvid-front', 'identity'), (), 852, 1, 1e-5, 0.9, 20000,
-        PAPER_A1 + '; iterations not given, taken from the front end',
+        'dilation8_camvid', 'data', init=('camvid-front', 'identity'), fresh=(),
+        crop_size=852, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=20000,
+        source=PAPER_A1 + '; iterations not given, taken from the front end',
     ),
     'camvid-cpu-front': Stage(
-        'front_camvid_fc128', 'conv5_3', (), ('fc6', 'fc7', 'final'), None, 1, 1e-3, 0.9, 2202, RECIPE,
-        lr_steps=(1835,), snapshot=367, features_from='vgg16', random_seed=1,
+        'front_camvid_fc128', 'conv5_3', init=(), fresh=('fc6', 'fc7', 'final'), features_from='vgg16',
+        crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=2202, lr_steps=(1835,), snapshot=367,
+        random_seed=1, source=RECIPE,
     ),
     'camvid-cpu-basic': Stage(
-        'dilation8_camvid_fc128', 'final', ('identity',), (), None, 1, 1e-3, 0.9, 9175, RECIPE,
-        snapshot=1835, features_from='camvid-cpu-front', random_seed=1,
+        'dilation8_camvid_fc128', 'final', init=('identity',), fresh=(), features_from='camvid-cpu-front',
+        crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=9175, snapshot=1835, random_seed=1, source=RECIPE,
     ),
-    'toy-front': Stage('front_toy', 'data', (), FROM_ZERO, 564, 4, 1e-2, 0.9, 300, DEMO, lr_steps=(250,), snapshot=100, random_seed=1),
-    'toy-basic': Stage(
-        'basic_toy', 'final', ('identity',), (), None, 8, 1e-3, 0.9, 1000, DEMO, snapshot=500, features_from='toy-front', random_seed=1
+    'toy-front': Stage(
+        'front_toy', 'data', init=(), fresh=FROM_ZERO,
+        crop_size=564, batch_size=2, base_lr=1e-2, momentum=0.9, max_iter=300, lr_steps=(250,), snapshot=100,
+        random_seed=1, source=DEMO,
     ),
-    'toy-large': Stage(
-        'large_toy', 'final', ('identity',), (), None, 8, 1e-3, 0.9, 500, DEMO, snapshot=250, features_from='toy-front', random_seed=1
-    ),
-}
+    'toy-basic': Stage('basic_toy', 'final', init=('identity',), fresh=(), max_iter=1000, snapshot=500, **TOY_MAPS),
+    'toy-large': Stage('large_toy', 'final', init=('identity',), fresh=(), max_iter=500, snapshot=250, **TOY_MAPS),
+}  # fmt: skip

@@ -14,7 +14,7 @@ from tools.support.caffe_import import import_caffe
 from tools.support.paths import PROTOTXT
 
 caffe = import_caffe()
-TYPES = {'conv': 'Convolution', 'pool': 'Pooling', 'relu': 'ReLU', 'drop': 'Dropout', 'upsample': 'Deconvolution', 'prob': 'Softmax'}
+TYPES = dict(conv='Convolution', pool='Pooling', relu='ReLU', drop='Dropout', upsample='Deconvolution', prob='Softmax')
 
 
 def caffe_net(message, tmp_path, phase=caffe.TEST):
@@ -55,9 +55,7 @@ def test_layers_form_a_chain(name):
     assert blob == 'prob'
 
 
-@pytest.mark.parametrize(
-    ('side', 'cells'), [(500, 16), (628, 32), (852, 60), (884, 64), (900, 66), (1396, 128), (1640, 159)]
-)
+@pytest.mark.parametrize(('side', 'cells'), [(500, 16), (628, 32), (852, 60), (884, 64), (900, 66), (1396, 128), (1640, 159)])
 def test_score_map_sizes_in_caffe(side, cells, tmp_path):
     """Real Caffe gives the score-map sizes of the authors' inputs."""
     net = caffe_net(deploy('front_toy', size_hw=(side, 380)), tmp_path)

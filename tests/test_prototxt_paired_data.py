@@ -53,7 +53,8 @@ def _is_crop(image, crop):
     """Is `crop` an unmirrored window of `image`?"""
     height, width = crop.shape
     rows, columns = image.shape[0] - height + 1, image.shape[1] - width + 1
-    return any((image[r : r + height, c : c + width] == crop).all() for r in range(rows) for c in range(columns) if image[r, c] == crop[0, 0])
+    corners = [(r, c) for r in range(rows) for c in range(columns) if image[r, c] == crop[0, 0]]
+    return any((image[r : r + height, c : c + width] == crop).all() for r, c in corners)
 
 
 def test_mean_is_subtracted_channel_by_channel(tmp_path):

@@ -48,7 +48,8 @@ def test_batch_is_a_whole_number_of_passes(name):
 
 
 @pytest.mark.parametrize(
-    ('typed', 'row'), [('dilation10', 'dilation10_cityscapes'), ('dilation7', 'dilation7_kitti'), ('dilation8-camvid', 'dilation8_camvid')]
+    ('typed', 'row'),
+    [('dilation10', 'dilation10_cityscapes'), ('dilation7', 'dilation7_kitti'), ('dilation8-camvid', 'dilation8_camvid')],
 )
 def test_short_names(typed, row):
     """A beginning that only one row has stands for it; a whole name is not ambiguous because a longer one exists."""

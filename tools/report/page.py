@@ -61,6 +61,7 @@ def percent(fraction: float | None) -> str:
 
 
 def _html(report: Report, sheet_png: bytes) -> str:
+    chance = math.log(report.dataset.num_classes)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['percent'] = percent
     return environment.get_template('page.html').render(
@@ -68,5 +69,5 @@ def _html(report: Report, sheet_png: bytes) -> str:
         scores=[read_scores(system) for system in report.systems],
         legend=list(zip(report.dataset.classes, report.dataset.palette, strict=True)),
         sheet=pictures.data_uri(sheet_png),
-        losses=pictures.data_uri(pictures.loss_plot(report.curves, math.log(report.dataset.num_classes))) if report.curves else None,
+        losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
     )

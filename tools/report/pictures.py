@@ -80,8 +80,8 @@ def _label_map(path: Path) -> np.ndarray:
 
 def _fit(picture: np.ndarray, width_px: int) -> np.ndarray:
     height, width = picture.shape[:2]
-    smaller = width_px < width
-    return cv2.resize(picture, (width_px, round(height * width_px / width)), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
+    interpolation = cv2.INTER_AREA if width_px < width else cv2.INTER_NEAREST
+    return cv2.resize(picture, (width_px, round(height * width_px / width)), interpolation=interpolation)
 
 
 def _title(text: str, width_px: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, with the same suffix; rename it to `path` when the block ends well, else delete it."""
+    """Yield a temporary path beside `path`, of the same suffix; it becomes `path` when the block ends well, else it goes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.stem}.part{os.getpid()}{path.suffix}')
