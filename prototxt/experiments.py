@@ -113,7 +113,6 @@ RECIPE = 'this toolkit: what a CPU can finish'
 DEMO = 'this toolkit: demonstration'
 VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
 FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
-TOY_MAPS = dict(crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, features_from='toy-front', random_seed=1, source=DEMO)
 
 STAGES = {
     'camvid-front': Stage(
@@ -139,6 +138,12 @@ STAGES = {
         crop_size=564, batch_size=2, base_lr=1e-2, momentum=0.9, max_iter=300, lr_steps=(250,), snapshot=100,
         random_seed=1, source=DEMO,
     ),
-    'toy-basic': Stage('basic_toy', 'final', init=('identity',), fresh=(), max_iter=1000, snapshot=500, **TOY_MAPS),
-    'toy-large': Stage('large_toy', 'final', init=('identity',), fresh=(), max_iter=500, snapshot=250, **TOY_MAPS),
+    'toy-basic': Stage(
+        'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front',
+        crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=1000, snapshot=500, random_seed=1, source=DEMO,
+    ),
+    'toy-large': Stage(
+        'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front',
+        crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=500, snapshot=250, random_seed=1, source=DEMO,
+    ),
 }  # fmt: skip
