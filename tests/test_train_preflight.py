@@ -1,17 +1,19 @@
 """What tools/train.py refuses before Caffe starts, where Caffe would abort."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 from train_data import asked, begin, images_lmdb, maps_lmdb
 
+from dataset_prep.lmdb_writer import read_manifest
 from pretrained import caffemodel
-from prototxt.networks import training
+from prototxt.networks import training, write
 from prototxt.shapes import param_shapes
 from tools.support.errors import UserError
 from tools.training.initial import weight_files
-from tools.training.preflight import check_disk, check_lmdb, check_weights
+from tools.training.preflight import check_disk, check_features_source, check_lmdb, check_weights
 from tools.training.process import check_gpu
 
 
@@ -155,6 +157,18 @@ def test_identity_is_generated_into_the_run(tmp_path):
     (path,) = weight_files(asked('toy-basic', '--run-dir', tmp_path))
     assert path.parent == tmp_path
     assert caffemodel.load(path).keys() == param_shapes(training('toy-basic', 'unused')).keys()
+
+
+def test_maps_of_other_weights(tmp_path):
+    """Maps must come from the newest snapshot of the stage that the row names, where that stage was run."""
+    net, run_dir, lmdb = training('toy-front', 'unused'), tmp_path / 'toy-front', maps_lmdb(tmp_path)
+    settings = asked('toy-basic', '--lmdb', lmdb, '--run-dir', tmp_path / 'toy-basic')
+    write(net, run_dir / 'train.prototxt')
+    check_features_source(settings, {'weights_sha256': 'anything, as there is no snapshot'})
+    snapshot = weights_of(net, run_dir / 'toy-front_iter_3.caffemodel', without=())
+    check_features_source(settings, {'weights_sha256': hashlib.sha256(snapshot.read_bytes()).hexdigest()})
+    with pytest.raises(UserError, match=r'was not made with .*toy-front_iter_3\.caffemodel'):
+        check_features_source(settings, read_manifest(lmdb))
 
 
 def test_disk_without_room(tmp_path):
