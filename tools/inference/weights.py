@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pretrained.caffemodel import stored, write
+from pretrained.weights import WEIGHTS
 from prototxt.experiments import STAGES, Stage
 from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError
@@ -66,6 +67,6 @@ def _pretrained(name: str) -> Path:
     path = PRETRAINED / f'{name}.caffemodel'
     if not path.is_file():
         stages = [stage_name for stage_name, stage in STAGES.items() if stage.net == name]
-        commands = [f'make weights-{name}', *(f'python tools/train.py {stage_name}' for stage_name in stages)]
+        commands = [f'make weights-{row}' for row in WEIGHTS if row == name] + [f'python tools/train.py {row}' for row in stages]
         raise UserError(f'no weights at {path}; run: {", or ".join(commands)}')
     return path
