@@ -1,0 +1,109 @@
+"""Recipes and reports: order, failures, tables, pictures, escaping."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from dataset_prep.records import Record
+from tools.recipe import Done, Recipe
+from tools.report import pictures
+from tools.report.content import Curve, Scores, System, read_curve, read_scores
+from tools.report.page import Report, text_table, write_report
+from tools.support.errors import UserError
+
+
+def test_recipe_stops_at_the_first_failure(tmp_path):
+    """A failing command is named with its status, and what ran before it is on record."""
+    recipe = Recipe(tmp_path / 'steps.json')
+    recipe.do('works', '-c', 'pass')
+    with pytest.raises(UserError, match='fails.*status 3'):
+        recipe.do('fails', '-c', 'import sys; sys.exit(3)')
+    assert [row['title'] for row in json.loads((tmp_path / 'steps.json').read_text())] == ['works']
+
+
+def test_recipe_keeps_the_seconds_of_the_run_that_did_the_work(tmp_path):
+    """The second, idle run of a command does not replace its time."""
+    (tmp_path / 'steps.json').write_text(json.dumps([dict(title='t', command='python -c pass', seconds=1234.5)]))
+    recipe = Recipe(tmp_path / 'steps.json')
+    recipe.do('t', '-c', 'pass')
+    assert recipe.done == [Done('t', 'python -c pass', 1234.5)]
+
+
+def test_text_table_in_percent_with_a_dash_for_an_absent_class():
+    """0.5 is 50.0; a class that nowhere occurs is a dash, and the mean comes last."""
+    table = text_table([Scores('Front end', 0.375, {'sky': 0.5, 'barn': None}, 2)])
+    header, row = table.splitlines()
+    assert header.split() == ['sky', 'barn', 'mean', 'IoU']
+    assert row.split() == ['Front', 'end', '50.0', '-', '37.5']
+
+
+def test_scores_that_are_not_there_name_the_command(tmp_path):
+    """A system that was not tested is a clear error."""
+    with pytest.raises(UserError, match='tools/test.py'):
+        read_scores(System('Front end', tmp_path))
+
+
+def test_curve_reads_iterations_and_losses(tmp_path):
+    """Columns are found by name."""
+    (tmp_path / 'metrics.csv').write_text('lr,iteration,loss\n0.1,0,2.5\n0.1,20,1.25\n')
+    assert read_curve('x', tmp_path) == Curve('x', [0, 20], [2.5, 1.25])
+
+
+def test_records_are_taken_at_even_distances():
+    """Six of 24 are every fourth, whatever they hold."""
+    assert pictures.evenly_spaced(list(range(24)), 6) == [0, 4, 8, 12, 16, 20]
+    assert pictures.evenly_spaced([1, 2], 6) == [1, 2]
+
+
+@pytest.fixture
+def tested(tmp_path):
+    """A report on one drawn-scene record, half sky and half lake, that one system calls half field and half boat."""
+    label = np.zeros((16, 24), np.uint8)
+    label[8:] = 5
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((16, 24, 3), 200, np.uint8))
+    cv2.imwrite(str(tmp_path / 'a_label.png'), label)
+    record = Record('a', tmp_path / 'a.png', tmp_path / 'a_label.png', 'toy')
+    system = System('Front <end>', tmp_path / 'system')
+    system.folder.mkdir()
+    cv2.imwrite(str(system.folder / 'a.png'), np.where(label == 5, 3, 6).astype(np.uint8))
+    scores = dict(mean_iou=0.25, class_iou={name: None for name in dataset('toy').classes}, images=1)
+    (system.folder / 'scores.json').write_text(json.dumps(scores))
+    curve = Curve('front', [0, 1, 2], [2.0, 1.0, 0.5])
+    return Report('A & B', ['note'], dataset('toy'), [record], [system], [curve], [Done('step', 'python x', 2.0)])
+
+
+def test_row_shows_truth_and_prediction_in_the_palette(tested):
+    """Image, truth, prediction; a pixel of class k has the palette's colour k, in BGR."""
+    image, truth, prediction = pictures.row(tested.records[0], tested.systems, tested.dataset)
+    palette = tested.dataset.palette
+    assert image[0, 0].tolist() == [200, 200, 200]
+    assert (tuple(truth[0, 0][::-1]), tuple(truth[15, 0][::-1])) == (palette[0], palette[5])
+    assert (tuple(prediction[0, 0][::-1]), tuple(prediction[15, 0][::-1])) == (palette[6], palette[3])
+
+
+def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
+    """Names are shown as text, pictures are in the page, and nothing is loaded from elsewhere."""
+    picture, page = write_report(tested, tmp_path / 'out')
+    text = page.read_text()
+    assert 'A &amp; B' in text
+    assert 'Front &lt;end&gt;' in text
+    assert text.count('src="data:image/png;base64,') == 2
+    assert 'http' not in text
+    assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * pictures.GAP_PX
+
+
+def test_missing_label_map_is_named(tested, tmp_path):
+    """A system without a prediction of a shown image is a clear error."""
+    (tested.systems[0].folder / 'a.png').unlink()
+    with pytest.raises(UserError, match='no label map at .*a.png'):
+        write_report(tested, tmp_path / 'out')
+
+
+def test_sheet_has_a_title_bar_and_a_line_for_each_row():
+    """Two rows of two pictures, 40 pixels wide, half as high."""
+    picture = np.zeros((10, 20, 3), np.uint8)
+    sheet = pictures.sheet([[picture, picture]] * 2, ['a', 'b'], width_px=40)
+    assert sheet.shape == (pictures.BAR_PX + 2 * (pictures.GAP_PX + 20), 2 * 40 + pictures.GAP_PX, 3)
