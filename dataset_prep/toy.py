@@ -179,7 +179,7 @@ def draw_split(folder: Path, split: str, count: int, seed: int) -> list[Record]:
 def _draw_files(stem: Path, number: int, seed: tuple[int, ...]) -> None:
     """Draw picture `number` of a split as `<stem>.png` and `<stem>_label.png`."""
     image, label = draw_scene(number % 2 == 0, number // 2 % 2 == 1, seed)
-    Image.fromarray(image[..., ::-1]).save(f'{stem}.png')
+    Image.fromarray(image[..., ::-1]).save(f'{stem}.png', compress_level=1)  # noise does not compress, trying takes long
     Image.fromarray(label).save(f'{stem}_label.png')
 
 

