@@ -7,7 +7,6 @@ to one or more addresses of folders (separated by spaces) to be tried first: the
 """
 
 import argparse
-import hashlib
 import http.client
 import os
 import subprocess
@@ -23,6 +22,7 @@ from pretrained import caffemodel
 from pretrained.weights import WEIGHTS, Row
 from prototxt.names import resolve
 from tools.support.errors import UserError, run_command
+from tools.support.hashing import file_sum
 from tools.support.paths import PRETRAINED
 
 MIRRORS = 'WEIGHTS_MIRRORS'
@@ -64,7 +64,7 @@ def fault(row: Row, file: Path) -> str | None:
     if row.size is not None and size != row.size:
         return f'{size:,} bytes, it should have {row.size:,}'
     for algorithm, expected in row.sums:
-        found = _sum(file, algorithm)
+        found = file_sum(file, algorithm)
         if found != expected:
             return f'{algorithm} {found}, it should be {expected}'
     if row.min_size is not None and size < row.min_size:
@@ -75,11 +75,6 @@ def fault(row: Row, file: Path) -> str | None:
         except UserError as error:
             return str(error)
     return None
-
-
-def _sum(file: Path, algorithm: str) -> str:
-    with file.open('rb') as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def _download(name: str, row: Row, path: Path) -> Path:
@@ -117,9 +112,10 @@ def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
     """Write the answer's body into `part` after its first `have` bytes, with a progress bar."""
     length = response.headers.get('Content-Length')
     total = have + int(length) if length else None
-    with part.open('ab' if have else 'wb') as file, tqdm(
-        total=total, initial=have, unit='B', unit_scale=True, desc=part.stem, file=sys.stderr
-    ) as bar:
+    with (
+        part.open('ab' if have else 'wb') as file,
+        tqdm(total=total, initial=have, unit='B', unit_scale=True, desc=part.stem, file=sys.stderr) as bar,
+    ):
         while chunk := response.read(CHUNK):
             file.write(chunk)
             bar.update(len(chunk))
@@ -154,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     name = resolve(args.name, WEIGHTS, 'weights')
     path = fetch(name, args.folder)
-    sums = ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums) or f'no published sum; sha256 {_sum(path, "sha256")}'
+    sums = ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums) or f'no published sum; sha256 {file_sum(path, "sha256")}'
     print(f'{path}: {path.stat().st_size:,} bytes, {sums} checked; licence: {WEIGHTS[name].licence}')
 
 

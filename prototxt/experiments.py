@@ -135,7 +135,7 @@ STAGES = {
     ),
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,
-        crop_size=564, batch_size=2, base_lr=1e-2, momentum=0.9, max_iter=300, lr_steps=(250,), snapshot=100,
+        crop_size=564, batch_size=2, base_lr=2e-4, momentum=0.9, max_iter=300, lr_steps=(250,), snapshot=100,
         random_seed=1, source=DEMO,
     ),
     'toy-basic': Stage(

@@ -29,7 +29,11 @@ def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None =
     net[start] = L.Input(shape=dict(dim=[1, channels, height, width]))
     scores = _append_layers(net, row, classes, start, learn=False)
     net.prob = L.Softmax(scores)
-    return _named(net, net_name)
+    message = _named(net, net_name)
+    if start != 'data':
+        # An input layer named conv5_3 would be given the weights of that convolution: Caffe matches by name, then aborts.
+        message.layer[0].name = 'input'
+    return message
 
 
 def training(stage_name: str, source: str, crop_size: int | None = None, batch_per_pass: int | None = None):

@@ -19,20 +19,19 @@ if __name__ == '__main__':
 
     use_project_python()
 
-from tqdm import tqdm
-
 from dataset_prep.datasets import dataset
 from dataset_prep.feature_geometry import border_cells, with_border
 from dataset_prep.feature_sources import ImageSource, MapSource
 from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
+from dataset_prep.progress import progress
 from dataset_prep.records import load_split
 from prototxt.experiments import NETS
 from prototxt.names import resolve
 from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_END
 from tools.inference.caffe_net import load_net
-from tools.inference.label_maps import sha256
 from tools.support.errors import UserError, run_command
+from tools.support.hashing import file_sum
 from tools.support.paths import DATA
 
 
@@ -73,7 +72,7 @@ def forward(net, start: str, blob: str, bottom: np.ndarray) -> np.ndarray:
 def settings(args: argparse.Namespace, net_name: str, source: ImageSource | MapSource) -> dict:
     """What the manifest says beside sizes and counts; `weights_sha256` is that of the file given last."""
     facts = dataset(NETS[net_name].dataset)
-    weights = [{'file': path.name, 'sha256': sha256(path)} for path in args.weights]
+    weights = [{'file': path.name, 'sha256': file_sum(path)} for path in args.weights]
     return {
         'dataset': facts.name, 'split': args.split, 'classes': facts.num_classes,
         'net': net_name, 'blob': args.blob, 'weights': weights, 'weights_sha256': weights[-1]['sha256'],
@@ -90,8 +89,8 @@ def extract(args: argparse.Namespace, net_name: str) -> None:
         if not writer.missing():
             return
         net = load_net(net_param, args.weights, args.gpu)
-        rows = tqdm(source.rows(writer.done), args.blob, len(source.ids), initial=writer.done, unit='map', disable=None)
-        for bottom, cells in rows:
+        rows = source.rows(writer.done)
+        for bottom, cells in progress(rows, args.blob, len(source.ids), done=writer.done):
             writer.add(forward(net, source.start, args.blob, bottom), with_border(cells, border_cells(args.blob)))
 
 

@@ -29,13 +29,14 @@ from prototxt.names import resolve
 from prototxt.shapes import TRUNK_END
 from tools import scoring
 from tools.inference import TILINGS, MapPredictor, Predictor
-from tools.inference.label_maps import LabelMaps, sha256, write_png
+from tools.inference.label_maps import LabelMaps, write_png
 from tools.inference.pictures import contact_sheet, strip
 from tools.inference.splits import label_features, label_images
 from tools.inference.weights import find_weights
 from tools.paper_tables import paper_row
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
+from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
 
 SHEET_IMAGES = 8  # on the contact sheet, spread evenly over the split
@@ -59,10 +60,10 @@ class Evaluation:
         """What the label maps depend on, as plain JSON."""
         return {
             'net': self.net_name,
-            'weights': [[path.name, sha256(path)] for path in self.weights],
+            'weights': [[path.name, file_sum(path)] for path in self.weights],
             'dataset': self.facts.name,
             'split': self.split,
-            'split_sha256': sha256(self.data / f'{self.split}.json'),
+            'split_sha256': file_sum(self.data / f'{self.split}.json'),
             'tiling': None if self.manifest else self.tiling,
             'features': self.manifest,
         }

@@ -22,7 +22,6 @@ def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
     Raises UserError if a layer would stay at random weights, a blob does not fit, a file does not read, or there is no such GPU.
     """
     caffemodel.check(net_param, weights)
-    _name_input(net_param)
     caffe = import_caffe()
     _set_mode(caffe, gpu)
     with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
@@ -48,13 +47,6 @@ def forward(net, bottom: np.ndarray) -> np.ndarray:
         net.reshape()
     net.blobs[name].data[0] = bottom
     return net.forward()['prob'][0].copy()
-
-
-def _name_input(net_param) -> None:
-    """Call the input layer `input`: named after its blob, say conv5_3, it would be given that layer's weights, an abort."""
-    for layer in net_param.layer:
-        if layer.type == 'Input':
-            layer.name = 'input'
 
 
 def _set_mode(caffe, gpu: int | None) -> None:

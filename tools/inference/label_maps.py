@@ -1,6 +1,5 @@
 """A folder of predicted label maps, one PNG an image, made under stated settings; a run that was cut short goes on from it."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -9,12 +8,6 @@ import numpy as np
 
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -1,6 +1,5 @@
 """Where a run's weights start from: the names in a stage's row, resolved to files."""
 
-import hashlib
 from pathlib import Path
 
 from pretrained import caffemodel
@@ -8,6 +7,7 @@ from pretrained.identity import identity_weights
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import STAGES
 from tools.support.errors import UserError
+from tools.support.hashing import file_sum
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 
@@ -38,13 +38,7 @@ def asked_weights(settings: Settings) -> list[str]:
     """What the run starts from as a record that can be compared: names of the row, or hashes of files given."""
     if settings.weights is None:
         return list(settings.stage.init)
-    return [sha256(path) if path.is_file() else f'{path} (missing)' for path in settings.weights]
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+    return [file_sum(path) if path.is_file() else f'{path} (missing)' for path in settings.weights]
 
 
 def _resolve(name: str, settings: Settings) -> Path:

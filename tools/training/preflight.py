@@ -16,7 +16,8 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.front_end import start_channels
 from prototxt.shapes import MARGIN, check_crop_size, param_shapes
 from tools.support.errors import UserError
-from tools.training.initial import fresh_layers, sha256
+from tools.support.hashing import file_sum
+from tools.training.initial import fresh_layers
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
@@ -48,7 +49,7 @@ def check_features_source(settings: Settings, manifest: dict) -> None:
     source = settings.stage.features_from
     if source is None or not (weights := _source_weights(settings, source)).is_file():
         return
-    if manifest.get('weights_sha256') != sha256(weights):
+    if manifest.get('weights_sha256') != file_sum(weights):
         raise UserError(f'{settings.lmdb} was not made with {weights}; run: {_how_to_make(settings)}')
 
 

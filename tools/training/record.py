@@ -10,8 +10,9 @@ from pathlib import Path
 from prototxt.experiments import STAGES
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
+from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
-from tools.training.initial import asked_weights, fresh_layers, sha256
+from tools.training.initial import asked_weights, fresh_layers
 from tools.training.settings import Settings
 
 RECORD = 'run.json'
@@ -32,7 +33,7 @@ def begin(settings: Settings, net, weights: list[Path], manifest: dict) -> dict:
     return {
         'settings': settings_record(settings, net) | {'lmdb_sha256': manifest_sha256(manifest)},
         'overrides': {name: value for name, value in row.items() if value != json.loads(json.dumps(own[name]))},
-        'weights': [{'file': str(path), 'sha256': sha256(path)} for path in weights],
+        'weights': [{'file': str(path), 'sha256': file_sum(path)} for path in weights],
         'lmdb': {'folder': str(settings.lmdb), 'manifest': manifest},
         'sessions': [],
     }
