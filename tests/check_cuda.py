@@ -1,4 +1,4 @@
-"""`make check-cuda`: what can be known of the CUDA build in .venv/cuda, on a machine with a GPU or without. Not part of `make test`."""
+"""`make check-cuda`: what can be known of the CUDA build in .venv/cuda, with a GPU or without. Not part of `make test`."""
 
 import os
 import re
@@ -27,7 +27,8 @@ layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
 layer { name: "wide" type: "Convolution" bottom: "conv" top: "wide"
   convolution_param { num_output: 8 kernel_size: 3 dilation: 4 weight_filler { type: "msra" } } }
 layer { name: "pool" type: "Pooling" bottom: "wide" top: "pool" pooling_param { kernel_size: 2 stride: 2 } }
-layer { name: "loss" type: "Reduction" bottom: "pool" top: "loss" loss_weight: 1 reduction_param { operation: SUMSQ coeff: 1e-9 } }
+layer { name: "loss" type: "Reduction" bottom: "pool" top: "loss" loss_weight: 1
+  reduction_param { operation: SUMSQ coeff: 1e-9 } }
 """
 SOLVER = 'net: "net.prototxt" base_lr: 1e-6 momentum: 0.9 lr_policy: "fixed" max_iter: 3 snapshot: 3 snapshot_prefix: "run" '
 SOLVER += 'random_seed: 1 solver_mode: MODE'

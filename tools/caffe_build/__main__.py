@@ -1,8 +1,9 @@
 """`make caffe`: real BVLC Caffe in `.venv`, from nothing or from the cache; nothing to do when it is there.
 
 Environment: CAFFE_ROOT=/path takes an existing Caffe into use instead; IM2COL=as-released builds a second Caffe, with one
-im2col buffer a layer, into .venv/as-released. CUDA=1 builds and takes into use one that can use GPUs (CUDA_ARCH=80,90 names the architectures, else
-those of the GPUs present), CUDA=0 goes back to the CPU's; without CUDA the one in use stays.
+im2col buffer a layer, into .venv/as-released. CUDA=1 builds one that can use GPUs and takes it into use (CUDA_ARCH=80,90 names
+their architectures, else those present are asked), CUDA=aside leaves the one in use as it is, CUDA=0 goes back to the one
+for the CPU only; without CUDA the one in use stays.
 """
 
 import os

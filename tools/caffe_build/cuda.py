@@ -50,15 +50,18 @@ NEWEST = max(PACKAGES)
 
 
 def architectures(variables: Mapping[str, str]) -> str:
-    """Architectures to compile for, as CMake takes them ('80;90'): of CUDA_ARCH, else of the GPUs present. UserError on nonsense."""
+    """Architectures to compile for, as CMake takes them ('80;90'): of CUDA_ARCH, else of the GPUs present.
+
+    Raises UserError on a name that is none.
+    """
     asked = variables.get('CUDA_ARCH') or ''
     found = re.split(r'[,; ]+', asked) if asked else architectures_present()
     if not found:
-        print(f'no GPU here to ask: compiling for architecture {DEFAULT_ARCHITECTURE}; CUDA_ARCH= chooses others', file=sys.stderr)
+        print(f'no GPU here: compiling for architecture {DEFAULT_ARCHITECTURE}; CUDA_ARCH= chooses others', file=sys.stderr)
         found = [DEFAULT_ARCHITECTURE]
     for name in found:
         if not re.fullmatch(r'\d{2,3}[af]?', name):
-            raise UserError(f'CUDA_ARCH={asked}: {name!r} is no architecture; write compute capability 8.0 and 9.0 as CUDA_ARCH=80,90')
+            raise UserError(f'CUDA_ARCH={asked}: {name!r} is none; write compute capability 8.0 and 9.0 as CUDA_ARCH=80,90')
     return ';'.join(sorted(set(found)))
 
 
@@ -72,7 +75,7 @@ def architectures_present() -> list[str]:
 
 
 def nvcc_on_path() -> tuple[str, int] | None:
-    """Path and major version of the nvcc on the PATH. Raises UserError when it does not say its version, or one not known here."""
+    """Path and major version of the nvcc on the PATH. Raises UserError when its version is unknown, or unknown here."""
     program = shutil.which('nvcc')
     if program is None:
         return None

@@ -1,4 +1,4 @@
-"""The edits to Caffe's source that only a CUDA build needs. They come after those of edits.py, and may change what these wrote."""
+"""The edits to Caffe's source that only a CUDA build needs. They come after those of edits.py, whose text they may change."""
 
 from tools.caffe_build.edits import BASE_CONV_HPP, Edit
 
@@ -9,6 +9,11 @@ THREAD = 'src/caffe/internal_thread.cpp'
 SYNCED_HPP = 'include/caffe/syncedmem.hpp'
 SYNCED_CPP = 'src/caffe/syncedmem.cpp'
 
+REMOVED_FIELDS = {
+    'clockRate': 'ClockRate',
+    'deviceOverlap': 'GpuOverlap',
+    'kernelExecTimeoutEnabled': 'KernelExecTimeout',
+}
 TODAYS_CUDA = tuple(
     Edit(
         COMMON,
@@ -17,7 +22,7 @@ TODAYS_CUDA = tuple(
         'CUDA 13 took this field out of cudaDeviceProp; the attribute is in every version',
         CUDA,
     )
-    for field, attribute in (('clockRate', 'ClockRate'), ('deviceOverlap', 'GpuOverlap'), ('kernelExecTimeoutEnabled', 'KernelExecTimeout'))
+    for field, attribute in REMOVED_FIELDS.items()
 ) + (
     Edit(
         COMMON,
@@ -144,7 +149,13 @@ TF32 = (
         'CAFFE_TF32=1, another GPU\'s handle',
         CUDA,
     ),
-    Edit(COMMON, '#include <cstdio>\n', '#include <cstdio>\n#include <cstdlib>\n#include <cstring>\n', 'used by the edits above', CUDA),
+    Edit(
+        COMMON,
+        '#include <cstdio>\n',
+        '#include <cstdio>\n#include <cstdlib>\n#include <cstring>\n',
+        'used by the edits above',
+        CUDA,
+    ),
 )
 
 # A thread may run nets on several GPUs, one after another, and on the CPU: memory of one GPU must not reach another's kernels.

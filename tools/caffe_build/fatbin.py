@@ -19,7 +19,7 @@ def architectures(library: Path) -> set[str]:
 
 
 def _entries(data: bytes, start: int) -> set[str]:
-    """Architectures of the entries of one fat binary: a header (its size at 6, that of all entries at 8), then entries one by one."""
+    """Architectures of one fat binary: a header with its own size at byte 6 and that of all entries at 8, then the entries."""
     header_size, size = struct.unpack_from('<HQ', data, start + 6)
     position, end, found = start + header_size, start + header_size + size, set()
     while position < end:

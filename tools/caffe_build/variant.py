@@ -57,9 +57,9 @@ class Variant:
 
 
 def variant_from(environment: Mapping[str, str], cuda_arch_in_use: str = '') -> Variant:
-    """The variant that the variables IM2COL, CUDA and CUDA_ARCH ask for. Without CUDA (0, 1 or aside), as the Caffe that is in use.
+    """The variant that the variables IM2COL, CUDA and CUDA_ARCH ask for.
 
-    Raises UserError on an unknown value.
+    Without CUDA (0, 1 or aside), one for the GPUs that the Caffe in use is for. Raises UserError on an unknown value.
     """
     im2col = environment.get('IM2COL') or 'shared'
     if im2col not in IM2COL_CHOICES:
