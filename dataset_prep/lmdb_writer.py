@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset_prep.datasets import IGNORE_LABEL
 from dataset_prep.datasets import dataset as dataset_row
@@ -24,6 +23,7 @@ from dataset_prep.lmdb_store import (
 from dataset_prep.order import list_sha256, shuffled
 from dataset_prep.padding import pad_for_crops, padded_size
 from dataset_prep.parallel import in_order
+from dataset_prep.progress import progress
 from dataset_prep.records import Record, check_ids, files_sha256, read_image, read_label
 from dataset_prep.statistics import Statistics, of_pair, total
 from prototxt.shapes import MARGIN
@@ -108,7 +108,7 @@ def _write_records(folder: Path, records: Sequence[Record], layout: Layout, need
     """Write one Datum a record, in order; the Statistics of all."""
     store = LmdbWriter(folder, needed)
     try:
-        data = enumerate(tqdm(in_order(layout.datum, records), title, len(records), unit='image', disable=None))
+        data = enumerate(progress(in_order(layout.datum, records), title, len(records)))
         counts = total(_stored(store, key(index, records[index].id), *pair) for index, pair in data)
         store.flush()
     finally:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from dataset_prep.datasets import IGNORE_LABEL, Dataset
 from dataset_prep.parallel import in_order
+from dataset_prep.progress import progress
 from dataset_prep.records import Record, read_image, read_label
 
 
@@ -61,7 +61,7 @@ def scan(records: Sequence[Record], title: str) -> Statistics:
     Images without ground truth count as ignored pixels.
     """
     parts = in_order(_of_record, records)
-    return total(tqdm(parts, title, len(records), unit='image', disable=None))
+    return total(progress(parts, title, len(records)))
 
 
 def _of_record(record: Record) -> Statistics:
