@@ -1,6 +1,6 @@
-"""Caffe's Datum message as bytes, written and read directly: a float map of 12 MB in milliseconds.
+"""Caffe's Datum message as bytes, written and read directly: 12 MB of float maps in milliseconds.
 
-Protocol buffers for Python copies float fields value by value (seconds for such a map); the wire format of this one message is
+Protocol buffers for Python copies float fields value by value (a second for such a map); the wire format of this one message is
 small enough to write by hand. Field numbers are those of `message Datum` in caffe.proto: channels 1, height 2, width 3, data 4,
 float_data 6, encoded 7. The floats are written packed, which parsers accept for this field too, in 4 bytes each rather than 5.
 """
