@@ -21,8 +21,8 @@ if __name__ == '__main__':
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split
 from tools.recipe import Done, Recipe
-from tools.report.content import System, read_curve, read_scores
-from tools.report.page import Report, text_table, write_report
+from tools.report.content import System, read_curve
+from tools.report.page import Report, publish
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA, PRETRAINED, ROOT, RUNS
 from tools.training.runs import newest_snapshot
@@ -96,10 +96,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     out = args.out.resolve()
-    made = report(out, follow(args.data.resolve(), out))
-    picture, page = write_report(made, out)
-    print('\n' + text_table([read_scores(system) for system in made.systems]))
-    print(f'\npicture: {picture}\nreport:  {page}')
+    publish(report(out, follow(args.data.resolve(), out)), out)
 
 
 if __name__ == '__main__':

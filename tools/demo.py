@@ -21,8 +21,8 @@ from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split
 from prototxt.experiments import STAGES
 from tools.recipe import Done, Recipe
-from tools.report.content import System, read_curve, read_scores
-from tools.report.page import Report, text_table, write_report
+from tools.report.content import System, read_curve
+from tools.report.page import Report, publish
 from tools.support.errors import run_command
 from tools.support.paths import ROOT
 from tools.training.runs import newest_snapshot
@@ -92,10 +92,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     out = args.out.resolve()
-    made = report(out, follow(out, args.train, args.test, args.iters))
-    picture, page = write_report(made, out)
-    print('\n' + text_table([read_scores(system) for system in made.systems]))
-    print(f'\npicture: {picture}\nreport:  {page}')
+    publish(report(out, follow(out, args.train, args.test, args.iters)), out)
 
 
 if __name__ == '__main__':

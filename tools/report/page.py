@@ -42,6 +42,13 @@ def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Pat
     return picture, page
 
 
+def publish(report: Report, folder: Path) -> None:
+    """Write picture and page, and print the table of scores and where they lie."""
+    picture, page = write_report(report, folder)
+    print('\n' + text_table([read_scores(system) for system in report.systems]))
+    print(f'\npicture: {picture}\nreport:  {page}')
+
+
 def text_table(scores: Sequence[Scores]) -> str:
     """The table in the form of the paper's Table 3 (one row a system, per-class IoU, then the mean, in percent)."""
     classes = list(scores[0].class_iou)
