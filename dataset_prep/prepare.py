@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser, default_out: Path, crop_sizes
     """The options that all data sets have."""
     parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help='folder to write')
     parser.add_argument(
-        '--crop-size', type=int, nargs='*', default=list(crop_sizes), metavar='PX', help='sides of training crops, one LMDB each'
+        '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='sides of training crops, one LMDB each'
     )
     parser.add_argument('--encoding', choices=ENCODERS, default=DEFAULT_ENCODING, help='png is smaller, raw is faster')
     parser.add_argument('--seed', type=int, default=1, help='of the order of records in the LMDBs')

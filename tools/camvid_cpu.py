@@ -60,7 +60,7 @@ def follow(source: Path, out: Path) -> list[Done]:
             '--features', features, '--out', out / stage,
         )  # fmt: skip
 
-    recipe.do('List the images, check the labels', '-m', 'dataset_prep.camvid', '--data', source, '--out', data, '--crop-size')
+    recipe.do('List the images, check the labels', '-m', 'dataset_prep.camvid', '--data', source, '--out', data, '--lists-only')
     for split in ('train', 'test'):
         extract("Store the trunk's maps", split, 'conv5_3', 'vgg16', vgg16)
     recipe.do('Train fc6, fc7 and final', 'tools/train.py', FRONT)
