@@ -1,0 +1,101 @@
+"""Files and folders that are whole or not there; errors as one line; commands that find their own Python."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tools.support.atomic import whole_file, whole_folder
+from tools.support.errors import UserError, run_command
+from tools.support.hashing import file_sum
+from tools.support.paths import ROOT
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    """An error inside the block keeps what was there and leaves nothing beside it."""
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+        temporary.write_text('half')
+        raise RuntimeError
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whole_file_replaces(tmp_path):
+    """The new file takes the old one's place; missing folders are made."""
+    path = tmp_path / 'new' / 'a.txt'
+    for text in ('one', 'two'):
+        with whole_file(path) as temporary:
+            temporary.write_text(text)
+    assert path.read_text() == 'two'
+
+
+def test_failed_folder_leaves_the_old_one(tmp_path):
+    """As for files."""
+    folder = tmp_path / 'lmdb'
+    with whole_folder(folder) as temporary:
+        (temporary / 'data').write_text('old')
+    with pytest.raises(RuntimeError), whole_folder(folder) as temporary:
+        (temporary / 'data').write_text('half')
+        raise RuntimeError
+    assert (folder / 'data').read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_folder_lost_between_two_renames_comes_back(tmp_path):
+    """A kill after the old folder was moved aside: the next call has it again before it writes."""
+    folder = tmp_path / 'lmdb'
+    aside = tmp_path / '.lmdb.old'
+    aside.mkdir()
+    (aside / 'data').write_text('old')
+    with pytest.raises(RuntimeError), whole_folder(folder):
+        raise RuntimeError
+    assert (folder / 'data').read_text() == 'old'
+
+
+@pytest.mark.parametrize(
+    ('raised', 'status', 'text'), [(UserError('no file x'), 1, 'error: no file x\n'), (KeyboardInterrupt(), 130, 'interrupted\n')]
+)
+def test_mistakes_are_one_line_and_a_status(raised, status, text, capsys):
+    """A UserError is one line and status 1; Ctrl-C is status 130; neither shows a traceback."""
+
+    def main(argv):
+        raise raised
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    assert ended.value.code == status
+    assert capsys.readouterr().err == text
+
+
+def test_sum_of_a_file(tmp_path):
+    """SHA-256 and MD5 of "abc", as in FIPS 180-2 and RFC 1321."""
+    path = tmp_path / 'a'
+    path.write_bytes(b'abc')
+    assert file_sum(path) == 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+    assert file_sum(path, 'md5') == '900150983cd24fb0d6963f7d28e17f72'
+
+
+def system_python():
+    """A Python other than the project's own."""
+    return shutil.which('python3', path='/usr/bin:/usr/local/bin') or sys.executable
+
+
+def test_command_finds_the_projects_python_from_any_folder(tmp_path):
+    """Run by the system's Python in another folder, a command that needs Caffe works."""
+    command = [system_python(), str(ROOT / 'tools' / 'predict.py'), '--help']
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert '--weights' in finished.stdout
+
+
+def test_command_without_a_venv_says_what_to_run(tmp_path):
+    """In a checkout before `make caffe`, the word is one line."""
+    for name in ('tools', 'prototxt'):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
+    command = [system_python(), str(tmp_path / 'tools' / 'predict.py'), '--help']
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr == f'error: no {tmp_path / ".venv"}; run: make caffe\n'
