@@ -31,19 +31,22 @@ class Packages:
 
 PACKAGES = {
     13: Packages(
-        ('nvidia-cublas==13.0.2.14', 'nvidia-curand==10.4.0.35', 'nvidia-nccl-cu13==2.27.7'),
-        (
-            'nvidia-cuda-nvcc==13.0.88', 'nvidia-cuda-crt==13.0.88', 'nvidia-nvvm==13.0.88',
-            'nvidia-cuda-runtime==13.0.96', 'nvidia-cuda-cccl==13.0.85',
-        ),
+        ('nvidia-cuda-runtime==13.0.96', 'nvidia-cublas==13.0.2.14', 'nvidia-curand==10.4.0.35', 'nvidia-nccl-cu13==2.27.7'),
+        ('nvidia-cuda-nvcc==13.0.88', 'nvidia-cuda-crt==13.0.88', 'nvidia-nvvm==13.0.88', 'nvidia-cuda-cccl==13.0.85'),
         ('cu13', 'nccl'),
-        ('cu13/lib/libcublas.so.13', 'cu13/lib/libcurand.so.10', 'nccl/lib/libnccl.so.2'),
+        ('cu13/lib/libcudart.so.13', 'cu13/lib/libcublas.so.13', 'cu13/lib/libcurand.so.10', 'nccl/lib/libnccl.so.2'),
     ),
     12: Packages(
-        ('nvidia-cublas-cu12==12.9.1.4', 'nvidia-curand-cu12==10.3.10.19', 'nvidia-nccl-cu12==2.27.7'),
+        (
+            'nvidia-cuda-runtime-cu12==12.9.79', 'nvidia-cublas-cu12==12.9.1.4', 'nvidia-curand-cu12==10.3.10.19',
+            'nvidia-nccl-cu12==2.27.7',
+        ),
         (),
-        ('cublas', 'curand', 'nccl'),
-        ('cublas/lib/libcublas.so.12', 'curand/lib/libcurand.so.10', 'nccl/lib/libnccl.so.2'),
+        ('cuda_runtime', 'cublas', 'curand', 'nccl'),
+        (
+            'cuda_runtime/lib/libcudart.so.12', 'cublas/lib/libcublas.so.12', 'curand/lib/libcurand.so.10',
+            'nccl/lib/libnccl.so.2',
+        ),
     ),
 }
 NEWEST = max(PACKAGES)
@@ -133,11 +136,11 @@ def cmake_options() -> list[str]:
     """Options for CMake beside those of the variant: the compiler, and where headers and libraries are."""
     found, root = nvcc_on_path(), nvidia_folder()
     row = packages()[0]
-    from_install = f'$ORIGIN/../../{root.relative_to(environment.VENV)}'  # from .venv/cuda/lib
+    from_install = Path('..') / root.relative_to(environment.VENV)  # from .venv/cuda
     return [
         f'-DCMAKE_PROJECT_INCLUDE={CMAKE_PART}',
         f'-DCMAKE_CUDA_COMPILER={found[0] if found else root / "cu13" / "bin" / "nvcc"}',
         f'-DCUDA_INCLUDES={";".join(str(root / folder / "include") for folder in row.folders)}',
         f'-DCUDA_LIBRARIES={";".join(str(root / name) for name in row.files)}',
-        f'-DCUDA_RPATH={";".join(f"{from_install}/{folder}/lib" for folder in row.folders)}',
+        f'-DCUDA_RPATH={";".join(str(from_install / folder / "lib") for folder in row.folders)}',
     ]
