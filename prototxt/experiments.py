@@ -135,7 +135,7 @@ STAGES = {
     ),
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,
-        crop_size=564, batch_size=2, base_lr=2e-4, momentum=0.9, max_iter=300, lr_steps=(250,), snapshot=100,
+        crop_size=564, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=250, lr_steps=(200,), snapshot=50,
         random_seed=1, source=DEMO,
     ),
     'toy-basic': Stage(
@@ -144,6 +144,6 @@ STAGES = {
     ),
     'toy-large': Stage(
         'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front',
-        crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=500, snapshot=250, random_seed=1, source=DEMO,
+        crop_size=None, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, snapshot=200, random_seed=1, source=DEMO,
     ),
 }  # fmt: skip

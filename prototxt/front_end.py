@@ -1,10 +1,14 @@
 """The front end (paper Sec. 4): VGG-16 adapted to dense prediction, no padding anywhere."""
 
 from prototxt.experiments import FrontEnd
-from prototxt.layers import MSRA, L, conv, max_pool
+from prototxt.layers import L, conv, max_pool
 from prototxt.shapes import FRONT_END, Window
 
 FINAL_FILLER = dict(type='gaussian', std=0.001)  # fyu/dilation network.py
+# For layers that get no weights from a file. `msra` keeps the scale of what comes in; pixels come in at about 60, so the first
+# layer takes them down to about 6: at 60 the scores swing so much that only a very small learning rate is stable.
+FIRST_FILLER = dict(type='gaussian', std=0.02)
+FILLER = dict(type='msra')
 
 
 def append_front_end(net, widths: FrontEnd, num_classes: int, *, start: str, learn: bool) -> None:
@@ -38,7 +42,8 @@ def _append(net, window: Window, bottom, widths: FrontEnd, learn: bool):
     if window.stride > 1:
         net[name] = max_pool(bottom)
         return net[name]
-    net[name] = conv(bottom, _num_output(name, widths), window.kernel, dilation=window.dilation, learn=learn, filler=MSRA)
+    filler = FIRST_FILLER if window is FRONT_END[0] else FILLER
+    net[name] = conv(bottom, _num_output(name, widths), window.kernel, dilation=window.dilation, learn=learn, filler=filler)
     suffix = name.removeprefix('conv').removeprefix('fc')
     top = net[f'relu{suffix}'] = L.ReLU(net[name], in_place=True)
     if name.startswith('fc'):

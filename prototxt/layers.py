@@ -7,7 +7,6 @@ L, P = caffe.layers, caffe.params
 
 LEARN = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]  # weights, bias (fyu/dilation network.py)
 FIXED = [dict(lr_mult=0, decay_mult=0)]
-MSRA = dict(type='msra')  # start of a layer that gets no weights from a file
 
 
 def conv(bottom, num_output: int, kernel_size: int, *, dilation: int = 1, pad: int = 0, learn: bool, filler: dict | None = None):
