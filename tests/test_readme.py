@@ -1,0 +1,42 @@
+"""The README names every row of the tables, and nothing that is not there."""
+
+import re
+import subprocess
+
+import pytest
+
+from pretrained.weights import WEIGHTS
+from prototxt.experiments import NETS, STAGES
+from tools.support.paths import ROOT
+
+README = (ROOT / 'README.md').read_text()
+
+
+@pytest.mark.parametrize('name', [*NETS, *STAGES])
+def test_every_row_is_in_the_readme(name):
+    """A network or stage that no one can read about is as good as missing."""
+    assert f'`{name}`' in README
+
+
+@pytest.mark.parametrize('name', WEIGHTS)
+def test_every_weight_file_is_in_its_readme(name):
+    """As for networks."""
+    assert f'`{name}`' in (ROOT / 'pretrained' / 'README.md').read_text()
+
+
+@pytest.mark.parametrize('target', sorted(set(re.findall(r'\bmake ([a-z][a-z0-9-]*[a-z0-9])(?![A-Za-z0-9-])', README))))
+def test_every_make_target_exists(target):
+    """Each `make X` of the README is known to make."""
+    finished = subprocess.run(['make', '-n', target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert 'No rule' not in finished.stderr, finished.stderr
+
+
+@pytest.mark.parametrize('script', sorted(set(re.findall(r'python (tools/\w+\.py)', README))))
+def test_every_command_exists(script):
+    """Each `python tools/X.py` of the README is a file that can be executed as it stands."""
+    assert (ROOT / script).stat().st_mode & 0o100
+
+
+def test_no_placeholder_is_left():
+    """Numbers that were to be measured have been."""
+    assert '@@' not in README
