@@ -8,8 +8,8 @@ float_data 6, encoded 7. The floats are written packed, which parsers accept for
 import cv2
 import numpy as np
 
-from pretrained.wire import VARINT, bytes_field, fields, varint
 from tools.support.errors import UserError
+from tools.support.wire import VARINT, bytes_field, fields, varint
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _FLOAT_DATA, _ENCODED = 1, 2, 3, 4, 6, 7
 _LITTLE_ENDIAN_FLOAT = np.dtype('<f4')

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrained.wire import BYTES, VARINT, Truncated, bytes_field, fields, head, read_varint, varint
 from prototxt.shapes import param_shapes
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
+from tools.support.wire import BYTES, VARINT, Truncated, bytes_field, fields, head, read_varint, varint
 
 # Field numbers, from caffe.proto.
 NET_NAME, NET_LAYERS_V1, NET_LAYER = 1, 2, 100  # NetParameter

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pretrained import caffemodel
-from pretrained.wire import bytes_field, head, varint
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
+from tools.support.wire import bytes_field, head, varint
 
 caffe = import_caffe()
 PB2 = caffemodel.caffe_pb2()

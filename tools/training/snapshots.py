@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pretrained import caffemodel
-from pretrained.wire import VARINT, fields
 from prototxt.shapes import param_shapes
 from tools.support.errors import UserError
+from tools.support.wire import VARINT, fields
 
 # Field numbers of SolverState, from caffe.proto; Caffe writes fields in the order of their numbers.
 _ITER, _HISTORY, _CURRENT_STEP = 1, 3, 4
