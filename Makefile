@@ -10,7 +10,7 @@ STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
-	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= CROP_SIZE= BASE_LR= SNAPSHOT= GPU= WEIGHTS= RANDOM_FC=1; STAGE is one of:' $(STAGES:%='  %')
+	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= CROP_SIZE= BASE_LR= SNAPSHOT= GPU= WEIGHTS= RANDOM_FC=1 RESTART=1; STAGE is one of:' $(STAGES:%='  %')
 
 include tools/caffe_build/caffe.mk
 
@@ -45,5 +45,5 @@ camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DA
 $(STAGES:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $* $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \
 	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
-	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc) \
+	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc) $(if $(RESTART),--restart) \
 	  $(if $(BASE_LR),--base-lr $(BASE_LR)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
