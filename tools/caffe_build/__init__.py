@@ -1,1 +1,1 @@
-"""Builds the reference framework, BVLC Caffe, and installs it into `.venv` (`make caffe`). Only Python's own library is imported."""
+"""Builds the reference framework, BVLC Caffe, into `.venv` (`make caffe`), with Python's own library alone."""

@@ -8,14 +8,19 @@ for the CPU only; without CUDA the one in use stays.
 
 import os
 import sys
+from pathlib import Path
 
-from tools.caffe_build import cache, compile, cuda, environment, install, system
+from tools.caffe_build import cache, caffe_root, compile, cuda, environment, install, system
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import run_command
 
 
 def main(argv: list[str] | None) -> None:
     """Do what is asked for; argv is not used."""
+    root = os.environ.get('CAFFE_ROOT')
+    if root:
+        existing(Path(root).absolute())
+        return
     ours(variant_from(os.environ, install.cuda_arch_in_use()))
 
 
@@ -33,6 +38,15 @@ def ours(variant: Variant) -> None:
         if not install.is_installed(variant, key(variant)):
             install.install(compile.build(folder, variant, environment.PYTHON), variant)
     print(f'Caffe is ready: {install.VENV / variant.folder}', file=sys.stderr)
+
+
+def existing(root: Path) -> None:
+    """Have the Caffe at `root` in use."""
+    if environment.is_ready() and caffe_root.is_used(root):
+        return
+    with cache.only_one(cache.cache_folder()):
+        environment.prepare()
+        caffe_root.use(root)
 
 
 def is_ready(variant: Variant) -> bool:

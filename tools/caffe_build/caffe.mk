@@ -10,3 +10,16 @@ caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead; CU
 check-cuda: ## the CUDA build, with a GPU or without: compile it in full, check its symbols and libraries, train with it
 	@CUDA=aside $(SYSTEM_PYTHON) -m tools.caffe_build
 	$(PYTHON) -m pytest tests/check_cuda.py
+
+.PHONY: caffe-runtest
+caffe-runtest: caffe ## Caffe's own tests, C++ and Python, on the Caffe in use (ARGS=--gtest_filter='Conv*')
+	$(PYTHON) -m tools.caffe_build.runtest $(ARGS)
+
+.PHONY: bench-im2col
+bench-im2col: caffe ## the build as released beside ours: same bits? memory, time (ARGS=--repeat 3)
+	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
+	$(PYTHON) -m tools.caffe_build.compare_builds $(ARGS)
+
+.PHONY: doctor
+doctor: ## what is there, what is missing, and what to do about it
+	@$(SYSTEM_PYTHON) tools/doctor.py

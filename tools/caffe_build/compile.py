@@ -1,16 +1,17 @@
 """Compiles Caffe with CMake into a folder of the cache."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tools.caffe_build import cache, cuda, edits, source
-from tools.caffe_build.variant import Variant, key
+from tools.caffe_build.variant import CMAKE_LISTS, Variant, key
 from tools.support.errors import UserError
 
-CMAKE_PROJECT = Path(__file__).parent
+OF_OUR_MAKE = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')  # the options of `make caffe` are not for the make that CMake runs
 
 
 def build(folder: Path, variant: Variant, python: Path) -> Path:
@@ -49,13 +50,15 @@ def facts(variant: Variant) -> dict[str, object]:
 
 
 def cmake(tree: Path, work: Path, options: list[str], python: Path) -> None:
-    """Configure the project for the source `tree` in the folder `work`, and compile it on all cores."""
-    call(['cmake', '-S', str(CMAKE_PROJECT), '-B', str(work), f'-DSOURCE={tree}', f'-DPython3_EXECUTABLE={python}', *options], quiet=True)
+    """Configure our project for the source `tree` in the folder `work`, and compile it on all cores."""
+    shutil.copy(CMAKE_LISTS, tree)
+    call(['cmake', '-S', str(tree), '-B', str(work), f'-DPython3_EXECUTABLE={python}', *options], quiet=True)
     call(['cmake', '--build', str(work), '--parallel', str(len(os.sched_getaffinity(0)))])
 
 
 def call(command: list[str], quiet: bool = False) -> None:
     """Run a command, its progress on stderr unless `quiet`. Raises UserError, with what a quiet one said, when it fails."""
-    finished = subprocess.run(command, stdout=subprocess.PIPE if quiet else sys.stderr, text=True)
+    variables = {name: value for name, value in os.environ.items() if name not in OF_OUR_MAKE}
+    finished = subprocess.run(command, env=variables, stdout=subprocess.PIPE if quiet else sys.stderr, text=True)
     if finished.returncode:
         raise UserError(f'{" ".join(command[:2])} failed (above)\n{finished.stdout or ""}'.rstrip())

@@ -5,6 +5,8 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.support.errors import UserError
@@ -40,13 +42,26 @@ PACKAGES = {
 
 def prepare() -> None:
     """Install what is missing, as root or through sudo. Raises UserError with the one command to run, or what is lacking."""
-    system = platform.freedesktop_os_release()
-    if (system.get('ID'), system.get('VERSION_ID')) not in TRIED:
-        check_other_system(system.get('PRETTY_NAME', platform.system()))
+    release = os_release()
+    if not is_tried(release):
+        check_other_system(release.get('PRETTY_NAME', platform.system()))
         return
     missing = missing_packages()
     if missing:
         install(missing)
+
+
+def os_release() -> dict[str, str]:
+    """What the system says it is; empty when it does not say."""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def is_tried(release: Mapping[str, str]) -> bool:
+    """Whether packages can be installed here by name."""
+    return (release.get('ID'), release.get('VERSION_ID')) in TRIED
 
 
 def missing_packages() -> list[str]:
@@ -109,6 +124,4 @@ def is_there(thing: str) -> bool:
 
 def python_includes() -> list[str]:
     """Where Python.h of the running Python would be."""
-    import sysconfig
-
     return [str(Path(sysconfig.get_path('include')))]

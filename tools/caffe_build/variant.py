@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.caffe_build import cuda, cuda_edits, edits, source
+from tools.caffe_build import cuda, cuda_edits, edits, source, system
 from tools.support.errors import UserError
 
 IM2COL_CHOICES = ('shared', 'as-released')
@@ -20,14 +20,14 @@ CMAKE_LISTS = Path(__file__).with_name('CMakeLists.txt')
 class Variant:
     """One way to build Caffe."""
 
-    im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer
+    im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer, and none of the edits for speed
     cuda_arch: str = ''  # GPU architectures, as '80;90'; empty: for the CPU only
     aside: bool = False  # installed, but not taken into use
 
     @property
     def features(self) -> frozenset[str]:
         """The names that edits ask for in `only`."""
-        shared = {edits.SHARED_BUFFER} if self.im2col == 'shared' else set()
+        shared = {edits.SHARED_BUFFER, edits.FAST_PASS} if self.im2col == 'shared' else set()
         if self.cuda_arch:
             return frozenset({*shared, cuda_edits.CUDA, *({cuda_edits.SHARED_BUFFER_ON_GPU} if shared else ())})
         return frozenset(shared)
@@ -79,7 +79,7 @@ def key(variant: Variant) -> str:
         'edits': [(edit.path, edit.old, edit.new) for edit in variant.edits],
         'cmake': CMAKE_LISTS.read_text(encoding='utf-8'),
         'flags': variant.cmake_flags,
-        'system': platform.freedesktop_os_release().get('PRETTY_NAME'),
+        'system': system.os_release().get('PRETTY_NAME'),
         'machine': platform.machine(),
         'python': platform.python_version_tuple()[:2],
         'compiler': compiler_version(),

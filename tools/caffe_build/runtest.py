@@ -1,0 +1,71 @@
+"""`make caffe-runtest`: Caffe's own tests, in C++ and Python, run against the Caffe in `.venv`.
+
+Arguments, if any, go to the C++ tests: --gtest_filter='Conv*'
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.caffe_build import cache, compile, cuda, environment, install
+from tools.caffe_build.variant import Variant, key, variant_from
+from tools.support.errors import UserError, run_command
+from tools.support.paths import VENV
+
+# What the networks of this toolkit are made of, and what edits.py touches.
+TESTS = (
+    'convolution_layer', 'deconvolution_layer', 'pooling_layer', 'im2col_layer', 'crop_layer', 'slice_layer', 'softmax_layer',
+    'softmax_with_loss_layer', 'accuracy_layer', 'neuron_layer', 'data_layer', 'dummy_data_layer', 'hdf5data_layer',
+    'data_transformer', 'filler', 'blob', 'syncedmem', 'net', 'solver', 'gradient_based_solver',
+)  # fmt: skip
+
+
+def main(argv: list[str] | None) -> int:
+    """Run both kinds of tests; 0 when all passed."""
+    variant = variant_from(os.environ, install.cuda_arch_in_use())
+    installed = VENV / variant.folder
+    if not cache.is_whole(installed, key(variant)):
+        raise UserError('the Caffe in .venv is not one that this checkout built; run: make caffe')
+    folder = cache.cache_folder()
+    with cache.only_one(folder):
+        tests = build_tests(folder, variant, installed)
+    failed = [name for name, run in (('C++', cpp_tests), ('Python', python_tests)) if run(tests, installed, argv or sys.argv[1:])]
+    print(f"Caffe's own tests: {' and '.join(failed) + ' FAILED' if failed else 'all passed'}")
+    return 1 if failed else 0
+
+
+def build_tests(folder: Path, variant: Variant, installed: Path) -> Path:
+    """The compiled C++ tests and their data, from the cache `folder` or compiled now against the Caffe `installed`."""
+    name = f'{key(variant)}-tests'
+    entry = folder / name
+    if cache.is_whole(entry, name):
+        return entry
+    print(f"compiling {len(TESTS)} of Caffe's C++ tests: minutes", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
+        tree = compile.edited_source(folder, Path(temporary), variant, environment.PYTHON)
+        options = [f'-DCAFFE_PREBUILT={installed}', f'-DCAFFE_TESTS={";".join(TESTS)}', f'-DCMAKE_INSTALL_PREFIX={made}']
+        options += [*variant.cmake_flags, *(cuda.cmake_options() if variant.cuda_arch else [])]
+        work = Path(temporary) / 'objects'
+        compile.cmake(tree, work, options, environment.PYTHON)
+        compile.call(['cmake', '--install', str(work)], quiet=True)
+        cache.write_manifest(made, {'key': name})
+    return entry
+
+
+def cpp_tests(tests: Path, installed: Path, arguments: list[str]) -> int:
+    """Run the C++ tests in the folder from which they find their data; the exit status."""
+    variables = {**os.environ, 'LD_LIBRARY_PATH': str(installed / 'lib'), 'GLOG_minloglevel': '2'}
+    return subprocess.run([str(tests / 'bin' / 'caffe_tests'), *arguments], cwd=tests, env=variables).returncode
+
+
+def python_tests(tests: Path, installed: Path, arguments: list[str]) -> int:
+    """Run the tests of the Python package; the exit status."""
+    variables = {**os.environ, 'PYTHONPATH': str(installed / 'python'), 'GLOG_minloglevel': '2'}
+    command = [str(environment.PYTHON), '-m', 'pytest', '-p', 'no:cacheprovider', '--rootdir', str(tests), '-c', os.devnull]
+    return subprocess.run([*command, str(installed / 'python' / 'caffe' / 'test')], cwd=tests, env=variables).returncode
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""What is there and what is not: system, memory, Caffe, data sets, weights, and what to do about each thing that is missing.
+
+Runs with any Python 3.11 or newer, before anything is installed. Exit status 1 when Caffe is not usable.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from dataset_prep.datasets import DATASETS
+from pretrained.weights import WEIGHTS
+from tools.caffe_build import cache, caffe_root, environment, system
+from tools.support.errors import run_command
+from tools.support.paths import DATA, ROOT
+
+GIB = 1 << 30
+NEEDED_MEMORY = 4 * GIB  # Dilation8 on one 900x900 tile
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the screen. `state` is '+' there, '-' missing, ' ' for information; `todo` is a command or advice."""
+
+    state: str
+    name: str
+    fact: str
+    todo: str = ''
+
+    def __str__(self) -> str:
+        return f' {self.state} {self.name:<22} {self.fact}' + (f'  -> {self.todo}' if self.todo else '')
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command line: nothing but --help."""
+    return argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+
+
+def main(argv: list[str] | None) -> int:
+    """Print the screen; 1 when Caffe is not usable."""
+    parse_args(argv)
+    caffe = caffe_lines()
+    for title, lines in (
+        ('Machine', machine_lines()),
+        ('Caffe', caffe),
+        ('Data sets (data/)', [dataset_line(name) for name in DATASETS]),
+        ('Weights (pretrained/)', [weight_line(name) for name in WEIGHTS]),
+    ):
+        print(title)
+        print('\n'.join(str(line) for line in lines))
+    return 1 if any(line.state == '-' for line in caffe) else 0
+
+
+def machine_lines() -> list[Line]:
+    """System, cores, memory, disk and GPU."""
+    total, free = memory_bytes()
+    short = free < NEEDED_MEMORY
+    advice = 'Dilation8 on a 900x900 tile takes 3.8 GB: close something, or use smaller tiles' if short else ''
+    return [
+        system_line(),
+        Line('-' if short else '+', 'memory', f'{free / GIB:.1f} GiB free of {total / GIB:.1f}', advice),
+        Line(' ', 'cores', str(len(os.sched_getaffinity(0)))),
+        Line(' ', 'disk', f'{shutil.disk_usage(ROOT).free / GIB:.0f} GiB free'),
+        Line(' ', 'GPU', gpu_name() or 'none seen (nvidia-smi)'),
+    ]
+
+
+def system_line() -> Line:
+    """The operating system, and the packages it lacks."""
+    release = system.os_release()
+    name = release.get('PRETTY_NAME', platform.system())
+    if not system.is_tried(release):
+        return Line(' ', 'system', name, 'tried on Debian 12 and 13 only; `make caffe` says what is lacking')
+    missing = system.missing_packages()
+    if missing:
+        return Line('-', 'system', f'{name}; {len(missing)} packages missing: {" ".join(missing)}', 'make caffe')
+    return Line('+', 'system', f'{name}, all packages there')
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Memory of this machine and what of it is available, bytes."""
+    text = Path('/proc/meminfo').read_text(encoding='utf-8')
+    total, free = (int(re.search(rf'^{name}:\s+(\d+) kB', text, re.M)[1]) for name in ('MemTotal', 'MemAvailable'))  # type: ignore[index]
+    return total * 1024, free * 1024
+
+
+def gpu_name() -> str:
+    """What nvidia-smi calls the GPUs of this machine; empty without it."""
+    if shutil.which('nvidia-smi') is None:
+        return ''
+    query = ['nvidia-smi', '--query-gpu=name,memory.total', '--format=csv,noheader']
+    finished = subprocess.run(query, capture_output=True, text=True)
+    return '; '.join(finished.stdout.splitlines()) if finished.returncode == 0 else ''
+
+
+def caffe_lines() -> list[Line]:
+    """The virtual environment, and the Caffe in use: which it is, what it is linked to, what it lacks."""
+    if not environment.PYTHON.exists():
+        return [Line('-', '.venv', 'not there', 'make caffe')]
+    module = module_folder()
+    if module is None:
+        return [Line('-', 'caffe', 'not installed, or does not import', 'make caffe')]
+    root = module.parents[1]
+    return [
+        Line('+', 'caffe', f'{relative(root)}, {origin(root)}'),
+        Line(' ', 'device', device(root)),
+        Line(' ', 'BLAS', blas(module) or 'not found out'),
+        *(fault_line(question, root) for question in caffe_root.LACKS),
+    ]
+
+
+def module_folder() -> Path | None:
+    """The folder of the package `caffe` that .venv's Python imports; None when it does not."""
+    command = [str(environment.PYTHON), '-c', 'import caffe; print(caffe.__file__)']
+    finished = subprocess.run(command, capture_output=True, text=True, cwd='/', env={**os.environ, 'GLOG_minloglevel': '2'})
+    return Path(finished.stdout.splitlines()[-1]).parent if finished.returncode == 0 else None
+
+
+def origin(root: Path) -> str:
+    """Commit and variant of a Caffe."""
+    manifest = cache.read_manifest(root) or {}
+    variant = f', {manifest["im2col"]} im2col buffer' if 'im2col' in manifest else ', not built by this toolkit'
+    return f'commit {(caffe_root.commit(root) or "unknown")[:7]}{variant}'
+
+
+def device(root: Path) -> str:
+    """Whether a Caffe can use a GPU, and whether there is one for it."""
+    said = caffe_root.fault('gpu', root)
+    if said is None:
+        return 'GPU'
+    return 'CPU only' if 'CPU-only' in said else 'built for GPUs, but none can be used here'
+
+
+def blas(module: Path) -> str:
+    """The BLAS library that the Python module is linked to."""
+    finished = subprocess.run(['ldd', str(module / '_caffe.so')], capture_output=True, text=True)
+    paths = re.findall(r'=> (\S*(?:blas|mkl_rt|atlas)\S*)', finished.stdout)
+    return ', '.join(sorted(Path(path).resolve().name for path in paths))
+
+
+def fault_line(question: str, root: Path) -> Line:
+    """The answer to one of the questions of probe.py."""
+    said = caffe_root.fault(question, root)
+    if said is None:
+        return Line('+', caffe_root.HAS[question], 'yes')
+    return Line('-', caffe_root.HAS[question], f'no: {caffe_root.last_line(said)}', 'make caffe, without CAFFE_ROOT')
+
+
+def dataset_line(name: str) -> Line:
+    """Which splits of a data set are listed, with their counts, and which LMDBs are whole."""
+    folder, expected = DATA / name, DATASETS[name].splits
+    counts = {split: record_count(folder / f'{split}.json') for split in expected}
+    if not any(counts.values()):
+        return Line('-', name, 'not there', preparation(name))
+    fact = ', '.join(f'{split} {count or "missing"}' for split, count in counts.items())
+    short = [f'{split} has {whole} in a complete copy' for split, whole in expected.items() if counts[split] != whole]
+    stores = sorted(path.parent.name for path in folder.glob('*/manifest.json'))
+    return Line('+', name, f'{fact}; LMDBs: {", ".join(stores) or "none"}', '; '.join(short))
+
+
+def record_count(path: Path) -> int:
+    """Records listed in a split's file; 0 when it is missing or broken."""
+    try:
+        return len(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError):
+        return 0
+
+
+def preparation(name: str) -> str:
+    """How to get a data set ready."""
+    if name == 'toy':
+        return 'make lmdb-toy, or make demo'
+    if find_spec(f'dataset_prep.{name}') is None:
+        return 'this toolkit does not prepare it yet'
+    return f'python -m dataset_prep.{name} --data FOLDER --out data/{name}'
+
+
+def weight_line(name: str) -> Line:
+    """Whether a weight file is there, by its size; its sum is checked when it is fetched."""
+    row = WEIGHTS[name]
+    todo = row.made_by or f'make weights-{name}'
+    if not row.path.is_file():
+        return Line('-', name, 'not there', todo)
+    size = row.path.stat().st_size
+    wanted = row.size or row.min_size or 0
+    if size < wanted or (row.size and size != wanted):
+        return Line('-', name, f'{relative(row.path)} has {size:,} bytes, not {wanted:,}: broken', todo)
+    return Line('+', name, f'{relative(row.path)}, {size / 1e6:.0f} MB')
+
+
+def relative(path: Path) -> str:
+    """A path as seen from the checkout."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+if __name__ == '__main__':
+    run_command(main)
