@@ -170,7 +170,7 @@ def dataset_line(name: str) -> Line:
 def record_count(path: Path) -> int:
     """Records listed in a split's file; 0 when it is missing or broken."""
     try:
-        return len(json.loads(path.read_text(encoding='utf-8')))
+        return len(json.loads(path.read_text(encoding='utf-8'))['records'])
     except (OSError, ValueError):
         return 0
 
