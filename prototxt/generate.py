@@ -1,6 +1,6 @@
-"""Write the checked-in prototxt files: every network's deploy net, every stage's training net and solver.
+"""Write the checked-in prototxt files (each network's deploy net, each stage's training net and solver) and the README's tables.
 
-python -m prototxt.generate [--out DIR]
+.venv/bin/python -m prototxt.generate [--out DIR]
 """
 
 import argparse
@@ -9,8 +9,9 @@ from pathlib import Path
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy, training, write
 from prototxt.solver import solver
+from prototxt.tables import refresh
 from tools.support.errors import run_command
-from tools.support.paths import PROTOTXT
+from tools.support.paths import PROTOTXT, ROOT
 
 
 def lmdb_of(stage_name: str) -> str:
@@ -44,6 +45,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     print(f'{len(generate(args.out))} files written under {args.out}')
+    if args.out == PROTOTXT:
+        refresh(ROOT / 'README.md')
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ import pytest
 
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES
+from prototxt.tables import refreshed
 from tools.support.paths import ROOT
 
 README = (ROOT / 'README.md').read_text()
@@ -31,10 +32,15 @@ def test_every_make_target_exists(target):
     assert 'No rule' not in finished.stderr, finished.stderr
 
 
-@pytest.mark.parametrize('script', sorted(set(re.findall(r'python (tools/\w+\.py)', README))))
+@pytest.mark.parametrize('script', sorted(set(re.findall(r'python3 (tools/\w+\.py)', README))))
 def test_every_command_exists(script):
     """Each `python tools/X.py` of the README is a file that can be executed as it stands."""
     assert (ROOT / script).stat().st_mode & 0o100
+
+
+def test_tables_are_those_of_the_code():
+    """The README's rows of networks and stages are what `make prototxt` writes."""
+    assert refreshed(README) == README
 
 
 def test_no_placeholder_is_left():

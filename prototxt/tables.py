@@ -1,0 +1,71 @@
+"""The two tables as Markdown, for the README, so that nothing is typed twice."""
+
+from pathlib import Path
+
+from prototxt.experiments import BASIC, NETS, STAGES, Net, Stage
+from tools.support.atomic import whole_file
+
+NET_HEAD = ('network', 'data set', 'tile', 'front end', 'context module')
+STAGE_HEAD = ('stage', 'trains', 'after', 'starts from', 'crop', 'batch', 'rate', 'momentum', 'iterations', 'source')
+
+
+def net_table() -> str:
+    """A row for each network."""
+    return _table(NET_HEAD, [_net_row(name, net) for name, net in NETS.items()])
+
+
+def stage_table() -> str:
+    """A row for each training stage."""
+    return _table(STAGE_HEAD, [_stage_row(name, stage) for name, stage in STAGES.items()])
+
+
+TABLES = {'networks': net_table, 'stages': stage_table}
+
+
+def refreshed(text: str) -> str:
+    """`text` with what stands between `<!-- NAME -->` and `<!-- end NAME -->` written anew; ValueError without such a place."""
+    for name, table in TABLES.items():
+        begin, end = f'<!-- {name} -->\n', f'<!-- end {name} -->'
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f'no place for the table of {name}')
+        text = f'{before}{begin}\n{table()}\n{end}{after}'
+    return text
+
+
+def refresh(path: Path) -> None:
+    """Write the tables of a Markdown file anew."""
+    text = refreshed(path.read_text())
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+
+
+def _net_row(name: str, net: Net) -> tuple[str, ...]:
+    widths = net.front_end
+    front = f'{widths.trunk[0]}-{widths.trunk[-1]} channels, fc {widths.fc:,}'
+    return f'`{name}`', net.dataset, '{}x{}'.format(*net.input_size_hw), front, _context(net)
+
+
+def _context(net: Net) -> str:
+    if net.context is None:
+        return '-'
+    kind = 'Basic' if net.context.multiples == BASIC else 'Large'
+    return f'{kind}, {net.layers} layers' + (', upsampling by 8' if net.upsample else '')
+
+
+def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
+    start = 'images' if stage.start == 'data' else f'stored `{stage.start}`'
+    sources = [f'`{source}`' for source in stage.init]
+    if stage.fresh:
+        sources.append('random: ' + (', '.join(stage.fresh) if len(stage.fresh) < 4 else 'all layers'))
+    rates = [f'{stage.base_lr / 10**i:.0e}'.replace('e-0', 'e-') for i in range(len(stage.lr_steps) + 1)]
+    return (
+        f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), str(stage.batch_size),
+        ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', stage.source,
+    )  # fmt: skip
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ('---',) * len(head), *rows]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
