@@ -1,5 +1,6 @@
 """Files and folders that are whole or not there; errors as one line; commands that find their own Python."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -56,10 +57,19 @@ def test_folder_lost_between_two_renames_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('raised', 'status', 'text'), [(UserError('no file x'), 1, 'error: no file x\n'), (KeyboardInterrupt(), 130, 'interrupted\n')]
+    ('raised', 'status', 'text'),
+    [
+        (UserError('no file x'), 1, 'error: no file x\n'),
+        (KeyboardInterrupt(), 130, 'interrupted\n'),
+        (PermissionError(errno.EACCES, 'Permission denied', '/a/b'), 1, 'error: /a/b: Permission denied\n'),
+        (OSError(errno.EXDEV, 'Invalid cross-device link', 'a', None, 'b'), 1, 'error: a -> b: Invalid cross-device link\n'),
+        (OSError(errno.ENOSPC, 'No space left on device'), 1, 'error: No space left on device\n'),
+        (OSError('no codec'), 1, 'error: no codec\n'),
+    ],
+    ids=repr,
 )
 def test_mistakes_are_one_line_and_a_status(raised, status, text, capsys):
-    """A UserError is one line and status 1; Ctrl-C is status 130; neither shows a traceback."""
+    """A UserError, or a file that the system refuses, is one line and status 1; Ctrl-C is status 130; no traceback."""
 
     def main(argv):
         raise raised
@@ -68,6 +78,19 @@ def test_mistakes_are_one_line_and_a_status(raised, status, text, capsys):
         run_command(main)
     assert ended.value.code == status
     assert capsys.readouterr().err == text
+
+
+COMMAND = "import sys; sys.path.insert(0, {root!r}); from tools.support.errors import run_command; run_command(lambda argv: {body})"
+
+
+@pytest.mark.parametrize('body', ["print('x' * 10**6)", "print('x')"])
+def test_reader_that_goes_away_is_no_error(body):
+    """As with `command | head`: the pipe is closed before the first line, which is written at once or at the end."""
+    command = [sys.executable, '-c', COMMAND.format(root=str(ROOT), body=body)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b''
+    assert process.returncode == 1
 
 
 def test_sum_of_a_file(tmp_path):

@@ -1,5 +1,6 @@
 """One clear line for a user's mistake, instead of a traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -9,13 +10,29 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[list[str] | None], int | None]) -> None:
-    """Run a command's `main(argv)` and exit: 0 or its return value, 1 with one `error:` line on bad data, 130 on Ctrl-C."""
+    """Run a command's `main(argv)` and exit: 0 or its return value, 130 on Ctrl-C.
+
+    Bad data, or a file that the system refuses, is one `error:` line and 1; a reader of the output that went away is no line.
+    """
     try:
         status = main(None)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (UserError, OSError) as error:
+        print(f'error: {_line(error)}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def _line(error: Exception) -> str:
+    """The message of an error: for one of the system, the file and its reason, without its number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    files = ' -> '.join(os.fsdecode(file) for file in (error.filename, error.filename2) if isinstance(file, (str, bytes)))
+    return f'{files}: {error.strerror}' if files else error.strerror
