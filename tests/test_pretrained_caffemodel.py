@@ -287,13 +287,16 @@ def test_check_offers_random_fc(tmp_path):
         caffemodel.check(net, [tmp_path / 'w.caffemodel'])
 
 
-def test_the_classes_come_without_the_package():
-    """caffe_pb2() alone does not import caffe, and the package uses the same classes when it is imported later."""
+CLASSES = 'from pretrained.caffemodel import caffe_pb2; net = caffe_pb2().NetParameter();'
+PACKAGE = 'from tools.support.caffe_import import import_caffe; caffe = import_caffe();'
+
+
+@pytest.mark.parametrize('imports', [CLASSES + "import sys; assert 'caffe' not in sys.modules;" + PACKAGE, PACKAGE + CLASSES])
+def test_the_classes_come_before_or_after_the_package(imports):
+    """caffe_pb2() alone does not import caffe; the package has the same classes, in every way of naming them."""
     code = (
-        'import sys; from pretrained.caffemodel import caffe_pb2; net = caffe_pb2().NetParameter();'
-        "assert 'caffe' not in sys.modules;"
-        'import caffe; from caffe.proto import caffe_pb2 as full; assert type(net) is full.NetParameter;'
-        'caffe.NetSpec().to_proto()'
+        f'{imports} import prototxt.solver; from caffe.proto import caffe_pb2 as full;'
+        'assert type(net) is full.NetParameter is caffe.proto.caffe_pb2.NetParameter; caffe.NetSpec().to_proto()'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
