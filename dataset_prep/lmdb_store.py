@@ -112,12 +112,24 @@ def read_manifest(path: Path) -> dict:
 
 
 def existing(path: Path, settings: dict) -> dict | None:
-    """The manifest of the LMDB at `path` if it was made with `settings`, so that nothing needs to be done; else None."""
+    """The manifest of the LMDB at `path` if it was made with `settings`, so that nothing needs to be done; else None.
+
+    None too if its records are not all there, as after a copy that was cut off.
+    """
     if not (path / MANIFEST).exists():
         return None
     manifest = read_manifest(path)
     same = all(manifest.get(name) == value for name, value in json.loads(json.dumps(settings)).items())
-    return manifest if same else None
+    return manifest if same and _entries(path) == manifest.get('count') else None
+
+
+def _entries(path: Path) -> int | None:
+    """Records in the LMDB at `path`; None if there is none, or none that can be read."""
+    try:
+        with lmdb.open(str(path), readonly=True, lock=False, create=False) as environment:
+            return environment.stat()['entries']
+    except lmdb.Error:
+        return None
 
 
 def stored_ids(path: Path) -> list[str]:

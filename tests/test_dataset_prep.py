@@ -305,6 +305,23 @@ def test_lmdb_is_kept_until_a_file_or_a_setting_changes(tmp_path):
     assert next(iterate(tmp_path / 'x'))[1][3, 200, 200] == 2
 
 
+@pytest.mark.parametrize('damage', ['none', 'gone', 'empty', 'foreign', 'fewer'])
+def test_lmdb_whose_records_are_not_all_there_is_written_again(tmp_path, damage):
+    """The manifest alone, which a copy that was cut off may leave, is not trusted."""
+    records = make_records(tmp_path, [(20, 30), (20, 30)])
+    path = tmp_path / 'x'
+    write_lmdb(path, records, dataset='toy', split='train', crop_size=380)
+    written = (path / 'manifest.json').stat().st_mtime_ns
+    if damage == 'fewer':
+        with lmdb.open(str(path), map_size=1 << 30) as environment, environment.begin(write=True) as transaction:
+            transaction.delete(next(transaction.cursor().iternext(values=False)))
+    elif damage != 'none':
+        (path / 'data.mdb').unlink() if damage == 'gone' else (path / 'data.mdb').write_bytes(b'x' * 9000 * (damage == 'foreign'))
+    write_lmdb(path, records, dataset='toy', split='train', crop_size=380)
+    assert sorted(stored_ids(path)) == ['r0', 'r1']
+    assert ((path / 'manifest.json').stat().st_mtime_ns == written) == (damage == 'none')
+
+
 def test_bad_record_leaves_the_old_lmdb_and_nothing_else(tmp_path):
     good, bad = make_records(tmp_path / 'in', [(20, 30), (20, 30)])
     write_lmdb(tmp_path / 'out' / 'x', [good], dataset='toy', split='train', crop_size=380)

@@ -56,6 +56,26 @@ def test_folder_lost_between_two_renames_comes_back(tmp_path):
     assert (folder / 'data').read_text() == 'old'
 
 
+def test_folder_that_another_process_writes_is_refused(tmp_path):
+    """The second is refused and disturbs nothing; when the first is killed, its part and its lock are in nobody's way."""
+    folder = tmp_path / 'lmdb'
+    code = (
+        f'import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from tools.support.atomic import whole_folder\n'
+        f"with whole_folder(Path({str(folder)!r})) as part: (part / 'half').touch(); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        first.stdout.readline()
+        with pytest.raises(UserError, match='lmdb is being written by another process; wait for it'), whole_folder(folder):
+            pass
+        assert (tmp_path / '.lmdb.part' / 'half').exists()
+        first.kill()
+    assert not folder.exists()
+    with whole_folder(folder) as part:
+        (part / 'data').touch()
+    assert [path.name for path in tmp_path.iterdir()] == ['lmdb']
+    assert [path.name for path in folder.iterdir()] == ['data']
+
+
 @pytest.mark.parametrize(
     ('raised', 'status', 'text'),
     [
