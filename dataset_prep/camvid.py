@@ -14,6 +14,7 @@ from pathlib import Path
 from dataset_prep.datasets import dataset
 from dataset_prep.prepare import add_arguments, prepare
 from dataset_prep.records import Record
+from dataset_prep.relisting import check_lists
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
 
@@ -111,8 +112,8 @@ def _listed(root: Path, path: Path, number: int, line: str, size_wh: tuple[int, 
 
 
 def _on_disk(root: Path, listed: str, path: Path, number: int) -> Path:
-    """The file that a list means. Lists name the author's own folder (/SegNet/CamVid/train/...) and a suffix that may differ."""
-    parts = Path(listed).parts
+    """The file under `root` that a list means: it names its author's own folder (/SegNet/CamVid/train/...) and any suffix."""
+    parts = Path(listed.lstrip('/')).parts
     for start in range(len(parts)):
         candidate = root.joinpath(*parts[start:])
         for suffix in (candidate.suffix, *SUFFIXES):
@@ -152,6 +153,7 @@ def main(argv: list[str] | None) -> None:
     """Prepare CamVid."""
     args = parse_args(argv)
     splits = find_splits(args.data, args.size, args.leave_out)
+    check_lists(args.out, splits)
     prepare(args.out, dataset('camvid'), splits, [] if args.lists_only else args.crop_size, args.encoding, args.seed)
 
 

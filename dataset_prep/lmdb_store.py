@@ -108,7 +108,7 @@ def read_manifest(path: Path) -> dict:
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise UserError(f'{file} is damaged ({error}); write the LMDB again') from error
+        raise UserError(f'{file} is damaged ({error}); remove {path} and write the LMDB again') from error
 
 
 def existing(path: Path, settings: dict) -> dict | None:

@@ -93,12 +93,16 @@ def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
     """Write `<folder>/<split>.json`, whole or not at all. Files inside the folder are kept relative to it, others absolute."""
     path = Path(folder) / f'{split}.json'
     check_ids(records, str(path))
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(as_json(folder, split, records), indent=1, ensure_ascii=False), encoding='utf-8')
+    return path
+
+
+def as_json(folder: Path, split: str, records: Sequence[Record]) -> dict:
+    """What `<folder>/<split>.json` holds, as JSON gives it back."""
     first = records[0]
     rows = [_row(record, Path(folder)) for record in records]
-    content = {'dataset': first.dataset, 'split': split, 'size_wh': first.size_wh, 'records': rows}
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding='utf-8')
-    return path
+    return {'dataset': first.dataset, 'split': split, 'size_wh': first.size_wh and list(first.size_wh), 'records': rows}
 
 
 def load_split(folder: Path, split: str) -> list[Record]:

@@ -61,6 +61,15 @@ def test_lists_with_the_users_own_paths_and_spaces(tmp_path):
     assert [record.id for record in camvid.find_splits(root)['val']] == ['frame_1']
 
 
+def test_lists_reach_no_file_outside_the_folder(tmp_path):
+    """The author's own folder may be there too, with other pictures: DATA is what was asked for."""
+    elsewhere = segnet(tmp_path / 'SegNet' / 'CamVid')
+    root = segnet(tmp_path / 'mine')
+    (root / 'val.txt').write_text(f'{elsewhere}/val/frame_1.jpg {elsewhere}/valannot/frame_1.png\n')
+    [record] = camvid.find_splits(root)['val']
+    assert (record.image, record.label) == (root / 'val' / 'frame_1.jpg', root / 'valannot' / 'frame_1.png')
+
+
 def test_official_layout_is_reduced_to_the_papers_classes_and_size(tmp_path):
     splits = camvid.find_splits(official(tmp_path))
     assert {split: [record.id for record in records] for split, records in splits.items()} == {
@@ -148,6 +157,64 @@ def test_command_writes_lists_lmdb_sheet_and_summary(tmp_path, capsys):
     assert Image.open(out / 'contact_sheet.png').size[0] > 3 * 180
     assert ['Road', '%', '100.00', '0.00', '0.00'] in [line.split() for line in printed.splitlines()]
     assert 'note: train has 1 images, a complete copy 367' in printed
+
+
+def contents(folder):
+    """Every file below the folder, with its bytes."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A folder with lists and an LMDB, and the options that made it."""
+    options = ['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out')]
+    camvid.main([*options, '--crop-size', '380'])
+    return tmp_path / 'out', options
+
+
+def test_same_settings_again_change_nothing(prepared, tmp_path):
+    """With the LMDB, and with the lists alone; lists follow the files when DATA was moved, the LMDB stays."""
+    out, options = prepared
+    before, written = contents(out), (out / 'train_380' / 'data.mdb').stat().st_mtime_ns
+    camvid.main([*options, '--crop-size', '380'])
+    camvid.main([*options, '--lists-only'])
+    assert contents(out) == before
+    (tmp_path / 'in').rename(tmp_path / 'moved')
+    camvid.main(['--data', str(tmp_path / 'moved'), '--out', str(out), '--crop-size', '380'])
+    assert (out / 'train_380' / 'data.mdb').stat().st_mtime_ns == written
+    assert str(tmp_path / 'moved') in (out / 'train.json').read_text()
+
+
+@pytest.mark.parametrize('lists', ['there', 'gone', '{', '[]'])
+def test_other_settings_beside_an_lmdb_are_refused(prepared, lists):
+    """Another size, and other files under the same names, with an LMDB to write or not: nothing is written."""
+    out, options = prepared
+    if lists != 'there':
+        (out / 'train.json').unlink() if lists == 'gone' else (out / 'train.json').write_text(lists)
+    before = contents(out)
+    was = '1 images of their own size' if lists == 'there' else 'no list'
+    words = rf'train_380 was made from .*train.json would list.*{was}; now, 1 images of 40x24.*OUT='
+    for more in (['--lists-only'], ['--crop-size', '380']):
+        with pytest.raises(UserError, match=words):
+            camvid.main([*options, '--size', '40x24', *more])
+    assert contents(out) == before
+
+
+def test_other_files_beside_an_lmdb_are_refused(prepared, tmp_path):
+    out, options = prepared
+    before = contents(out)
+    other = segnet(tmp_path / 'other', suffix='.png')
+    with pytest.raises(UserError, match=r'train_380 was made from other files'):
+        camvid.main(['--data', str(other), '--out', str(out), '--lists-only'])
+    assert contents(out) == before
+
+
+def test_lists_of_splits_without_an_lmdb_may_change(prepared, tmp_path):
+    out, options = prepared
+    (tmp_path / 'in' / 'val' / 'frame_1.jpg').rename(tmp_path / 'in' / 'val' / 'frame_9.jpg')
+    (tmp_path / 'in' / 'val.txt').write_text('val/frame_9.jpg valannot/frame_1.png\n')
+    camvid.main([*options, '--lists-only'])
+    assert 'frame_9' in (out / 'val.json').read_text()
 
 
 def test_wrong_size_is_wrong_usage(capsys):

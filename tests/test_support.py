@@ -60,7 +60,8 @@ def test_folder_that_another_process_writes_is_refused(tmp_path):
     """The second is refused and disturbs nothing; when the first is killed, its part and its lock are in nobody's way."""
     folder = tmp_path / 'lmdb'
     code = (
-        f'import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from tools.support.atomic import whole_folder\n'
+        f'import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT)!r})\n'
+        'from tools.support.atomic import whole_folder\n'
         f"with whole_folder(Path({str(folder)!r})) as part: (part / 'half').touch(); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
@@ -100,7 +101,12 @@ def test_mistakes_are_one_line_and_a_status(raised, status, text, capsys):
     assert capsys.readouterr().err == text
 
 
-COMMAND = "import sys; sys.path.insert(0, {root!r}); from tools.support.errors import run_command; run_command(lambda argv: {body})"
+COMMAND = """
+import sys
+sys.path.insert(0, {root!r})
+from tools.support.errors import run_command
+run_command(lambda argv: {body})
+"""
 
 
 @pytest.mark.parametrize('body', ["print('x' * 10**6)", "print('x')"])

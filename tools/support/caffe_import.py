@@ -14,6 +14,6 @@ def import_caffe() -> ModuleType:
         from caffe.proto import caffe_pb2
     except ImportError as error:
         raise UserError(f'the Python package caffe does not import ({error}); run: make caffe') from error
-    # Where pretrained.caffemodel.caffe_pb2() loaded the classes first, the import finds them but does not name them in the package.
+    # If pretrained.caffemodel.caffe_pb2() loaded the classes before, the import finds them but does not name them in the package.
     caffe.proto.caffe_pb2 = caffe_pb2
     return caffe

@@ -1,0 +1,49 @@
+"""Refuses to list other images, or another size, beside LMDBs that were made from what is listed now."""
+
+import json
+from pathlib import Path
+
+from dataset_prep.lmdb_store import MANIFEST, read_manifest
+from dataset_prep.order import shuffled
+from dataset_prep.records import Record, as_json, check_ids, files_sha256
+from tools.support.errors import UserError
+
+
+def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
+    """Raise UserError if the list of a split in `folder` would change under an LMDB that was made from that split.
+
+    Test images would be scored against maps of another size otherwise, and a network trained on a mixture.
+    """
+    for split, records in splits.items():
+        path = folder / f'{split}.json'
+        check_ids(records, f'split {split}')
+        listed, wanted = _listed(path), as_json(folder, split, records)
+        made = [manifest.parent for manifest in sorted(folder.glob(f'*/{MANIFEST}'))] if listed != wanted else []
+        for lmdb in made:
+            if not _made_from(read_manifest(lmdb), split, records):
+                raise UserError(
+                    f'{lmdb} was made from other files or another size than {path} would list now: there, {_in_words(listed)}; '
+                    f'now, {_in_words(wanted)}. Give another --out (with make: OUT=), or remove {folder} and all in it'
+                )
+
+
+def _made_from(manifest: dict, split: str, records: list[Record]) -> bool:
+    """Whether an LMDB is of another split, or was made from these records: images in its order, maps in that of the list."""
+    orders = (records, shuffled(records, manifest.get('seed') or 0))
+    return manifest.get('split') != split or manifest.get('files_sha256') in map(files_sha256, orders)
+
+
+def _listed(path: Path) -> dict | None:
+    """What a list holds; None if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.keys() >= {'records', 'size_wh'} else None
+
+
+def _in_words(listed: dict | None) -> str:
+    if listed is None:
+        return 'no list'
+    size = 'x'.join(map(str, listed['size_wh'])) if listed['size_wh'] else 'their own size'
+    return f'{len(listed["records"])} images of {size}'
