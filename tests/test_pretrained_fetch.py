@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import threading
 from dataclasses import replace
 from functools import partial
@@ -26,12 +27,14 @@ class Server:
 
     def __init__(self):
         self.body, self.ranges, self.cut_after, self.asked = BODY, True, None, []
+        self.versions: dict[str, str] = {}  # headers
+        self.if_range: list[str | None] = []
         self.http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, self))
         self.url = f'http://127.0.0.1:{self.http.server_port}'
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves /good/..., with ranges if the server has them; cuts an answer off after `cut_after` bytes, once."""
+    """Serves /good/..., with ranges if it has them and If-Range is its version; cuts an answer off after `cut_after`, once."""
 
     def __init__(self, server, *args):
         self.held = server
@@ -40,14 +43,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         held, wanted = self.held, self.headers.get('Range')
         held.asked.append((self.path, wanted))
+        version = self.headers.get('If-Range')
+        held.if_range.append(version)
         if not self.path.startswith('/good/'):
             return self.send_error(404)
         start = int(wanted.removeprefix('bytes=').removesuffix('-')) if wanted and held.ranges else 0
+        start = 0 if version and version not in held.versions.values() else start
         if start >= len(held.body):
             return self.send_error(416)
         self.send_response(206 if start else 200)
         if start:
             self.send_header('Content-Range', f'bytes {start}-{len(held.body) - 1}/{len(held.body)}')
+        for header in held.versions.items():
+            self.send_header(*header)
         self.send_header('Content-Length', str(len(held.body) - start))
         self.end_headers()
         end, held.cut_after = held.cut_after, None
@@ -73,6 +81,14 @@ def server(monkeypatch):
     thread.join()
 
 
+def leave_part(tmp_path, data, url):
+    """What a download from `url` that was killed leaves."""
+    part = tmp_path / 'sub' / 'w.caffemodel.part'
+    part.parent.mkdir()
+    part.write_bytes(data)
+    part.with_name(part.name + '.url').write_text(json.dumps({'url': url, 'version': None}))
+
+
 def change_row(monkeypatch, **fields):
     monkeypatch.setitem(WEIGHTS, 'weights', replace(WEIGHTS['weights'], **fields))
 
@@ -95,23 +111,55 @@ def test_a_cut_off_download_goes_on(server, tmp_path):
     assert 0 < have <= 1_000_000
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
     assert server.asked[1:] == [('/good/w.caffemodel', f'bytes={have}-')]
+    assert [path.name for path in (tmp_path / 'sub').iterdir()] == ['w.caffemodel']
+
+
+DATE = 'Sun, 06 Nov 1994 08:49:37 GMT'
+
+
+@pytest.mark.parametrize(('versions', 'asked'), [
+    ({'ETag': '"a"', 'Last-Modified': DATE}, '"a"'), ({'ETag': 'W/"a"', 'Last-Modified': DATE}, DATE),
+    ({'Last-Modified': DATE}, DATE), ({'ETag': 'W/"a"'}, None), ({}, None),
+])  # fmt: skip
+def test_it_goes_on_with_the_same_version_only(server, tmp_path, versions, asked):
+    """The server is told which version the part is of; a weak tag will not do for that (RFC 9110, 13.1.5)."""
+    server.versions, server.cut_after = versions, 1_000_000
+    with pytest.raises(UserError):
+        fetch.fetch('weights', tmp_path)
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+    assert server.if_range == [None, asked] and server.asked[1][1]
+
+
+def test_another_version_starts_over(server, tmp_path, monkeypatch):
+    """The beginning of the old file and the end of the new one would be of the right size."""
+    server.versions, server.cut_after = {'ETag': '"a"'}, 1_000_000
+    with pytest.raises(UserError):
+        fetch.fetch('weights', tmp_path)
+    server.versions, server.body = {'ETag': '"b"'}, BODY[::-1]
+    change_row(monkeypatch, sums=(('sha256', hashlib.sha256(BODY[::-1]).hexdigest()),))
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY[::-1]
+
+
+@pytest.mark.parametrize('url', ['http://127.0.0.1:9/good/w.caffemodel', None])
+def test_a_part_of_another_address_is_not_gone_on_with(server, tmp_path, url):
+    """Nor one of which the address is not known."""
+    leave_part(tmp_path, b'x' * 1000, url)
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+    assert server.asked == [('/good/w.caffemodel', None)]
 
 
 def test_a_server_without_ranges_starts_over(server, tmp_path):
     """Its whole answer replaces what was there, it is not appended."""
-    part = tmp_path / 'sub' / 'w.caffemodel.part'
-    part.parent.mkdir()
-    part.write_bytes(BODY[:1000])
+    leave_part(tmp_path, BODY[:1000], WEIGHTS['weights'].url)
     server.ranges = False
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
 
 
 def test_a_part_that_is_all_there_is_taken(server, tmp_path):
     """Killed between the last byte and the renaming: the server has nothing to add."""
-    part = tmp_path / 'sub' / 'w.caffemodel.part'
-    part.parent.mkdir()
-    part.write_bytes(BODY)
+    leave_part(tmp_path, BODY, WEIGHTS['weights'].url)
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+    assert server.asked == [('/good/w.caffemodel', f'bytes={len(BODY)}-')]
 
 
 def test_a_wrong_sum_is_kept_aside(server, tmp_path):
@@ -165,6 +213,14 @@ def test_mirrors_come_first_then_the_publisher(server, tmp_path, monkeypatch):
     assert [path for path, _ in server.asked] == ['/none/w.caffemodel', '/good/w.caffemodel']
 
 
+@pytest.mark.parametrize('mirror', ['host/folder', '/host/folder', 'host:8000/folder'])
+def test_a_mirror_without_a_scheme_is_refused(server, tmp_path, monkeypatch, mirror):
+    monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/good {mirror}')
+    with pytest.raises(UserError, match=f'WEIGHTS_MIRRORS: {mirror} is no address .* https://host'):
+        fetch.fetch('weights', tmp_path)
+    assert not server.asked
+
+
 def test_a_dead_host_says_what_to_do(server, tmp_path, monkeypatch):
     """Every address with its answer, where to put a copy, and the variable for mirrors."""
     change_row(monkeypatch, url='http://127.0.0.1:9/w.caffemodel')
@@ -185,12 +241,16 @@ def test_what_is_made_is_not_fetched(tmp_path):
 def test_command_prints_licence_and_an_unknown_sum(server, tmp_path, monkeypatch, capsys):
     """Names resolve as elsewhere; where no sum is published, the user sees the file's."""
     fetch.main(['weight', '--folder', str(tmp_path)])
-    assert '3,000,000 bytes, sha256 checked; licence: none' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert '3,000,000 bytes, sha256 checked; licence: none' in said.out and 'warning' not in said.err
     caffemodel.write(tmp_path / 'whole', {'fc': [np.zeros(3)]})
     (tmp_path / 'sub' / 'w.caffemodel').write_bytes((tmp_path / 'whole').read_bytes())
     change_row(monkeypatch, size=None, sums=())
     fetch.main(['weights', '--folder', str(tmp_path)])
-    assert hashlib.sha256((tmp_path / 'whole').read_bytes()).hexdigest() in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f'its sha256 is {hashlib.sha256((tmp_path / "whole").read_bytes()).hexdigest()}; ' in said.out
+    path = tmp_path / 'sub' / 'w.caffemodel'
+    assert said.err == f'warning: {path}: nobody publishes a sum of it, only its form was checked: a whole caffemodel\n'
 
 
 def test_table_agrees_with_the_networks():

