@@ -30,7 +30,7 @@ def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
 def _made_from(manifest: dict, split: str, records: list[Record]) -> bool:
     """Whether an LMDB is of another split, or was made from these records: images in its order, maps in that of the list."""
     orders = (records, shuffled(records, manifest.get('seed') or 0))
-    return manifest.get('split') != split or manifest.get('files_sha256') in map(files_sha256, orders)
+    return manifest.get('split') != split or manifest.get('files_sha256') in [files_sha256(order) for order in orders]
 
 
 def _listed(path: Path) -> dict | None:
