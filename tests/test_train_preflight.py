@@ -100,6 +100,20 @@ def test_ignored_label_passes(tmp_path):
     assert check_lmdb(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=255)))
 
 
+@pytest.mark.parametrize(
+    ('stage', 'command'),
+    [
+        ('camvid-front', 'make lmdb-camvid DATA=FOLDER'),
+        ('camvid-cpu-basic', 'make camvid-cpu DATA=FOLDER'),
+        ('toy-large', 'make demo'),
+    ],
+)
+def test_data_that_is_missing_names_what_makes_it(tmp_path, stage, command):
+    """A whole command."""
+    with pytest.raises(UserError, match=f'run: {command}$'):
+        check_lmdb(asked(stage, '--lmdb', tmp_path / 'none'))
+
+
 def test_lmdb_that_does_not_open(tmp_path):
     """Caffe's MDB_CHECK."""
     lmdb = maps_lmdb(tmp_path)
@@ -119,7 +133,7 @@ def weights_of(net, path, *, without):
 def test_convolutions_alone_need_random_fc(full_net, tmp_path):
     """A VGG-16 without fc6 and fc7: both ways out are named, and the second one works."""
     path = weights_of(full_net, tmp_path / 'vgg16.caffemodel', without=('fc6', 'fc7', 'final'))
-    with pytest.raises(UserError, match=r'no fc6 and fc7; get VGG_ILSVRC_16_layers\.caffemodel.*--random-fc'):
+    with pytest.raises(UserError, match=r'no fc6 and fc7; put .*run make weights-vgg16, or .*RANDOM_FC=1 with make \(--random-fc'):
         check_weights(asked('camvid-front'), full_net, [path])
     check_weights(asked('camvid-front', '--random-fc'), full_net, [path])
 
@@ -142,19 +156,19 @@ def test_weights_with_a_comma(tmp_path):
     path = tmp_path / 'a,b.caffemodel'
     path.touch()
     with pytest.raises(UserError, match='splits --weights at commas'):
-        weight_files(asked('toy-basic', '--weights', path))
+        weight_files(asked('toy-basic', '--weights', path), tmp_path)
 
 
 def test_stage_to_start_from_was_not_run(tmp_path):
     """The command that makes its weights."""
     (tmp_path / 'camvid-front').mkdir()
     with pytest.raises(UserError, match=r'run: python tools/train\.py camvid-front'):
-        weight_files(asked('camvid-joint', '--run-dir', tmp_path / 'joint'))
+        weight_files(asked('camvid-joint', '--run-dir', tmp_path / 'joint'), tmp_path)
 
 
-def test_identity_is_generated_into_the_run(tmp_path):
+def test_identity_is_generated_into_the_folder(tmp_path):
     """All layers of the context module, and nothing else."""
-    (path,) = weight_files(asked('toy-basic', '--run-dir', tmp_path))
+    (path,) = weight_files(asked('toy-basic'), tmp_path)
     assert path.parent == tmp_path
     assert caffemodel.load(path).keys() == param_shapes(training('toy-basic', 'unused')).keys()
 
@@ -192,4 +206,4 @@ def test_refusal_is_one_line(tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, '')
     assert err.startswith('error: ') and err.count('\n') == 1
-    assert not (tmp_path / 'run' / 'train.prototxt').exists()
+    assert not (tmp_path / 'run').exists()

@@ -102,11 +102,38 @@ def test_other_settings_are_refused(basic, tmp_path, capsys):
     assert iterations(tmp_path / 'run') == [0, 1, 2, 3]
 
 
-def test_other_records_are_refused(finished, tmp_path):
-    """An LMDB of other content is another run."""
-    words = '--run-dir', finished, '--batch', 6, '--iters', 6, '--lmdb', maps_lmdb(tmp_path, split='val')
+@pytest.mark.parametrize('iters', [4, 6])
+def test_other_records_are_refused(finished, tmp_path, iters):
+    """An LMDB of other content is another run, whether there are iterations left to do or not."""
+    words = '--run-dir', finished, '--batch', 6, '--iters', iters, '--lmdb', maps_lmdb(tmp_path, split='val')
     with pytest.raises(UserError, match='lmdb_sha256'):
         train(asked('toy-basic', *words))
+
+
+def test_finished_run_outlives_its_data(finished, tmp_path, capsys):
+    """With the LMDB gone there is nothing to compare, and nothing to do."""
+    finish('toy-basic', '--lmdb', tmp_path / 'gone', '--run-dir', finished, '--batch', 6, '--iters', 4)
+    assert 'already at iteration 4' in capsys.readouterr().out
+
+
+def test_snapshots_that_nothing_resumes_from_are_kept(finished, basic, tmp_path):
+    """The weights of a run whose solverstates were deleted: refused, and still there."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    for snapshot in snapshots(run_dir):
+        snapshot.solverstate.unlink()
+    with pytest.raises(UserError, match='toy-basic_iter_4.solverstate is missing; .*--restart'):
+        train(asked(*basic, '--iters', 6))
+    assert [snapshot.iteration for snapshot in snapshots(run_dir)] == [2, 4]
+
+
+def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
+    """Only a command that will train moves the old run, and what it finds there it leaves as it was."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    before = {path: path.stat().st_mtime_ns for path in run_dir.iterdir()}
+    with pytest.raises(UserError, match='no LMDB'):
+        train(asked(*basic, '--restart', '--lmdb', tmp_path / 'none'))
+    assert {path: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ['run']
 
 
 def test_newest_snapshots_are_kept(basic, tmp_path, capsys):

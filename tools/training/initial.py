@@ -14,18 +14,17 @@ from tools.training.settings import RANDOM_FC, Settings
 IDENTITY = 'identity'  # paper eq. 4 and 5
 
 
-def weight_files(settings: Settings) -> list[Path]:
-    """The caffemodels to start from, in the order that Caffe is to load them; 'identity' is generated into the run folder.
+def weight_files(settings: Settings, folder: Path) -> list[Path]:
+    """The caffemodels to start from, in the order that Caffe is to load them; 'identity' is generated into `folder`.
 
     Raises UserError for a file that is not there, with the command that makes it, and for a path that Caffe would split.
     """
     given = settings.weights
-    paths = list(given) if given is not None else [_resolve(name, settings) for name in settings.stage.init]
+    paths = list(given) if given is not None else [_resolve(name, settings, folder) for name in settings.stage.init]
     for path in paths:
         if not path.is_file():
             raise UserError(f'no weights at {path}')
-        if ',' in str(path) or str(path) != str(path).strip():
-            raise UserError(f'{path}: Caffe splits --weights at commas and trims it; move or link the file to a plain path')
+        _refuse_split(path)
     return paths
 
 
@@ -41,10 +40,17 @@ def asked_weights(settings: Settings) -> list[str]:
     return [file_sum(path) if path.is_file() else f'{path} (missing)' for path in settings.weights]
 
 
-def _resolve(name: str, settings: Settings) -> Path:
+def _refuse_split(path: Path) -> None:
+    """Raise UserError for a path that Caffe would take for another, or for two."""
+    if ',' in str(path) or str(path) != str(path).strip():
+        raise UserError(f'{path}: Caffe splits --weights at commas and trims it; move or link the file to a plain path')
+
+
+def _resolve(name: str, settings: Settings, folder: Path) -> Path:
     """File of one name in a row's `init`."""
     if name == IDENTITY:
-        return _write_identity(settings)
+        _refuse_split(settings.run_dir)
+        return _write_identity(settings.stage.net, folder)
     if name in STAGES:
         return newest_snapshot(settings.run_of(name))
     path = WEIGHTS[name].path
@@ -53,8 +59,8 @@ def _resolve(name: str, settings: Settings) -> Path:
     return path
 
 
-def _write_identity(settings: Settings) -> Path:
-    """The context module's identity initialization, written into the run folder."""
-    path, net = settings.run_dir / f'{IDENTITY}.caffemodel', settings.stage.net
+def _write_identity(net: str, folder: Path) -> Path:
+    """The identity initialization of a network's context module, written into `folder`."""
+    path = folder / f'{IDENTITY}.caffemodel'
     caffemodel.write(path, identity_weights(net), f'{net} context, identity')
     return path

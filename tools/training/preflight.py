@@ -12,17 +12,20 @@ from dataset_prep.datasets import IGNORE_LABEL
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import NETS, STAGES
+from prototxt.experiments import DEMO, NETS, RECIPE, STAGES
 from prototxt.front_end import start_channels
 from prototxt.shapes import MARGIN, check_crop_size, param_shapes
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
+from tools.support.paths import DATA
 from tools.training.initial import fresh_layers
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
 
 _SAMPLED = 4  # Datums whose labels are looked at; their order is shuffled
+_DATA_OPTION = {'toy': ''}  # drawn, not taken from a folder
+_MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', DEMO: 'make demo'}
 _BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
 
 
@@ -60,8 +63,9 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
     lacking = [layer for layer in wanted if layer not in held]
     if paths and lacking and not settings.random_fc:
         raise UserError(
-            f'{", ".join(map(str, paths))}: no {" and ".join(lacking)}; get VGG_ILSVRC_16_layers.caffemodel and run: '
-            'python -m pretrained.vgg16 --caffemodel FILE, or pass --random-fc to start them from random values (msra filler)'
+            f'{", ".join(map(str, paths))}: no {" and ".join(lacking)}; put VGG_ILSVRC_16_layers.caffemodel into pretrained/ '
+            '(make weights-VGG_ILSVRC_16_layers) and run make weights-vgg16, or start them from random values: '
+            'RANDOM_FC=1 with make (--random-fc)'
         )
     if settings.random_fc and lacking != list(RANDOM_FC):
         raise UserError(f'--random-fc: {" and ".join(RANDOM_FC)} already have a start here; leave it out')
@@ -71,7 +75,8 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
 def check_disk(settings: Settings, net) -> None:
     """Raise UserError unless the snapshots that are kept, and the one that is written before the oldest goes, have room."""
     weights = sum(prod(shape) for shapes in param_shapes(net).values() for shape in shapes)
-    there = sum(path.stat().st_size for snapshot in snapshots(settings.run_dir) for path in snapshot.files())
+    replaced = [] if settings.restart else snapshots(settings.run_dir)  # a run that is moved aside keeps its own
+    there = sum(path.stat().st_size for snapshot in replaced for path in snapshot.files())
     needed = (settings.keep + 1) * weights * _BYTES_PER_WEIGHT - there
     free = shutil.disk_usage(settings.run_dir).free
     if needed > free:
@@ -95,8 +100,11 @@ def _check_images(settings: Settings, manifest: dict) -> None:
     _expect(settings, manifest, 'margin_px', MARGIN)
     smallest = min(manifest['min_side_hw'])
     if smallest < crop_size:
-        way_out = f'write an LMDB for crops of {crop_size}, or give --crop-size'
-        raise UserError(f'{settings.lmdb}: images down to {smallest} pixels along a side, crop_size is {crop_size}; {way_out}')
+        command = f'python -m dataset_prep.{settings.dataset.name} ... --crop-size {crop_size}, with the options as before'
+        raise UserError(
+            f'{settings.lmdb}: images down to {smallest} pixels along a side, crop_size is {crop_size}; '
+            f'give a smaller --crop-size, or run: {command}'
+        )
 
 
 def _check_features(settings: Settings, manifest: dict) -> None:
@@ -144,6 +152,11 @@ def _channels(settings: Settings) -> int:
 
 
 def _how_to_make(settings: Settings) -> str:
-    if settings.stage.start == 'data':
-        return f'make lmdb-{settings.dataset.name}'
-    return f'python tools/extract_features.py --blob {settings.stage.start} (see its --help)'
+    """The command that makes the stage's LMDB."""
+    stage, name = settings.stage, settings.dataset.name
+    if stage.start == 'data':
+        return f'make lmdb-{name}' + _DATA_OPTION.get(name, ' DATA=FOLDER')
+    return _MAPS_MADE_BY.get(stage.source) or (
+        f'python tools/extract_features.py --net {stage.net} --weights FILE --blob {stage.start} '
+        f'--data {DATA / name} --split train --out {settings.lmdb}'
+    )

@@ -16,7 +16,7 @@ from tools.training.initial import asked_weights, fresh_layers
 from tools.training.settings import Settings
 
 RECORD = 'run.json'
-_WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
+WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'init', 'fresh')  # the last two are recorded in words of their own
 
 
@@ -66,7 +66,7 @@ def read_record(run_dir: Path) -> dict:
             raise ValueError('not the record of a run')
         return record
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f'{path}: {error}; {_WAY_OUT}') from error
+        raise UserError(f'{path}: {error}; {WAY_OUT}') from error
 
 
 def refuse_other(run_dir: Path, asked: dict) -> None:
@@ -74,7 +74,7 @@ def refuse_other(run_dir: Path, asked: dict) -> None:
     began = read_record(run_dir)['settings']
     for name, value in asked.items():
         if began.get(name) != value:
-            raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {_WAY_OUT}')
+            raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {WAY_OUT}')
 
 
 def manifest_sha256(manifest: dict) -> str:

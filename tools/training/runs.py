@@ -10,6 +10,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from pretrained.caffemodel import caffe_pb2
+from prototxt.experiments import STAGES
 from tools.support.errors import UserError
 from tools.support.paths import RUNS
 from tools.training.snapshots import snapshots, whole_caffemodel
@@ -31,7 +32,13 @@ def newest_snapshot(run: str | Path) -> Path:
         for snapshot in reversed(snapshots(run_dir)):
             if whole_caffemodel(snapshot.caffemodel, net):
                 return snapshot.caffemodel
-    raise UserError(f'no whole snapshot in {run_dir}; run: python tools/train.py {run_dir.name}')
+    raise UserError(f'no whole snapshot in {run_dir}; run: {_how_to_train(run_dir)}')
+
+
+def _how_to_train(run_dir: Path) -> str:
+    """The command that fills `run_dir`; a folder named as no stage is could hold any of them."""
+    stage = run_dir.name if run_dir.name in STAGES else 'STAGE'
+    return f'python tools/train.py {stage}' + ('' if run_dir == RUNS / stage else f' --run-dir {run_dir}')
 
 
 def read_net(path: Path):
@@ -40,23 +47,30 @@ def read_net(path: Path):
 
 
 @contextmanager
-def locked(run_dir: Path, *, restart: bool = False) -> Iterator[int]:
+def locked(run_dir: Path) -> Iterator[int]:
     """Hold `run_dir` (made if need be) against other trainings; yields the lock's descriptor for Caffe to inherit.
 
-    The lock lasts until the last process that has the descriptor is gone. With `restart`, a folder that is there is
-    moved aside first. Raises UserError when another training holds it.
+    The lock lasts until the last process that has the descriptor is gone. A folder in which nothing was written goes again.
+    Raises UserError when another training holds it.
     """
     descriptor = _lock(run_dir)
     try:
-        if restart and (run_dir / TRAIN_PROTOTXT).exists():
-            moved = _free_name(run_dir)
-            run_dir.rename(moved)
-            print(f'moved {run_dir} to {moved}')
-            os.close(descriptor)
-            descriptor = _lock(run_dir)
         yield descriptor
     finally:
+        if _is_at(run_dir / _LOCK, descriptor) and len(list(run_dir.iterdir())) == 1:
+            (run_dir / _LOCK).unlink()
+            run_dir.rmdir()
         os.close(descriptor)
+
+
+def move_aside(run_dir: Path) -> bool:
+    """Rename `run_dir`, which this process holds, and its lock with it; whether there was a run in it."""
+    if not (run_dir / TRAIN_PROTOTXT).exists():
+        return False
+    moved = _free_name(run_dir)
+    run_dir.rename(moved)
+    print(f'moved {run_dir} to {moved}')
+    return True
 
 
 def _lock(run_dir: Path) -> int:
@@ -64,18 +78,25 @@ def _lock(run_dir: Path) -> int:
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
         run_dir.mkdir(parents=True, exist_ok=True)
-        path = run_dir / _LOCK
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(run_dir / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor  # else the folder was moved aside meanwhile
+            if _is_at(run_dir / _LOCK, descriptor):
+                return descriptor  # else the folder was moved aside or taken away meanwhile
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 raise UserError(f'{run_dir}: another training is running there; wait for it, or give another --run-dir') from None
         os.close(descriptor)
         time.sleep(0.1)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file `descriptor` is the one at `path` now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _free_name(run_dir: Path) -> Path:

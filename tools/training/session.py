@@ -3,8 +3,11 @@
 import shlex
 import subprocess
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
 from prototxt.solver import solver
 from tools.support.errors import UserError
@@ -17,7 +20,7 @@ from tools.training.metrics import Metrics
 from tools.training.plot import plot_loss
 from tools.training.progress import Progress
 from tools.training.settings import Settings
-from tools.training.snapshots import Snapshot, delete_all, newest_whole, prune, snapshots
+from tools.training.snapshots import Snapshot, delete_all, fault, newest_whole, prune, snapshots
 
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
 _TAIL = 200  # lines of the log kept to explain a failure
@@ -31,37 +34,64 @@ def train(settings: Settings) -> int:
     process.check_program()
     if settings.gpu is not None:
         process.check_gpu(settings.gpu)
-    with runs.locked(settings.run_dir, restart=settings.restart) as lock:
-        stage = settings.stage
-        net = networks.training(settings.stage_name, str(settings.lmdb), stage.crop_size, stage.batch_per_pass)
+    stage = settings.stage
+    net = networks.training(settings.stage_name, str(settings.lmdb), stage.crop_size, stage.batch_per_pass)
+    with ExitStack() as locks:
+        lock = locks.enter_context(runs.locked(settings.run_dir))
         resumed = _resumed(settings, net)
         if resumed and resumed.iteration >= stage.max_iter:
             print(f'{settings.stage_name} is already at iteration {resumed.iteration}: {resumed.caffemodel}')
             return 0
-        command = _prepare(settings, net, resumed)
+        manifest = _checked(settings, net, resumed)
+        if settings.restart and runs.move_aside(settings.run_dir):
+            lock = locks.enter_context(runs.locked(settings.run_dir))
+        command = _prepare(settings, net, resumed, manifest)
         return Session(settings, net, resumed.iteration if resumed else 0).run(command, lock)
 
 
 def _resumed(settings: Settings, net) -> Snapshot | None:
-    """The snapshot to go on from, if there is one; a UserError if it belongs to another run than the one asked for."""
+    """The snapshot to go on from, if there is one; a UserError if it belongs to another run than the one asked for.
+
+    Snapshots of which none can be gone on from are someone's work all the same: a UserError, too.
+    """
     run_dir = settings.run_dir
-    there = run_dir / runs.TRAIN_PROTOTXT
-    if not there.exists() and snapshots(run_dir):
+    there, found = run_dir / runs.TRAIN_PROTOTXT, snapshots(run_dir)
+    if found and not there.exists():
         raise UserError(f'{run_dir} has snapshots but no {runs.TRAIN_PROTOTXT}; give another --run-dir')
-    snapshot = newest_whole(run_dir, runs.read_net(there)) if there.exists() else None
-    if snapshot:
-        record.refuse_other(run_dir, record.settings_record(settings, net))
+    if settings.restart or not found:
+        return None
+    begun = runs.read_net(there)
+    snapshot = newest_whole(run_dir, begun)
+    if snapshot is None:
+        raise UserError(f'{run_dir} has no snapshot to go on from: {fault(found[-1], begun)}; {record.WAY_OUT}')
+    record.refuse_other(run_dir, record.settings_record(settings, net))
+    _refuse_other_data(settings)
     return snapshot
 
 
-def _prepare(settings: Settings, net, resumed: Snapshot | None) -> list[str]:
-    """Check everything, write the files of the run, delete what a kill cut short; the command that starts Caffe."""
-    run_dir, start = settings.run_dir, resumed.iteration if resumed else 0
+def _refuse_other_data(settings: Settings) -> None:
+    """Raise UserError if the LMDB, where it is still there, is not the one that the run was begun on, or of other weights."""
+    if (settings.lmdb / 'data.mdb').is_file():
+        manifest = read_manifest(settings.lmdb)
+        record.refuse_other(settings.run_dir, {'lmdb_sha256': record.manifest_sha256(manifest)})
+        preflight.check_features_source(settings, manifest)
+
+
+def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
+    """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
     manifest = preflight.check_lmdb(settings)
     preflight.check_disk(settings, net)
-    weights = [] if resumed else _checked_weights(settings, net, manifest)
-    if resumed:
-        record.refuse_other(run_dir, {'lmdb_sha256': record.manifest_sha256(manifest)})
+    if not resumed:
+        preflight.check_features_source(settings, manifest)
+        with TemporaryDirectory() as folder:
+            preflight.check_weights(settings, net, weight_files(settings, Path(folder)))
+    return manifest
+
+
+def _prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict) -> list[str]:
+    """Write the files of the run, delete what a kill cut short after `resumed`; the command that starts Caffe."""
+    run_dir, start = settings.run_dir, resumed.iteration if resumed else 0
+    weights = [] if resumed else weight_files(settings, run_dir)
     begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest)
     command = _command(settings, weights, resumed)
     networks.write(net, run_dir / runs.TRAIN_PROTOTXT)
@@ -69,14 +99,6 @@ def _prepare(settings: Settings, net, resumed: Snapshot | None) -> list[str]:
     record.write_record(run_dir, record.add_session(begun, command, start, settings))
     delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration > start)
     return command
-
-
-def _checked_weights(settings: Settings, net, manifest: dict) -> list[Path]:
-    """The files that a new run starts from, after they were looked into."""
-    preflight.check_features_source(settings, manifest)
-    weights = weight_files(settings)
-    preflight.check_weights(settings, net, weights)
-    return weights
 
 
 def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) -> list[str]:

@@ -61,9 +61,20 @@ def whole_solverstate(path: Path, iteration: int, net) -> bool:
     return whole and any(field[:2] == (_ITER, VARINT) and field.value == iteration for field in found)
 
 
+def fault(snapshot: Snapshot, net) -> str | None:
+    """What keeps training of `net` from going on from both files, if anything does."""
+    if not snapshot.solverstate.exists():
+        return f'{snapshot.solverstate.name} is missing'
+    if not whole_solverstate(snapshot.solverstate, snapshot.iteration, net):
+        return f'{snapshot.solverstate.name} is cut short or of another network'
+    if not whole_caffemodel(snapshot.caffemodel, net):
+        return f'{snapshot.caffemodel.name} is cut short or of another network'
+    return None
+
+
 def resumable(snapshot: Snapshot, net) -> bool:
     """Whether training of `net` can go on from both files."""
-    return whole_solverstate(snapshot.solverstate, snapshot.iteration, net) and whole_caffemodel(snapshot.caffemodel, net)
+    return fault(snapshot, net) is None
 
 
 def newest_whole(run_dir: Path, net) -> Snapshot | None:
