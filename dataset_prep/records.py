@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset_prep.datasets import dataset
+from dataset_prep.datasets import dataset, how_to_prepare
 from dataset_prep.image_files import image_size, read_bgr, read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from tools.support.atomic import whole_file
@@ -110,14 +110,14 @@ def load_split(folder: Path, split: str) -> list[Record]:
     path = Path(folder) / f'{split}.json'
     if not path.exists():
         there = sorted(found.stem for found in path.parent.glob('*.json'))
-        have = f'there are: {", ".join(there)}' if there else f'run: make lmdb-{path.parent.name} DATA=/path/to/the/data/set'
+        have = f'there are: {", ".join(there)}' if there else how_to_prepare(path.absolute().parent.name)
         raise UserError(f'no {split} split at {path}; {have}')
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         size_wh = tuple(content['size_wh']) if content['size_wh'] else None
         return [_record(row, path.parent, content['dataset'], size_wh) for row in content['records']]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error
+        raise UserError(f'{path} is damaged ({error!r}); {how_to_prepare(path.absolute().parent.name)}') from error
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -186,7 +186,7 @@ def _draw_files(stem: Path, number: int, seed: tuple[int, ...]) -> None:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(
-        prog='python -m dataset_prep.toy', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='.venv/bin/python -m dataset_prep.toy', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for split, count in dataset('toy').splits.items():
         parser.add_argument(f'--{split}', type=_count, default=count, metavar='N', help=f'pictures (default: {count})')

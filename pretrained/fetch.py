@@ -3,8 +3,8 @@
 .venv/bin/python -m pretrained.fetch NAME [--folder DIR]
 
 A download that was cut off goes on where it stopped, from the same address. A file whose sum is wrong is kept aside and never
-used. Set WEIGHTS_MIRRORS to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is added
-to each.
+used. Set WEIGHTS_MIRRORS to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is
+added to each.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def _download(name: str, row: Row, path: Path) -> Path:
 
 
 def _download_from(url: str, part: Path) -> None:
-    """Append to `part` what it lacks; start over if it came from elsewhere, the file there is another now, or ranges are not sent."""
+    """Append to `part` what it lacks; start over if it is from elsewhere, of another version, or the server sends no ranges."""
     origin = _origin(part)
     have = part.stat().st_size if part.exists() and origin.get('url') == url else 0
     wanted = {'Range': f'bytes={have}-', 'If-Range': origin.get('version')} if have else {}

