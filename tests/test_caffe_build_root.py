@@ -85,8 +85,8 @@ def test_probe_tells_a_failed_check_of_caffe_from_success(tmp_path):
     shutil.copytree(OURS.resolve().parents[1] / 'python', tmp_path / 'python')
     shutil.copytree(OURS.resolve().parents[1] / 'lib', tmp_path / 'lib')
     with (tmp_path / 'python' / 'caffe' / '__init__.py').open('a') as file:
-        file.write("Net(__file__.replace('__init__.py', 'no.prototxt'), TEST)\n")
-    assert 'File not found' in caffe_root.fault('layers', tmp_path)
+        file.write('Net(__file__, TEST)\n')
+    assert 'Failed to parse NetParameter file' in caffe_root.last_line(caffe_root.fault('layers', tmp_path) or '')
 
 
 def test_commit_of_a_clone(tmp_path):

@@ -36,23 +36,23 @@ def prepare() -> None:
     """Make `.venv` and install the packages, unless that is done. Raises UserError when pip fails."""
     if is_ready():
         return
-    print('making .venv and installing Python packages', file=sys.stderr, flush=True)
-    run([sys.executable, '-m', 'venv', *(['--clear'] if is_of_another_python() else []), str(VENV)], 'cannot make .venv')
+    if not is_of_this_python():
+        print('making .venv', file=sys.stderr, flush=True)
+        run([sys.executable, '-m', 'venv', '--clear', str(VENV)], 'cannot make .venv')
+    print('installing Python packages', file=sys.stderr, flush=True)
     run([str(PYTHON), '-m', 'pip', 'install', '--quiet', *requirements()], 'pip could not install the Python packages')
     write_paths('dilation_toolkit', PATHS)
     with whole_file(STAMP) as temporary:
         temporary.write_text(stamp(), encoding='utf-8')
 
 
-def is_of_another_python() -> bool:
-    """Whether `.venv` exists but was made by another Python, or does not run any more."""
-    if not VENV.exists():
-        return False
-    command = [str(PYTHON), '-c', 'import sys; print(sys.version)']
+def is_of_this_python() -> bool:
+    """Whether `.venv` is there whole, made by the Python that runs this, and works."""
+    command = [str(PYTHON), '-c', 'import pip, sys; print(sys.version)']
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() != sys.version
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == sys.version
     except (OSError, subprocess.CalledProcessError):
-        return True
+        return False
 
 
 def site_packages() -> Path:
