@@ -72,20 +72,6 @@ def stored(path: Path) -> dict[str, list[Blob]]:
         raise UserError(f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them') from error
 
 
-def read(path: Path):
-    """The file as a NetParameter. Errors as in `load`."""
-    stored(path)
-    message = caffe_pb2().NetParameter()
-    message.ParseFromString(Path(path).read_bytes())
-    return message
-
-
-def blobs(net) -> Weights:
-    """The blobs of a NetParameter by layer, as `load` gives those of a file."""
-    layers = [layer for layer in (*net.layers, *net.layer) if layer.blobs]
-    return {layer.name: [_blob(memoryview(blob.SerializeToString())).array() for blob in layer.blobs] for layer in layers}
-
-
 def write(path: Path, weights: Weights, name: str = '') -> None:
     """Write arrays as a caffemodel, whole or not at all; arrays are converted to float32 and streamed, not copied.
 

@@ -1,7 +1,7 @@
 """The table of weight files: where they come from, how to tell that they are whole, and under what licence.
 
-Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/README.md. Sizes and sums are those that the publishers
-or public model lists state; None where nobody does.
+Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/README.md. Sizes and sums are those that publishers or
+public model lists state; None where nobody does.
 """
 
 from dataclasses import dataclass

@@ -90,14 +90,6 @@ def test_load_returns_what_was_written(tmp_path):
     assert found['one'][0].dtype == np.float32 and found['one'][0].flags.c_contiguous
 
 
-def test_read_and_blobs_agree_with_load(tmp_path):
-    """A NetParameter read by protobuf gives the same arrays."""
-    caffemodel.write(tmp_path / 'w.caffemodel', random_weights(), 'a net')
-    message = caffemodel.read(tmp_path / 'w.caffemodel')
-    assert message.name == 'a net'
-    assert_equal(caffemodel.blobs(message), random_weights())
-
-
 def test_caffe_loads_the_written_file(tmp_path):
     """Every blob arrives in real Caffe."""
     weights = random_weights()
