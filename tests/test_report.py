@@ -1,6 +1,10 @@
 """Recipes and reports: order, failures, tables, pictures, escaping."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -13,23 +17,68 @@ from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_curve, read_scores
 from tools.report.page import Report, text_table, write_report
 from tools.support.errors import UserError
+from tools.support.paths import ROOT
+from tools.support.stop_signals import STOPPED
 
 
 def test_recipe_stops_at_the_first_failure(tmp_path):
     """A failing command is named with its status, and what ran before it is on record."""
-    recipe = Recipe(tmp_path / 'steps.json')
+    recipe = Recipe(tmp_path / 'steps.json', 'rm -r demo')
     recipe.do('works', '-c', 'pass')
-    with pytest.raises(UserError, match='fails.*status 3'):
+    with pytest.raises(UserError, match='fails.*status 3.*to begin anew: rm -r demo'):
         recipe.do('fails', '-c', 'import sys; sys.exit(3)')
-    assert [row['title'] for row in json.loads((tmp_path / 'steps.json').read_text())] == ['works']
+    assert [done.title for done in recipe.done] == ['works']
+    assert [row['title'] for row in json.loads((tmp_path / 'steps.json').read_text())] == ['works', 'fails']
 
 
-def test_recipe_keeps_the_seconds_of_the_run_that_did_the_work(tmp_path):
-    """The second, idle run of a command does not replace its time."""
-    (tmp_path / 'steps.json').write_text(json.dumps([dict(title='t', command='python -c pass', seconds=1234.5)]))
-    recipe = Recipe(tmp_path / 'steps.json')
-    recipe.do('t', '-c', 'pass')
-    assert recipe.done == [Done('t', 'python -c pass', 1234.5)]
+def test_seconds_of_a_command_add_up(tmp_path):
+    """Those of earlier runs stay, of this command and of others that come later or never."""
+    rows = [dict(title=title, command=f'python -c {title}', seconds=1234.5) for title in ('pass', 'other')]
+    (tmp_path / 'steps.json').write_text(json.dumps(rows))
+    recipe = Recipe(tmp_path / 'steps.json', '')
+    recipe.do('pass', '-c', 'pass')
+    first, other = json.loads((tmp_path / 'steps.json').read_text())
+    assert first['seconds'] > 1234.5 and other == rows[1]
+    assert recipe.done == [Done(**first)]
+
+
+# A step that takes a second to end after a stop signal, and says then that it did.
+SLOW_TO_STOP = """
+import pathlib, signal, sys, time
+def stop(number, frame):
+    time.sleep(1)
+    pathlib.Path(sys.argv[1]).write_text(str(number))
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
+print('ready', flush=True)
+time.sleep(60)
+"""
+RECIPE = """
+import sys
+from pathlib import Path
+from tools.recipe import Recipe
+recipe = Recipe(Path(sys.argv[1]) / 'steps.json', 'anew')
+recipe.do('slow', '-c', sys.argv[2], str(Path(sys.argv[1]) / 'saved'))
+recipe.do('next', '-c', 'pass')
+"""
+
+
+@pytest.mark.parametrize(('number', 'whole_group'), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_stopped_recipe_waits_for_its_step(tmp_path, number, whole_group):
+    """Ctrl-C, which the terminal sends to the whole group, and SIGTERM, which only the recipe gets."""
+    command = [sys.executable, '-c', RECIPE, str(tmp_path), SLOW_TO_STOP]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.stdout.readline() not in ('ready\n', ''):
+        pass
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    out, err = process.communicate(timeout=30)
+    assert (tmp_path / 'saved').read_text() == str(int(number))
+    assert process.returncode == STOPPED
+    assert 'stopped; the same command goes on' in err and 'next' not in out
+    assert json.loads((tmp_path / 'steps.json').read_text())[0]['seconds'] > 1
 
 
 def test_text_table_in_percent_with_a_dash_for_an_absent_class():

@@ -14,7 +14,7 @@ from prototxt.shapes import param_shapes
 from tools.support.errors import UserError
 from tools.training.initial import weight_files
 from tools.training.preflight import check_disk, check_features_source, check_lmdb, check_weights
-from tools.training.process import check_gpu
+from tools.training.session import train
 
 
 @pytest.fixture(scope='module')
@@ -133,7 +133,7 @@ def weights_of(net, path, *, without):
 def test_convolutions_alone_need_random_fc(full_net, tmp_path):
     """A VGG-16 without fc6 and fc7: both ways out are named, and the second one works."""
     path = weights_of(full_net, tmp_path / 'vgg16.caffemodel', without=('fc6', 'fc7', 'final'))
-    with pytest.raises(UserError, match=r'no fc6 and fc7; put .*run make weights-vgg16, or .*RANDOM_FC=1 with make \(--random-fc'):
+    with pytest.raises(UserError, match=r'no fc6 and fc7; put .*run make weights-vgg16, or .*RANDOM_FC=1 .*--random-fc'):
         check_weights(asked('camvid-front'), full_net, [path])
     check_weights(asked('camvid-front', '--random-fc'), full_net, [path])
 
@@ -193,10 +193,11 @@ def test_disk_without_room(tmp_path):
         check_disk(asked('toy-basic', '--run-dir', tmp_path, '--keep', 10**12 - 1), net)
 
 
-def test_gpu_that_is_not_there():
+def test_gpu_that_is_not_there(tmp_path):
     """No machine has a device 999; a CPU build has none."""
-    with pytest.raises(UserError, match='--gpu 999'):
-        check_gpu(999)
+    with pytest.raises(UserError, match='cannot use GPU 999'):
+        train(asked('toy-basic', '--gpu', 999, '--run-dir', tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
 
 
 def test_refusal_is_one_line(tmp_path):

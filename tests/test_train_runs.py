@@ -8,12 +8,25 @@ import subprocess
 
 import numpy as np
 import pytest
-from train_data import alive, asked, begin, caffe_of, images_lmdb, iterations, kill_all, maps_lmdb, rows, wait_for
+from train_data import (
+    alive,
+    asked,
+    begin,
+    begin_in_terminal,
+    caffe_of,
+    images_lmdb,
+    iterations,
+    kill_all,
+    maps_lmdb,
+    rows,
+    wait_for,
+)
 
 from pretrained import caffemodel
 from tools.support.errors import UserError
+from tools.support.stop_signals import STOPPED
 from tools.training.runs import newest_snapshot, read_net
-from tools.training.session import STOPPED, train
+from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
 
 FILES = {'train.prototxt', 'solver.prototxt', 'run.json', 'caffe.log', 'metrics.csv', 'loss.png'}
@@ -206,6 +219,24 @@ def test_ctrl_c_writes_a_snapshot(running, basic, tmp_path, capsys):
     reached = snapshots(tmp_path / 'run')[-1].iteration
     assert f'iteration {reached} of 100000' in out
     assert iterations(tmp_path / 'run') == list(range(reached))
+    assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
+
+
+def test_closed_terminal_stops_as_ctrl_c_does(basic, tmp_path):
+    """What is written to it fails from then on; the snapshot is written all the same."""
+    process, terminal = begin_in_terminal(*basic, *LONG)
+    wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1 or process.poll() is not None)
+    os.close(terminal)
+    assert process.wait(60) == STOPPED
+    assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
+
+
+def test_second_term_does_not_kill(running, tmp_path):
+    """make and a recipe pass on what the whole group got already."""
+    for _ in range(3):
+        running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == STOPPED
     assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
 
 

@@ -1,10 +1,13 @@
 """Small LMDBs to train on, and tools/train.py as a process of its own."""
 
 import csv
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -56,6 +59,19 @@ def begin(*words: object) -> subprocess.Popen:
     """tools/train.py in a process group of its own, as a shell starts it."""
     argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, words)]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:
+    """tools/train.py in a terminal of its own, which is closed with the descriptor that comes back."""
+    ours, its = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, words)]
+    process = subprocess.Popen(argv, stdin=its, stdout=its, stderr=its, start_new_session=True, preexec_fn=take_terminal)
+    os.close(its)
+    return process, ours
 
 
 def caffe_of(process: subprocess.Popen) -> int:

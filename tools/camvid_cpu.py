@@ -30,6 +30,7 @@ from tools.training.runs import newest_snapshot
 FRONT, BASIC = 'camvid-cpu-front', 'camvid-cpu-basic'
 FRONT_NET, BASIC_NET = 'front_camvid_fc128', 'dilation8_camvid_fc128'
 SYSTEMS = {'Front end': FRONT, 'Front + Basic': BASIC}
+ANEW = 'run the training among the commands above with --restart, then this again'
 NOTES = (
     "CamVid's training and test images at the size they came in. The convolutions of VGG-16 trained on ImageNet, frozen; "
     'fc6 and fc7 of 128 channels instead of 4096, from random weights; the context module Basic from the identity. '
@@ -39,7 +40,7 @@ NOTES = (
 
 def follow(source: Path, out: Path) -> list[Done]:
     """All steps of the recipe, in order; what ran comes back."""
-    data, vgg16, recipe = DATA / 'camvid', PRETRAINED / 'vgg16.caffemodel', Recipe(out / 'steps.json')
+    data, vgg16, recipe = DATA / 'camvid', PRETRAINED / 'vgg16.caffemodel', Recipe(out / 'steps.json', ANEW)
     if not vgg16.exists():
         raise UserError(f'no weights at {vgg16}; run: make weights-vgg16')
 

@@ -7,6 +7,7 @@ tools, not of the paper's accuracy. Run again after a stop, it goes on where it 
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,7 +39,8 @@ NOTES = (
 
 def follow(out: Path, train_images: int, test_images: int, iters: int | None) -> list[Done]:
     """All steps of the demonstration, in order; what ran comes back."""
-    data, runs, recipe = out / 'data', out / 'runs', Recipe(out / 'steps.json')
+    anew = f'rm -r {shlex.quote(str(out))}, or give another --out'
+    data, runs, recipe = out / 'data', out / 'runs', Recipe(out / 'steps.json', anew)
     overrides = ('--iters', iters) if iters else ()
 
     def train(title: str, stage: str, lmdb: Path) -> None:

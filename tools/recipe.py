@@ -2,20 +2,24 @@
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
+from tools.support.stop_signals import STOPPED, on_stop
 
 
 @dataclass(frozen=True)
 class Done:
-    """A step that ran: what it was for, the command as a person would type it, and its seconds."""
+    """A step that ran: what it was for, the command as a person would type it, and its seconds, of all times it ran."""
 
     title: str
     command: str
@@ -26,24 +30,61 @@ class Recipe:
     """Runs steps in the checkout with this Python, and keeps what ran in a JSON file.
 
     Every command does nothing when its result is there, so a recipe that was stopped goes on where it was; the seconds
-    kept are those of the longest run of each command, the one that did the work.
+    of a command add up, those of a stopped or failed run included. `anew` is what to do to begin from nothing.
     """
 
-    def __init__(self, record: Path) -> None:
-        self.record = record
+    def __init__(self, record: Path, anew: str) -> None:
         self.done: list[Done] = []
-        self._earlier = {row['command']: row['seconds'] for row in json.loads(record.read_text())} if record.exists() else {}
+        self._record, self._anew = record, anew
+        rows = json.loads(record.read_text()) if record.exists() else []
+        self._rows = {row['command']: Done(**row) for row in rows}
 
     def do(self, title: str, *argv: object) -> None:
-        """Run one step, given as after `python`; UserError when it fails."""
+        """Run one step, given as after `python`; UserError when it fails, SystemExit 130 when it was stopped."""
         words = [str(word) for word in argv]
         typed = shlex.join(['python', *words])
         print(f'\n[{len(self.done) + 1}] {title}\n$ {typed}', flush=True)
-        began = time.monotonic()
-        status = subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode
+        with self._timed(title, typed):
+            status, stopped = _run([sys.executable, *words])
+        if status == 0:
+            self.done.append(self._rows[typed])
+        if stopped or status == STOPPED:
+            print('stopped; the same command goes on', file=sys.stderr)
+            raise SystemExit(STOPPED)
         if status:
-            raise UserError(f'{title}: the command above ended with status {status}; run again, the recipe goes on from here')
-        seconds = max(time.monotonic() - began, self._earlier.get(typed, 0.0))
-        self.done.append(Done(title, typed, seconds))
-        with whole_file(self.record) as temporary:
-            temporary.write_text(json.dumps([asdict(row) for row in self.done], indent=1))
+            raise UserError(
+                f'{title}: the command above ended with status {status}; run again, the recipe goes on from here; '
+                f'to begin anew: {self._anew}'
+            )
+
+    @contextmanager
+    def _timed(self, title: str, typed: str) -> Iterator[None]:
+        """Add the seconds that the block takes to the row of a command, in the file too."""
+        before = self._rows[typed].seconds if typed in self._rows else 0.0
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._rows[typed] = Done(title, typed, before + time.monotonic() - began)
+            with whole_file(self._record) as temporary:
+                temporary.write_text(json.dumps([asdict(row) for row in self._rows.values()], indent=1))
+
+
+def _run(command: list[str]) -> tuple[int, bool]:
+    """Run `command` to its own end in the checkout: its status, and whether it was asked to stop.
+
+    Ctrl-C reaches the command from the terminal, which sends it to the whole process group; other signals are passed on.
+    """
+    came: list[int] = []
+    children: list[subprocess.Popen] = []
+
+    def pass_on(number: int) -> None:
+        came.append(number)
+        if number != signal.SIGINT:
+            for child in children:
+                child.send_signal(number)
+
+    with on_stop(pass_on):  # before the start, lest a signal between the two leave the child alone
+        children.append(subprocess.Popen(command, cwd=ROOT))
+        status = children[0].wait()
+    return status, bool(came)

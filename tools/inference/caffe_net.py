@@ -62,5 +62,6 @@ def check_gpu(gpu: int) -> None:
     """UserError unless Caffe can compute on GPU number `gpu`; asked in a process of its own, which Caffe ends if it cannot."""
     probe = subprocess.run([sys.executable, '-c', GPU_PROBE, str(gpu)], capture_output=True, text=True, check=False)
     if probe.returncode:
-        reason = 'it was built for the CPU only' if 'CPU-only' in probe.stderr else 'no such device'
-        raise UserError(f'Caffe cannot use GPU {gpu} ({reason}); leave out --gpu, or run: make doctor')
+        cpu_only = 'it was built for the CPU only', 'make caffe CUDA=1'
+        reason, command = cpu_only if 'CPU-only' in probe.stderr else ('no such device', 'make doctor')
+        raise UserError(f'Caffe cannot use GPU {gpu} ({reason}); leave out --gpu (GPU=), or run: {command}')

@@ -13,29 +13,17 @@ from typing import IO
 
 from tools.support.errors import UserError
 from tools.support.paths import CAFFE
+from tools.support.stop_signals import on_stop
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 _POLL_S = 0.05
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def check_program() -> None:
     """Raise UserError if the program `caffe` has not been built."""
     if not os.access(CAFFE, os.X_OK):
         raise UserError(f'no program {CAFFE}; run: make caffe')
-
-
-def check_gpu(gpu: int) -> None:
-    """Raise UserError if Caffe was built without CUDA, or sees no such device."""
-    answer = subprocess.run(
-        [str(CAFFE), 'device_query', '-gpu', str(gpu)], env=_environment(), capture_output=True, text=True, errors='replace'
-    )
-    if 'CPU-only Caffe' in answer.stderr:
-        raise UserError(f'--gpu {gpu}: {CAFFE} is built for the CPU only; leave --gpu (GPU=) out, or build Caffe with CUDA')
-    if answer.returncode:
-        lines = [line for line in answer.stderr.splitlines() if line.startswith(('F', 'E'))] or ['it ended without a word']
-        raise UserError(f'--gpu {gpu}: Caffe cannot use this device: {lines[0]}')
 
 
 def start(command: list[str], cwd: Path, log: IO[bytes], lock: int) -> subprocess.Popen:
@@ -56,24 +44,25 @@ def start(command: list[str], cwd: Path, log: IO[bytes], lock: int) -> subproces
 
 @contextmanager
 def stopping(child: subprocess.Popen) -> Iterator[list[int]]:
-    """While the block runs, turn Ctrl-C and SIGTERM into Caffe's own way to stop; yields the list of signals that came.
+    """While the block runs, turn stop signals into Caffe's own way to stop; yields the list of those that came.
 
-    The first is passed on as SIGINT: Caffe ends its iteration, writes a snapshot and stops. The second kills it.
+    The first is passed on as SIGINT: Caffe ends its iteration, writes a snapshot and stops. A Ctrl-C after it kills Caffe;
+    other signals may come more than once for one stop, from the system, a shell, make and a recipe.
     """
     came: list[int] = []
 
-    def pass_on(number: int, _frame: object) -> None:
+    def pass_on(number: int) -> None:
         came.append(number)
         if len(came) == 1:
-            print('\nstopping: Caffe ends its iteration and writes a snapshot (again: stop at once, without)', file=sys.stderr)
-        child.send_signal(signal.SIGINT if len(came) == 1 else signal.SIGKILL)
+            print('\nstopping: Caffe ends its iteration and writes a snapshot (Ctrl-C: stop at once, without)', file=sys.stderr)
+            child.send_signal(signal.SIGINT)
+        elif number == signal.SIGINT:
+            child.kill()
 
-    before = {number: signal.signal(number, pass_on) for number in _STOP_SIGNALS}
     try:
-        yield came
+        with on_stop(pass_on):
+            yield came
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if child.poll() is None:
             child.kill()
             child.wait()

@@ -1,6 +1,7 @@
 """The progress bar of a training."""
 
 import sys
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -21,8 +22,10 @@ class Progress:
         """Count the iteration of `row` as done."""
         rate = f'{self._batch_size / row.seconds:.3g}' if row.seconds else '?'
         self._bar.set_postfix_str(f'loss {row.loss:.4g}, lr {row.lr:g}, {rate} img/s', refresh=False)
-        self._bar.update(row.iteration + 1 - self._bar.n)
+        with suppress(OSError):  # a terminal that was closed
+            self._bar.update(row.iteration + 1 - self._bar.n)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        self._bar.close()
+        with suppress(OSError):
+            self._bar.close()

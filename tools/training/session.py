@@ -10,8 +10,10 @@ from tempfile import TemporaryDirectory
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
 from prototxt.solver import solver
+from tools.inference.caffe_net import check_gpu
 from tools.support.errors import UserError
 from tools.support.paths import CAFFE
+from tools.support.stop_signals import STOPPED
 from tools.training import preflight, process, record, runs
 from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
 from tools.training.failure import failure_message
@@ -22,7 +24,6 @@ from tools.training.progress import Progress
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, fault, newest_whole, prune, snapshots
 
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
 _TAIL = 200  # lines of the log kept to explain a failure
 
 
@@ -33,7 +34,7 @@ def train(settings: Settings) -> int:
     """
     process.check_program()
     if settings.gpu is not None:
-        process.check_gpu(settings.gpu)
+        check_gpu(settings.gpu)
     stage = settings.stage
     net = networks.training(settings.stage_name, str(settings.lmdb), stage.crop_size, stage.batch_per_pass)
     with ExitStack() as locks:

@@ -1,0 +1,41 @@
+"""Ctrl-C, SIGTERM and a terminal that is closed, for a program that has a child to wait for."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+STOPPED = 130  # exit status after a stop, as shells have it for Ctrl-C
+
+
+@contextmanager
+def on_stop(react: Callable[[int], None]) -> Iterator[None]:
+    """While the block runs, a stop signal calls `react` with its number and does nothing else.
+
+    SIGHUP stays ignored where it was (nohup). A child started in the block has the signals' default handlers.
+    """
+
+    def handle(number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            _leave_lost_terminal()
+        react(number)
+
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = (signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,)))
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_lost_terminal() -> None:
+    """Point standard output and error elsewhere if they were a terminal that is gone: what is written there would raise."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b'')
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
