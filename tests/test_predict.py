@@ -51,7 +51,9 @@ def test_a_label_map_and_its_colours_are_written(run, weights, tmp_path, capsys)
     np.testing.assert_array_equal(read(out / 'street.png'), expected)
     np.testing.assert_array_equal(read(out / 'street_color.png'), colorize(expected, dataset('toy')))
     assert sorted(path.name for path in out.iterdir()) == ['street.png', 'street_color.png']
-    assert capsys.readouterr().out.strip() == str(out / 'street.png')
+    said = capsys.readouterr()
+    assert said.out.strip() == str(out / 'street.png')
+    assert f'weights: {weights}\n' in said.err
 
 
 def test_a_folder_stands_for_its_images(run, tmp_path):

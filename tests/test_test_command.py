@@ -1,6 +1,7 @@
 """tools/test.py on real Caffe: label maps, scores, resuming, and what it refuses."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -77,7 +78,9 @@ def test_label_maps_and_scores(run, weights, data, capsys):
     assert list(scores['class_iou'].items()) == list(zip(facts.classes, expected, strict=True))
     assert (scores['images'], scores['ignored_pixels']) == (3, 3)
     assert scores['pixels'] == sum(height * width for height, width in SIZES.values()) - 3
-    assert scoring.table(facts.classes, matrix) in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert scoring.table(facts.classes, matrix) in said.out
+    assert f'weights: {weights}\n' in said.err
 
 
 def test_pictures_to_look_at(run):
@@ -138,6 +141,14 @@ def test_a_damaged_map_is_named(run):
         run()
 
 
+def test_an_image_without_truth_is_refused_before_labelling(run, data, tmp_path):
+    """The last one, before the first one is labelled."""
+    (data / 'c_label.png').unlink()
+    with pytest.raises(UserError, match='no label of c at .*c_label.png'):
+        run()
+    assert not (tmp_path / 'out' / 'a.png').exists()
+
+
 def test_a_missing_split_is_an_error(run):
     with pytest.raises(UserError, match='no val split'):
         run('--split', 'val')
@@ -147,7 +158,7 @@ def test_a_missing_split_is_an_error(run):
 def scores_lmdb(weights, data, tmp_path):
     """Stores the maps of a blob of basic_toy for some images, in the order given; returns the LMDB."""
 
-    def store(blob, names, split='test', dataset_name='toy'):
+    def store(blob, names, split='test', dataset_name='toy', **changes):
         predictor = Predictor('basic_toy', [weights], size_hw=(372 + 32, 372 + 40))  # one tile for every image
         rows = []
         for name in names:
@@ -155,7 +166,7 @@ def scores_lmdb(weights, data, tmp_path):
             maps = predictor.net.blobs[blob].data[0].copy()
             rows.append((name, maps, np.full(maps.shape[1:], 255, np.uint8)))
         settings = {'dataset': dataset_name, 'split': split, 'blob': blob, 'net': 'basic_toy'}
-        write_features(tmp_path / 'maps', rows, settings)
+        write_features(tmp_path / 'maps', rows, settings | changes)
         return str(tmp_path / 'maps')
 
     return store
@@ -184,3 +195,27 @@ def test_maps_of_a_blob_that_the_network_has_not_are_refused(run, scores_lmdb):
     """Maps of fc7: no network is cut there."""
     with pytest.raises(UserError, match='holds maps of fc7; this network goes on from conv5_3 or final'):
         run('--features', scores_lmdb('fc7', ['a']), net='basic_toy')
+
+
+@pytest.fixture
+def trained(weights, tmp_path):
+    """A snapshot whose run.json says that it was trained on scores made with the weights of hash 'one'."""
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    manifest = {'kind': 'features', 'blob': 'final', 'weights_sha256': 'one'}
+    (folder / 'run.json').write_text(json.dumps({'settings': {}, 'sessions': [], 'lmdb': {'manifest': manifest}}))
+    return str(shutil.copy(weights, folder / 'basic_iter_1.caffemodel'))
+
+
+def test_maps_of_other_weights_than_those_trained_on_are_refused(run, scores_lmdb, trained):
+    """A context module takes the scores that it was trained on, and no others."""
+    lmdb = scores_lmdb('final', ['a', 'b', 'c'], weights_sha256='two')
+    with pytest.raises(UserError, match='basic_iter_1.caffemodel was trained on maps of .*sha256 one; .*maps of sha256 two'):
+        run('--features', lmdb, '--weights', trained, net='basic_toy')
+
+
+@pytest.mark.parametrize(('blob', 'made_with'), [('final', 'one'), ('conv5_3', 'two')])
+def test_maps_of_the_weights_trained_on_are_taken(run, scores_lmdb, trained, blob, made_with):
+    """The same hash, or a blob before the one that training began at."""
+    lmdb = scores_lmdb(blob, ['a', 'b', 'c'], weights_sha256=made_with)
+    assert (run('--features', lmdb, '--weights', trained, net='basic_toy') / 'scores.json').exists()

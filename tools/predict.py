@@ -24,7 +24,7 @@ from prototxt.experiments import NETS
 from prototxt.names import resolve
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.label_maps import write_png
-from tools.inference.weights import find_weights
+from tools.inference.weights import find_weights, say_weights
 from tools.support.errors import UserError, run_command
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
@@ -49,7 +49,9 @@ def main(argv: list[str] | None) -> None:
     net_name = resolve(args.net, NETS)
     images = find_images(args.images)
     check_results(images, args.out)
-    predictor = Predictor(net_name, find_weights(net_name, 'data', args.weights), gpu=args.gpu, tiling=args.tiling)
+    weights = find_weights(net_name, 'data', args.weights)
+    say_weights(weights)
+    predictor = Predictor(net_name, weights, gpu=args.gpu, tiling=args.tiling)
     facts = dataset(NETS[net_name].dataset)
     for image in tqdm(images, unit='image', disable=None):
         label_map = predictor.label_map(read_image(image))

@@ -30,9 +30,10 @@ from prototxt.shapes import TRUNK_END
 from tools import scoring
 from tools.inference import TILINGS, MapPredictor, Predictor
 from tools.inference.label_maps import LabelMaps, write_png
+from tools.inference.origin import check_maps_of_snapshot
 from tools.inference.pictures import contact_sheet, strip
 from tools.inference.splits import label_features, label_images
-from tools.inference.weights import find_weights
+from tools.inference.weights import find_weights, say_weights
 from tools.paper_tables import paper_row
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
@@ -99,6 +100,7 @@ def main(argv: list[str] | None) -> None:
     test = describe(args)
     out = args.out or ROOT / 'out' / 'test' / test.net_name / test.split
     records = load_split(test.data, test.split)[: args.limit]
+    check_truth(records)
     settings = test.settings()
     label_maps = LabelMaps(out, settings)
     label(test, records, label_maps)
@@ -112,12 +114,23 @@ def main(argv: list[str] | None) -> None:
     print(f'pixel accuracy {100 * scoring.pixel_accuracy(matrix):.1f} %\nwritten to {out}')
 
 
+def check_truth(records: list[Record]) -> None:
+    """UserError if there is nothing to score some images by, which is better known before they are labelled."""
+    for record in records:
+        if record.label is None or not record.label.is_file():
+            fault = f'no ground truth for {record.id}' if record.label is None else f'no label of {record.id} at {record.label}'
+            raise UserError(f'{fault}; give a --split that has labels, or label images by tools/predict.py')
+
+
 def describe(args: argparse.Namespace) -> Evaluation:
     """The test that the command line asks for; UserError if something it needs is not there."""
     net_name = resolve(args.net, NETS)
     facts = dataset(NETS[net_name].dataset)
     manifest = features_manifest(args.features, NETS[net_name], args.split) if args.features else None
     weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
+    say_weights(weights)
+    if manifest:
+        check_maps_of_snapshot(weights, args.features, manifest)
     data = args.data or DATA / facts.name
     return Evaluation(net_name, facts, data, args.split, weights, args.tiling, args.gpu, args.features, manifest)
 

@@ -2,8 +2,9 @@
 """Train one stage with the stock program `caffe train`, or go on with it where it stopped.
 
 Everything is checked before Caffe starts. The run lies in runs/STAGE/: train.prototxt, solver.prototxt, run.json (settings,
-commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. Ctrl-C: Caffe ends its iteration, writes a
-snapshot and stops. After that, or a kill, the same command goes on from the newest whole snapshot; --iters may be raised.
+commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. Ctrl-C, SIGTERM or a closed terminal: Caffe
+ends its iteration, writes a snapshot and stops. After that, or a kill, the same command goes on from the newest whole
+snapshot; --iters may be raised.
 Caffe's data layer then begins again at the first record, so stops at whole epochs keep to the order of the records.
 """
 
@@ -12,10 +13,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
 
-from prototxt.experiments import STAGES  # noqa: E402
-from tools.support.bootstrap import use_project_python  # noqa: E402
-from tools.support.errors import run_command  # noqa: E402
+if __name__ == '__main__':
+    use_project_python()
+
+from prototxt.experiments import STAGES
+from tools.support.errors import run_command
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -71,5 +75,4 @@ def _at_least(number: int, least: int) -> int:
 
 
 if __name__ == '__main__':
-    use_project_python()
     run_command(main)

@@ -1,5 +1,7 @@
 """Which weight files a network is run with when none are named."""
 
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +26,11 @@ def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = 
                 raise UserError(f'no weights at {path}')
         return given
     return _trained(net_name, start) or [_pretrained(net_name)]
+
+
+def say_weights(weights: Sequence[Path]) -> None:
+    """Name the files on stderr: which they are is a choice made for the user where none were given."""
+    print(f'weights: {" ".join(map(str, weights))}', file=sys.stderr)
 
 
 def _trained(net_name: str, start: str) -> list[Path]:
