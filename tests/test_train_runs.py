@@ -139,6 +139,17 @@ def test_snapshots_that_nothing_resumes_from_are_kept(finished, basic, tmp_path)
     assert [snapshot.iteration for snapshot in snapshots(run_dir)] == [2, 4]
 
 
+def test_run_killed_within_its_first_snapshot_begins_anew(finished, basic, tmp_path, capsys):
+    """Nothing was whole yet, so the same command starts from zero and leaves no fragment."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    first, only = snapshots(run_dir)
+    for path in (*first.files(), only.solverstate):
+        path.unlink()
+    cut_short(run_dir, '.caffemodel', 0.5)
+    finish(*basic, '--iters', 1, '--snapshot', 2)
+    assert [snapshot.iteration for snapshot in snapshots(run_dir)] == [1]
+
+
 def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
     """Only a command that will train moves the old run, and what it finds there it leaves as it was."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')

@@ -22,7 +22,7 @@ from tools.training.metrics import Metrics
 from tools.training.plot import plot_loss
 from tools.training.progress import Progress
 from tools.training.settings import Settings
-from tools.training.snapshots import Snapshot, delete_all, fault, newest_whole, prune, snapshots
+from tools.training.snapshots import Snapshot, delete_all, fault, newest_whole, prune, snapshots, whole_caffemodel
 
 _TAIL = 200  # lines of the log kept to explain a failure
 
@@ -53,7 +53,8 @@ def train(settings: Settings) -> int:
 def _resumed(settings: Settings, net) -> Snapshot | None:
     """The snapshot to go on from, if there is one; a UserError if it belongs to another run than the one asked for.
 
-    Snapshots of which none can be gone on from are someone's work all the same: a UserError, too.
+    Whole weights that cannot be gone on from are someone's work all the same: a UserError, too. What a kill cut short at the
+    first snapshot is worth nothing: the run begins anew.
     """
     run_dir = settings.run_dir
     there, found = run_dir / runs.TRAIN_PROTOTXT, snapshots(run_dir)
@@ -63,6 +64,8 @@ def _resumed(settings: Settings, net) -> Snapshot | None:
         return None
     begun = runs.read_net(there)
     snapshot = newest_whole(run_dir, begun)
+    if snapshot is None and not any(whole_caffemodel(one.caffemodel, begun) for one in found):
+        return None
     if snapshot is None:
         raise UserError(f'{run_dir} has no snapshot to go on from: {fault(found[-1], begun)}; {record.WAY_OUT}')
     record.refuse_other(run_dir, record.settings_record(settings, net))
