@@ -71,22 +71,26 @@ def test_sweep_removes_what_a_killed_build_left(entry):
     assert [path.name for path in entry.parent.iterdir()] == ['k']
 
 
-HOLDER = '''\
+HOLDER = """\
 import sys; from pathlib import Path; from tools.caffe_build import cache
 with cache.only_one(Path(sys.argv[1])):
-    '''
+    """
 
 
 def test_second_make_waits_for_the_first(tmp_path):
     """While one process holds the lock another does not get in; once it ends, the other does."""
     first = subprocess.Popen(
         [sys.executable, '-c', HOLDER + 'print("in", flush=True); sys.stdin.read()', str(tmp_path)],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert first.stdout.readline() == b'in\n'
     second = subprocess.Popen(
         [sys.executable, '-c', HOLDER + 'print("in", flush=True)', str(tmp_path)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert b'waiting' in second.stderr.readline()
     assert second.poll() is None

@@ -26,14 +26,14 @@ def path_with(tmp_path, monkeypatch):
 
 def test_the_cpu_build_takes_no_edit_of_the_cuda_build():
     """CUDA's edits are for CUDA builds alone, so that they cannot change a CPU build or its key."""
-    assert Variant('shared').edits == edits.edits_for({edits.SHARED_BUFFER})
+    assert Variant('shared').edits == edits.edits_for({edits.SHARED_BUFFER, edits.FAST_PASS})
     assert Variant('as-released').edits == edits.edits_for(())
 
 
 def test_a_buffer_for_each_gpu_needs_the_shared_buffer():
     """As released, every layer owns its buffer, so the edit of the shared one has nothing to change."""
     wanted = {variant: {edit.only for edit in variant.edits} for variant in (SHARED, RELEASED)}
-    assert wanted[SHARED] - wanted[RELEASED] == {edits.SHARED_BUFFER, cuda_edits.SHARED_BUFFER_ON_GPU}
+    assert wanted[SHARED] - wanted[RELEASED] == {edits.SHARED_BUFFER, edits.FAST_PASS, cuda_edits.SHARED_BUFFER_ON_GPU}
     assert cuda_edits.CUDA in wanted[RELEASED]
 
 

@@ -60,7 +60,8 @@ def refuse_unless_fit(root: Path) -> None:
     lacks = [f'{word} ({last_line(said)})' for question, word in LACKS.items() if (said := fault(question, root)) is not None]
     if lacks:
         raise UserError(
-            f'CAFFE_ROOT={root} (commit {commit(root) or "unknown"}) will not do:\n  ' + '\n  '.join(lacks)
+            f'CAFFE_ROOT={root} (commit {commit(root) or "unknown"}) will not do:\n  '
+            + '\n  '.join(lacks)
             + '\nWithout CAFFE_ROOT, `make caffe` builds one that does'
         )
 

@@ -38,13 +38,17 @@ PACKAGES = {
     ),
     12: Packages(
         (
-            'nvidia-cuda-runtime-cu12==12.9.79', 'nvidia-cublas-cu12==12.9.1.4', 'nvidia-curand-cu12==10.3.10.19',
+            'nvidia-cuda-runtime-cu12==12.9.79',
+            'nvidia-cublas-cu12==12.9.1.4',
+            'nvidia-curand-cu12==10.3.10.19',
             'nvidia-nccl-cu12==2.27.7',
         ),
         (),
         ('cuda_runtime', 'cublas', 'curand', 'nccl'),
         (
-            'cuda_runtime/lib/libcudart.so.12', 'cublas/lib/libcublas.so.12', 'curand/lib/libcurand.so.10',
+            'cuda_runtime/lib/libcudart.so.12',
+            'cublas/lib/libcublas.so.12',
+            'curand/lib/libcurand.so.10',
             'nccl/lib/libnccl.so.2',
         ),
     ),

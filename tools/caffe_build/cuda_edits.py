@@ -146,7 +146,7 @@ TF32 = (
         COMMON,
         '  CUBLAS_CHECK(cublasCreate(&Get().cublas_handle_));\n',
         '  CUBLAS_CHECK(cublasCreate(&Get().cublas_handle_));\n  set_math_mode(Get().cublas_handle_);\n',
-        'CAFFE_TF32=1, another GPU\'s handle',
+        "CAFFE_TF32=1, another GPU's handle",
         CUDA,
     ),
     Edit(

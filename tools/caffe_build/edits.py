@@ -198,8 +198,8 @@ TODAYS_PYTHON = (
     ),
     Edit(
         'python/caffe/io.py',
-        '            resized_std = resize(im_std, new_dims, order=interp_order, mode=\'constant\')\n',
-        '            resized_std = resize(im_std, new_dims, order=interp_order, mode=\'constant\', anti_aliasing=False)\n',
+        "            resized_std = resize(im_std, new_dims, order=interp_order, mode='constant')\n",
+        "            resized_std = resize(im_std, new_dims, order=interp_order, mode='constant', anti_aliasing=False)\n",
         'scikit-image 0.15 began to blur before it shrinks; Caffe never did',
     ),
 )

@@ -31,8 +31,7 @@ def dilation() -> bool:
     import caffe
 
     net = net_of(
-        INPUT.format(dims='dim: 1 dim: 1 dim: 3 dim: 3')
-        + 'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"\n'
+        INPUT.format(dims='dim: 1 dim: 1 dim: 3 dim: 3') + 'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"\n'
         '  convolution_param { num_output: 1 kernel_size: 2 dilation: 2 bias_term: false } }\n',
         caffe,
     )
