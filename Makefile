@@ -22,6 +22,7 @@ test: caffe ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 
 lint: caffe ## ruff and mypy
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m mypy
 
 prototxt: caffe ## generate the checked-in networks and solvers again
