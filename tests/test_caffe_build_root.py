@@ -100,6 +100,12 @@ def test_commit_of_a_clone(tmp_path):
     assert caffe_root.commit(tmp_path / 'inner') is None
 
 
+def test_commit_without_git(tmp_path, monkeypatch):
+    """A machine without git does not know the commit, and that is no error."""
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert caffe_root.commit(tmp_path) is None
+
+
 def test_other_system_is_told_what_it_lacks(monkeypatch):
     """Each missing program and header is named, with Debian's package for it; what is there is not."""
     monkeypatch.setattr(system, 'PACKAGES', {'g++': 'c++', 'libnot-dev': 'no/such.hpp', 'nottool': 'no-such-program'})

@@ -1,6 +1,7 @@
 """CAFFE_ROOT=/path: an existing Caffe, checked in a process of its own and then taken into use in `.venv`, or refused."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,8 @@ def commit(root: Path) -> str | None:
     manifest = cache.read_manifest(root)
     if manifest:
         return str(manifest['commit'])
-    finished = subprocess.run(['git', '-C', str(root), 'rev-parse', 'HEAD'], capture_output=True, text=True)
-    top = subprocess.run(['git', '-C', str(root), 'rev-parse', '--show-toplevel'], capture_output=True, text=True)
-    is_clone = finished.returncode == 0 and Path(top.stdout.strip()) == root.resolve()
-    return finished.stdout.strip() if is_clone else None
+    if shutil.which('git') is None:
+        return None
+    query = ['git', '-C', str(root), 'rev-parse', '--show-toplevel', 'HEAD']
+    top, _, head = subprocess.run(query, capture_output=True, text=True).stdout.strip().partition('\n')
+    return head if head and Path(top) == root.resolve() else None

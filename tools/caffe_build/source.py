@@ -46,5 +46,6 @@ def pip_download(python: Path, requirement: Path, folder: Path) -> None:
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack the archive into `folder`; the path of the source tree in it."""
     with tarfile.open(archive) as tar:
-        tar.extractall(folder)  # its hash was checked; `filter` is newer than Debian 12's Python
+        tar.extraction_filter = getattr(tarfile, 'data_filter', None)  # newer than Debian 12's Python
+        tar.extractall(folder)
     return folder / ARCHIVE.removesuffix('.tar.gz')
