@@ -27,6 +27,8 @@ LEFT_OUT = 'test_draw.py'  # draws models/ and examples/ with Graphviz; the arch
 
 def main(argv: list[str] | None) -> int:
     """Run both kinds of tests; 0 when all passed."""
+    if os.environ.get('CAFFE_ROOT'):
+        raise UserError('these tests are compiled against the Caffe that this toolkit builds; run without CAFFE_ROOT')
     variant = variant_from(os.environ, install.cuda_arch_in_use())
     installed = VENV / variant.folder
     if not cache.is_whole(installed, key(variant)):
