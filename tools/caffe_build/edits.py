@@ -133,8 +133,31 @@ FASTER_PASS = (
     Edit(
         'include/caffe/syncedmem.hpp',
         '  *ptr = malloc(size);\n',
-        '  *ptr = calloc(1, size);\n',
+        '  *ptr = calloc(1, size);\n  AdviseHugePages(*ptr, size);\n',
         'large blocks come from the kernel as zeros: no need to write them',
+        FAST_PASS,
+    ),
+    Edit(
+        'include/caffe/syncedmem.hpp',
+        'namespace caffe {\n',
+        '#ifdef __linux__\n'
+        '#include <sys/mman.h>\n'
+        '#endif\n'
+        '\n'
+        'namespace caffe {\n'
+        '\n'
+        '// Asks for pages of 2 MiB where a block covers whole ones. Only advice: without such pages nothing changes.\n'
+        'inline void AdviseHugePages(void* block, size_t size) {\n'
+        '#ifdef MADV_HUGEPAGE\n'
+        '  const size_t page = size_t(1) << 21;\n'
+        '  const size_t begin = (reinterpret_cast<size_t>(block) + page - 1) / page * page;\n'
+        '  const size_t end = (reinterpret_cast<size_t>(block) + size) / page * page;\n'
+        '  if (block && begin < end) {\n'
+        '    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);\n'
+        '  }\n'
+        '#endif\n'
+        '}\n',
+        'a first pass spent seconds in the kernel on pages of 4 KiB',
         FAST_PASS,
     ),
     Edit(
