@@ -159,7 +159,8 @@ def main(argv: list[str] | None) -> None:
         raise UserError('the folder of CamVid is not given: make lmdb-camvid DATA=FOLDER, or --data FOLDER')
     splits = find_splits(args.data, args.size, args.leave_out)
     check_lists(args.out, splits)
-    prepare(args.out, dataset('camvid'), splits, [] if args.lists_only else args.crop_size, args.encoding, args.seed)
+    crop_sizes = {} if args.lists_only else {'train': args.crop_size}
+    prepare(args.out, dataset('camvid'), splits, crop_sizes, args.encoding, args.seed)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,15 @@
 """Facts of each data set, as plain data: classes and their colours, the mean that is subtracted, how many images a split has.
 
-A row's `classes` and `palette` are aligned: the id of a class is its place. Nothing heavy is imported here.
+A row's `classes` and `palette` are aligned: the id of a class is its place. A user's own data set has its row in a file,
+`dataset.json` in the folder that dataset_prep/custom.py wrote. Nothing heavy is imported here.
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from tools.support.errors import UserError
+from tools.support.paths import DATA
 
 IGNORE_LABEL = 255  # pixels that count neither in training nor in scores
 
@@ -18,7 +22,8 @@ Rows = tuple[tuple[str, Colour], ...]
 class Dataset:
     """One data set. `palette` is RGB, 0-255; `mean_bgr` is subtracted from an image in OpenCV's channel order.
 
-    `splits` are the image counts that a complete copy has.
+    `splits` are the image counts that a complete copy has; `train` is the split that training stages read unless they name
+    another one.
     """
 
     name: str
@@ -27,6 +32,7 @@ class Dataset:
     mean_bgr: Mean
     splits: dict[str, int] = field(hash=False)
     source: str = ''
+    train: str = 'train'
 
     @property
     def num_classes(self) -> int:
@@ -34,10 +40,10 @@ class Dataset:
         return len(self.classes)
 
 
-def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str) -> Dataset:
+def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, train: str = 'train') -> Dataset:
     """A Dataset from aligned (class, colour) rows."""
     classes, palette = zip(*rows, strict=True)
-    return Dataset(name, classes, palette, mean_bgr, splits, source)
+    return Dataset(name, classes, palette, mean_bgr, splits, source, train)
 
 
 STREET = (  # the order of the paper's Tables 5 and 6; colours of fyu/dilation, datasets/{camvid,kitti}.json
@@ -117,15 +123,18 @@ _ROWS = (
     ),
     _dataset(
         'pascal_voc', VOC, (102.93, 111.36, 116.52),
+        # train_aug: VOC train and all of SBD without VOC val; train_aug_coco (dataset_prep/coco.py) has no published count
         {'train': 1464, 'val': 1449, 'trainval': 2913, 'test': 1456, 'train_aug': 10582, 'trainval_aug': 12031},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
+        train='train_aug',
     ),
     _dataset(
         'kitti', STREET, (96.19429688, 95.55136972, 91.34692262), {'train': 100, 'test': 46},
         'mean: fyu/dilation, datasets/kitti.json; splits: paper A.2',
     ),
     _dataset(
-        'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'val': 500, 'test': 1525},
+        # train_halves: the left and the right half of each training image, for joint training (paper A.3)
+        'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'train_halves': 5950, 'val': 500, 'test': 1525},
         'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md',
     ),
     _dataset(
@@ -134,14 +143,57 @@ _ROWS = (
     ),
 )  # fmt: skip
 DATASETS = {row.name: row for row in _ROWS}
-_TARGETS = {'camvid': 'make lmdb-camvid DATA=FOLDER', 'toy': 'make lmdb-toy'}
+OWN_ROW = 'dataset.json'  # the row of a user's own data set, in the folder of its LMDBs
+_own: dict[str, Dataset] = {}  # rows read or made since the program began, by name
+_TARGETS = {
+    'camvid': 'make lmdb-camvid DATA=FOLDER',
+    'pascal_voc': 'make lmdb-voc DATA=FOLDER',
+    'kitti': 'make lmdb-kitti DATA=FOLDER',
+    'cityscapes': 'make lmdb-cityscapes DATA=FOLDER',
+    'toy': 'make lmdb-toy',
+}
 
 
 def dataset(name: str) -> Dataset:
-    """The row `name`; a UserError that lists the names when there is none."""
-    if name not in DATASETS:
-        raise UserError(f'no data set {name}; there are: {", ".join(DATASETS)}')
-    return DATASETS[name]
+    """The row `name`, or that of a user's own data set: one read before, or the one in data/<name>/.
+
+    Raises a UserError that lists the names when there is none.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if name not in _own and (DATA / name / OWN_ROW).is_file():
+        read_own(DATA / name)
+    if name not in _own:
+        raise UserError(f'no data set {name}; there are: {", ".join(DATASETS)}, and your own after make lmdb-custom')
+    return _own[name]
+
+
+def keep_own(row: Dataset) -> Dataset:
+    """Make the row of a user's own data set known to this program. Raises UserError if its name is a published one's."""
+    if row.name in DATASETS:
+        raise UserError(f'{row.name} is the name of a data set of the paper; give yours another: NAME= with make, or --name')
+    _own[row.name] = row
+    return row
+
+
+def own_json(row: Dataset) -> str:
+    """The row of a user's own data set as the text of its file."""
+    return json.dumps(asdict(row), indent=1, ensure_ascii=False) + '\n'
+
+
+def read_own(folder: Path) -> Dataset | None:
+    """The row in `folder`, made known to this program; None if there is none. Raises UserError if it is damaged."""
+    path = Path(folder) / OWN_ROW
+    if not path.is_file():
+        return None
+    try:
+        row = json.loads(path.read_text(encoding='utf-8'))
+        palette = tuple(tuple(int(part) for part in colour) for colour in row['palette'])
+        mean_bgr = tuple(float(part) for part in row['mean_bgr'])
+        facts = {**row, 'classes': tuple(row['classes']), 'palette': palette, 'mean_bgr': mean_bgr}
+        return keep_own(Dataset(**facts))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error
 
 
 def how_to_prepare(name: str) -> str:

@@ -24,7 +24,7 @@ from dataset_prep.order import list_sha256, shuffled
 from dataset_prep.padding import pad_for_crops, padded_size
 from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
-from dataset_prep.records import Record, check_ids, files_sha256, read_image, read_label
+from dataset_prep.records import Record, check_ids, files_sha256, part_of, read_whole
 from dataset_prep.statistics import Statistics, of_pair, total
 from prototxt.shapes import MARGIN
 from tools.support.atomic import whole_folder
@@ -48,9 +48,9 @@ class Layout:
 
     def datum(self, record: Record) -> tuple[Statistics, bytes]:
         """Statistics of a record before padding, and its Datum."""
-        image, label = read_image(record), read_label(record)
-        padded = pad_for_crops(image, label, self.margin_px, self.crop_size)
-        return of_pair(image, label), ENCODERS[self.encoding](padded)
+        image, label = read_whole(record)
+        padded = pad_for_crops(image, label, self.margin_px, self.crop_size, record.columns)
+        return of_pair(part_of(record, image), part_of(record, label)), ENCODERS[self.encoding](padded)
 
     def padded_size(self, record: Record) -> tuple[int, int]:
         """Height and width of the Datum of a record."""

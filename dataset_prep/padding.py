@@ -26,10 +26,19 @@ def centred_border(size_hw: tuple[int, int], least: int) -> Border:
     return above, missing[0] - above, left, missing[1] - left
 
 
-def pad_for_crops(image: np.ndarray, label: np.ndarray, margin_px: int, crop_size: int) -> np.ndarray:
-    """One uint8 (4, H', W') array of B, G, R, label: a margin all round, then both sides at least `crop_size` pixels."""
+def pad_for_crops(
+    image: np.ndarray, label: np.ndarray, margin_px: int, crop_size: int, columns: tuple[int, int] | None = None
+) -> np.ndarray:
+    """One uint8 (4, H', W') array of B, G, R, label: a margin all round, then both sides at least `crop_size` pixels.
+
+    With `columns` (first, one past the last) only those of the image and their margin: where the image goes on, the margin
+    holds its own pixels and labels, as a tile of the authors' test.py does, not a reflection.
+    """
     margin = (margin_px,) * 4
     image, label = reflect(image, margin), ignore(label, margin)
+    if columns:
+        window = slice(columns[0], columns[1] + 2 * margin_px)
+        image, label = image[:, window], label[:, window]
     rest = centred_border(image.shape[:2], crop_size)
     return np.concatenate([reflect(image, rest).transpose(2, 0, 1), ignore(label, rest)[None]])
 

@@ -1,7 +1,7 @@
 """The steps that every data set takes once its records are known: read all, list the splits, write LMDBs, show what was found."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dataset_prep import statistics
@@ -13,29 +13,36 @@ from prototxt.shapes import check_crop_size
 from tools.support.errors import UserError
 
 CONTACT_SHEET = 'contact_sheet.png'
-TRAIN = 'train'
 
 
 def prepare(
-    out: Path, facts: Dataset, splits: dict[str, list[Record]], crop_sizes: Sequence[int], encoding: str, seed: int
+    out: Path,
+    facts: Dataset,
+    splits: dict[str, list[Record]],
+    crop_sizes: Mapping[str, Sequence[int]],
+    encoding: str,
+    seed: int,
 ) -> dict[str, statistics.Statistics]:
-    """Read every file of `splits`, then write `<out>/<split>.json`, `<out>/train_<crop>/` and the contact sheet; print a summary.
+    """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet.
 
-    Nothing is written when a file is bad.
+    `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`. Prints a summary. Nothing is
+    written when a file is bad.
     """
-    for crop_size in crop_sizes:
+    lmdbs = [(split, crop_size) for split, sides in crop_sizes.items() for crop_size in sides]
+    for _, crop_size in lmdbs:
         check_crop_size(crop_size)
     _check_disjoint(splits)
     counts = {split: statistics.scan(records, f'reading {split}') for split, records in splits.items()}
     for split, records in splits.items():
         save_split(out, split, records)
-    for crop_size in crop_sizes:
+    for split, crop_size in lmdbs:
         write_lmdb(
-            out / f'{TRAIN}_{crop_size}', splits[TRAIN],
-            dataset=facts.name, split=TRAIN, crop_size=crop_size, encoding=encoding, seed=seed,
+            out / f'{split}_{crop_size}', splits[split],
+            dataset=facts.name, split=split, crop_size=crop_size, encoding=encoding, seed=seed,
         )  # fmt: skip
     write_contact_sheet(out / CONTACT_SHEET, splits, facts)
-    _print_summary(out, facts, counts, crop_sizes)
+    _print_summary(facts, counts, [out / f'{split}_{crop_size}' for split, crop_size in lmdbs])
+    print(f'look at {out / CONTACT_SHEET}')
     return counts
 
 
@@ -60,13 +67,11 @@ def _check_disjoint(splits: dict[str, list[Record]]) -> None:
             owner[record.id] = split
 
 
-def _print_summary(out: Path, facts: Dataset, counts: dict[str, statistics.Statistics], crop_sizes: Sequence[int]) -> None:
+def _print_summary(facts: Dataset, counts: dict[str, statistics.Statistics], lmdbs: Sequence[Path]) -> None:
     print(statistics.table(facts, counts))
     print('subtracted mean     ' + ' '.join(f'{value:.2f}' for value in facts.mean_bgr) + ' (B G R)')
     for split, part in counts.items():
         if part.images != facts.splits.get(split, part.images):
             print(f'note: {split} has {part.images} images, a complete copy {facts.splits[split]}')
-    for crop_size in crop_sizes:
-        folder = out / f'{TRAIN}_{crop_size}'
+    for folder in lmdbs:
         print(f'{folder}: {(folder / "data.mdb").stat().st_size / 1e6:.0f} MB')
-    print(f'look at {out / CONTACT_SHEET}')

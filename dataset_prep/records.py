@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset_prep.datasets import dataset, how_to_prepare
+from dataset_prep.datasets import dataset, how_to_prepare, read_own
 from dataset_prep.image_files import image_size, read_bgr, read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from tools.support.atomic import whole_file
@@ -23,6 +23,7 @@ class Record:
     """One image and its label file, which is None where ground truth is not published, and the size that both are scaled to.
 
     `encoding` says how the label file names classes (label_encodings.ENCODINGS); `size_wh` is None for the files' own size.
+    A record may be of a part of its image, after scaling: the columns from the first of `columns` to before the second.
     """
 
     id: str
@@ -31,21 +32,18 @@ class Record:
     dataset: str
     encoding: str = 'ids'
     size_wh: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width of what read_image and read_label return, without decoding the file."""
         width, height = self.size_wh or image_size(self.image)
-        return height, width
+        return height, self.columns[1] - self.columns[0] if self.columns else width
 
 
 def read_image(record: Record) -> np.ndarray:
     """The image, uint8 (H, W, 3) BGR, shrunk by area averaging or enlarged bilinearly where the record has a size."""
-    image = read_bgr(record.image)
-    if record.size_wh is None or record.size_wh == image.shape[1::-1]:
-        return image
-    shrinks = record.size_wh[0] < image.shape[1]
-    return cv2.resize(image, record.size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return part_of(record, _whole_image(record))
 
 
 def read_label(record: Record) -> np.ndarray:
@@ -53,6 +51,30 @@ def read_label(record: Record) -> np.ndarray:
 
     Raises UserError naming the file and the first pixel that is no label, or a size other than the image's.
     """
+    return part_of(record, _whole_label(record))
+
+
+def read_whole(record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """Image and label as read_image and read_label give them, but of all columns."""
+    return _whole_image(record), _whole_label(record)
+
+
+def part_of(record: Record, pixels: np.ndarray) -> np.ndarray:
+    """The columns of `pixels` (H, W, ...) that the record is of."""
+    return pixels[:, slice(*record.columns)] if record.columns else pixels
+
+
+def _whole_image(record: Record) -> np.ndarray:
+    """The scaled image, all columns."""
+    image = read_bgr(record.image)
+    if record.size_wh is None or record.size_wh == image.shape[1::-1]:
+        return image
+    shrinks = record.size_wh[0] < image.shape[1]
+    return cv2.resize(image, record.size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _whole_label(record: Record) -> np.ndarray:
+    """The scaled label, all columns."""
     if record.label is None:
         raise UserError(f'{record.id} of {record.dataset} has no ground truth')
     values = (read_rgb_label if is_coloured(record.encoding) else read_index_label)(record.label)
@@ -113,6 +135,7 @@ def load_split(folder: Path, split: str) -> list[Record]:
         have = f'there are: {", ".join(there)}' if there else how_to_prepare(path.absolute().parent.name)
         raise UserError(f'no {split} split at {path}; {have}')
     try:
+        read_own(path.parent)
         content = json.loads(path.read_text(encoding='utf-8'))
         size_wh = tuple(content['size_wh']) if content['size_wh'] else None
         return [_record(row, path.parent, content['dataset'], size_wh) for row in content['records']]
@@ -131,13 +154,15 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _record(row: dict, folder: Path, dataset_name: str, size_wh) -> Record:
     """The Record of one row of a split's file."""
     label = folder / row['label'] if row['label'] else None
-    return Record(row['id'], folder / row['image'], label, dataset_name, row['encoding'], size_wh)
+    columns = tuple(row['columns']) if 'columns' in row else None
+    return Record(row['id'], folder / row['image'], label, dataset_name, row['encoding'], size_wh, columns)
 
 
 def _row(record: Record, folder: Path) -> dict:
     """The row of one record in a split's file."""
     image, label = _stored(record.image, folder), _stored(record.label, folder)
-    return {'id': record.id, 'image': image, 'label': label, 'encoding': record.encoding}
+    row = {'id': record.id, 'image': image, 'label': label, 'encoding': record.encoding}
+    return row | {'columns': list(record.columns)} if record.columns else row
 
 
 def _stored(path: Path | None, folder: Path) -> str | None:

@@ -205,7 +205,7 @@ def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
     facts = dataset('toy')
     splits = {split: draw_split(args.out / 'drawn', split, getattr(args, split), args.seed) for split in facts.splits}
-    prepare(args.out, facts, splits, args.crop_size, args.encoding, args.seed)
+    prepare(args.out, facts, splits, {'train': args.crop_size}, args.encoding, args.seed)
 
 
 if __name__ == '__main__':

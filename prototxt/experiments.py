@@ -101,6 +101,7 @@ class Stage:
     snapshot: int = 2000
     features_from: str | None = None  # the stage whose weights made the maps, when `start` is not 'data'
     random_seed: int | None = None
+    split: str | None = None  # the split that its LMDB is of; None: the data set's own `train`
 
     @property
     def batch_per_pass(self) -> int:

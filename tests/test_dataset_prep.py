@@ -10,8 +10,8 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from dataset_prep import lmdb_store, parallel
-from dataset_prep.datasets import DATASETS, IGNORE_LABEL, dataset
+from dataset_prep import datasets, lmdb_store, parallel
+from dataset_prep.datasets import DATASETS, IGNORE_LABEL, Dataset, dataset
 from dataset_prep.datum import decode_datum, float_datum, png_datum, raw_datum
 from dataset_prep.label_encodings import CAMVID_COLOURS, decode
 from dataset_prep.lmdb_store import check_disk_space, key, stored_ids
@@ -168,6 +168,32 @@ def test_missing_split_and_lmdb_say_what_to_do(tmp_path, monkeypatch, folder, wo
         load_split('.', 'train')
 
 
+def test_record_of_some_columns_reads_those_and_comes_back(tmp_path):
+    [whole] = make_records(tmp_path, [(8, 20)])
+    part = replace(whole, columns=(5, 12))
+    save_split(tmp_path, 'train', [part])
+    assert load_split(tmp_path, 'train') == [part]
+    assert part.size_hw == (8, 7)
+    np.testing.assert_array_equal(read_image(part), read_image(whole)[:, 5:12])
+    np.testing.assert_array_equal(read_label(part), read_label(whole)[:, 5:12])
+
+
+def test_row_of_a_users_own_data_set_comes_back_from_its_file(tmp_path, monkeypatch):
+    """From the folder of its name in data/, and from any folder that a split is read from."""
+    monkeypatch.setattr(datasets, 'DATA', tmp_path)
+    monkeypatch.setattr(datasets, '_own', {})
+    mine = Dataset('mine', ('ä', 'b c'), ((1, 2, 3), (4, 5, 6)), (1.5, 2.5, 3.5), {'train': 2}, 'measured')
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'dataset.json').write_text(datasets.own_json(mine), encoding='utf-8')
+    assert dataset('mine') == mine
+    assert datasets.read_own(tmp_path) is None
+    with pytest.raises(UserError, match='kitti is the name of a data set of the paper'):
+        datasets.keep_own(replace(mine, name='kitti'))
+    (tmp_path / 'mine' / 'dataset.json').write_text('{"name": "mine"}')
+    with pytest.raises(UserError, match='dataset.json is damaged'):
+        datasets.read_own(tmp_path / 'mine')
+
+
 @pytest.mark.parametrize('content', ['{"dataset": "toy"', '{"dataset": "toy", "size_wh": null}', '[]'])
 def test_damaged_split_is_named(tmp_path, content):
     (tmp_path / 'val.json').write_text(content)
@@ -204,6 +230,18 @@ def test_sides_reach_the_crop_size_with_the_image_in_the_middle():
     assert padded.shape == (4, 100, 110)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (24, 74, 10, 99)
     assert (padded[3] == 255).sum() == 100 * 110 - 51 * 90
+
+
+def test_half_of_an_image_keeps_the_other_half_as_its_margin():
+    """Columns 40 to 79 of 80 with a margin of 10: the padded whole without its first 40 columns."""
+    rng = np.random.default_rng(5)
+    image, label = rng.integers(0, 256, (30, 80, 3), dtype=np.uint8), rng.integers(0, 7, (30, 80), dtype=np.uint8)
+    padded = pad_for_crops(image, label, 10, 1, (40, 80))
+    assert padded.shape == (4, 50, 60)
+    np.testing.assert_array_equal(padded[:3, 10:-10, :50].transpose(1, 2, 0), image[:, 30:])
+    np.testing.assert_array_equal(padded[:3, 10:-10, 50:].transpose(1, 2, 0), image[:, 78:68:-1])
+    np.testing.assert_array_equal(padded[3, 10:-10, :50], label[:, 30:])
+    assert (padded[3, :, 50:] == 255).all()
 
 
 # Datums

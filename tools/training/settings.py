@@ -55,15 +55,16 @@ def settings(args) -> Settings:
 
 
 def default_lmdb(row: Stage, stage: Stage) -> Path:
-    """data/<dataset>/train_<crop_size>, or train_<start>_<stage> for stored maps.
+    """data/<dataset>/<split>_<crop_size>, or <split>_<start>_<stage> for stored maps.
 
     A crop_size of the user's own is cut from the row's LMDB unless it has one of its own.
     """
-    folder = DATA / NETS[row.net].dataset
+    facts = dataset(NETS[row.net].dataset)
+    folder, split = DATA / facts.name, row.split or facts.train
     if row.start != 'data':
-        return folder / f'train_{row.start}_{row.features_from}'
-    own = folder / f'train_{stage.crop_size}'
-    return own if own.exists() else folder / f'train_{row.crop_size}'
+        return folder / f'{split}_{row.start}_{row.features_from}'
+    own = folder / f'{split}_{stage.crop_size}'
+    return own if own.exists() else folder / f'{split}_{row.crop_size}'
 
 
 def _override(row: Stage, args) -> Stage:
