@@ -35,6 +35,7 @@ from tools.inference.pictures import contact_sheet, strip
 from tools.inference.splits import label_features, label_images
 from tools.inference.weights import find_weights, say_weights
 from tools.paper_tables import paper_row
+from tools.scoring.benchmarks import CATEGORIES
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
@@ -106,12 +107,14 @@ def main(argv: list[str] | None) -> None:
     label(test, records, label_maps)
     matrix, ignored = score(records, label_maps, test.facts)
     paper = paper_row(test.net_name, test.split)
-    scores = summary(test.facts, matrix) | {'images': len(records), 'ignored_pixels': ignored}
+    scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name)) | {'images': len(records), 'ignored_pixels': ignored}
     write_json(out / 'scores.json', scores | {'paper': asdict(paper) if paper else None, 'settings': settings})
     draw(records, label_maps, test.facts, out, every=args.overlay)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
     print(scoring.table(test.facts.classes, matrix, paper))
-    print(f'pixel accuracy {100 * scoring.pixel_accuracy(matrix):.1f} %\nwritten to {out}')
+    if 'category_iou' in scores:
+        print(scoring.category_table(scores))
+    print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %\nwritten to {out}')
 
 
 def check_truth(records: list[Record]) -> None:
@@ -172,24 +175,6 @@ def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple
             raise UserError(f'{label_maps.path(record.id)} against {record.label}: {error}') from error
         pixels += truth.size
     return matrix, pixels - int(matrix.sum())
-
-
-def summary(facts: Dataset, matrix: np.ndarray) -> dict:
-    """Scores as fractions; None for a class that is in neither truth nor predictions, which the mean leaves out."""
-    per_class = dict(zip(facts.classes, map(fraction, scoring.iou(matrix)), strict=True))
-    return {
-        'mean_iou': fraction(scoring.mean_iou(matrix)),
-        'class_iou': per_class,
-        'absent_classes': [name for name, value in per_class.items() if value is None],
-        'pixel_accuracy': fraction(scoring.pixel_accuracy(matrix)),
-        'confusion': matrix.tolist(),
-        'pixels': int(matrix.sum()),
-    }
-
-
-def fraction(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if np.isnan(value) else float(value)
 
 
 def write_json(path: Path, content: dict) -> None:

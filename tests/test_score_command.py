@@ -1,0 +1,231 @@
+"""tools/score.py on folders of label maps, against Cityscapes' own evaluator and plain counting."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_prep.datasets import dataset
+from tools import score, scoring
+from tools.scoring.benchmarks import BENCHMARKS
+from tools.scoring.cityscapes import CATEGORIES, LABEL_IDS, LABELS
+from tools.support.errors import UserError
+
+
+def write(path, labels, mode='L'):
+    """A PNG of one channel; mode P has VOC's sort of palette."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(np.asarray(labels, np.uint8))
+    if mode == 'P':
+        picture.putpalette([value for index in range(256) for value in (index * 37 % 256, index * 59 % 256, index * 83 % 256)])
+    picture.save(path)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Scores the folders tmp_path/{pred,gt}; returns what --json holds."""
+
+    def run(name, *options):
+        out = tmp_path / 'scores.json'
+        folders = ['--pred', str(tmp_path / 'pred'), '--gt', str(tmp_path / 'gt')]
+        score.main(['--dataset', name, *folders, '--json', str(out), *options])
+        return json.loads(out.read_text())
+
+    return run
+
+
+def city(folder, prediction, truth, number=0, town='aachen'):
+    """One pair in Cityscapes' layout."""
+    image = f'{town}_{number:06}_000019'
+    write(folder / 'pred' / f'{image}_leftImg8bit_mine.png', prediction)
+    write(folder / 'gt' / town / f'{image}_gtFine_labelIds.png', truth)
+
+
+def official(folder):
+    """What cityscapesScripts' evaluator gives for the pairs of a folder."""
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evaluation
+
+    truths = sorted((folder / 'gt').rglob('*_labelIds.png'))
+    predictions = [next((folder / 'pred').glob(path.name.split('_gtFine')[0] + '*.png')) for path in truths]
+    evaluation.args.quiet, evaluation.args.JSONOutput, evaluation.args.evalInstLevelScore = True, False, False
+    return evaluation.evaluateImgLists([str(path) for path in predictions], [str(path) for path in truths], evaluation.args)
+
+
+def assert_official(ours, theirs):
+    """The same numbers, to the last bit."""
+    assert len(ours['class_iou']) == 19 and len(ours['category_iou']) == 7
+    assert ours['class_iou'] == {name: none_if_nan(theirs['classScores'][name]) for name in ours['class_iou']}
+    assert ours['category_iou'] == {name: none_if_nan(theirs['categoryScores'][name]) for name in ours['category_iou']}
+    assert ours['mean_iou'] == none_if_nan(theirs['averageScoreClasses'])
+    assert ours['mean_category_iou'] == none_if_nan(theirs['averageScoreCategories'])
+
+
+def none_if_nan(value):
+    return None if np.isnan(value) else value
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_cityscapes_is_its_evaluator_on_random_maps(run, tmp_path, seed):
+    """All 34 ids in truth and predictions, in more images than one process takes at a time."""
+    rng = np.random.default_rng(seed)
+    for number in range(11):
+        truth = rng.integers(0, 34, (24, 40))
+        noise = rng.integers(0, 34, (24, 40))
+        city(tmp_path, np.where(rng.random((24, 40)) < 0.6, truth, noise), truth, number, ('aachen', 'ulm')[number % 2])
+    assert_official(run('cityscapes', '--processes', '2'), official(tmp_path))
+
+
+ROAD, WALL, PARKING, VOID, TRAIN, BUS = (LABELS.index(name) for name in ('road', 'wall', 'parking', 'static', 'train', 'bus'))
+EDGE_CASES = {
+    'an ignored id predicted is a miss': ([[PARKING, ROAD]], [[ROAD, ROAD]]),
+    'void truth counts for nobody': ([[ROAD, ROAD]], [[VOID, ROAD]]),
+    'an ignored id of the same category in the truth': ([[ROAD, WALL]], [[PARKING, WALL]]),
+    'a class never in the truth is predicted': ([[TRAIN, ROAD]], [[ROAD, ROAD]]),
+    'a mistake inside a category': ([[TRAIN, ROAD]], [[BUS, ROAD]]),
+    'nothing but void': ([[ROAD, TRAIN]], [[VOID, 0]]),
+    'all right': ([[ROAD, WALL, TRAIN]], [[ROAD, WALL, TRAIN]]),
+    'a class only in void truth and prediction': ([[TRAIN, ROAD]], [[VOID, ROAD]]),
+}
+
+
+@pytest.mark.parametrize('case', EDGE_CASES)
+def test_cityscapes_is_its_evaluator_on_edge_cases(run, tmp_path, case):
+    city(tmp_path, *EDGE_CASES[case])
+    assert_official(run('cityscapes'), official(tmp_path))
+
+
+def test_the_ids_are_those_of_the_evaluator():
+    """Names, ids, which are evaluated, and their categories."""
+    from cityscapesscripts.helpers.labels import category2labels, id2label, name2label
+
+    assert [id2label[i].name for i in range(34)] == list(LABELS) and 34 not in id2label
+    assert {name for name in LABELS if not name2label[name].ignoreInEval} == LABEL_IDS.keys()
+    assert {name: name2label[name].trainId for name in LABEL_IDS} == BENCHMARKS['cityscapes_train_ids'].classes
+    for category, members in CATEGORIES.items():
+        assert members == tuple(label.name for label in category2labels[category] if not label.ignoreInEval)
+
+
+def test_train_ids_score_as_label_ids(run, tmp_path):
+    """What networks give, before it is translated for the server."""
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 20, (30, 40)), rng.integers(0, 19, (30, 40))
+    ids = np.array([*LABEL_IDS.values(), 0])
+    city(tmp_path, ids[prediction], ids[truth])
+    label_ids = run('cityscapes')
+    for path in [*tmp_path.rglob('*.png')]:
+        path.unlink()
+    write(tmp_path / 'pred' / 'aachen_000000_000019.png', prediction)
+    write(tmp_path / 'gt' / 'aachen_000000_000019_gtFine_labelTrainIds.png', np.where(truth == 19, 255, truth))
+    train_ids = run('cityscapes_train_ids')
+    for key in ('mean_iou', 'class_iou', 'mean_category_iou', 'category_iou', 'pixels'):
+        assert train_ids[key] == label_ids[key]
+
+
+@pytest.mark.parametrize('name', ['pascal_voc', 'camvid', 'kitti', 'toy'])
+def test_random_maps_against_counting(run, tmp_path, name):
+    """Palette and grey files, void pixels; the mean over classes of hits by union, counted pixel by pixel."""
+    rng, classes = np.random.default_rng(1), dataset(name).num_classes
+    both, either = np.zeros(classes), np.zeros(classes)
+    for image in range(3):
+        truth, prediction = rng.integers(0, classes, (2, 13, 17))
+        truth[rng.random(truth.shape) < 0.1] = 255
+        write(tmp_path / 'gt' / f'{image}.png', truth, 'P')
+        write(tmp_path / 'pred' / f'{image}.png', prediction, 'LP'[image % 2])
+        for row, column in product(range(13), range(17)):
+            true, given = truth[row, column], prediction[row, column]
+            if true != 255:
+                both[true] += true == given
+                for label in {true, given}:
+                    either[label] += 1
+    scores = run(name)
+    np.testing.assert_allclose(list(scores['class_iou'].values()), both / either, rtol=1e-15)
+    assert scores['mean_iou'] == pytest.approx((both / either).mean(), rel=1e-15)
+    assert list(scores['class_iou']) == list(dataset(name).classes) and scores['images'] == 3
+
+
+def test_a_class_that_nowhere_occurs_has_no_score(run, tmp_path, capsys):
+    """null in the file, a dash on the screen, left out of the mean and named."""
+    write(tmp_path / 'gt' / 'a.png', [[0, 0, 1]])
+    write(tmp_path / 'pred' / 'a.png', [[0, 1, 1]])
+    scores = run('pascal_voc')
+    assert scores['mean_iou'] == 0.5 and scores['class_iou']['bicycle'] is None and len(scores['absent_classes']) == 19
+    assert 'left out of the mean: bicycle, ' in capsys.readouterr().out
+
+
+def test_official_camvid_colours(run, tmp_path):
+    """<id>_L.png in the colours of the 32 classes: Building, Car, and Void."""
+    colours = np.array([[(128, 0, 0), (64, 0, 128), (0, 0, 0)]], np.uint8)
+    (tmp_path / 'gt').mkdir()
+    Image.fromarray(colours).save(tmp_path / 'gt' / 'x_L.png')
+    write(tmp_path / 'pred' / 'x.png', [[0, 0, 5]])
+    scores = run('camvid', '--gt-encoding', 'camvid_colours')
+    assert (scores['class_iou']['Building'], scores['class_iou']['Car'], scores['pixels']) == (0.5, 0, 2)
+
+
+def test_the_output_of_the_test_command_scores(run, tmp_path):
+    """Pictures lie below it under the same names; the maps directly in the folder are taken."""
+    write(tmp_path / 'gt' / 'a.png', [[0, 1]])
+    write(tmp_path / 'pred' / 'a.png', [[0, 1]])
+    write(tmp_path / 'pred' / 'pictures' / 'a.png', [[1, 1]])
+    assert run('toy')['mean_iou'] == 1
+
+
+REFUSED = {
+    'missing': ([('gt/b.png', [[0]])], '1 of 2 ground-truth files have no prediction in .*; the first is .*b.png'),
+    'another size': (
+        [('gt/a.png', [[0, 1, 1]])],
+        'pred/a.png against .*gt/a.png: the prediction is 1x2, the ground truth is 1x3',
+    ),
+    'no such class': ([('pred/a.png', [[0, 21]])], 'a.png: the prediction has label 21 at row 0, column 1; classes are 0-20'),
+    'void predicted': ([('pred/a.png', [[0, 255]])], 'a.png: the prediction has label 255 at row 0, column 1'),
+    'two truths': ([('gt/x/a.png', [[0, 1]])], 'are ground truth of the same image; keep one'),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_cannot_be_scored_is_refused(run, tmp_path, case):
+    """Naming the file."""
+    files, message = REFUSED[case]
+    for name, labels in [('gt/a.png', [[0, 1]]), ('pred/a.png', [[0, 1]]), *files]:
+        write(tmp_path / name, labels)
+    with pytest.raises(UserError, match=message):
+        run('pascal_voc')
+
+
+def test_a_colour_picture_is_no_label_map(run, tmp_path):
+    write(tmp_path / 'gt' / 'a.png', [[0, 1]])
+    (tmp_path / 'pred').mkdir()
+    Image.new('RGB', (2, 1)).save(tmp_path / 'pred' / 'a.png')
+    with pytest.raises(UserError, match='a.png is a picture of mode RGB; expected one channel'):
+        run('pascal_voc')
+
+
+@pytest.mark.parametrize('keep', [0.5, 0.99])
+def test_a_cut_off_map_is_refused(run, tmp_path, keep):
+    """OpenCV would fill it."""
+    for folder in ('gt', 'pred'):
+        write(tmp_path / folder / 'a.png', np.random.default_rng(0).integers(0, 21, (50, 60)))
+    content = (tmp_path / 'pred' / 'a.png').read_bytes()
+    (tmp_path / 'pred' / 'a.png').write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(UserError, match='pred/a.png cannot be read'):
+        run('pascal_voc')
+
+
+def test_a_map_with_a_flipped_byte_is_refused(run, tmp_path):
+    """The sums inside a PNG are looked at."""
+    for folder in ('gt', 'pred'):
+        write(tmp_path / folder / 'a.png', np.random.default_rng(0).integers(0, 21, (50, 60)))
+    content = bytearray((tmp_path / 'pred' / 'a.png').read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / 'pred' / 'a.png').write_bytes(content)
+    with pytest.raises(UserError, match='pred/a.png cannot be read'):
+        run('pascal_voc')
+
+
+def test_large_counts_are_exact():
+    """A map of more pixels than float32 counts one by one."""
+    labels = np.zeros((3, 1 << 23), np.uint8)
+    labels[0, 0] = 1
+    assert scoring.confusion(labels, labels, 2).tolist() == [[3 * (1 << 23) - 1, 0], [0, 1]]

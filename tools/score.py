@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Score anybody's label maps: IoU of each class and their mean, by the rules of the data set's benchmark.
+
+--pred and --gt are folders of PNGs with one channel of class ids (a palette is looked up by its index), searched with all they
+hold. A ground-truth file and its prediction have the same name; CamVid's <id>_L.png belong to <id>.png, and Cityscapes'
+<id>_gtFine_labelIds.png to <id>*.png of label ids (cityscapes_train_ids: _labelTrainIds.png, and ids 0 to 18).
+Pixels whose truth is void do not count: 255, and for Cityscapes the ids that its evaluator leaves out. A class that is
+in neither truth nor predictions has no score and does not enter the mean.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+import json
+
+import numpy as np
+from tqdm import tqdm
+
+from tools.scoring.benchmarks import BENCHMARKS
+from tools.scoring.folders import CHUNK, cores, find_pairs, score_pairs
+from tools.scoring.summary import summary, summary_table
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, run_command
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--dataset', required=True, choices=BENCHMARKS, help='whose rules')
+    parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of predicted label maps')
+    parser.add_argument('--gt', required=True, type=Path, metavar='DIR', help='folder of ground truth')
+    parser.add_argument('--gt-encoding', default='ids', metavar='NAME', help=f'how ground truth names classes: {encodings()}')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the scores there too, as fractions')
+    parser.add_argument('--processes', type=int, default=cores(), metavar='N', help='default: one a core, here %(default)s')
+    return parser.parse_args(argv)
+
+
+def encodings() -> str:
+    """The choices of --gt-encoding, for those data sets that have any."""
+    several = {name: row.encodings for name, row in BENCHMARKS.items() if len(row.encodings) > 1}
+    return '; '.join(f'{", ".join(choices)} for {name}' for name, choices in several.items()) + ' (default: %(default)s)'
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    benchmark = BENCHMARKS[args.dataset]
+    if args.gt_encoding not in benchmark.encodings:
+        raise UserError(f'--gt-encoding {args.gt_encoding}: {args.dataset} has {", ".join(benchmark.encodings)}')
+    if args.processes < 1:
+        raise UserError(f'--processes {args.processes}: at least 1')
+    pairs = find_pairs(benchmark, args.pred, args.gt)
+    scores = score(args.dataset, pairs, args.gt_encoding, args.processes) | {'images': len(pairs)}
+    if args.json:
+        with whole_file(args.json) as temporary:
+            temporary.write_text(json.dumps(scores, indent=2) + '\n')
+    print(f'{args.dataset}: {len(pairs)} images, {scores["pixels"]} pixels')
+    print(summary_table(scores))
+
+
+def score(name: str, pairs: list, encoding: str, processes: int) -> dict:
+    """Scores over all pairs, as tools.scoring.summary has them."""
+    benchmark = BENCHMARKS[name]
+    matrix = np.zeros((benchmark.ids, benchmark.ids), np.int64)
+    with tqdm(total=len(pairs), unit='image', desc='scoring', disable=None) as bar:
+        for part in score_pairs(benchmark, name, pairs, encoding, processes):
+            matrix += part
+            bar.update(min(CHUNK, len(pairs) - bar.n))
+    return summary(benchmark.classes, matrix, benchmark.categories)
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,51 @@
+"""Counting pixels of each true label by predicted label."""
+
+import cv2
+import numpy as np
+
+from dataset_prep.datasets import IGNORE_LABEL
+
+VALUES = 256  # of a label, which is one byte
+EXACT = 1 << 24  # pixels that OpenCV counts without rounding: its counts are float32
+
+
+def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int | None = IGNORE_LABEL) -> np.ndarray:
+    """int64 (classes, classes): pixels of each true class (row) by predicted class (column).
+
+    Both maps are uint8 (H, W). Pixels whose truth is `ignore` do not count (None: all do). Raises ValueError if the two differ
+    in size, or hold ids that are no class; `ignore` may not be predicted.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f'the prediction is {_size(prediction)}, the ground truth is {_size(truth)}')
+    pairs = count_pairs(truth, prediction)
+    wrong_truth = pairs.sum(axis=1)
+    wrong_truth[:classes] = 0
+    if ignore is not None:
+        wrong_truth[ignore] = 0
+    _refuse(prediction, pairs[:, classes:].any(axis=0), classes, 'prediction', first=classes)
+    _refuse(truth, wrong_truth > 0, classes, 'ground truth')
+    return pairs[:classes, :classes]
+
+
+def count_pairs(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """int64 (256, 256): pixels of each true value (row) by predicted value (column); both maps uint8, of one shape."""
+    total = np.zeros((VALUES, VALUES), np.int64)
+    rows = max(1, EXACT // max(1, truth.shape[1]))
+    for top in range(0, len(truth), rows):
+        maps = [np.ascontiguousarray(labels[top : top + rows]) for labels in (truth, prediction)]
+        counts = cv2.calcHist(maps, [0, 1], None, [VALUES, VALUES], [0, VALUES, 0, VALUES])
+        total += counts.astype(np.int64)
+    return total
+
+
+def _size(label_map: np.ndarray) -> str:
+    return 'x'.join(map(str, label_map.shape))
+
+
+def _refuse(label_map: np.ndarray, wrong: np.ndarray, classes: int, what: str, first: int = 0) -> None:
+    """ValueError naming the first pixel whose label is one of those that `wrong` marks, counted from `first`."""
+    values = np.flatnonzero(wrong) + first
+    if values.size:
+        row, column = np.argwhere(np.isin(label_map, values))[0]
+        label = label_map[row, column]
+        raise ValueError(f'the {what} has label {label} at row {row}, column {column}; classes are 0-{classes - 1}')

@@ -1,0 +1,126 @@
+"""Scoring a folder of predicted label maps against a folder of ground truth, on all cores."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from dataset_prep.datasets import dataset
+from dataset_prep.image_files import read_index_label, read_rgb_label
+from dataset_prep.label_encodings import decode, is_coloured
+from tools.scoring.benchmarks import Benchmark
+from tools.scoring.confusion import confusion
+from tools.support.errors import UserError
+
+CHUNK = 8  # pairs that a process takes at a time
+GREY_8 = bytes((8, 0))  # bit depth and colour type of a PNG, bytes 24 and 25
+PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
+
+
+class Pair(NamedTuple):
+    """A prediction and its ground truth."""
+
+    prediction: Path
+    truth: Path
+
+
+def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path) -> list[Pair]:
+    """A pair for each ground-truth file below `truths`; UserError if one has no prediction, or several."""
+    for folder in (predictions, truths):
+        if not folder.is_dir():
+            raise UserError(f'no folder at {folder}')
+    names, maps = _ground_truth(benchmark, truths), sorted(predictions.rglob('*.png'))
+    pairs, missing = [], []
+    for name, truth in sorted(names.items()):
+        found = _predictions(benchmark, name, truth, maps, predictions)
+        if len(found) > 1:
+            raise UserError(f'{truth} has {len(found)} predictions, {found[0]} and {found[1]} among them; keep one of each')
+        pairs += [Pair(path, truth) for path in found]
+        missing += [] if found else [truth]
+    if missing:
+        raise UserError(
+            f'{len(missing)} of {len(names)} ground-truth files have no prediction in {predictions}; the first is {missing[0]}'
+        )
+    return pairs
+
+
+def _ground_truth(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
+    """Files by the id of their image. The longest suffix that a name has counts."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob('*.png')):
+        suffix = max((end for end in benchmark.suffixes if path.name.endswith(end)), key=len, default=None)
+        if suffix is not None:
+            name = path.name.removesuffix(suffix)
+            if name in found:
+                raise UserError(f'{found[name]} and {path} are ground truth of the same image; keep one')
+            found[name] = path
+    if not found:
+        raise UserError(f'no ground truth in {folder}; looked for {", ".join(f"*{suffix}" for suffix in benchmark.suffixes)}')
+    return found
+
+
+def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[Path], folder: Path) -> list[Path]:
+    """The maps of an image: those directly in `folder` if there are any, else those further down."""
+    if benchmark.loose:  # as cityscapesScripts looks for them
+        found = [path for path in maps if path.name.startswith(name)]
+    else:
+        found = [path for path in maps if path.stem in (name, truth.stem)]
+    return [path for path in found if path.parent == folder] or found
+
+
+def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str, processes: int) -> Iterator[np.ndarray]:
+    """The confusion matrix, int64 (ids, ids), of each `CHUNK` of pairs. Raises UserError naming a file that cannot be scored."""
+    chunks = [pairs[i : i + CHUNK] for i in range(0, len(pairs), CHUNK)]
+    count = partial(count_chunk, benchmark, name, encoding)
+    if processes == 1 or len(chunks) == 1:
+        yield from map(count, chunks)
+        return
+    with ProcessPoolExecutor(min(processes, len(chunks)), get_context('forkserver'), initializer=_one_thread) as pool:
+        yield from pool.map(count, chunks)
+
+
+def count_chunk(benchmark: Benchmark, name: str, encoding: str, pairs: Sequence[Pair]) -> np.ndarray:
+    """One matrix over some pairs."""
+    total = np.zeros((benchmark.ids, benchmark.ids), np.int64)
+    for pair in pairs:
+        prediction = read_map(pair.prediction)
+        truth = read_map(pair.truth) if encoding == 'ids' else read_encoded(pair.truth, encoding, name)
+        try:
+            total += confusion(truth, prediction, benchmark.ids, benchmark.ignore)
+        except ValueError as error:
+            raise UserError(f'{pair.prediction} against {pair.truth}: {error}') from error
+    return total
+
+
+def read_encoded(path: Path, encoding: str, name: str) -> np.ndarray:
+    """A ground-truth file in one of dataset_prep's encodings, as ids of data set `name`, uint8 (H, W)."""
+    values = (read_rgb_label if is_coloured(encoding) else read_index_label)(path)
+    return decode(values, encoding, dataset(name), path)
+
+
+def read_map(path: Path) -> np.ndarray:
+    """A label map, uint8 (H, W): values of a grey PNG, or indices of one with a palette. UserError if it is no whole one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror})') from error
+    if content.startswith(PNG_START) and PNG_END not in content:
+        raise UserError(f'{path} cannot be read (its end is missing); make it anew')
+    grey = content.startswith(PNG_START) and content[24:26] == GREY_8  # OpenCV is the faster reader, but gives a palette's colours
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if grey else None
+    return read_index_label(path) if decoded is None else decoded
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)

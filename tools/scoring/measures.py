@@ -1,0 +1,53 @@
+"""Measures of a confusion matrix, int64 (ids, ids): true ids in rows, predicted ids in columns. All are fractions.
+
+The formula is that of PASCAL VOC's VOCevalseg.m and of cityscapesScripts' evalPixelLevelSemanticLabeling.py:
+hits / (hits + misses + false alarms), where false alarms count only on pixels of ids that are evaluated.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isnan, nan
+
+import numpy as np
+
+
+def group_iou(matrix: np.ndarray, ids: Sequence[int], evaluated: Iterable[int]) -> float:
+    """IoU of the ids in `ids` taken as one; NaN if they are in neither truth nor predictions.
+
+    A pixel of the group predicted as any id outside it is a miss; pixels whose true id is not `evaluated` are left out.
+    """
+    group = list(ids)
+    others = [label for label in evaluated if label not in group]
+    hits = int(matrix[np.ix_(group, group)].sum())
+    misses = int(matrix[group].sum()) - hits
+    false_alarms = int(matrix[np.ix_(others, group)].sum())
+    union = hits + misses + false_alarms
+    return hits / union if union else nan
+
+
+def iou(matrix: np.ndarray, evaluated: Sequence[int] | None = None) -> np.ndarray:
+    """Per evaluated id (default: all), float64; NaN for one that is in neither truth nor predictions."""
+    ids = range(len(matrix)) if evaluated is None else evaluated
+    return np.array([group_iou(matrix, [label], ids) for label in ids])
+
+
+def category_iou(matrix: np.ndarray, categories: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """IoU of each category, a group of ids: mistakes inside a category do not count."""
+    evaluated = [label for ids in categories.values() for label in ids]
+    return {name: group_iou(matrix, ids, evaluated) for name, ids in categories.items()}
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of those that are numbers; NaN if none is."""
+    present = [value for value in map(float, values) if not isnan(value)]
+    return sum(present) / len(present) if present else nan
+
+
+def mean_iou(matrix: np.ndarray) -> float:
+    """Mean of `iou` over the classes that occur; NaN if none does."""
+    return mean(iou(matrix))
+
+
+def pixel_accuracy(matrix: np.ndarray) -> float:
+    """Pixels given their true class, as a fraction of those that count; NaN if none does."""
+    total = matrix.sum()
+    return float(np.trace(matrix) / total) if total else nan

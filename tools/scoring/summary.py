@@ -1,0 +1,90 @@
+"""Scores as JSON and as a table to read."""
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+import numpy as np
+
+from tools.paper_tables import PaperRow
+from tools.scoring.measures import category_iou, iou, mean, mean_iou
+
+
+def summary(
+    classes: Mapping[str, int] | Sequence[str], matrix: np.ndarray, categories: Mapping[str, Sequence[int]] | None = None
+) -> dict:
+    """Scores as fractions for JSON; None for a class or category that is in neither truth nor predictions: means leave it out.
+
+    `classes` are the evaluated ids of `matrix` by name, or the names of all ids in order.
+    """
+    ids = classes if isinstance(classes, Mapping) else {name: i for i, name in enumerate(classes)}
+    evaluated = list(ids.values())
+    values = iou(matrix, evaluated)
+    per_class = dict(zip(ids, map(fraction, values), strict=True))
+    counted = matrix[evaluated]
+    hits = int(matrix[evaluated, evaluated].sum())
+    scores = {
+        'mean_iou': fraction(mean(values)),
+        'class_iou': per_class,
+        'absent_classes': [name for name, value in per_class.items() if value is None],
+        'pixel_accuracy': hits / int(counted.sum()) if counted.sum() else None,
+        'confusion': matrix.tolist(),
+        'pixels': int(counted.sum()),
+    }
+    if categories:
+        by_category = category_iou(matrix, categories)
+        scores['mean_category_iou'] = fraction(mean(by_category.values()))
+        scores['category_iou'] = {name: fraction(value) for name, value in by_category.items()}
+    return scores
+
+
+def fraction(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if isnan(value) else float(value)
+
+
+def table(classes: Sequence[str], matrix: np.ndarray, paper: PaperRow | None = None) -> str:
+    """IoU in percent: a line for each class and for the mean, with the paper's beside it; absent classes are marked and named."""
+    published = [*paper.class_iou, paper.mean_iou] if paper else [None] * (len(classes) + 1)
+    lines = rows([*classes, 'mean IoU'], [*iou(matrix), mean_iou(matrix)], published)
+    if paper:
+        lines[0] += f'  {paper.table}, {paper.name}'
+    return '\n'.join(lines + absent(classes, iou(matrix)))
+
+
+def summary_table(scores: dict) -> str:
+    """The same from what `summary` gave, categories below the classes."""
+    lines = rows([*scores['class_iou'], 'mean IoU'], [*scores['class_iou'].values(), scores['mean_iou']])
+    lines += absent(list(scores['class_iou']), list(scores['class_iou'].values()))
+    return '\n'.join(lines) + ('\n\n' + category_table(scores) if 'category_iou' in scores else '')
+
+
+def category_table(scores: dict) -> str:
+    """IoU in percent: a line for each category and for the mean."""
+    named = scores['category_iou']
+    return '\n'.join(rows([*named, 'mean IoU'], [*named.values(), scores['mean_category_iou']], head='category'))
+
+
+def rows(
+    names: Sequence[str],
+    values: Sequence[float | None],
+    published: Sequence[float | None] | None = None,
+    head: str = 'class',
+) -> list[str]:
+    """A headed line for each name: its fraction in percent, and a published number, in percent already, where there is one."""
+    width = max(map(len, names))
+    beside = published or [None] * len(names)
+    lines = [f'{head:<{width}} {"IoU %":>7}']
+    for name, value, known in zip(names, values, beside, strict=True):
+        lines.append(f'{name:<{width}} {percent(value):>7}' + ('' if known is None else f'  {known:.1f}'))
+    return lines
+
+
+def absent(names: Sequence[str], values: Sequence[float | None]) -> list[str]:
+    """A line that names the classes without a value, if there are such."""
+    missing = [name for name, value in zip(names, values, strict=True) if value is None or isnan(value)]
+    return [f'not in truth or prediction, left out of the mean: {", ".join(missing)}'] if missing else []
+
+
+def percent(value: float | None) -> str:
+    """0.6712 -> 67.1; a dash where there is no number."""
+    return '-' if value is None or isnan(value) else f'{100 * value:.1f}'
