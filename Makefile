@@ -18,6 +18,7 @@ demo: caffe ## draw scenes, train front end, Basic and Large on them, test; ends
 	$(PYTHON) tools/demo.py $(DEMO_FLAGS)
 
 test: caffe ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
+	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
 
 lint: caffe ## ruff and mypy

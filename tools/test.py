@@ -107,7 +107,8 @@ def main(argv: list[str] | None) -> None:
     label(test, records, label_maps)
     matrix, ignored = score(records, label_maps, test.facts)
     paper = paper_row(test.net_name, test.split)
-    scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name)) | {'images': len(records), 'ignored_pixels': ignored}
+    scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
+    scores |= {'images': len(records), 'ignored_pixels': ignored}
     write_json(out / 'scores.json', scores | {'paper': asdict(paper) if paper else None, 'settings': settings})
     draw(records, label_maps, test.facts, out, every=args.overlay)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')

@@ -15,10 +15,10 @@ STAMP = VENV / '.requirements'
 PATHS = '../../../..\n'  # from site-packages: the root of the checkout
 
 
-def requirements() -> list[str]:
-    """What pip installs: the dependencies of pyproject.toml, and those for developing."""
+def requirements(extra: str = 'dev') -> list[str]:
+    """What pip installs: the dependencies of pyproject.toml, and those of one of its extras."""
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
-    return [*project['dependencies'], *project['optional-dependencies']['dev']]
+    return [*project['dependencies'], *project['optional-dependencies'][extra]]
 
 
 def stamp() -> str:

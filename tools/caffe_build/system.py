@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tools.support.errors import UserError
@@ -64,16 +64,16 @@ def is_tried(release: Mapping[str, str]) -> bool:
     return (release.get('ID'), release.get('VERSION_ID')) in TRIED
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages of the table that are not installed; a renamed package counts by what it provides."""
+def missing_packages(names: Iterable[str] = PACKAGES) -> list[str]:
+    """The Debian packages among `names` that are not installed; a renamed package counts by what it provides."""
     query = ['dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Package} ${Provides}\n']
     lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
     present: set[str] = set()
     for line in lines:
-        status, _, names = line.partition(' ')
+        status, _, provided = line.partition(' ')
         if status == 'installed':
-            present.update(name.split('(')[0].strip() for name in names.replace(' ', ',').split(','))
-    return [name for name in PACKAGES if name not in present]
+            present.update(name.split('(')[0].strip() for name in provided.replace(' ', ',').split(','))
+    return [name for name in names if name not in present]
 
 
 def install(packages: list[str]) -> None:

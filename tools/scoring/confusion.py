@@ -22,8 +22,8 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: i
     wrong_truth[:classes] = 0
     if ignore is not None:
         wrong_truth[ignore] = 0
-    _refuse(prediction, pairs[:, classes:].any(axis=0), classes, 'prediction', first=classes)
-    _refuse(truth, wrong_truth > 0, classes, 'ground truth')
+    _refuse(prediction, pairs[:, classes:].sum(axis=0), classes, 'prediction', first=classes)
+    _refuse(truth, wrong_truth, classes, 'ground truth')
     return pairs[:classes, :classes]
 
 
@@ -43,7 +43,7 @@ def _size(label_map: np.ndarray) -> str:
 
 
 def _refuse(label_map: np.ndarray, wrong: np.ndarray, classes: int, what: str, first: int = 0) -> None:
-    """ValueError naming the first pixel whose label is one of those that `wrong` marks, counted from `first`."""
+    """ValueError naming the first pixel with a wrong label; `wrong` holds the pixels of each label from `first` on."""
     values = np.flatnonzero(wrong) + first
     if values.size:
         row, column = np.argwhere(np.isin(label_map, values))[0]

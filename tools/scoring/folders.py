@@ -112,7 +112,8 @@ def read_map(path: Path) -> np.ndarray:
         raise UserError(f'{path} cannot be read ({error.strerror})') from error
     if content.startswith(PNG_START) and PNG_END not in content:
         raise UserError(f'{path} cannot be read (its end is missing); make it anew')
-    grey = content.startswith(PNG_START) and content[24:26] == GREY_8  # OpenCV is the faster reader, but gives a palette's colours
+    # OpenCV is the faster reader, but looks up the colours of a palette.
+    grey = content.startswith(PNG_START) and content[24:26] == GREY_8
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if grey else None
     return read_index_label(path) if decoded is None else decoded
 

@@ -48,7 +48,7 @@ def table(classes: Sequence[str], matrix: np.ndarray, paper: PaperRow | None = N
     lines = rows([*classes, 'mean IoU'], [*iou(matrix), mean_iou(matrix)], published)
     if paper:
         lines[0] += f'  {paper.table}, {paper.name}'
-    return '\n'.join(lines + absent(classes, iou(matrix)))
+    return '\n'.join(lines + absent(classes, list(iou(matrix))))
 
 
 def summary_table(scores: dict) -> str:
