@@ -1,7 +1,7 @@
 """The context module (paper Sec. 3): 3x3 convolutions of growing dilation on score maps, output as large as input."""
 
 from prototxt.experiments import Context
-from prototxt.layers import L, conv
+from prototxt.layers import L, conv, reflect_pad
 
 
 def layer_names(context: Context) -> list[str]:
@@ -20,10 +20,16 @@ def layer_channels(context: Context, num_classes: int) -> list[int]:
 
 
 def pads(context: Context) -> list[int]:
-    """Zero padding of the 3x3 layers that keeps the size: each its dilation, or all of it at the first (33 for eight layers)."""
-    if context.pad == 'once':
-        return [sum(context.dilations)] + [0] * (len(context.dilations) - 1)
+    """Zero padding of each 3x3 layer: its dilation, or all at the first layer, or none, where reflection did it before."""
+    first = {'once': buffer_width(context), 'reflect': 0}
+    if context.pad in first:
+        return [first[context.pad]] + [0] * (len(context.dilations) - 1)
     return list(context.dilations)
+
+
+def buffer_width(context: Context) -> int:
+    """Cells on each side that convolutions without padding take off: 33 for eight layers (paper Sec. 5)."""
+    return sum(context.dilations)
 
 
 def append_context(net, bottom, context: Context, num_classes: int, *, learn: bool):
@@ -32,6 +38,8 @@ def append_context(net, bottom, context: Context, num_classes: int, *, learn: bo
     No filler: its weights start from the identity (pretrained.identity), which stock Caffe has no filler for.
     """
     names, channels = layer_names(context), layer_channels(context, num_classes)
+    if context.pad == 'reflect':
+        bottom = net[f'{context.prefix}_pad'] = reflect_pad(bottom, buffer_width(context))
     for name, num_output, dilation, pad in zip(names[:-1], channels, context.dilations, pads(context), strict=False):
         net[name] = conv(bottom, num_output, 3, dilation=dilation, pad=pad, learn=learn)
         bottom = net[_relu_name(name)] = L.ReLU(net[name], in_place=True)

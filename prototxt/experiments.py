@@ -28,7 +28,7 @@ class Context:
     dilations: tuple[int, ...]
     multiples: tuple[int, ...] = BASIC
     prefix: str = 'ctx'
-    pad: str = 'each_layer'  # or 'once': one zero pad at the first layer, then none, as in the released VOC model
+    pad: str = 'each_layer'  # zeros at each layer; 'once': all zeros at the first, as in the released VOC model; or 'reflect'
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,29 @@ DILATION7 = (1, 1, 2, 4, 8, 1)
 DILATION8 = (1, 1, 2, 4, 8, 16, 1)
 DILATION10 = (1, 1, 2, 4, 8, 16, 32, 64, 1)
 
-CAMVID_TILE, TOY_TILE = (900, 1100), (564, 948)
+VOC_TILE, CAMVID_TILE, KITTI_TILE, CITYSCAPES_TILE, TOY_TILE = (900, 900), (900, 1100), (852, 1640), (1396, 1396), (564, 948)
+# The released VOC model names its scores so; the other VOC networks follow it, and their weights fit together by name.
+VOC_FRONT = FrontEnd(final='fc-final')
 NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
 
 NETS = {
     # released models
-    'dilation8_pascal_voc': Net(
-        'pascal_voc', (900, 900), Context(DILATION8, LARGE, prefix='ct', pad='once'), FrontEnd(final='fc-final')
-    ),
+    'dilation8_pascal_voc': Net('pascal_voc', VOC_TILE, Context(DILATION8, LARGE, prefix='ct', pad='once'), VOC_FRONT),
     'dilation8_camvid': Net('camvid', CAMVID_TILE, Context(DILATION8)),
-    'dilation7_kitti': Net('kitti', (852, 1640), Context(DILATION7)),
-    'dilation10_cityscapes': Net('cityscapes', (1396, 1396), Context(DILATION10), upsample=True),
+    'dilation7_kitti': Net('kitti', KITTI_TILE, Context(DILATION7)),
+    'dilation10_cityscapes': Net('cityscapes', CITYSCAPES_TILE, Context(DILATION10), upsample=True),
     # front ends alone
+    'front_pascal_voc': Net('pascal_voc', VOC_TILE, front_end=VOC_FRONT),
     'front_camvid': Net('camvid', CAMVID_TILE),
+    'front_kitti': Net('kitti', KITTI_TILE),
+    'front_cityscapes': Net('cityscapes', CITYSCAPES_TILE),
+    # the rest of the paper's Table 3, and Sec. 5's other padding of the context module
+    'basic_pascal_voc': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='once'), VOC_FRONT),
+    'basic_pascal_voc_reflect': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='reflect'), VOC_FRONT),
+    'large_pascal_voc_reflect': Net('pascal_voc', VOC_TILE, Context(DILATION8, LARGE, prefix='ct', pad='reflect'), VOC_FRONT),
+    # Basic as fyu/dilation's network.py has it, padded at each layer; the paper pads its input by 33
+    'basic_pascal_voc_fyu': Net('pascal_voc', VOC_TILE, Context(DILATION8), VOC_FRONT),
     # CamVid within reach of a CPU: frozen trunk, narrow fc6 and fc7
     'front_camvid_fc128': Net('camvid', CAMVID_TILE, front_end=NARROW_FC),
     'dilation8_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC),
@@ -80,9 +89,13 @@ class Stage:
     """One training run. A batch is `batch_per_pass * iter_size` images, as the solver sees it.
 
     `start` is the blob that the stage's LMDB holds beside the label: 'data' (images), 'conv5_3' (maps of a frozen trunk)
-    or 'final' (scores of a trained front end); the layers from there to the net's end are trained.
+    or the front end's scores; the layers from there to the net's end are trained.
     `init` names where weights come from, in order: a weights row, 'identity', or another stage (its newest snapshot).
     `fresh` names the layers that start from their fillers.
+    `mirror`: crops of images are mirrored at random; stored maps are made of each image and of its mirror image.
+    `upsample_loss`: the scores are upsampled by 8 and compared with every pixel's label, not with every eighth
+    (`--up` in fyu/dilation); a net that upsamples in deployment is always trained so.
+    `assumed`: (field, where its value is from) for what the source does not give.
     """
 
     net: str
@@ -95,11 +108,14 @@ class Stage:
     momentum: float
     max_iter: int
     source: str
+    assumed: tuple[tuple[str, str], ...] = ()
     iter_size: int = 1
     weight_decay: float = 0.0005
     lr_steps: tuple[int, ...] = ()  # iterations at which the learning rate is divided by ten
     snapshot: int = 2000
     features_from: str | None = None  # the stage whose weights made the maps, when `start` is not 'data'
+    mirror: bool = True
+    upsample_loss: bool = False
     random_seed: int | None = None
     split: str | None = None  # the split that its LMDB is of; None: the data set's own `train`
 
@@ -108,43 +124,131 @@ class Stage:
         """Images in one forward pass."""
         return self.batch_size // self.iter_size
 
+    @property
+    def label_stride(self) -> int:
+        """Pixels between the labels that the loss is taken at: 8, one a score cell, or 1 after upsampling."""
+        return 1 if self.upsample_loss or NETS[self.net].upsample else 8
 
-PAPER_A1 = 'paper A, A.1'
+
+FYU = 'fyu/dilation'
 RECIPE = 'this toolkit: what a CPU can finish'
 DEMO = 'this toolkit: demonstration'
 VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
 FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
 
+# What the paper leaves open, and fyu/dilation has in docs/training.md or, where that is silent, in train.py.
+CROP = ('crop', FYU)
+BATCH = ('batch', FYU)
+FYU_STEPS = (100_000, 200_000, 300_000)
+COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
+
 STAGES = {
+    # PASCAL VOC 2012: Sec. 4 and 5
+    'voc-front': Stage(
+        'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
+        crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=60_000, source='paper 4', assumed=(CROP,),
+    ),
+    'voc-front-fyu': Stage(
+        'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
+        crop_size=500, batch_size=14, base_lr=1e-4, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS, source=FYU,
+    ),
+    'voc-coco-front': Stage(
+        'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',), split=COCO_SPLIT,
+        crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=140_000, lr_steps=(100_000,),
+        source='paper 5, first stage', assumed=(CROP,),
+    ),
+    'voc-coco-front-finetune': Stage(
+        'front_pascal_voc', 'data', init=('voc-coco-front',), fresh=(),
+        crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=50_000,
+        source='paper 5, second stage', assumed=(CROP,),
+    ),
+    'voc-context-basic': Stage(
+        'basic_pascal_voc', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
+        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
+        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
+    ),
+    'voc-context-basic-reflect': Stage(
+        'basic_pascal_voc_reflect', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
+        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
+        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
+    ),
+    'voc-context-basic-fyu': Stage(
+        'basic_pascal_voc_fyu', 'fc-final', init=('identity',), fresh=(), features_from='voc-front-fyu',
+        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS, source=FYU,
+    ),
+    'voc-context-large': Stage(
+        'dilation8_pascal_voc', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
+        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
+        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
+    ),
+    'voc-context-large-reflect': Stage(
+        'large_pascal_voc_reflect', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
+        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
+        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
+    ),
+    'voc-basic-joint-fyu': Stage(
+        'basic_pascal_voc_fyu', 'data', init=('voc-front-fyu', 'voc-context-basic-fyu'), fresh=(),
+        crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS, source=FYU,
+    ),
+    'voc-large-joint-fyu': Stage(
+        'dilation8_pascal_voc', 'data', init=('voc-coco-front-finetune', 'voc-context-large'), fresh=(),
+        crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS,
+        source=FYU + ', where it is for Basic',
+    ),
+    # CamVid: A and A.1
     'camvid-front': Stage(
         'front_camvid', 'data', init=('vgg16',), fresh=('final',),
-        crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20000, source=PAPER_A1,
+        crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1',
     ),
     'camvid-joint': Stage(
         'dilation8_camvid', 'data', init=('camvid-front', 'identity'), fresh=(),
-        crop_size=852, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=20000,
-        source=PAPER_A1 + '; iterations not given, taken from the front end',
+        crop_size=852, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=20_000,
+        source='paper A, A.1', assumed=(('iterations', 'camvid-front'),),
     ),
+    # KITTI: A and A.2
+    'kitti-front': Stage(
+        'front_kitti', 'data', init=('vgg16',), fresh=('final',),
+        crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=10_000, source='paper A, A.2',
+    ),
+    'kitti-joint': Stage(
+        'dilation7_kitti', 'data', init=('kitti-front', 'identity'), fresh=(),
+        crop_size=900, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=20_000, source='paper A, A.2',
+    ),
+    # Cityscapes: A and A.3. The released network upsamples by 8, and was trained so (fyu/dilation, issue 18).
+    'cityscapes-front': Stage(
+        'front_cityscapes', 'data', init=('vgg16',), fresh=('final',),
+        crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=40_000, source='paper A, A.3',
+    ),
+    'cityscapes-context': Stage(
+        'dilation10_cityscapes', 'final', init=('identity',), fresh=(), features_from='cityscapes-front',
+        crop_size=None, batch_size=100, iter_size=50, base_lr=1e-4, momentum=0.99, max_iter=24_000, source='paper A, A.3',
+    ),
+    'cityscapes-joint': Stage(
+        'dilation10_cityscapes', 'data', init=('cityscapes-front', 'cityscapes-context'), fresh=(), split=HALVES,
+        crop_size=1396, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=60_000, source='paper A, A.3',
+    ),
+    # CamVid within reach of a CPU
     'camvid-cpu-front': Stage(
-        'front_camvid_fc128', 'conv5_3', init=(), fresh=('fc6', 'fc7', 'final'), features_from='vgg16',
+        'front_camvid_fc128', 'conv5_3', init=(), fresh=('fc6', 'fc7', 'final'), features_from='vgg16', mirror=False,
         crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=2202, lr_steps=(1835,), snapshot=367,
         random_seed=1, source=RECIPE,
     ),
     'camvid-cpu-basic': Stage(
-        'dilation8_camvid_fc128', 'final', init=('identity',), fresh=(), features_from='camvid-cpu-front',
+        'dilation8_camvid_fc128', 'final', init=('identity',), fresh=(), features_from='camvid-cpu-front', mirror=False,
         crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=9175, snapshot=1835, random_seed=1, source=RECIPE,
     ),
+    # the demonstration
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,
         crop_size=564, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=250, lr_steps=(200,), snapshot=50,
         random_seed=1, source=DEMO,
     ),
     'toy-basic': Stage(
-        'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front',
+        'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
         crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=1000, snapshot=500, random_seed=1, source=DEMO,
     ),
     'toy-large': Stage(
-        'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front',
+        'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
         crop_size=None, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, snapshot=200, random_seed=1, source=DEMO,
     ),
 }  # fmt: skip

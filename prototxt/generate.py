@@ -1,4 +1,4 @@
-"""Write the checked-in prototxt files (each network's deploy net, each stage's training net and solver) and the README's tables.
+"""Write the checked-in prototxt files (each network's deploy nets, each stage's nets and solver) and the README's tables.
 
 .venv/bin/python -m prototxt.generate [--out DIR]
 """
@@ -7,32 +7,31 @@ import argparse
 from pathlib import Path
 
 from prototxt.experiments import NETS, STAGES
-from prototxt.networks import deploy, training, write
+from prototxt.lmdb_names import lmdb_of, test_split
+from prototxt.networks import deploy, testing, training, write
 from prototxt.solver import solver
 from prototxt.tables import refresh
 from tools.support.errors import run_command
 from tools.support.paths import PROTOTXT, ROOT
 
 
-def lmdb_of(stage_name: str) -> str:
-    """The LMDB that a stage reads, relative to the checkout: data/camvid/train_628, data/toy/train_final_toy-front."""
-    stage = STAGES[stage_name]
-    what = str(stage.crop_size) if stage.start == 'data' else f'{stage.start}_{stage.features_from}'
-    return f'data/{NETS[stage.net].dataset}/train_{what}'
-
-
 def generate(out: Path) -> list[Path]:
     """Write all files under `out`; returns their paths."""
     written = []
-    for name in NETS:
-        written.append(out / name / 'deploy.prototxt')
-        write(deploy(name), written[-1])
+
+    def put(message, *parts: str) -> None:
+        written.append(out.joinpath(*parts))
+        write(message, written[-1])
+
+    for name, net in NETS.items():
+        put(deploy(name), name, 'deploy.prototxt')
+        if net.context:
+            put(deploy(name, start=net.front_end.final), name, 'deploy_context.prototxt')
     for name, stage in STAGES.items():
-        folder = Path(stage.net) / name
-        write(training(name, lmdb_of(name)), out / folder / 'train.prototxt')
-        net_path = f'prototxt/{folder.as_posix()}/train.prototxt'
-        write(solver(name, net_path, f'runs/{name}/snapshot'), out / folder / 'solver.prototxt')
-        written += [out / folder / 'train.prototxt', out / folder / 'solver.prototxt']
+        put(training(name, f'data/{lmdb_of(stage)}'), stage.net, name, 'train.prototxt')
+        put(testing(name, f'data/{lmdb_of(stage, test_split(stage))}'), stage.net, name, 'test.prototxt')
+        net_path = f'prototxt/{stage.net}/{name}/train.prototxt'
+        put(solver(name, net_path, f'runs/{name}/snapshot'), stage.net, name, 'solver.prototxt')
     return written
 
 

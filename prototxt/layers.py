@@ -1,5 +1,6 @@
 """Vocabulary over caffe.NetSpec: the few shapes of layers that the networks are made of."""
 
+from prototxt.shapes import STRIDE
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()
@@ -38,6 +39,22 @@ def bilinear_x8(bottom, num_classes: int):
     )  # fmt: skip
 
 
+def reflect_pad(bottom, pad: int):
+    """`pad` reflected cells on each side (prototxt/reflect_pad.py)."""
+    return L.Python(bottom, python_param=dict(module='prototxt.reflect_pad', layer='ReflectPad', param_str=str(pad)))
+
+
+def pixels_of_cells(scores, num_classes: int):
+    """Scores (N, C, 8h, 8w) as (N, C, 64, hw): plane 8a+b holds pixels (8i+a, 8j+b), as stored labels at stride 1 do."""
+    planes = L.Im2col(scores, convolution_param=dict(kernel_size=STRIDE, stride=STRIDE))
+    return planes, L.Reshape(planes, reshape_param=dict(shape=dict(dim=[0, num_classes, STRIDE**2, -1])))
+
+
 def loss(scores, label, ignore_label: int):
     """Softmax loss, averaged over the pixels whose label is not `ignore_label`."""
     return L.SoftmaxWithLoss(scores, label, loss_param=dict(ignore_label=ignore_label, normalization=P.Loss.VALID))
+
+
+def accuracy(scores, label, ignore_label: int):
+    """Share of the pixels whose label is not `ignore_label` that the largest score names."""
+    return L.Accuracy(scores, label, accuracy_param=dict(ignore_label=ignore_label))

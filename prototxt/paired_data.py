@@ -7,24 +7,32 @@ from prototxt.layers import L, P
 from prototxt.shapes import FC6_CELLS, MARGIN, STRIDE, front_end_size
 
 
-def append_images(net, source: str, crop_size: int, batch_size: int, mean_bgr: tuple[float, float, float]) -> None:
-    """Append blobs `data` (N, 3, crop, crop), BGR minus the mean, and `label` (N, 1, n, n), n score cells.
+def append_images(
+    net, source: str, crop_size: int, batch_size: int, mean_bgr: tuple[float, float, float], *, label_stride: int, mirror: bool
+) -> None:
+    """Append blobs `data` (N, 3, crop, crop), BGR minus the mean, and `label` (N, 1, n, n) or, at stride 1, (N, 1, 8n, 8n).
 
-    The label of cell (i, j) is that of crop pixel (186 + 8 i, 186 + 8 j), as the authors take it.
+    n is the number of score cells. The label of cell (i, j) is that of crop pixel (186 + 8 i, 186 + 8 j), as the authors take it;
+    at stride 1 cell (i, j) has the labels of the 8x8 pixels from there.
     """
-    transform = dict(crop_size=crop_size, mirror=True, mean_value=[*mean_bgr, 0])
+    transform = dict(crop_size=crop_size, mirror=mirror, mean_value=[*mean_bgr, 0])
     net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size, transform_param=transform)
     net.data, net.label_pixels = L.Slice(net.pair, axis=1, slice_point=3, ntop=2)
     # From the first to the last sampled pixel exactly: pooling rounds up, so one pixel more would add a cell.
-    window = STRIDE * (front_end_size(crop_size) - 1) + 1
+    window = STRIDE * front_end_size(crop_size) if label_stride == 1 else STRIDE * (front_end_size(crop_size) - 1) + 1
     net.label_window = L.DummyData(shape=dict(dim=[1, 1, window, window]))
-    net.label_crop = L.Crop(net.label_pixels, net.label_window, axis=2, offset=MARGIN)
+    crop = L.Crop(net.label_pixels, net.label_window, axis=2, offset=MARGIN)
+    if label_stride == 1:
+        net.label = crop
+        return
+    net.label_crop = crop
     net.label = L.Pooling(net.label_crop, pool=P.Pooling.MAX, kernel_size=1, stride=STRIDE)
 
 
 def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, before_fc6: bool) -> None:
-    """Append stored float maps as `blob` (N, channels, h, w) and their `label` at the size of the scores.
+    """Append stored float maps as `blob` (N, channels, h, w) and their `label`, which has the size of the scores.
 
+    The channels after the maps are the label: one, or at stride 1 those of 64 pixels (prototxt.layers.pixels_of_cells).
     Maps from before fc6 come with their label padded by the 12 cells on each side that fc6 takes off; that is cropped here.
     """
     net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)

@@ -95,10 +95,10 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
         elif layer.type in ('Convolution', 'Deconvolution'):
             shapes[layer.name] = _convolution_shapes(layer, channels[layer.bottom[0]])
             channels[layer.top[0]] = layer.convolution_param.num_output
-        elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop'):
+        elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop', 'Python'):
             if layer.bottom[0] in channels:
                 channels[layer.top[0]] = channels[layer.bottom[0]]
-        elif layer.type not in ('Data', 'DummyData', 'SoftmaxWithLoss', 'Silence'):
+        elif layer.type not in ('Data', 'DummyData', 'Im2col', 'Reshape', 'SoftmaxWithLoss', 'Accuracy', 'Silence'):
             raise ValueError(f'layer {layer.name}: parameters of type {layer.type} are not known here')
     return shapes
 

@@ -51,7 +51,8 @@ def _context(net: Net) -> str:
     if net.context is None:
         return '-'
     kind = 'Basic' if net.context.multiples == BASIC else 'Large'
-    return f'{kind}, {net.layers} layers' + (', upsampling by 8' if net.upsample else '')
+    pads = {'each_layer': '', 'once': ', padded once', 'reflect': ', reflection'}
+    return f'{kind}, {net.layers} layers{pads[net.context.pad]}' + (', upsampling by 8' if net.upsample else '')
 
 
 def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
@@ -62,8 +63,13 @@ def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
     rates = [f'{stage.base_lr / 10**i:.0e}'.replace('e-0', 'e-') for i in range(len(stage.lr_steps) + 1)]
     return (
         f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), str(stage.batch_size),
-        ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', stage.source,
+        ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', source_of(stage),
     )  # fmt: skip
+
+
+def source_of(stage: Stage) -> str:
+    """Where a stage's numbers are from, and those that are from elsewhere: `paper 4; crop not given, as in ...`."""
+    return '; '.join([stage.source, *(f'{field} not given, as in {taken}' for field, taken in stage.assumed)])
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

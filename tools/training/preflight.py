@@ -156,7 +156,9 @@ def _how_to_make(settings: Settings) -> str:
     stage, name = settings.stage, settings.dataset.name
     if stage.start == 'data':
         return f'make lmdb-{name}' + _DATA_OPTION.get(name, ' DATA=FOLDER')
+    maker = STAGES[stage.features_from].net if stage.features_from in STAGES else stage.net
+    split = stage.split or settings.dataset.train
     return _MAPS_MADE_BY.get(stage.source) or (
-        f'python tools/extract_features.py --net {stage.net} --weights FILE --blob {stage.start} '
-        f'--data {DATA / name} --split train --out {settings.lmdb}'
+        f'python tools/extract_features.py --net {maker} --weights FILE --blob {stage.start} '
+        f'--data {DATA / name} --split {split}{" --mirror" if stage.mirror else ""} --out {settings.lmdb}'
     )

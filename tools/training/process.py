@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from tools.support.errors import UserError
-from tools.support.paths import CAFFE
+from tools.support.paths import CAFFE, ROOT
 from tools.support.stop_signals import on_stop
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -84,5 +84,10 @@ def follow(child: subprocess.Popen, log: Path, offset: int) -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with Caffe's log whole and on stderr (importing `caffe` here may have asked for less)."""
-    return os.environ | {'GLOG_logtostderr': '1', 'GLOG_minloglevel': '0', 'GLOG_log_prefix': '1'}
+    """Ours, with Caffe's log whole and on stderr (importing `caffe` here may have asked for less).
+
+    Python layers are found in this checkout, and what they import in our own Python's folders, which Caffe does not know of.
+    """
+    python_path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    log = {'GLOG_logtostderr': '1', 'GLOG_minloglevel': '0', 'GLOG_log_prefix': '1'}
+    return os.environ | log | {'PYTHONPATH': python_path}

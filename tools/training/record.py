@@ -17,7 +17,7 @@ from tools.training.settings import Settings
 
 RECORD = 'run.json'
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
-_MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'init', 'fresh')  # the last two are recorded in words of their own
+_MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh')  # the last two are recorded in words of their own
 
 
 def settings_record(settings: Settings, net) -> dict:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dataset_prep.datasets import Dataset, dataset
 from prototxt.experiments import NETS, STAGES, Stage
+from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from tools.support.errors import UserError
 from tools.support.paths import DATA, RUNS
@@ -55,16 +56,9 @@ def settings(args) -> Settings:
 
 
 def default_lmdb(row: Stage, stage: Stage) -> Path:
-    """data/<dataset>/<split>_<crop_size>, or <split>_<start>_<stage> for stored maps.
-
-    A crop_size of the user's own is cut from the row's LMDB unless it has one of its own.
-    """
-    facts = dataset(NETS[row.net].dataset)
-    folder, split = DATA / facts.name, row.split or facts.train
-    if row.start != 'data':
-        return folder / f'{split}_{row.start}_{row.features_from}'
-    own = folder / f'{split}_{stage.crop_size}'
-    return own if own.exists() else folder / f'{split}_{row.crop_size}'
+    """The LMDB of the stage's training split; one with a crop_size of the user's own is cut from the row's unless it is there."""
+    own = DATA / lmdb_of(stage)
+    return own if own.exists() or row.start != 'data' else DATA / lmdb_of(row)
 
 
 def _override(row: Stage, args) -> Stage:

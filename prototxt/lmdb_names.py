@@ -1,0 +1,22 @@
+"""Where a stage's LMDBs lie; nothing heavy is imported here."""
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS, Stage
+
+
+def lmdb_of(stage: Stage, split: str | None = None) -> str:
+    """The LMDB of a split, by default the one that the stage trains on, relative to data/.
+
+    camvid/train_628, pascal_voc/train_aug_500, toy/train_final_toy-front.
+    """
+    facts = dataset(NETS[stage.net].dataset)
+    split = split or stage.split or facts.train
+    if stage.start == 'data':
+        return f'{facts.name}/{split}_{stage.crop_size}'
+    stride1 = '_stride1' if stage.label_stride == 1 else ''
+    return f'{facts.name}/{split}_{stage.start}_{stage.features_from}{stride1}'
+
+
+def test_split(stage: Stage) -> str:
+    """The split that a stage is measured on: 'val', or 'test' where the data set has no other with ground truth."""
+    return 'val' if 'val' in dataset(NETS[stage.net].dataset).splits else 'test'
