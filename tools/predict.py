@@ -17,6 +17,7 @@ if __name__ == '__main__':
 
 import cv2
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from dataset_prep.datasets import dataset
@@ -25,6 +26,7 @@ from prototxt.names import resolve
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.label_maps import write_png
 from tools.inference.weights import find_weights, say_weights
+from tools.netinfo.fit import fit_tile, memory_size
 from tools.support.errors import UserError, run_command
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
@@ -41,6 +43,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=int, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
     return parser.parse_args(argv)
 
 
@@ -51,7 +54,8 @@ def main(argv: list[str] | None) -> None:
     check_results(images, args.out)
     weights = find_weights(net_name, 'data', args.weights)
     say_weights(weights)
-    predictor = Predictor(net_name, weights, gpu=args.gpu, tiling=args.tiling)
+    tile_hw = fit_tile(net_name, weights, map(size_of, images), args.max_memory, args.gpu)
+    predictor = Predictor(net_name, weights, tile_hw, args.gpu, args.tiling)
     facts = dataset(NETS[net_name].dataset)
     for image in tqdm(images, unit='image', disable=None):
         label_map = predictor.label_map(read_image(image))
@@ -107,6 +111,15 @@ def read_image(path: Path) -> np.ndarray:
     if image is None or cut_off_jpeg(content):
         raise UserError(f'{path} is damaged or cut off; get the file anew')
     return image
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width that the head of an image file states."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise UserError(f'{path}: its size does not read ({error}); get the file anew') from error
 
 
 def cut_off_jpeg(content: bytes) -> bool:

@@ -9,7 +9,7 @@ made with the same settings, are kept. With --features, the layers after the sto
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,6 +34,7 @@ from tools.inference.origin import check_maps_of_snapshot
 from tools.inference.pictures import contact_sheet, strip
 from tools.inference.splits import label_features, label_images
 from tools.inference.weights import find_weights, say_weights
+from tools.netinfo.fit import fit_tile, memory_size
 from tools.paper_tables import paper_row
 from tools.scoring.benchmarks import CATEGORIES
 from tools.support.atomic import whole_file
@@ -57,6 +58,7 @@ class Evaluation:
     gpu: int | None
     features: Path | None
     manifest: dict | None
+    tile_hw: tuple[int, int] | None = None  # in place of the network's own
 
     def settings(self) -> dict:
         """What the label maps depend on, as plain JSON."""
@@ -67,6 +69,7 @@ class Evaluation:
             'split': self.split,
             'split_sha256': file_sum(self.data / f'{self.split}.json'),
             'tiling': None if self.manifest else self.tiling,
+            'tile_hw': self.tile_hw and list(self.tile_hw),
             'features': self.manifest,
         }
 
@@ -85,6 +88,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=int, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
     parser.add_argument('--features', type=Path, metavar='LMDB', help='stored maps of a blob, by tools/extract_features.py')
     return parser.parse_args(argv)
 
@@ -102,6 +106,8 @@ def main(argv: list[str] | None) -> None:
     out = args.out or ROOT / 'out' / 'test' / test.net_name / test.split
     records = load_split(test.data, test.split)[: args.limit]
     check_truth(records)
+    sizes = {record.size_hw for record in records}
+    test = replace(test, tile_hw=fit_tile(test.net_name, test.weights, sizes, args.max_memory, test.gpu))
     settings = test.settings()
     label_maps = LabelMaps(out, settings)
     label(test, records, label_maps)
@@ -130,6 +136,8 @@ def describe(args: argparse.Namespace) -> Evaluation:
     """The test that the command line asks for; UserError if something it needs is not there."""
     net_name = resolve(args.net, NETS)
     facts = dataset(NETS[net_name].dataset)
+    if args.features and args.max_memory:
+        raise UserError('--max-memory chooses the tile of images; maps of a blob are run whole: leave it out with --features')
     manifest = features_manifest(args.features, NETS[net_name], args.split) if args.features else None
     weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
     say_weights(weights)
@@ -162,7 +170,7 @@ def label(test: Evaluation, records: list[Record], label_maps: LabelMaps) -> Non
         predictor = MapPredictor(test.net_name, test.weights, test.manifest['blob'], size_hw, test.gpu)
         label_features(predictor, test.features, test.manifest['count'], pending, label_maps)
     else:
-        label_images(Predictor(test.net_name, test.weights, gpu=test.gpu, tiling=test.tiling), pending, label_maps)
+        label_images(Predictor(test.net_name, test.weights, test.tile_hw, test.gpu, test.tiling), pending, label_maps)
 
 
 def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple[np.ndarray, int]:

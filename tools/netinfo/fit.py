@@ -1,0 +1,110 @@
+"""The largest tile of a network that a given memory has room for."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS
+from prototxt.networks import deploy
+from prototxt.shapes import SHRINK, STRIDE
+from tools.netinfo.inference import layers_of
+from tools.netinfo.memory import VALUE_BYTES, Estimate, estimate
+from tools.support.errors import UserError
+
+SizeHW = tuple[int, int]
+UNITS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'T': 10**12, 'Ki': 2**10, 'Mi': 2**20, 'Gi': 2**30, 'Ti': 2**40}
+
+
+def memory_size(text: str) -> int:
+    """Bytes that a person means by 4G, 800M, 3.5GiB: powers of ten, or of two with an i. For argparse."""
+    found = re.fullmatch(r'([0-9]*\.?[0-9]+)\s*([KMGT]i?)?B?', text.strip(), re.IGNORECASE)
+    if not found:
+        raise argparse.ArgumentTypeError(f'{text} is no amount of memory; write it as 4G or 800M')
+    unit = (found[2] or '').capitalize()
+    return int(float(found[1]) * UNITS[unit])
+
+
+def fit_tile(
+    net_name: str, weights: Sequence[Path], images_hw: Iterable[SizeHW], max_memory: int | None, gpu: int | None = None
+) -> SizeHW | None:
+    """Tile (height, width) to use in place of the network's own, the largest that `max_memory` bytes have room for.
+
+    None, the network's own, without a limit or where it fits. What is chosen is said on stderr. `images_hw` are the sizes of
+    the images to be labelled. Raises UserError if even the smallest tile needs more.
+    """
+    if max_memory is None:
+        return None
+    need = tile_memory(net_name, max(path.stat().st_size for path in weights), images_hw, gpu is not None)
+    own = NETS[net_name].input_size_hw
+    if need(own) <= max_memory:
+        _say(f'a tile of {own[0]}x{own[1]} takes {gb(need(own))} of {gb(max_memory)}')
+        return None
+    tile = largest_tile(own, max_memory, need)
+    if tile is None:
+        least = need((SHRINK + STRIDE, SHRINK + STRIDE))
+        raise UserError(f'--max-memory {gb(max_memory)}: {net_name} needs {gb(least)} for its smallest tile; give as much')
+    _say(
+        f'tiles of {tile[0]}x{tile[1]} take {gb(need(tile))} of {gb(max_memory)}; {own[0]}x{own[1]}, the usual, would take '
+        f'{gb(need(own))}'
+        + ('; context at the edges of tiles ends sooner, so labels can differ' if NETS[net_name].context else '')
+    )
+    return tile
+
+
+def largest_tile(own: SizeHW, max_memory: float, need: Callable[[SizeHW], float]) -> SizeHW | None:
+    """The tile of most cells, no side longer than that of `own`, for which `need` gives at most `max_memory`; None if none does.
+
+    Of tiles with as many cells, the one nearest to a square: it has least edge.
+    """
+    rows, columns = ((side - SHRINK) // STRIDE for side in own)
+    best: SizeHW | None = None
+    width = columns
+    for height in range(1, rows + 1):
+        while width and need(_tile(height, width)) > max_memory:
+            width -= 1  # a higher tile cannot be as wide
+        if not width:
+            break
+        if best is None or (height * width, -abs(height - width)) > (best[0] * best[1], -abs(best[0] - best[1])):
+            best = height, width
+    return _tile(*best) if best else None
+
+
+def tile_memory(net_name: str, file_bytes: int, images_hw: Iterable[SizeHW], gpu: bool) -> Callable[[SizeHW], float]:
+    """Bytes that labelling images takes, as a function of the tile; on a GPU, of its memory."""
+    net, pictures = deploy(net_name), 0 if gpu else max((picture_bytes(net_name, size) for size in images_hw), default=0)
+
+    def need(tile: SizeHW) -> float:
+        net.layer[0].input_param.shape[0].dim[2:] = tile
+        found: Estimate = estimate(layers_of(net, 'test'), training=False, gpu=gpu, file_bytes=file_bytes)
+        return found.device if gpu else max(found.host, found.program + found.working + pictures)
+
+    return need
+
+
+def picture_bytes(net_name: str, size_hw: SizeHW) -> int:
+    """Bytes of what stands around the net while an image of `size_hw` pixels is labelled: its pixels and its enlarged scores.
+
+    Pixels with and without their margin; scores stitched, and three times as wide as the image while they are interpolated.
+    """
+    row, (height, width) = NETS[net_name], size_hw
+    zoom = 1 if row.upsample else STRIDE
+    cells = (height // zoom + STRIDE) * (width // zoom + STRIDE)
+    enlarged = (height // zoom + STRIDE) * width
+    pixels = 3 * (height * width + (height + SHRINK) * (width + SHRINK))
+    return VALUE_BYTES * (pixels + dataset(row.dataset).num_classes * (2 * cells + 3 * enlarged))
+
+
+def gb(size: float) -> str:
+    """A size for people."""
+    return f'{size / 1e9:.2f} GB' if size >= 1e8 else f'{size / 1e6:.1f} MB'
+
+
+def _tile(rows: int, columns: int) -> SizeHW:
+    return SHRINK + STRIDE * rows, SHRINK + STRIDE * columns
+
+
+def _say(line: str) -> None:
+    print(f'memory: {line}', file=sys.stderr)

@@ -1,0 +1,101 @@
+"""How much memory a net will take, before anything runs: Caffe's own blobs counted from the shapes, and the program around them.
+
+What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers/sgd_solver.cpp):
+  - a blob's values when a layer first writes them, its gradient when a backward pass does; a layer in place has its input's;
+  - weights once, in training also their gradients and the momentum; a weight file that is read, or a snapshot that is written, is
+    one message in memory beside them;
+  - one im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one a layer);
+  - batches that a Data layer reads ahead. The pages of an LMDB that was read count as the process's too, but the system takes
+    them back when it needs them: they are not in the estimate.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from tools.netinfo.inference import Layer
+
+VALUE_BYTES = 4
+# Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
+PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
+GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes that a net takes, by what for. `device` is where the blobs are: the host's memory on a CPU, else the GPU's."""
+
+    program: float
+    weights: float
+    weight_gradients: float
+    momentum: float
+    blobs: float
+    blob_gradients: float
+    kept: float  # by layers for themselves: where the maximum was, what dropout drew, batches read ahead
+    column: float  # the im2col buffer
+    message: float  # a weight file while it is read (test) or written (training)
+    training: bool
+    gpu: bool
+
+    @property
+    def working(self) -> float:
+        """What a pass needs at once, wherever the blobs are, without the program."""
+        weights = self.weights + self.weight_gradients + self.momentum
+        return weights + self.blobs + self.blob_gradients + self.kept + self.column
+
+    @property
+    def host(self) -> float:
+        """Peak of the host's memory."""
+        if self.gpu:  # weights pass through the host and stay there, what is saved comes back
+            return self.program + self.weights + self.message + self.momentum
+        if self.training:
+            return self.program + self.working + self.message
+        return self.program + max(self.weights + self.message, self.working)
+
+    @property
+    def device(self) -> float:
+        """Peak of the memory that holds the blobs: the GPU's, or the host's."""
+        return GPU_CONTEXT_BYTES + self.working if self.gpu else self.host
+
+
+def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_bytes: int | None = None) -> Estimate:
+    """The memory of a net whose layers are `layers`, run forward, or trained by SGD with momentum.
+
+    `file_bytes` is the size of the largest weight file that is read; the weights' own if not given.
+    """
+    weights = VALUE_BYTES * sum(prod(shape) for layer in layers for shape in layer.made.params)
+    values, gradients = _blobs(layers)
+    kept = sum(layer.made.kept + (layer.made.kept_training if training else 0) for layer in layers)
+    return Estimate(
+        program=PROGRAM_BYTES['train' if training else 'test'],
+        weights=weights,
+        weight_gradients=weights if training else 0,
+        momentum=weights if training else 0,
+        blobs=VALUE_BYTES * values,
+        blob_gradients=VALUE_BYTES * gradients if training else 0,
+        kept=VALUE_BYTES * kept,
+        column=VALUE_BYTES * max((layer.made.column for layer in layers), default=0),
+        message=weights if training or file_bytes is None else file_bytes,
+        training=training,
+        gpu=gpu,
+    )
+
+
+def _blobs(layers: list[Layer]) -> tuple[int, int]:
+    """Values of all blobs, and of their gradients in training.
+
+    A blob that several layers take is split by Caffe into one for each: the values are shared, the gradients are not.
+    """
+    values = gradients = 0
+    size: dict[str, int] = {}
+    takers: dict[str, int] = {}  # layers so far that send a gradient to the blob
+    for layer in layers:
+        for name, passes in zip(layer.bottoms, layer.passes_gradients, strict=True):
+            if passes and layer.computes_gradients and not (layer.in_place and name == layer.bottoms[0]):
+                takers[name] = takers.get(name, 0) + 1
+                gradients += size[name] * (2 if takers[name] == 2 else 1)  # with the second, the split's own come
+        for name, shape in zip(layer.tops, layer.made.tops, strict=False):
+            if layer.in_place and name == layer.bottoms[0]:
+                continue
+            size[name], takers[name] = prod(shape), 0
+            values += 0 if layer.made.shares_input else prod(shape)
+    return values, gradients
