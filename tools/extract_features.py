@@ -31,6 +31,7 @@ from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_END
 from tools.inference.caffe_net import load_net
 from tools.support.errors import UserError, run_command
+from tools.support.gpus import gpu_number
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA
 
@@ -107,7 +108,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--mirror', action='store_true', help='store the maps of each mirrored image too')
     parser.add_argument('--seed', type=int, default=1, help='of the order of images (default: 1)')
     parser.add_argument('--size-hw', type=int, nargs=2, metavar=('H', 'W'), help='input size (default: what just covers all)')
-    parser.add_argument('--gpu', type=int, metavar='N', help='compute on this GPU (default: CPU)')
+    parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on this GPU (default: CPU)')
     return parser.parse_args(argv)
 
 

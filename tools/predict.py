@@ -28,6 +28,7 @@ from tools.inference.label_maps import write_png
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.support.errors import UserError, run_command
+from tools.support.gpus import gpu_number
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
 
@@ -42,7 +43,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
-    parser.add_argument('--gpu', type=int, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on GPU number N (default: on the CPU)')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
     return parser.parse_args(argv)
 

@@ -39,6 +39,7 @@ from tools.paper_tables import paper_row
 from tools.scoring.benchmarks import CATEGORIES
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
+from tools.support.gpus import gpu_number
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
 
@@ -87,7 +88,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
-    parser.add_argument('--gpu', type=int, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on GPU number N (default: on the CPU)')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
     parser.add_argument('--features', type=Path, metavar='LMDB', help='stored maps of a blob, by tools/extract_features.py')
     return parser.parse_args(argv)

@@ -20,6 +20,7 @@ if __name__ == '__main__':
 
 from prototxt.experiments import STAGES
 from tools.support.errors import run_command
+from tools.support.gpus import gpu_list
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -35,7 +36,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--base-lr', type=_rate, metavar='RATE', help="learning rate at the start (default: the row's)")
     parser.add_argument('--snapshot', type=_positive, metavar='N', help="iterations between snapshots (default: the row's)")
     parser.add_argument('--keep', type=_positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
-    parser.add_argument('--gpu', type=_not_negative, metavar='N', help='device (default: the CPU)')
+    parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
     parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
     parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')
@@ -53,12 +54,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _positive(text: str) -> int:
     """A whole number of at least 1."""
-    return _at_least(int(text), 1)
-
-
-def _not_negative(text: str) -> int:
-    """A whole number of at least 0."""
-    return _at_least(int(text), 0)
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f'{number} is less than 1')
+    return number
 
 
 def _rate(text: str) -> float:
@@ -66,12 +64,6 @@ def _rate(text: str) -> float:
     if not 0 < (rate := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not in (0, 1]')
     return rate
-
-
-def _at_least(number: int, least: int) -> int:
-    if number < least:
-        raise argparse.ArgumentTypeError(f'{number} is less than {least}')
-    return number
 
 
 if __name__ == '__main__':

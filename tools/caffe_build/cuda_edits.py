@@ -110,23 +110,31 @@ CLEAN_EXIT = (
         '  }\n'
         '}\n\n'
         'void Caffe::set_random_seed',
+        '  if (!cublas_handle_ && !curand_generator_) {\n'
+        '    return;\n'
+        '  }\n'
+        '  const cudaError_t state = cudaStreamQuery(0);\n'
+        '  if (state != cudaSuccess && state != cudaErrorNotReady) {\n'
+        '    return;\n'
+        '  }\n'
         '  if (cublas_handle_) cublasDestroy(cublas_handle_);\n'
         '  if (curand_generator_) curandDestroyGenerator(curand_generator_);\n'
         '}\n\n'
         'void Caffe::set_random_seed',
-        'a failure here means that the libraries have closed already',
+        'the handles of the main thread go when the process ends: the driver may have closed before, and the handles with it',
         CUDA,
     ),
 )
 
-# TF32 rounds the factors of each product to 10 bits of mantissa; Caffe never did, so it has to be asked for.
+# TF32 rounds the factors of each product to 10 bits of mantissa; Caffe never did, so it has to be asked for. cuBLAS itself reads
+# CUBLAS_WORKSPACE_CONFIG (:32768:2 is two pieces of 32 MiB), so a larger workspace needs no edit.
 TF32 = (
     Edit(
         COMMON,
         '#else  // Normal GPU + CPU Caffe.\n\n',
         '#else  // Normal GPU + CPU Caffe.\n\n'
         'static void set_math_mode(cublasHandle_t handle) {\n'
-        '  const char* tf32 = getenv("CAFFE_TF32");\n'
+        '  static const char* tf32 = getenv("CAFFE_TF32");\n'
         '  if (tf32 != NULL && strcmp(tf32, "1") == 0) {\n'
         '    CUBLAS_CHECK(cublasSetMathMode(handle, CUBLAS_TF32_TENSOR_OP_MATH));\n'
         '  }\n'

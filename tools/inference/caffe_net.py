@@ -1,7 +1,5 @@
 """A deploy net in Caffe, with its weights; whatever Caffe would abort on is refused before."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +9,7 @@ from google.protobuf import text_format
 
 from pretrained import caffemodel
 from tools.support.caffe_import import import_caffe
-from tools.support.errors import UserError
-
-GPU_PROBE = 'import sys, caffe; caffe.set_mode_gpu(); caffe.set_device(int(sys.argv[1]))'
+from tools.support.gpus import check_gpu
 
 
 def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
@@ -54,14 +50,5 @@ def _set_mode(caffe, gpu: int | None) -> None:
         caffe.set_mode_cpu()
         return
     check_gpu(gpu)
+    caffe.set_device(gpu)  # before the mode, which would make the handles of the libraries on GPU 0
     caffe.set_mode_gpu()
-    caffe.set_device(gpu)
-
-
-def check_gpu(gpu: int) -> None:
-    """UserError unless Caffe can compute on GPU number `gpu`; asked in a process of its own, which Caffe ends if it cannot."""
-    probe = subprocess.run([sys.executable, '-c', GPU_PROBE, str(gpu)], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        cpu_only = 'it was built for the CPU only', 'make caffe CUDA=1'
-        reason, command = cpu_only if 'CPU-only' in probe.stderr else ('no such device', 'make doctor')
-        raise UserError(f'Caffe cannot use GPU {gpu} ({reason}); leave out --gpu (GPU=), or run: {command}')

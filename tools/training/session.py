@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
 from prototxt.solver import solver
-from tools.inference.caffe_net import check_gpu
 from tools.support.errors import UserError
 from tools.support.paths import CAFFE
 from tools.support.stop_signals import STOPPED
@@ -33,10 +32,8 @@ def train(settings: Settings) -> int:
     Raises UserError for whatever keeps it from starting or from ending well.
     """
     process.check_program()
-    if settings.gpu is not None:
-        check_gpu(settings.gpu)
     stage = settings.stage
-    net = networks.training(settings.stage_name, str(settings.lmdb), stage.crop_size, stage.batch_per_pass)
+    net = networks.training(settings.stage_name, str(settings.lmdb), stage.crop_size, settings.batch_per_pass)
     with ExitStack() as locks:
         lock = locks.enter_context(runs.locked(settings.run_dir))
         resumed = _resumed(settings, net)
@@ -112,8 +109,10 @@ def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) 
         command += ['--snapshot', resumed.solverstate.name]
     elif weights:
         command += ['--weights', ','.join(map(str, weights))]
-    if settings.gpu is not None:
-        command += ['--gpu', str(settings.gpu)]
+    if settings.gpus:
+        command += ['--gpu', ','.join(map(str, settings.gpus))]
+    if settings.several_gpus:
+        command += ['--sigint_effect', 'snapshot']  # 'stop' ends the first GPU's thread, for which the others then wait for ever
     return command
 
 
@@ -122,13 +121,16 @@ def _solver(settings: Settings, start: int):
 
     Each iteration is displayed, so that short runs have a curve too. Caffe seeds its random numbers when it starts: a session
     that goes on gets a seed of its own, else it would draw the crops and the dropout of the first one again.
+    Several GPUs add their gradients layer by layer while the pass goes on, which must not meet the next pass of a split batch.
     """
     stage = settings.stage
     message = solver(
         settings.stage_name, runs.TRAIN_PROTOTXT, settings.stage_name, max_iter=stage.max_iter, iter_size=stage.iter_size,
-        snapshot=stage.snapshot, display=1, gpu=settings.gpu is not None,
+        snapshot=stage.snapshot, display=1, gpu=bool(settings.gpus),
     )  # fmt: skip
     message.base_lr = stage.base_lr
+    if settings.several_gpus and stage.iter_size > 1:
+        message.layer_wise_reduce = False
     if stage.random_seed is not None:
         message.random_seed = stage.random_seed + start
     return message
@@ -156,14 +158,14 @@ class Session:
         try:
             with process.stopping(child) as signals:
                 for line in process.follow(child, self._log, offset):
-                    self._take(line, child)
+                    self._take(line, child, stopping=bool(signals))
         finally:
             self._progress.close()
         self._keep_up()
         return self._result(child.wait(), stopped=bool(signals))
 
-    def _take(self, line: str, child: subprocess.Popen) -> None:
-        """One line of Caffe's log."""
+    def _take(self, line: str, child: subprocess.Popen, *, stopping: bool) -> None:
+        """One line of Caffe's log; `stopping` once a stop signal was passed on."""
         self._tail.append(line)
         self._snapshot_begun |= snapshot_begun(line)
         row = self._reader.feed(line)
@@ -178,6 +180,8 @@ class Session:
         if self._snapshot_begun:  # and ended: Caffe computes again
             self._snapshot_begun = False
             self._keep_up()
+            if stopping and self._settings.several_gpus:  # it has written the snapshot and goes on
+                child.kill()
 
     def _keep_up(self) -> None:
         """After a snapshot: let the oldest go, draw the curve."""

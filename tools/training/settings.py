@@ -8,6 +8,7 @@ from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from tools.support.errors import UserError
+from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 
 RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their filler
@@ -23,7 +24,7 @@ class Settings:
     run_dir: Path
     weights: tuple[Path, ...] | None = None
     random_fc: bool = False
-    gpu: int | None = None
+    gpus: tuple[int, ...] = ()  # none: the CPU
     keep: int = 2
     restart: bool = False
 
@@ -32,6 +33,16 @@ class Settings:
         """The data set that the stage's network is for."""
         return dataset(NETS[self.stage.net].dataset)
 
+    @property
+    def several_gpus(self) -> bool:
+        """Whether a batch is spread over GPUs."""
+        return len(self.gpus) > 1
+
+    @property
+    def batch_per_pass(self) -> int:
+        """Images in one forward pass, on each GPU: Caffe's own batch_size."""
+        return self.stage.batch_per_pass // max(1, len(self.gpus))
+
     def run_of(self, stage_name: str) -> Path:
         """The run folder of another stage: the one beside this run's if it is there, else the one in runs/."""
         beside = self.run_dir.parent / stage_name
@@ -39,9 +50,13 @@ class Settings:
 
 
 def settings(args) -> Settings:
-    """Settings from the parsed command line of tools/train.py; relative paths are taken from the current folder."""
+    """Settings from the parsed command line of tools/train.py; relative paths are taken from the current folder.
+
+    Raises UserError for what does not fit together, and for a GPU that Caffe cannot use.
+    """
     name = resolve(args.stage, STAGES, 'stage')
-    stage = _override(STAGES[name], args)
+    gpus = check_gpus(args.gpu) if args.gpu else ()
+    stage = _override(STAGES[name], args, len(gpus) or 1)
     return Settings(
         stage_name=name,
         stage=stage,
@@ -49,7 +64,7 @@ def settings(args) -> Settings:
         run_dir=Path(args.run_dir).absolute() if args.run_dir else RUNS / name,
         weights=tuple(Path(path).absolute() for path in args.weights) if args.weights else None,
         random_fc=args.random_fc,
-        gpu=args.gpu,
+        gpus=gpus,
         keep=args.keep,
         restart=args.restart,
     )
@@ -61,16 +76,24 @@ def default_lmdb(row: Stage, stage: Stage) -> Path:
     return own if own.exists() or row.start != 'data' else DATA / lmdb_of(row)
 
 
-def _override(row: Stage, args) -> Stage:
+def _override(row: Stage, args, devices: int) -> Stage:
     """The row with iterations, batch, crop, rate and snapshot interval replaced where they are given."""
     if args.crop_size and row.crop_size is None:
         raise UserError(f'--crop-size {args.crop_size}: this stage trains on whole maps; leave it out')
     batch = args.batch or row.batch_size
+    share = _share(batch, devices)
     given = {
         'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr, 'snapshot': args.snapshot,
-        'batch_size': batch, 'iter_size': batch // per_pass(row, batch, args.batch_per_pass),
+        'batch_size': batch, 'iter_size': share // per_pass(row, share, args.batch_per_pass),
     }  # fmt: skip
     return replace(row, **{field: value for field, value in given.items() if value is not None})
+
+
+def _share(batch_size: int, devices: int) -> int:
+    """Images of a batch for each device, so that all of them together see the batch of the row."""
+    if batch_size % devices:
+        raise UserError(f'a batch of {batch_size} does not split over {devices} GPUs; give another --batch (BATCH=)')
+    return batch_size // devices
 
 
 def per_pass(row: Stage, batch_size: int, asked: int | None) -> int:
