@@ -48,11 +48,12 @@ def test_missing_file_is_refused(tmp_path):
         edits.apply_edits(tmp_path, [Edit('src/nothing.cpp', 'a', 'b', 'test')])
 
 
+@pytest.mark.parametrize('cuda_arch', ['', '90'], ids=['cpu', 'cuda'])
 @pytest.mark.parametrize('im2col', ['shared', 'as-released'])
-def test_edits_fit_the_archive(im2col, archive, tmp_path):
+def test_edits_fit_the_archive(im2col, cuda_arch, archive, tmp_path):
     """Every edit of a variant finds its text in the pinned archive, and buffers are shared in one variant only."""
     tree = source.unpack(archive, tmp_path)
-    edits.apply_edits(tree, Variant(im2col).edits)
+    edits.apply_edits(tree, Variant(im2col, cuda_arch).edits)
     header = (tree / edits.BASE_CONV_HPP).read_text()
     layer = (tree / edits.BASE_CONV_CPP).read_text()
     assert ('thread_local' in header) == (im2col == 'shared')

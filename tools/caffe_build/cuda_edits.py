@@ -92,13 +92,13 @@ CLEAN_EXIT = (
     ),
     Edit(
         SYNCED_HPP,
-        'namespace caffe {\n\n// If CUDA is available',
+        '// If CUDA is available and in GPU mode, host memory',
         '#define CUDA_CHECK_UNLESS_UNLOADING(condition) \\\n'
         '  do { \\\n'
         '    cudaError_t error = condition; \\\n'
         '    CHECK(error == cudaSuccess || error == cudaErrorCudartUnloading) << cudaGetErrorString(error); \\\n'
         '  } while (0)\n\n'
-        'namespace caffe {\n\n// If CUDA is available',
+        '// If CUDA is available and in GPU mode, host memory',
         'used by the edits above',
         CUDA,
     ),
