@@ -43,6 +43,18 @@ def cell_labels(label: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
     return cells
 
 
+def pixel_labels(label: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
+    """The labels of all pixels of each score cell, uint8 (64, h, w): plane 8a + b holds those of pixels (8i + a, 8j + b).
+
+    255 outside the image. What a loss at label stride 1 compares upsampled scores with (prototxt.layers.pixels_of_cells).
+    """
+    height, width = ((side - SHRINK) // STRIDE for side in input_hw)
+    pixels = np.full((height * STRIDE, width * STRIDE), IGNORE_LABEL, np.uint8)
+    pixels[: label.shape[0], : label.shape[1]] = label
+    cells = pixels.reshape(height, STRIDE, width, STRIDE)
+    return cells.transpose(1, 3, 0, 2).reshape(STRIDE**2, height, width)
+
+
 def border_cells(blob: str) -> int:
     """Cells on each side by which a map of `blob` is larger than the scores: what fc6 takes off, 12, before it; none after."""
     return FC6_CELLS // 2 if blob == TRUNK_END else 0

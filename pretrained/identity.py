@@ -17,14 +17,17 @@ from prototxt.names import resolve
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PRETRAINED
 
-NOISE_STD = 0.01  # fyu/dilation network.py; the paper gives eq. 4 without noise, and for eq. 5 only sigma << C / c_{i+1}
+# fyu/dilation network.py: 0.01 in Basic, and divided by c_{i+1} / C (its `multiplier`) where a layer is wider. The paper gives eq. 4
+# without noise, and for eq. 5 only sigma << C / c_{i+1}: at most 1/32 in Large, where 0.01 would drown what is passed on.
+NOISE_STD = 0.01
 SEED = 1
 
 
 def identity_weights(net_name: str, noise_std: float = NOISE_STD, seed: int = SEED) -> Weights:
     """Layer name -> [weights (out, in, k, k), bias (out,)] of the context module of a row of the table of networks.
 
-    Without noise, the module returns any non-negative input. Raises UserError if the row has no context module.
+    `noise_std` is that of a layer of C maps; in a layer of c maps it is less, by C / c. Without noise, the module returns any
+    non-negative input. Raises UserError if the row has no context module.
     """
     row = NETS[net_name]
     if row.context is None:
@@ -36,7 +39,8 @@ def identity_weights(net_name: str, noise_std: float = NOISE_STD, seed: int = SE
     random = np.random.default_rng(seed)
     weights = {}
     for name, c_in, c_out, kernel in zip(layer_names(row.context), [classes, *outs[:-1]], outs, kernels, strict=True):
-        weights[name] = [identity_kernel(c_in, c_out, kernel, classes, noise_std, random), np.zeros(c_out, np.float32)]
+        std = noise_std * classes / c_out
+        weights[name] = [identity_kernel(c_in, c_out, kernel, classes, std, random), np.zeros(c_out, np.float32)]
     return weights
 
 

@@ -5,7 +5,10 @@ weights to layers by name, so a name here is a name in a caffemodel. Stages: fro
 A special case is a field of a row, never an `if` on a name elsewhere.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+Row = TypeVar('Row')
 
 # Channels of each context layer as multiples of the number of classes C (paper Table 1); as long as a row's dilations plus one.
 BASIC = (1,)
@@ -57,7 +60,33 @@ VOC_FRONT = FrontEnd(final='fc-final')
 NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
 
-NETS = {
+
+class Table(dict[str, Row]):
+    """Rows by name; `NAME@DATASET` is the row NAME for a user's own data set (make lmdb-custom)."""
+
+    def __missing__(self, name: str) -> Row:
+        base, at, own = name.partition('@')
+        if not at:
+            raise KeyError(name)
+        return self.adapted(self[base], own)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).partition('@')[0])
+
+    def adapted(self, row: Row, own: str) -> Row:
+        """The row for the data set `own`."""
+        raise NotImplementedError
+
+
+class NetTable(Table[Net]):
+    """The networks."""
+
+    def adapted(self, row: Net, own: str) -> Net:
+        """The network with the classes of another data set."""
+        return replace(row, dataset=own)
+
+
+NETS = NetTable({
     # released models
     'dilation8_pascal_voc': Net('pascal_voc', VOC_TILE, Context(DILATION8, LARGE, prefix='ct', pad='once'), VOC_FRONT),
     'dilation8_camvid': Net('camvid', CAMVID_TILE, Context(DILATION8)),
@@ -81,7 +110,7 @@ NETS = {
     'front_toy': Net('toy', TOY_TILE, front_end=TOY),
     'basic_toy': Net('toy', TOY_TILE, Context(DILATION8), TOY),
     'large_toy': Net('toy', TOY_TILE, Context(DILATION8, LARGE), TOY),
-}
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,6 +159,22 @@ class Stage:
         return 1 if self.upsample_loss or NETS[self.net].upsample else 8
 
 
+class StageTable(Table[Stage]):
+    """The training stages."""
+
+    def adapted(self, row: Stage, own: str) -> Stage:
+        """The stage, and those that it starts from, on another data set."""
+        init = tuple(f'{source}@{own}' if source in self else source for source in row.init)
+        maker = row.features_from
+        features_from = f'{maker}@{own}' if maker in self else maker
+        return replace(row, net=f'{row.net}@{own}', init=init, features_from=features_from, split=None)
+
+    def of(self, net_name: str) -> dict[str, Stage]:
+        """The stages that train a network, by name."""
+        base, at, own = net_name.partition('@')
+        return {f'{name}{at}{own}': self[f'{name}{at}{own}'] for name, stage in self.items() if stage.net == base}
+
+
 FYU = 'fyu/dilation'
 RECIPE = 'this toolkit: what a CPU can finish'
 DEMO = 'this toolkit: demonstration'
@@ -142,7 +187,7 @@ BATCH = ('batch', FYU)
 FYU_STEPS = (100_000, 200_000, 300_000)
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
-STAGES = {
+STAGES = StageTable({
     # PASCAL VOC 2012: Sec. 4 and 5
     'voc-front': Stage(
         'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
@@ -251,4 +296,4 @@ STAGES = {
         'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
         crop_size=None, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, snapshot=200, random_seed=1, source=DEMO,
     ),
-}  # fmt: skip
+})  # fmt: skip

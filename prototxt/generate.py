@@ -1,51 +1,121 @@
 """Write the checked-in prototxt files (each network's deploy nets, each stage's nets and solver) and the README's tables.
 
-.venv/bin/python -m prototxt.generate [--out DIR]
+.venv/bin/python -m prototxt.generate
+.venv/bin/python -m prototxt.generate --net NET (--dataset NAME | --classes N) --out DIR: one network for other data
 """
 
 import argparse
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset, keep_own
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of, test_split
+from prototxt.names import resolve
 from prototxt.networks import deploy, testing, training, write
+from prototxt.shapes import check_crop_size
 from prototxt.solver import solver
 from prototxt.tables import refresh
-from tools.support.errors import run_command
+from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT, ROOT
 
+UNNAMED = 'own'  # the data set that --classes is about
 
-def generate(out: Path) -> list[Path]:
-    """Write all files under `out`; returns their paths."""
+
+def generate(
+    out: Path,
+    net_names: Iterable[str] = NETS,
+    *,
+    place: str = 'prototxt',
+    size_hw: tuple[int, int] | None = None,
+    crop_size: int | None = None,
+    upsample_loss: bool | None = None,
+) -> list[Path]:
+    """Write the files of networks, and of the stages that train them, under `out`; returns their paths.
+
+    `place` is what the solvers call that folder. `size_hw` replaces the rows' tile; `crop_size`, in stages on images, and
+    `upsample_loss` the stages'.
+    """
     written = []
 
     def put(message, *parts: str) -> None:
         written.append(out.joinpath(*parts))
         write(message, written[-1])
 
-    for name, net in NETS.items():
-        put(deploy(name), name, 'deploy.prototxt')
+    for net_name in net_names:
+        net = NETS[net_name]
+        put(deploy(net_name, size_hw=size_hw), net_name, 'deploy.prototxt')
         if net.context:
-            put(deploy(name, start=net.front_end.final), name, 'deploy_context.prototxt')
-    for name, stage in STAGES.items():
-        put(training(name, f'data/{lmdb_of(stage)}'), stage.net, name, 'train.prototxt')
-        put(testing(name, f'data/{lmdb_of(stage, test_split(stage))}'), stage.net, name, 'test.prototxt')
-        net_path = f'prototxt/{stage.net}/{name}/train.prototxt'
-        put(solver(name, net_path, f'runs/{name}/snapshot'), stage.net, name, 'solver.prototxt')
+            put(deploy(net_name, start=net.front_end.final), net_name, 'deploy_context.prototxt')
+        for name, stage in STAGES.of(net_name).items():
+            crop = crop_size if stage.start == 'data' else None
+            row = replace(stage, crop_size=crop or stage.crop_size, upsample_loss=upsample_loss or stage.upsample_loss)
+            put(training(name, f'data/{lmdb_of(row)}', crop, upsample_loss=upsample_loss), net_name, name, 'train.prototxt')
+            test_lmdb = f'data/{lmdb_of(row, test_split(row))}'
+            put(testing(name, test_lmdb, crop, upsample_loss=upsample_loss), net_name, name, 'test.prototxt')
+            put(
+                solver(name, f'{place}/{net_name}/{name}/train.prototxt', f'runs/{name}/snapshot'),
+                net_name,
+                name,
+                'solver.prototxt',
+            )
     return written
+
+
+def network_of(args: argparse.Namespace) -> str:
+    """The name of the network that is asked for, made known with its classes and mean if those are the command line's."""
+    name = resolve(args.net, NETS)
+    if args.dataset:
+        name = f'{name.partition("@")[0]}@{dataset(args.dataset).name}'
+    elif args.classes:
+        if not 2 <= args.classes <= IGNORE_LABEL:
+            raise UserError(
+                f'--classes {args.classes}: labels are 8 bits and {IGNORE_LABEL} is ignored; give 2 to {IGNORE_LABEL}'
+            )
+        mean = tuple(args.mean_bgr) if args.mean_bgr else dataset(NETS[name].dataset).mean_bgr
+        classes = tuple(f'class {number}' for number in range(args.classes))
+        keep_own(Dataset(UNNAMED, classes, ((0, 0, 0),) * args.classes, mean, {'train': 0, 'val': 0}))
+        name = f'{name}@{UNNAMED}'
+    return name
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=PROTOTXT, help='folder to write to (default: prototxt/)')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='folder to write to (default: prototxt/, without --net)')
+    parser.add_argument('--net', help='only this network and the stages that train it; the beginning of its name will do')
+    own = parser.add_mutually_exclusive_group()
+    own.add_argument('--dataset', metavar='NAME', help='for your own data in data/NAME (make lmdb-custom)')
+    own.add_argument('--classes', type=int, metavar='N', help='for data of N classes')
+    parser.add_argument(
+        '--mean-bgr', type=float, nargs=3, metavar=('B', 'G', 'R'), help="with --classes (default: the network's)"
+    )
+    parser.add_argument('--crop-size', type=int, metavar='PIXELS', help='of stages that train on images: 372 + 8 n')
+    parser.add_argument('--tile', type=int, nargs=2, metavar=('H', 'W'), help='input of the deploy net, each 372 + 8 n')
+    parser.add_argument('--upsample-loss', action='store_true', help='compare upsampled scores with the labels of all pixels')
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    print(f'{len(generate(args.out))} files written under {args.out}')
-    if args.out == PROTOTXT:
-        refresh(ROOT / 'README.md')
+    for side in [*(args.tile or ()), *([args.crop_size] if args.crop_size is not None else [])]:
+        check_crop_size(side)
+    if args.net and args.out is None:
+        raise UserError('--net writes a network of your own: say where, with --out DIR')
+    if not args.net:
+        if args.dataset or args.classes:
+            raise UserError('--dataset and --classes are for one network: say which, with --net')
+        out = args.out or PROTOTXT
+        print(f'{len(generate(out))} files written under {out}')
+        if out == PROTOTXT:
+            refresh(ROOT / 'README.md')
+        return
+    size_hw = tuple(args.tile) if args.tile else None
+    upsample_loss = args.upsample_loss or None
+    written = generate(
+        args.out, [network_of(args)], place=str(args.out), size_hw=size_hw, crop_size=args.crop_size, upsample_loss=upsample_loss
+    )
+    print('\n'.join(map(str, written)))
 
 
 if __name__ == '__main__':

@@ -8,9 +8,13 @@ from tools.support.errors import UserError
 def resolve(name: str, table: Iterable[str], what: str = 'network') -> str:
     """The one row that `name` stands for: the row itself, or the only one beginning with it; `-` and `_` are alike.
 
-    Raises UserError with the full names when none or several fit.
+    What follows an `@`, a user's own data set, stays as it is. Raises UserError with the full names when none or several fit.
     """
-    rows = list(table)
+    name, at, own = name.partition('@')
+    return _row(name, list(table), what) + at + own
+
+
+def _row(name: str, rows: list[str], what: str) -> str:
     if name in rows:
         return name
     plain = name.replace('-', '_')

@@ -51,13 +51,23 @@ def test_channels_that_the_classes_do_not_divide_are_refused():
 
 
 def test_noise_is_the_authors():
-    """Off the centre taps: mean 0 and standard deviation 0.01, within five standard errors of 451,584 values."""
-    weights, _ = identity_weights('dilation8_pascal_voc')['ct_fc1']
-    noise = weights[:, :, 0, 0]  # a corner: no centre tap here
-    error = 0.01 / np.sqrt(noise.size)
-    assert abs(noise.mean()) < 5 * error and abs(noise.std() - 0.01) < 5 * error
+    """Off the centre taps: mean 0 and standard deviation 0.01 C / c, within five standard errors of the corners' values."""
+    for name, multiple in (('ct_conv1_1', 2), ('ct_conv4_1', 16), ('ct_fc1', 32)):
+        weights, _ = identity_weights('dilation8_pascal_voc')[name]
+        noise = weights[:, :, 0, 0]  # a corner: no centre tap here
+        std = 0.01 / multiple
+        error = std / np.sqrt(noise.size)
+        assert abs(noise.mean()) < 5 * error and abs(noise.std() - std) < 5 * error
     off_group = weights[0, 32:, 1, 1]  # output 0 belongs to class 0, whose inputs are maps 0 to 31
     assert np.count_nonzero(off_group) == off_group.size and abs(off_group).max() < 0.1
+
+
+@pytest.mark.parametrize('name', WITH_CONTEXT)
+def test_noise_is_far_below_the_centre_tap(name):
+    """sigma << C / c_{i+1} (paper eq. 5): at most a fiftieth of the tap in each layer."""
+    for layer, (weights, _) in identity_weights(name).items():
+        tap = weights.max()  # the largest weight: a centre tap
+        assert np.median(abs(weights)) / 0.6745 < tap / 50, layer  # 0.6745: the median of |N(0, 1)|
 
 
 def test_seed_repeats_and_layers_differ():

@@ -26,7 +26,7 @@ from tools.support.gpus import gpu_list
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line; a value that is not given stays None and the stage's row holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('stage', metavar='STAGE', help=f'one of: {", ".join(STAGES)}')
+    parser.add_argument('stage', metavar='STAGE', help=f'one of: {", ".join(STAGES)}; STAGE@NAME for your own data in data/NAME')
     parser.add_argument('--lmdb', metavar='DIR', help='default: data/<data set>/train_<crop_size>, maps: train_<blob>_<stage>')
     parser.add_argument('--weights', nargs='+', metavar='FILE', help="caffemodels to start from, in place of the row's")
     parser.add_argument('--iters', type=_positive, metavar='N', help="last iteration (default: the row's)")
@@ -34,6 +34,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--batch-per-pass', type=_positive, metavar='N', help='images in memory at once; divides the batch')
     parser.add_argument('--crop-size', type=_positive, metavar='PIXELS', help="372 + 8 n (default: the row's)")
     parser.add_argument('--base-lr', type=_rate, metavar='RATE', help="learning rate at the start (default: the row's)")
+    parser.add_argument(
+        '--upsample-loss', action='store_true', help='compare scores, upsampled by 8, with the labels of all pixels'
+    )
     parser.add_argument('--snapshot', type=_positive, metavar='N', help="iterations between snapshots (default: the row's)")
     parser.add_argument('--keep', type=_positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')

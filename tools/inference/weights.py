@@ -36,10 +36,9 @@ def say_weights(weights: Sequence[Path]) -> None:
 def _trained(net_name: str, start: str) -> list[Path]:
     """Files from the stages that train `net_name`; empty when none has a snapshot."""
     found: dict[Path, Stage] = {}
-    for stage_name, stage in STAGES.items():
-        if stage.net == net_name:
-            with suppress(UserError):
-                found[newest_snapshot(stage_name)] = stage
+    for stage_name, stage in STAGES.of(net_name).items():
+        with suppress(UserError):
+            found[newest_snapshot(stage_name)] = stage
     if not found:
         return []
     newest = max(found, key=lambda path: path.stat().st_mtime)
@@ -73,7 +72,7 @@ def _pretrained(name: str) -> Path:
     """pretrained/<name>.caffemodel; UserError with what would make it if it is not there."""
     path = PRETRAINED / f'{name}.caffemodel'
     if not path.is_file():
-        stages = [stage_name for stage_name, stage in STAGES.items() if stage.net == name]
-        commands = [f'make weights-{row}' for row in WEIGHTS if row == name] + [f'python tools/train.py {row}' for row in stages]
+        commands = [f'make weights-{row}' for row in WEIGHTS if row == name]
+        commands += [f'python tools/train.py {row}' for row in STAGES.of(name)]
         raise UserError(f'no weights at {path}; run: {", or ".join(commands)}')
     return path

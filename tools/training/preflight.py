@@ -14,7 +14,7 @@ from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES
 from prototxt.front_end import start_channels
-from prototxt.shapes import MARGIN, check_crop_size, param_shapes
+from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA
@@ -110,6 +110,7 @@ def _check_images(settings: Settings, manifest: dict) -> None:
 def _check_features(settings: Settings, manifest: dict) -> None:
     """The blob that an LMDB of maps holds."""
     _expect(settings, manifest, 'blob', settings.stage.start)
+    _expect(settings, {'label_stride': STRIDE} | manifest, 'label_stride', settings.stage.label_stride)
 
 
 def _check_opens(path: Path) -> None:
@@ -124,7 +125,7 @@ def _check_labels(settings: Settings) -> None:
     """Raise UserError for an empty LMDB, or a label of the first records that is no class of the data set."""
     classes, sampled = settings.dataset.num_classes, 0
     for name, array in islice(iterate(settings.lmdb), _SAMPLED):
-        labels = np.unique(array[-1])
+        labels = np.unique(array[_blob_channels(settings) :])
         wrong = labels[(labels >= classes) & (labels != IGNORE_LABEL) | (labels < 0)]
         if wrong.size:
             raise UserError(
@@ -146,9 +147,16 @@ def _expect(settings: Settings, manifest: dict, name: str, wanted: object) -> No
 
 
 def _channels(settings: Settings) -> int:
-    """Channels of a Datum: what the blob has, and the label."""
+    """Channels of a Datum: what the blob has, and the label, which at stride 1 has those of a cell's pixels."""
     stage = settings.stage
-    return start_channels(NETS[stage.net].front_end, stage.start, settings.dataset.num_classes) + 1
+    planes = 1 if stage.start == 'data' else (STRIDE // stage.label_stride) ** 2
+    return _blob_channels(settings) + planes
+
+
+def _blob_channels(settings: Settings) -> int:
+    """Channels of the blob that the stage starts from."""
+    stage = settings.stage
+    return start_channels(NETS[stage.net].front_end, stage.start, settings.dataset.num_classes)
 
 
 def _how_to_make(settings: Settings) -> str:
@@ -156,7 +164,8 @@ def _how_to_make(settings: Settings) -> str:
     stage, name = settings.stage, settings.dataset.name
     if stage.start == 'data':
         return f'make lmdb-{name}' + _DATA_OPTION.get(name, ' DATA=FOLDER')
-    maker = STAGES[stage.features_from].net if stage.features_from in STAGES else stage.net
+    source = stage.features_from
+    maker = STAGES[source].net if source and source in STAGES else stage.net
     split = stage.split or settings.dataset.train
     return _MAPS_MADE_BY.get(stage.source) or (
         f'python tools/extract_features.py --net {maker} --weights FILE --blob {stage.start} '

@@ -33,7 +33,9 @@ def train(settings: Settings) -> int:
     """
     process.check_program()
     stage = settings.stage
-    net = networks.training(settings.stage_name, str(settings.lmdb), stage.crop_size, settings.batch_per_pass)
+    net = networks.training(
+        settings.stage_name, str(settings.lmdb), stage.crop_size, settings.batch_per_pass, stage.upsample_loss
+    )
     with ExitStack() as locks:
         lock = locks.enter_context(runs.locked(settings.run_dir))
         resumed = _resumed(settings, net)

@@ -1,0 +1,76 @@
+"""The table's networks with few channels: sizes, labels and losses are the same, and a crop of 1396 takes a second."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import IGNORE_LABEL, dataset
+from pretrained import caffemodel
+from pretrained.identity import identity_weights
+from prototxt.experiments import NETS, STAGES, Stage
+from prototxt.front_end import start_channels
+from prototxt.networks import training, write
+from prototxt.shapes import SHRINK, STRIDE, TRUNK_END
+from tools.support.caffe_import import import_caffe
+
+caffe = import_caffe()
+CELLS_HW = (5, 6)  # of stored maps
+WIDTH = 6  # with 3, the ReLUs of a whole layer may all be shut
+
+
+@pytest.fixture
+def narrow_nets(monkeypatch):
+    """Front ends of WIDTH channels, fc6 and fc7 of twice as many, for the time of a test."""
+    for name, row in NETS.items():
+        monkeypatch.setitem(NETS, name, replace(row, front_end=replace(row.front_end, trunk=(WIDTH,) * 5, fc=2 * WIDTH)))
+
+
+def write_datums(path: Path, arrays) -> Path:
+    """An LMDB of uint8 (C, H, W) or float (C, h, w) arrays."""
+    with lmdb.open(str(path), map_size=2**28) as env, env.begin(write=True) as txn:
+        for i, array in enumerate(arrays):
+            txn.put(f'{i:08d}'.encode(), caffe.io.array_to_datum(array).SerializeToString())
+    return path
+
+
+def stage_data(stage: Stage, path: Path, label_stride: int, crop_size: int | None) -> Path:
+    """An LMDB with one record for a stage: noise, labelled at random, a tenth of it to be ignored."""
+    rng, classes = np.random.default_rng(0), dataset(NETS[stage.net].dataset).num_classes
+    if stage.start == 'data':
+        pair = rng.integers(0, 256, (4, crop_size, crop_size), np.uint8)
+        pair[3] = random_labels(rng, pair.shape[1:], classes)
+        return write_datums(path, [pair])
+    maps = rng.normal(0, 0.01, (start_channels(NETS[stage.net].front_end, stage.start, classes), *map_hw(stage)))
+    labels = random_labels(rng, ((STRIDE // label_stride) ** 2, *map_hw(stage)), classes)
+    return write_datums(path, [np.concatenate([maps, labels]).astype(float)])
+
+
+def random_labels(rng: np.random.Generator, shape, classes: int) -> np.ndarray:
+    """Labels of which about a tenth are to be ignored."""
+    return np.where(rng.random(shape) < 0.1, IGNORE_LABEL, rng.integers(0, classes, shape))
+
+
+def map_hw(stage: Stage) -> tuple[int, int]:
+    """Size of the maps that stage_data stores: those before fc6 reach 12 cells farther."""
+    border = 24 if stage.start == TRUNK_END else 0
+    return CELLS_HW[0] + border, CELLS_HW[1] + border
+
+
+def score_cells(stage: Stage, crop_size: int | None) -> tuple[int, int]:
+    """Cells of the scores that belong to stage_data, counted by the paper's arithmetic."""
+    return ((crop_size - SHRINK) // STRIDE,) * 2 if crop_size else CELLS_HW
+
+
+def fresh_net(name: str, source: Path, folder: Path, build=training, phase=caffe.TRAIN, **options):
+    """Real Caffe net of a stage, its context module at the identity, all else at its fillers; one image a pass."""
+    row = NETS[STAGES[name].net]
+    write(build(name, str(source), **options), folder / 'net.prototxt')
+    caffe.set_random_seed(1)
+    net = caffe.Net(str(folder / 'net.prototxt'), phase)
+    if row.context:
+        caffemodel.write(folder / 'identity.caffemodel', identity_weights(STAGES[name].net))
+        net.copy_from(str(folder / 'identity.caffemodel'))
+    return net

@@ -1,0 +1,162 @@
+"""The table of stages against the paper's text, typed here a second time, and for data sets that are a user's own."""
+
+import re
+import subprocess
+
+import pytest
+from google.protobuf import text_format
+
+from dataset_prep.datasets import Dataset, dataset, keep_own
+from prototxt import generate
+from prototxt.experiments import NETS, STAGES
+from prototxt.listing import listing
+from prototxt.lmdb_names import lmdb_of
+from prototxt.names import resolve
+from prototxt.shapes import param_shapes
+from prototxt.solver import solver
+from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+caffe_pb2 = import_caffe().proto.caffe_pb2
+
+# Paper Sec. 4, 5, A, A.1 to A.3: crop, batch, learning rates and the iterations that each is kept for, momentum.
+PAPER = {
+    'voc-front': (None, 14, [(1e-3, 60_000)], 0.9),
+    'voc-coco-front': (None, 14, [(1e-3, 100_000), (1e-4, 40_000)], 0.9),
+    'voc-coco-front-finetune': (None, 14, [(1e-5, 50_000)], 0.9),
+    'voc-context-basic': (None, None, [(1e-3, None)], None),
+    'voc-context-large': (None, None, [(1e-3, None)], None),
+    'camvid-front': (628, 8, [(1e-4, 20_000)], 0.99),
+    'camvid-joint': (852, 1, [(1e-5, None)], 0.9),
+    'kitti-front': (628, 8, [(1e-4, 10_000)], 0.99),
+    'kitti-joint': (900, 1, [(1e-5, 20_000)], 0.99),
+    'cityscapes-front': (628, 8, [(1e-4, 40_000)], 0.99),
+    'cityscapes-context': (None, 100, [(1e-4, 24_000)], 0.99),
+    'cityscapes-joint': (1396, 1, [(1e-5, 60_000)], 0.99),
+}
+
+
+def rates(message) -> list[tuple[float, int]]:
+    """(learning rate, iterations at it) as Caffe's multistep policy takes them from a SolverParameter."""
+    edges = [0, *message.stepvalue, message.max_iter]
+    lengths = [after - before for before, after in zip(edges, edges[1:], strict=False)]
+    return [(message.base_lr * message.gamma**i if i else message.base_lr, length) for i, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize('name', PAPER)
+def test_rows_are_the_papers(name):
+    """Crop, batch, rates, momentum and iterations; what the paper does not give is said to be assumed, and nothing else is."""
+    crop, batch, steps, momentum = PAPER[name]
+    stage, message = STAGES[name], solver(name, 'n', 's')
+    found = rates(message)
+    assert [rate for rate, _ in found] == [pytest.approx(rate) for rate, _ in steps]
+    given = {'crop': crop, 'batch': batch, 'momentum': momentum}
+    held = {'crop': stage.crop_size, 'batch': stage.batch_size, 'momentum': stage.momentum}
+    assert all(given[field] in (None, held[field]) for field in held)
+    open_fields = {field for field in held if given[field] is None and held[field] is not None}
+    assert [length for _, length in found] == [length or stage.max_iter for _, length in steps]
+    if steps[-1][1] is None:
+        open_fields.add('iterations')
+    assert open_fields == set(dict(stage.assumed))
+    assert message.momentum == pytest.approx(stage.momentum) and message.weight_decay == pytest.approx(0.0005)
+    assert message.iter_size * stage.batch_per_pass == stage.batch_size
+
+
+@pytest.mark.parametrize('name', [name for name in STAGES if name.endswith('-fyu')])
+def test_rows_of_the_authors_code_say_so(name):
+    """fyu/dilation: batch 14 or 60 on maps, a step each 100,000 of 400,000 iterations, momentum 0.9."""
+    stage = STAGES[name]
+    assert stage.source.startswith('fyu/dilation') and stage.momentum == 0.9
+    assert stage.batch_size == (14 if stage.start == 'data' else 60)
+    assert [length for _, length in rates(solver(name, 'n', 's'))] == [100_000] * 4
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_what_a_stage_starts_from_is_there_before_it(name):
+    """Other stages that a row names are rows before it, whose nets have the layers under the same names, for the same classes."""
+    stage, before = STAGES[name], list(STAGES)[: list(STAGES).index(name)]
+    sources = [source for source in (*stage.init, stage.features_from) if source in STAGES]
+    assert set(sources) <= set(before)
+    final = NETS[stage.net].front_end.final
+    for source in sources:
+        other = NETS[STAGES[source].net]
+        assert (other.front_end.final, other.dataset) == (final, NETS[stage.net].dataset)
+
+
+def test_make_lists_every_stage_with_what_it_needs():
+    """`make help` has a line for each, with the LMDB, where weights come from, and iterations x batch."""
+    said = subprocess.run(['make', 'help'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert listing() in said
+    for name, stage in STAGES.items():
+        line = re.search(rf'^{name} .*$', said, re.MULTILINE)[0]
+        assert f'data/{lmdb_of(stage)}' in line and f'{stage.max_iter:,} x {stage.batch_size}' in line
+        assert ('not given' in line) == ('iterations' in dict(stage.assumed))
+
+
+# A user's own data
+
+
+@pytest.fixture
+def mushrooms():
+    """A data set of five classes, as make lmdb-custom would leave it."""
+    return keep_own(Dataset('mushrooms', tuple('abcde'), ((0, 0, 0),) * 5, (1.0, 2.0, 3.0), {'train': 9, 'val': 2}))
+
+
+def test_any_network_and_stage_for_own_data(mushrooms):
+    """What follows the @ is the data set; the stages and maps that a stage starts from are its own, too."""
+    assert dataset(NETS['dilation10_cityscapes@mushrooms'].dataset) is mushrooms
+    stage = STAGES['cityscapes-joint@mushrooms']
+    assert stage.init == ('cityscapes-front@mushrooms', 'cityscapes-context@mushrooms')
+    assert lmdb_of(stage) == 'mushrooms/train_1396'
+    context = STAGES['cityscapes-context@mushrooms']
+    assert lmdb_of(context) == 'mushrooms/train_final_cityscapes-front@mushrooms_stride1'
+    assert STAGES['camvid-front@mushrooms'].init == ('vgg16',)
+    assert list(STAGES.of('front_camvid@mushrooms')) == ['camvid-front@mushrooms']
+    assert resolve('dilation10@mushrooms', NETS) == 'dilation10_cityscapes@mushrooms'
+
+
+def test_unknown_names_stay_unknown():
+    """An @ does not make a row of a name that is none, nor a data set of one that is not prepared."""
+    assert 'camvid-middle@mushrooms' not in STAGES
+    with pytest.raises(KeyError):
+        STAGES['camvid-middle']
+    with pytest.raises(UserError, match='no network segnet'):
+        resolve('segnet@mushrooms', NETS)
+    with pytest.raises(UserError, match='no data set nowhere'):
+        dataset(NETS['front_camvid@nowhere'].dataset)
+
+
+def test_generate_for_own_classes_and_crop(tmp_path, capsys):
+    """--classes 5 --crop-size 500: five scores in deploy and training nets, a crop of 500, labels of every pixel."""
+    argv = ['--net', 'dilation8_camvid', '--classes', '5', '--crop-size', '500', '--upsample-loss', '--tile', '500', '636']
+    generate.main([*argv, '--out', str(tmp_path)])
+    folder = tmp_path / 'dilation8_camvid@own'
+    assert str(folder / 'deploy.prototxt') in capsys.readouterr().out
+    nets = {path.name: text_format.Parse(path.read_text(), caffe_pb2.NetParameter()) for path in folder.rglob('*.prototxt')
+            if path.name != 'solver.prototxt'}  # fmt: skip
+    assert sorted(nets) == ['deploy.prototxt', 'deploy_context.prototxt', 'test.prototxt', 'train.prototxt']
+    for net in nets.values():
+        assert param_shapes(net)['ctx_final'] == [(5, 5, 1, 1), (5,)]
+    assert list(nets['deploy.prototxt'].layer[0].input_param.shape[0].dim) == [1, 3, 500, 636]
+    assert nets['train.prototxt'].layer[0].transform_param.crop_size == 500
+    assert 'ctx_upsample' in param_shapes(nets['train.prototxt'])
+    said = (folder / 'camvid-joint@own' / 'solver.prototxt').read_text()
+    assert f'net: "{folder}/camvid-joint@own/train.prototxt"' in said
+
+
+@pytest.mark.parametrize(('argv', 'message'), [
+    (['--net', 'front_camvid', '--classes', '5', '--crop-size', '510', '--out', 'x'], 'nearest that work are 508 and 516'),
+    (['--net', 'front_camvid', '--classes', '5', '--tile', '900', '1001', '--out', 'x'], 'nearest that work are 996 and 1004'),
+    (['--net', 'front_camvid', '--classes', '256', '--out', 'x'], 'give 2 to 255'),
+    (['--net', 'front_camvid', '--classes', '1', '--out', 'x'], 'give 2 to 255'),
+    (['--net', 'front_camvid', '--classes', '5'], 'say where, with --out'),
+    (['--classes', '5', '--out', 'x'], 'say which, with --net'),
+    (['--net', 'front_camvid', '--dataset', 'nowhere', '--out', 'x'], 'no data set nowhere'),
+])  # fmt: skip
+def test_generate_refuses(argv, message, tmp_path, monkeypatch):
+    """Bad values are named before a file is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        generate.main(argv)
+    assert not list(tmp_path.iterdir())
