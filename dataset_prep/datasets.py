@@ -33,6 +33,7 @@ class Dataset:
     splits: dict[str, int] = field(hash=False)
     source: str = ''
     train: str = 'train'
+    encoding: str = 'raw'  # of its LMDBs by default; 'png' where raw takes tens of gigabytes (dataset_prep/README.md)
 
     @property
     def num_classes(self) -> int:
@@ -40,10 +41,10 @@ class Dataset:
         return len(self.classes)
 
 
-def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, train: str = 'train') -> Dataset:
+def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, **other: str) -> Dataset:
     """A Dataset from aligned (class, colour) rows."""
     classes, palette = zip(*rows, strict=True)
-    return Dataset(name, classes, palette, mean_bgr, splits, source, train)
+    return Dataset(name, classes, palette, mean_bgr, splits, source, **other)
 
 
 STREET = (  # the order of the paper's Tables 5 and 6; colours of fyu/dilation, datasets/{camvid,kitti}.json
@@ -123,10 +124,10 @@ _ROWS = (
     ),
     _dataset(
         'pascal_voc', VOC, (102.93, 111.36, 116.52),
-        # train_aug: VOC train and all of SBD without VOC val; train_aug_coco, with COCO joined to it, has no published count
-        {'train_aug': 10582, 'val': 1449, 'test': 1456},
+        # train_aug: VOC train and all of SBD without VOC val; train_aug_coco (dataset_prep/coco.py) has no published count
+        {'train': 1464, 'val': 1449, 'trainval': 2913, 'test': 1456, 'train_aug': 10582, 'trainval_aug': 12031},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
-        train='train_aug',
+        train='train_aug', encoding='png',
     ),
     _dataset(
         'kitti', STREET, (96.19429688, 95.55136972, 91.34692262), {'train': 100, 'test': 46},
@@ -136,6 +137,7 @@ _ROWS = (
         # train_halves: the left and the right half of each training image, for joint training (paper A.3)
         'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'train_halves': 5950, 'val': 500, 'test': 1525},
         'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md',
+        encoding='png',
     ),
     _dataset(
         'toy', TOY, (189.92, 180.98, 176.36), {'train': 48, 'val': 12, 'test': 24},
@@ -152,7 +154,6 @@ _TARGETS = {
     'cityscapes': 'make lmdb-cityscapes DATA=FOLDER',
     'toy': 'make lmdb-toy',
 }
-_TARGETS_OF_SPLITS = {('pascal_voc', 'train_aug_coco'): 'make lmdb-voc-coco DATA=FOLDER'}
 
 
 def dataset(name: str) -> Dataset:
@@ -197,9 +198,6 @@ def read_own(folder: Path) -> Dataset | None:
         raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error
 
 
-def how_to_prepare(name: str, split: str | None = None) -> str:
-    """What to do to have the data set `name`, or that split of it, for messages."""
-    target = _TARGETS_OF_SPLITS.get((name, split or '')) or _TARGETS.get(name)
-    if not target and (name in _own or (DATA / name / OWN_ROW).is_file()):
-        target = f'make lmdb-custom NAME={name} DATA=FOLDER'
-    return f'run: {target}' if target else 'prepare the data set first, see dataset_prep/README.md'
+def how_to_prepare(name: str) -> str:
+    """What to do to have the data set `name`, for messages."""
+    return f'run: {_TARGETS[name]}' if name in _TARGETS else 'prepare the data set first, see dataset_prep/README.md'

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tools.support.errors import UserError
-from tools.support.wire import VARINT, bytes_field, fields, varint
+from tools.support.wire import VARINT, bytes_field, fields, head, varint
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _FLOAT_DATA, _ENCODED = 1, 2, 3, 4, 6, 7
 _LITTLE_ENDIAN_FLOAT = np.dtype('<f4')
@@ -17,7 +17,18 @@ _LITTLE_ENDIAN_FLOAT = np.dtype('<f4')
 
 def raw_datum(array: np.ndarray) -> bytes:
     """A Datum of uint8 (C, H, W)."""
-    return _shape_fields(array.shape) + bytes_field(_DATA, array.astype(np.uint8, copy=False).tobytes())
+    datum, pixels = empty_raw_datum(array.shape)
+    pixels[...] = array
+    return datum.tobytes()
+
+
+def empty_raw_datum(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a Datum, uint8, and its pixels, a view of them of `shape`, to be filled in: an image is not copied again."""
+    count = shape[0] * shape[1] * shape[2]
+    start = _shape_fields(shape) + head(_DATA, count)
+    datum = np.empty(len(start) + count, np.uint8)
+    datum[: len(start)] = np.frombuffer(start, np.uint8)
+    return datum, datum[len(start) :].reshape(shape)
 
 
 def float_datum(array: np.ndarray) -> bytes:
@@ -27,7 +38,7 @@ def float_datum(array: np.ndarray) -> bytes:
 
 def png_datum(array: np.ndarray) -> bytes:
     """A Datum of uint8 (4, H, W) as a PNG: B, G, R and a fourth channel stored as alpha, which Caffe decodes in this order."""
-    good, png = cv2.imencode('.png', np.ascontiguousarray(array.transpose(1, 2, 0)))
+    good, png = cv2.imencode('.png', cv2.merge([*array]))
     if not good:
         raise ValueError(f'OpenCV cannot write {array.shape} {array.dtype} as a PNG')
     return _shape_fields(array.shape) + bytes_field(_DATA, png.tobytes()) + _number_field(_ENCODED, 1)

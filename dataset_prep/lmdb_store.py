@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -47,15 +47,25 @@ def check_disk_space(folder: Path, needed: int) -> None:
 
 
 class LmdbWriter:
-    """Appends to an LMDB, which it opens or makes; keys must come in ascending order. What was flushed survives a kill."""
+    """Appends to an LMDB, which it opens or makes; keys must come in ascending order. What was flushed survives a kill.
 
-    def __init__(self, folder: Path, expected_bytes: int = 0):
-        self._folder = folder
-        self._environment = lmdb.open(str(folder), map_size=max(expected_bytes, BATCH_BYTES) + 2 * BATCH_BYTES)
-        self._batch: list[tuple[bytes, bytes]] = []
+    `before_commit` is told, before each flush, how many records there are after it.
+    """
+
+    def __init__(self, folder: Path, *, before_commit: Callable[[int], None] | None = None):
+        self._folder, self._before_commit = folder, before_commit
+        try:
+            self._environment = lmdb.open(str(folder), map_size=2 * BATCH_BYTES)
+        except lmdb.Error as error:
+            raise self._refused(error) from error
+        self._batch: list[tuple[bytes, bytes | memoryview]] = []
         self._batch_bytes = 0
 
-    def put(self, stored_key: bytes, value: bytes) -> None:
+    def reserve(self, expected_bytes: int) -> None:
+        """Make the map large enough for this much beside what is there; it is address space, neither memory nor disk."""
+        self._environment.set_mapsize(self._environment.info()['map_size'] + expected_bytes + 2 * BATCH_BYTES)
+
+    def put(self, stored_key: bytes, value: bytes | memoryview) -> None:
         """Queue one record; it is on disk after the next flush, which comes by itself every BATCH_BYTES."""
         self._batch.append((stored_key, value))
         self._batch_bytes += len(value)
@@ -63,16 +73,17 @@ class LmdbWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is queued, as one transaction; the map grows when it is too small."""
-        while True:
-            try:
-                self._write_batch()
-                break
-            except lmdb.MapFullError:
-                self._environment.set_mapsize(2 * self._environment.info()['map_size'])
-            except lmdb.Error as error:
-                raise UserError(f'{self._folder} cannot be written ({error}); is the disk full?') from error
-        self._batch, self._batch_bytes = [], 0
+        """Write what is queued, as one transaction; the map grows when it is too small. Raises UserError if the disk is full."""
+        if not self._batch:
+            return
+        try:
+            if self._before_commit:
+                self._before_commit(self.count() + len(self._batch))
+            self._commit()
+        except (lmdb.Error, OSError) as error:
+            raise self._refused(error) from error
+        finally:
+            self._batch, self._batch_bytes = [], 0  # after an error too: a full disk is not tried again
 
     def count(self) -> int:
         """Records on disk."""
@@ -88,11 +99,26 @@ class LmdbWriter:
         """Close the files; what was not flushed is lost."""
         self._environment.close()
 
+    def _commit(self) -> None:
+        while True:
+            try:
+                return self._write_batch()
+            except lmdb.MapFullError:
+                self._environment.set_mapsize(2 * self._environment.info()['map_size'])
+
     def _write_batch(self) -> None:
         with self._environment.begin(write=True) as transaction:
             for stored_key, value in self._batch:
                 if not transaction.put(stored_key, value, append=True):
                     raise ValueError(f'key {stored_key!r} comes after a larger one')
+
+    def _refused(self, error: Exception) -> UserError:
+        """What to do when the system does not take what is written."""
+        free = shutil.disk_usage(self._folder).free
+        return UserError(
+            f'{self._folder} cannot be written on ({error}); {free / 1e9:.2f} GB are free there. Make room and run the same '
+            'command again: it goes on from what is there'
+        )
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:

@@ -1,4 +1,4 @@
-"""The one writer of LMDBs that Caffe trains on: images with their labels here, feature maps with theirs in feature_writer."""
+"""LMDBs of images with their labels. Those of maps are in feature_writer.py, what both share in growing.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,32 +8,25 @@ import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL
 from dataset_prep.datasets import dataset as dataset_row
-from dataset_prep.datum import png_datum, raw_datum
-from dataset_prep.feature_writer import FeatureWriter, write_features
-from dataset_prep.lmdb_store import (
-    LmdbWriter,
-    check_disk_space,
-    existing,
-    iterate,
-    key,
-    read_manifest,
-    stored_bytes,
-    write_manifest,
-)
-from dataset_prep.order import list_sha256, shuffled
+from dataset_prep.datum import empty_raw_datum, png_datum
+from dataset_prep.feature_writer import FeatureWriter
+from dataset_prep.growing import GrowingLmdb
+from dataset_prep.lmdb_store import check_disk_space, iterate, read_manifest, stored_bytes
+from dataset_prep.order import shuffled
 from dataset_prep.padding import pad_for_crops, padded_size
 from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from dataset_prep.records import Record, check_ids, files_sha256, part_of, read_whole
-from dataset_prep.statistics import Statistics, of_pair, total
+from dataset_prep.statistics import Statistics, of_pair
 from prototxt.shapes import MARGIN
-from tools.support.atomic import whole_folder
 from tools.support.errors import UserError
+from tools.support.version import toolkit_version
 
-__all__ = ['DEFAULT_ENCODING', 'ENCODERS', 'FeatureWriter', 'iterate', 'read_manifest', 'write_features', 'write_lmdb']
+__all__ = ['ENCODINGS', 'FeatureWriter', 'iterate', 'read_manifest', 'write_lmdb']
 
-ENCODERS = {'raw': raw_datum, 'png': png_datum}
-DEFAULT_ENCODING = 'raw'
+ENCODINGS = ('raw', 'png')
+FORMAT = 2  # counts up when the same settings give other records or files; an LMDB of another format is written again
+SIZES = 'sizes.tsv'  # beside the data: id, height and width of each image before padding, in the order of the LMDB
 SAMPLE = 8  # records that are encoded to estimate the size of a PNG-encoded LMDB
 SPARE = 1.25  # by which the estimate is raised
 
@@ -46,11 +39,13 @@ class Layout:
     crop_size: int
     encoding: str
 
-    def datum(self, record: Record) -> tuple[Statistics, bytes]:
-        """Statistics of a record before padding, and its Datum."""
+    def datum(self, record: Record) -> tuple[Statistics, bytes | memoryview]:
+        """Statistics of a record before padding, and the bytes of its Datum."""
         image, label = read_whole(record)
-        padded = pad_for_crops(image, label, self.margin_px, self.crop_size, record.columns)
-        return of_pair(part_of(record, image), part_of(record, label)), ENCODERS[self.encoding](padded)
+        found = of_pair(part_of(record, image), part_of(record, label))
+        datum, pixels = empty_raw_datum((4, *self.padded_size(record)))
+        pad_for_crops(image, label, self.margin_px, self.crop_size, record.columns, pixels)
+        return found, png_datum(pixels) if self.encoding == 'png' else datum.data
 
     def padded_size(self, record: Record) -> tuple[int, int]:
         """Height and width of the Datum of a record."""
@@ -66,64 +61,59 @@ def write_lmdb(
     crop_size: int,
     margin_px: int = MARGIN,
     seed: int = 1,
-    encoding: str = DEFAULT_ENCODING,
+    encoding: str | None = None,
 ) -> dict:
     """Write the LMDB at `path` and return its manifest; one made with other settings is replaced when the new one is whole.
 
     One Datum a record, uint8 (4, H, W): B, G, R and label; image reflected by `margin_px` on each side and on to `crop_size`
-    where it is smaller, label 255 there. Records are shuffled by `seed`. Uses all cores; memory does not grow with the records.
+    where it is smaller, label 255 there; `encoding` is by default that of the data set's row. Records are shuffled by `seed`.
+    Uses all cores; memory does not grow with the records. A run that was killed goes on.
     Raises UserError for bad records, an unknown encoding, or too little disk space (before anything is written).
     """
-    if encoding not in ENCODERS:
-        raise UserError(f'no encoding {encoding}; there are: {", ".join(ENCODERS)}')
+    facts = dataset_row(dataset)
+    encoding = encoding or facts.encoding
+    if encoding not in ENCODINGS:
+        raise UserError(f'no encoding {encoding}; there are: {", ".join(ENCODINGS)}')
     path = Path(path)
     check_ids(records, str(path))
     layout, records = Layout(margin_px, crop_size, encoding), shuffled(records, seed)
     settings = {
-        'kind': 'images', 'dataset': dataset, 'split': split, 'classes': dataset_row(dataset).num_classes, 'channels': 4,
+        'kind': 'images', 'format': FORMAT, 'dataset': dataset, 'split': split, 'classes': facts.num_classes, 'channels': 4,
         'crop_size': crop_size, 'margin_px': margin_px, 'seed': seed, 'encoding': encoding, 'ignore_label': IGNORE_LABEL,
-        'count': len(records), 'list_sha256': list_sha256(record.id for record in records), 'files_sha256': files_sha256(records),
+        'files_sha256': files_sha256(records),
     }  # fmt: skip
-    return existing(path, settings) or _write(path, records, layout, settings)
-
-
-def _write(path: Path, records: Sequence[Record], layout: Layout, settings: dict) -> dict:
-    """Write the LMDB, whole or not at all; its manifest."""
-    sizes = [layout.padded_size(record) for record in records]
-    needed = _expected_bytes(layout, records, sizes)
-    check_disk_space(path, needed)
-    with whole_folder(path) as folder:
-        counts = _write_records(folder, records, layout, needed, path.name)
-        found = {
-            'min_side_hw': np.min(sizes, axis=0).tolist(),
-            'mean_bgr': counts.mean_bgr,
-            'pixels_per_class': counts.pixels_per_class(dataset_row(settings['dataset'])),
-            'ignored_pixels': counts.ignored_pixels,
-        }
-        write_manifest(folder, {**settings, **found})
+    with GrowingLmdb(path, [record.id for record in records], settings) as lmdb:
+        if not lmdb.whole:
+            _write(lmdb, records, layout)
     return read_manifest(path)
 
 
-def _write_records(folder: Path, records: Sequence[Record], layout: Layout, needed: int, title: str) -> Statistics:
-    """Write one Datum a record, in order; the Statistics of all."""
-    store = LmdbWriter(folder, needed)
-    try:
-        data = enumerate(progress(in_order(layout.datum, records), title, len(records)))
-        counts = total(_stored(store, key(index, records[index].id), *pair) for index, pair in data)
-        store.flush()
-    finally:
-        store.close()
-    return counts
+def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None:
+    """Write the Datums that are missing, and say what was found."""
+    facts, title = dataset_row(lmdb.settings['dataset']), lmdb.path.name
+    missing = records[lmdb.done :]
+    if missing:
+        needed = _expected_bytes(layout, missing)
+        check_disk_space(lmdb.path, needed)
+        lmdb.reserve(needed)
+    counts = Statistics.from_json(lmdb.note) if lmdb.note else Statistics.nothing()
+    for found, datum in progress(in_order(layout.datum, missing), title, len(records), done=lmdb.done):
+        counts += found
+        lmdb.put(datum, counts.as_json())
+    sizes = [record.size_hw for record in records]
+    lmdb.found = {
+        'min_side_hw': np.min([layout.padded_size(record) for record in records], axis=0).tolist(),
+        'mean_bgr': counts.mean_bgr,
+        'pixels_per_class': counts.pixels_per_class(facts),
+        'ignored_pixels': counts.ignored_pixels,
+        'tool_version': toolkit_version(),
+    }
+    lmdb.files[SIZES] = ''.join(f'{one.id}\t{height}\t{width}\n' for one, (height, width) in zip(records, sizes, strict=True))
 
 
-def _stored(store: LmdbWriter, stored_key: bytes, counts: Statistics, datum: bytes) -> Statistics:
-    store.put(stored_key, datum)
-    return counts
-
-
-def _expected_bytes(layout: Layout, records: Sequence[Record], sizes: Sequence[tuple[int, int]]) -> int:
+def _expected_bytes(layout: Layout, records: Sequence[Record]) -> int:
     """Bytes the LMDB takes on disk: exact but for LMDB's tree when raw, estimated from the first records when encoded."""
-    raw = [stored_bytes(4 * height * width) for height, width in sizes]
+    raw = [stored_bytes(4 * height * width) for height, width in map(layout.padded_size, records)]
     if layout.encoding == 'raw':
         return sum(raw)
     sample = sum(len(datum) for _, datum in in_order(layout.datum, records[:SAMPLE]))

@@ -8,15 +8,17 @@ from dataset_prep.datasets import IGNORE_LABEL
 Border = tuple[int, int, int, int]  # pixels above, below, left, right
 
 
-def reflect(image: np.ndarray, border: Border) -> np.ndarray:
-    """`image` (H, W, channels) with reflected borders; the edge pixel is not repeated, and a border wider than the image
-    goes on reflecting back and forth."""
-    return cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT_101)
+def reflect(image: np.ndarray, border: Border, out: np.ndarray | None = None) -> np.ndarray:
+    """`image` (H, W) or (H, W, channels) with reflected borders, in `out` if given.
+
+    The edge pixel is not repeated, and a border wider than the image goes on reflecting back and forth.
+    """
+    return cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT_101, out)
 
 
-def ignore(label: np.ndarray, border: Border) -> np.ndarray:
-    """`label` (H, W) with borders of 255."""
-    return cv2.copyMakeBorder(label, *border, cv2.BORDER_CONSTANT, value=IGNORE_LABEL)
+def ignore(label: np.ndarray, border: Border, out: np.ndarray | None = None) -> np.ndarray:
+    """`label` (H, W) with borders of 255, in `out` if given."""
+    return cv2.copyMakeBorder(label, *border, cv2.BORDER_CONSTANT, out, IGNORE_LABEL)
 
 
 def centred_border(size_hw: tuple[int, int], least: int) -> Border:
@@ -27,20 +29,29 @@ def centred_border(size_hw: tuple[int, int], least: int) -> Border:
 
 
 def pad_for_crops(
-    image: np.ndarray, label: np.ndarray, margin_px: int, crop_size: int, columns: tuple[int, int] | None = None
+    image: np.ndarray,
+    label: np.ndarray,
+    margin_px: int,
+    crop_size: int,
+    columns: tuple[int, int] | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """One uint8 (4, H', W') array of B, G, R, label: a margin all round, then both sides at least `crop_size` pixels.
 
     With `columns` (first, one past the last) only those of the image and their margin: where the image goes on, the margin
-    holds its own pixels and labels, as a tile of the authors' test.py does, not a reflection.
+    holds its own pixels and labels, as a tile of the authors' test.py does, not a reflection. It is written into `out` if given.
     """
     margin = (margin_px,) * 4
-    image, label = reflect(image, margin), ignore(label, margin)
-    if columns:
-        window = slice(columns[0], columns[1] + 2 * margin_px)
-        image, label = image[:, window], label[:, window]
-    rest = centred_border(image.shape[:2], crop_size)
-    return np.concatenate([reflect(image, rest).transpose(2, 0, 1), ignore(label, rest)[None]])
+    first, last = columns or (0, label.shape[1])
+    size = padded_size((label.shape[0], last - first), margin_px, crop_size)
+    padded = np.empty((4, *size), np.uint8) if out is None else out
+    rest = centred_border((label.shape[0] + 2 * margin_px, last - first + 2 * margin_px), crop_size)
+    for plane, border, place in zip((*cv2.split(image), label), (reflect, reflect, reflect, ignore), padded, strict=True):
+        if columns or any(rest):
+            border(border(plane, margin)[:, first : last + 2 * margin_px], rest, place)
+        else:
+            border(plane, margin, place)
+    return padded
 
 
 def padded_size(size_hw: tuple[int, int], margin_px: int, crop_size: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dataset_prep import statistics
 from dataset_prep.contact_sheet import write_contact_sheet
 from dataset_prep.datasets import Dataset
-from dataset_prep.lmdb_writer import DEFAULT_ENCODING, ENCODERS, write_lmdb
+from dataset_prep.lmdb_writer import ENCODINGS, write_lmdb
 from dataset_prep.records import Record, check_ids, save_split
 from prototxt.shapes import check_crop_size
 from tools.support.errors import UserError
@@ -20,7 +20,7 @@ def prepare(
     facts: Dataset,
     splits: dict[str, list[Record]],
     crop_sizes: Mapping[str, Sequence[int]],
-    encoding: str,
+    encoding: str | None,
     seed: int,
 ) -> dict[str, statistics.Statistics]:
     """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet.
@@ -46,13 +46,13 @@ def prepare(
     return counts
 
 
-def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, crop_sizes: Sequence[int]) -> None:
+def add_arguments(parser: argparse.ArgumentParser, default_out: Path, crop_sizes: Sequence[int]) -> None:
     """The options that all data sets have."""
     parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help='folder to write')
     parser.add_argument(
         '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='sides of training crops, one LMDB each'
     )
-    parser.add_argument('--encoding', choices=ENCODERS, default=DEFAULT_ENCODING, help='png is smaller, raw is faster')
+    parser.add_argument('--encoding', choices=ENCODINGS, help="png is smaller, raw is faster (default: the data set's row)")
     parser.add_argument('--seed', type=int, default=1, help='of the order of records in the LMDBs')
 
 

@@ -21,6 +21,25 @@ class Statistics:
     colour_sum: np.ndarray
     pixels: int
 
+    @classmethod
+    def nothing(cls) -> 'Statistics':
+        """The sums over no image."""
+        return cls(0, np.zeros(256, np.int64), np.zeros(3), 0)
+
+    @classmethod
+    def from_json(cls, row: dict) -> 'Statistics':
+        """What as_json gave."""
+        return cls(row['images'], np.array(row['histogram'], np.int64), np.array(row['colour_sum']), row['pixels'])
+
+    def as_json(self) -> dict:
+        """The sums as JSON values; floats come back as they were."""
+        histogram, colour_sum = self.histogram.tolist(), self.colour_sum.tolist()
+        return {'images': self.images, 'histogram': histogram, 'colour_sum': colour_sum, 'pixels': self.pixels}
+
+    def __add__(self, other: 'Statistics') -> 'Statistics':
+        histogram, colour_sum = self.histogram + other.histogram, self.colour_sum + other.colour_sum
+        return Statistics(self.images + other.images, histogram, colour_sum, self.pixels + other.pixels)
+
     @property
     def ignored_pixels(self) -> int:
         """Pixels labelled 255."""
@@ -40,19 +59,19 @@ class Statistics:
 def of_pair(image: np.ndarray, label: np.ndarray) -> Statistics:
     """Statistics of one image, uint8 (H, W, 3) BGR, and its label, uint8 (H, W)."""
     pixels = label.size
-    histogram = np.bincount(label.ravel(), minlength=256)
+    # OpenCV counts in float32, exact up to 2**24 pixels, and several times as fast as np.bincount.
+    counted = label.size < 1 << 24 and label.flags.c_contiguous
+    histogram = (
+        cv2.calcHist([label], [0], None, [256], (0, 256)).ravel().astype(np.int64)
+        if counted
+        else np.bincount(label.ravel(), minlength=256)
+    )
     return Statistics(1, histogram, np.array(cv2.mean(image)[:3]) * pixels, pixels)
 
 
 def total(parts: Iterable[Statistics]) -> Statistics:
     """The sum of Statistics, taken one at a time."""
-    images, pixels = 0, 0
-    histogram, colour_sum = np.zeros(256, np.int64), np.zeros(3)
-    for part in parts:
-        images, pixels = images + part.images, pixels + part.pixels
-        histogram += part.histogram
-        colour_sum += part.colour_sum
-    return Statistics(images, histogram, colour_sum, pixels)
+    return sum(parts, Statistics.nothing())
 
 
 def scan(records: Sequence[Record], title: str) -> Statistics:

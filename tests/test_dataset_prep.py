@@ -15,7 +15,7 @@ from dataset_prep.datasets import DATASETS, IGNORE_LABEL, Dataset, dataset
 from dataset_prep.datum import decode_datum, float_datum, png_datum, raw_datum
 from dataset_prep.label_encodings import CAMVID_COLOURS, decode
 from dataset_prep.lmdb_store import check_disk_space, key, stored_ids
-from dataset_prep.lmdb_writer import ENCODERS, iterate, read_manifest, write_lmdb
+from dataset_prep.lmdb_writer import ENCODINGS, iterate, read_manifest, write_lmdb
 from dataset_prep.padding import pad_for_crops
 from dataset_prep.records import Record, load_split, read_image, read_label, save_split
 from tools.support.caffe_import import import_caffe
@@ -125,7 +125,7 @@ def test_truncated_image_is_refused_and_named(tmp_path, suffix):
 
 def test_sixteen_bit_image_and_missing_file_are_refused(tmp_path):
     Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / 'deep.png')
-    with pytest.raises(UserError, match=r'deep.png has 16 bits a channel \(mode I;16\)'):
+    with pytest.raises(UserError, match='deep.png is a picture of mode I;16; expected 8 bits'):
         read_image(Record('x', tmp_path / 'deep.png', None, 'toy'))
     with pytest.raises(UserError, match='no file at .*gone.png'):
         read_image(Record('x', tmp_path / 'gone.png', None, 'toy'))
@@ -156,7 +156,7 @@ def test_split_comes_back_and_survives_moving_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize(('folder', 'words'), [
-    ('camvid', 'run: make lmdb-camvid DATA=FOLDER'), ('toy', 'run: make lmdb-toy$'), ('other', 'see dataset_prep/README.md'),
+    ('camvid', 'run: make lmdb-camvid DATA=FOLDER'), ('toy', 'run: make lmdb-toy$'), ('mine', 'see dataset_prep/README.md'),
 ])  # fmt: skip
 def test_missing_split_and_lmdb_say_what_to_do(tmp_path, monkeypatch, folder, words):
     """From within the folder as well, where its name is not in the path."""
@@ -285,7 +285,7 @@ def test_datums_come_back_and_cut_ones_are_refused(encoder):
 # LMDBs
 
 
-@pytest.mark.parametrize('encoding', ENCODERS)
+@pytest.mark.parametrize('encoding', ENCODINGS)
 def test_images_and_labels_stay_together_through_caffes_crop_and_mirror(tmp_path, encoding):
     """Blue, green, red and label of each crop must be those of one place of one image, labels of the margin 255."""
     records = make_records(tmp_path / 'in', [(30, 40), (41, 35)])

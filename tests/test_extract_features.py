@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
 from dataset_prep.feature_geometry import cell_labels, input_size, padded_input
-from dataset_prep.lmdb_writer import FeatureWriter, iterate, read_manifest, write_features
+from dataset_prep.lmdb_writer import FeatureWriter, iterate, read_manifest
 from dataset_prep.records import Record, load_split, read_image, read_label, save_split
 from pretrained import caffemodel
 from prototxt.networks import deploy, training, write

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from stored_maps import write_features
 
-from dataset_prep.lmdb_writer import write_features, write_lmdb
+from dataset_prep.lmdb_writer import write_lmdb
 from dataset_prep.records import Record
 from tools import train as command
 from tools.support.paths import ROOT

@@ -1,5 +1,7 @@
 """Files and folders that are either whole or not there."""
 
+import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from tools.support.errors import UserError
+
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+_NOT_OFFERED = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # by an old kernel, a file system, a sandbox
 
 
 @contextmanager
@@ -28,31 +33,69 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; when the block ends well it takes the place of `path`, else it goes.
 
-    A kill between the two renames leaves the old folder as `.NAME.old`; the next call puts it back.
     Raises UserError while another process writes the same folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
-        temporary, old = path.with_name(f'.{path.name}.part'), path.with_name(f'.{path.name}.old')
-        if old.exists() and not path.exists():
-            os.replace(old, path)
+    with locked(path):
+        bring_back(path)
+        temporary = path.with_name(f'.{path.name}.part')
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
             yield temporary
-            shutil.rmtree(old, ignore_errors=True)
-            if path.exists():
-                os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)
+            put_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def put_folder(new: Path, path: Path) -> None:
+    """Put the folder `new`, a neighbour of `path`, in its place and remove what was there; the caller holds the lock of `path`.
+
+    The two trade names in one step: at every moment `path` is either the old one or the new one. Where the file system cannot
+    do that, a kill between two renames leaves the old folder as `.NAME.old`, which bring_back puts back.
+    """
+    if not path.exists():
+        os.replace(new, path)
+    elif _exchanged(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        aside = _aside(path)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(path, aside)
+        os.replace(new, path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def bring_back(path: Path) -> None:
+    """Undo the first half of a put_folder that was killed in the middle."""
+    if _aside(path).exists() and not path.exists():
+        os.replace(_aside(path), path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.old')
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Let two folders trade names in one step; False where that is not offered."""
+    trade = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None)
+    if trade is None:
+        return False
+    if trade(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_OFFERED:
+        return False
+    raise OSError(number, os.strerror(number), str(first), None, str(second))
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`, the file `.NAME.lock` beside it; the end of the process frees it too."""
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path`, the file `.NAME.lock` beside it; the end of the process frees it too.
+
+    Raises UserError while another process holds it.
+    """
     lock = path.with_name(f'.{path.name}.lock')
     while True:
         with lock.open('a') as file:

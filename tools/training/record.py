@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-import subprocess
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from prototxt.experiments import STAGES
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
-from tools.support.paths import ROOT
+from tools.support.version import git_commit
 from tools.training.initial import asked_weights, fresh_layers
 from tools.training.settings import Settings
 
@@ -46,7 +45,7 @@ def add_session(record: dict, command: list[str], start: int, settings: Settings
         'from_iteration': start,
         'max_iter': settings.stage.max_iter,
         'command': command,
-        'git_commit': _git_commit(),
+        'git_commit': git_commit(),
     }
     return record | {'sessions': [*record['sessions'], session]}
 
@@ -95,9 +94,3 @@ def _layers_sha256(net) -> str:
     for layer in plain.layer:
         layer.data_param.ClearField('source')
     return hashlib.sha256(plain.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _git_commit() -> str | None:
-    """The commit of this checkout, if it is one."""
-    answer = subprocess.run(['git', '-C', str(ROOT), 'rev-parse', 'HEAD'], capture_output=True, text=True)
-    return answer.stdout.strip() or None

@@ -1,0 +1,154 @@
+"""An LMDB while it grows: the hidden folder `.NAME.part` beside `NAME`, with what it is made from. A killed run goes on.
+
+At every moment `NAME` is what it was before or the complete new LMDB, never a part of one.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from dataset_prep.lmdb_store import LmdbWriter, existing, key, write_manifest
+from dataset_prep.order import list_sha256
+from tools.support.atomic import bring_back, locked, put_folder, whole_file
+
+SETTINGS, JOURNAL = 'settings.json', 'journal.json'
+FLUSH_SECONDS = 10.0  # what a kill may cost
+
+
+class GrowingLmdb:
+    """Writes one value for each of `ids`, in that order, to `path`; use it in a `with`, which ends with `path` whole.
+
+    `settings` say what is stored; with what was `found` on the way they become the manifest, and the text `files` lie beside
+    the data. What an earlier run with the same settings and ids wrote is kept: the first `done` ids are there, and `note` is
+    what was noted with them. Leaving the `with` early, or by an error, keeps the part.
+    Raises UserError if another process is writing to the same path, or when the disk is full.
+    """
+
+    def __init__(self, path: Path, ids: Sequence[str], settings: dict):
+        self.path, self._ids = Path(path), list(ids)
+        self._part = self.path.with_name(f'.{self.path.name}.part')
+        self.settings = {**settings, 'count': len(self._ids), 'list_sha256': list_sha256(self._ids)}
+        self.note: dict | None = None
+        self.found: dict = {}
+        self.files: dict[str, str] = {}
+        self._noted: dict[int, dict | None] = {}
+        self._flushed = time.monotonic()
+        self._held = ExitStack()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(locked(self.path))
+        try:
+            self._begin()
+        except BaseException:
+            self._held.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._held:
+            if self.whole:
+                return
+            try:
+                self._store.flush()
+            finally:
+                there = self._store.count()
+                self._store.close()
+                if there == 0:
+                    shutil.rmtree(self._part)
+            if error is None and not self.missing():
+                self._finish()
+
+    def missing(self) -> list[str]:
+        """The ids that no value was put for yet, in order."""
+        return self._ids[self.done :]
+
+    def first(self) -> np.ndarray | None:
+        """The array of the first record on disk, if any."""
+        return None if self.whole else self._store.first()
+
+    def reserve(self, expected_bytes: int) -> None:
+        """Say how large the whole will be: the map need not grow then."""
+        self._store.reserve(expected_bytes)
+
+    def put(self, value: bytes | memoryview, note: dict | None = None) -> None:
+        """Write the value of the first missing id; `note`, JSON about all values up to this one, comes back after a kill."""
+        self.note = note
+        self._store.put(key(self.done, self.missing_id()), value)
+        self.done += 1
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._store.flush()
+            self._flushed = time.monotonic()
+
+    def missing_id(self) -> str:
+        """The first missing id."""
+        return self._ids[self.done]
+
+    def _begin(self) -> None:
+        """Find the whole LMDB, or open the part, made anew or continued."""
+        bring_back(self.path)
+        self.whole = existing(self.path, self.settings) is not None
+        self.done = len(self._ids)
+        if self.whole:
+            shutil.rmtree(self._part, ignore_errors=True)  # an older one, after a kill between the trade of names and its removal
+            self._end()
+            return
+        self._keep_or_clear()
+        self._store = LmdbWriter(self._part, before_commit=self._write_note)
+        self.done = self._store.count()
+        self._noted = self._read_notes()
+        self.note = self._noted.get(self.done)
+
+    def _finish(self) -> None:
+        """Write the manifest and put the whole LMDB in its place; a kill in between leaves a part that the next run finishes."""
+        for name, text in self.files.items():
+            (self._part / name).write_text(text, encoding='utf-8')
+        write_manifest(self._part, {**self.settings, **self.found})
+        put_folder(self._part, self.path)
+        self._end()
+
+    def _end(self) -> None:
+        """Nothing more is to come: remove what only a part needs."""
+        self.whole = True
+        for path in (self.path / SETTINGS, self.path / JOURNAL, *self.path.glob('.*.part*')):  # the last after a kill
+            path.unlink(missing_ok=True)
+
+    def _keep_or_clear(self) -> None:
+        """Note the settings in the part; if it holds records made with others, delete those and say so."""
+        old = _read_json(self._part / SETTINGS)
+        if old == json.loads(json.dumps(self.settings)):
+            return
+        if old is not None:
+            changed = sorted(name for name in {*old, *self.settings} if old.get(name) != self.settings.get(name))
+            print(f'{self._part}: starting again, an unfinished run had other settings ({", ".join(changed)})', file=sys.stderr)
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir()
+        with whole_file(self._part / SETTINGS) as temporary:
+            temporary.write_text(json.dumps(self.settings), encoding='utf-8')
+
+    def _write_note(self, count: int) -> None:
+        """Before `count` records are on disk: note what holds for them, and keep what holds if they do not get there."""
+        if self.note is None:
+            return
+        self._noted = {number: note for number, note in self._noted.items() if number == self._store.count()} | {count: self.note}
+        with whole_file(self._part / JOURNAL) as temporary:
+            temporary.write_text(json.dumps(self._noted), encoding='utf-8')
+
+    def _read_notes(self) -> dict[int, dict | None]:
+        return {int(count): note for count, note in (_read_json(self._part / JOURNAL) or {}).items()}
+
+
+def _read_json(file: Path) -> dict | None:
+    """What a file of a part holds; None if it is missing, or not whole."""
+    try:
+        return json.loads(file.read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
+        return None
