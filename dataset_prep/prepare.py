@@ -46,7 +46,7 @@ def prepare(
     return counts
 
 
-def add_arguments(parser: argparse.ArgumentParser, default_out: Path, crop_sizes: Sequence[int]) -> None:
+def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, crop_sizes: Sequence[int]) -> None:
     """The options that all data sets have."""
     parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help='folder to write')
     parser.add_argument(

@@ -14,6 +14,7 @@ import numpy as np
 from dataset_prep.datasets import dataset, how_to_prepare, read_own
 from dataset_prep.image_files import image_size, read_bgr, read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
+from dataset_prep.mat_labels import read_mat_label
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
@@ -77,7 +78,7 @@ def _whole_label(record: Record) -> np.ndarray:
     """The scaled label, all columns."""
     if record.label is None:
         raise UserError(f'{record.id} of {record.dataset} has no ground truth')
-    values = (read_rgb_label if is_coloured(record.encoding) else read_index_label)(record.label)
+    values = _label_values(record.label, record.encoding)
     image_wh = image_size(record.image)
     if values.shape[1::-1] != image_wh:
         raise UserError(
@@ -88,6 +89,13 @@ def _whole_label(record: Record) -> np.ndarray:
     if record.size_wh is None:
         return ids
     return cv2.resize(ids, record.size_wh, interpolation=cv2.INTER_NEAREST)
+
+
+def _label_values(path: Path, encoding: str) -> np.ndarray:
+    """The values of a label file, uint8: (H, W, 3) RGB for an encoding by colours, else (H, W)."""
+    if encoding == 'sbd':
+        return read_mat_label(path)
+    return read_rgb_label(path) if is_coloured(encoding) else read_index_label(path)
 
 
 def check_ids(records: Sequence[Record], where: str) -> None:

@@ -2,17 +2,26 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
 
 import cv2
+import distributed
 import numpy as np
 import pytest
 from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
-from dataset_prep.records import Record, save_split
+from dataset_prep.records import Record, load_split, save_split
+from prototxt.experiments import NETS
+from prototxt.names import resolve
 from tests.toy_nets import random_image, random_weights
 from tools import scoring, test
 from tools.inference import Predictor
+from tools.inference.labelling import Job
+from tools.inference.spread import label_in_processes
 from tools.support.errors import UserError
 
 SIZES = {'a': (20, 28), 'b': (17, 31), 'c': (24, 24)}
@@ -27,12 +36,21 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def data(tmp_path):
     """A split of three images whose truth is one class in the upper half, another below, and one ignored pixel."""
-    folder = tmp_path / 'data'
+    return make_split(tmp_path / 'data', SIZES)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Ten images: enough for processes that read ahead and write behind."""
+    return make_split(tmp_path / 'many', {f'image{number}': (17 + number, 30 - number) for number in range(10)})
+
+
+def make_split(folder, sizes):
     folder.mkdir()
     records = []
-    for number, (name, size) in enumerate(SIZES.items()):
+    for number, (name, size) in enumerate(sizes.items()):
         truth = np.zeros(size, np.uint8)
-        truth[size[0] // 2 :], truth[0, 0] = number + 1, 255
+        truth[size[0] // 2 :], truth[0, 0] = number % 6 + 1, 255
         image, label = folder / f'{name}.png', folder / f'{name}_label.png'
         cv2.imwrite(str(image), random_image(*size, seed=number))
         cv2.imwrite(str(label), truth)
@@ -147,6 +165,100 @@ def test_an_image_without_truth_is_refused_before_labelling(run, data, tmp_path)
     with pytest.raises(UserError, match='no label of c at .*c_label.png'):
         run()
     assert not (tmp_path / 'out' / 'a.png').exists()
+
+
+def test_images_are_read_ahead_and_maps_written_behind(run, many, weights):
+    """In the right order, by other processes; a second run makes nothing."""
+    out = run('--data', str(many))
+    predictor = Predictor('front_toy', [weights], tiling='tight')
+    for path in many.glob('image?.png'):
+        np.testing.assert_array_equal(read(out / path.name), predictor.label_map(read(path)))
+    first = write_times(out)
+    assert len(first) == 10 and write_times(run('--data', str(many))) == first
+
+
+def test_a_damaged_image_far_down_is_named_and_the_rest_is_kept(run, many, tmp_path):
+    """As it comes up; the same command goes on when it is mended."""
+    whole = (many / 'image7.png').read_bytes()
+    (many / 'image7.png').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match='image7.png cannot be read'):
+        run('--data', str(many))
+    first = write_times(tmp_path / 'out')
+    assert first.keys() == {f'image{number}.png' for number in range(7)}
+    (many / 'image7.png').write_bytes(whole)
+    second = write_times(run('--data', str(many)))
+    assert len(second) == 10 and first.items() <= second.items()
+
+
+def test_two_processes_give_the_same_maps(run, many, tmp_path):
+    """joblib's own."""
+    alone = {path.name: path.read_bytes() for path in run('--data', str(many)).glob('*.png')}
+    shutil.rmtree(tmp_path / 'out')
+    together = run('--data', str(many), '--jobs', '2')
+    assert {path.name: path.read_bytes() for path in together.glob('*.png')} == alone and len(alone) == 10
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Address of a Dask scheduler with two workers, each a process of its own."""
+    file = tmp_path / 'scheduler.json'
+    dask = [sys.executable, '-m', 'dask']
+    commands = [[*dask, 'scheduler', '--host', '127.0.0.1', '--port', '0', '--no-dashboard', '--scheduler-file', str(file)]]
+    worker = [*dask, 'worker', '--scheduler-file', str(file), '--nthreads', '1', '--no-dashboard', '--no-nanny']
+    commands += [[*worker, '--name', name, '--local-directory', str(tmp_path / name)] for name in ('one', 'two')]
+    processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path) for command in commands]
+    try:
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        address = json.loads(file.read_text())['address']
+        with distributed.Client(address) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(30)
+
+
+def test_a_dask_cluster_gives_the_same_maps(run, many, weights, tmp_path, cluster):
+    """By both workers; a worker that does not see the folder says so."""
+    alone = {path.name: path.read_bytes() for path in run('--data', str(many)).glob('*.png')}
+    shutil.rmtree(tmp_path / 'out')
+    together = run('--data', str(many), '--scheduler', cluster)
+    assert {path.name: path.read_bytes() for path in together.glob('*.png')} == alone and len(alone) == 10
+    with distributed.Client(cluster) as client:
+        assert all(client.run(lambda dask_worker: dask_worker.state.executed_count).values())
+    job = Job('front_toy', (weights,), 'tight', weights_sha256=('another',))
+    for folder, fault in ((tmp_path / 'nowhere', 'does not see .*nowhere'), (together, 'is another file than here')):
+        with pytest.raises(UserError, match=f'{fault}; every machine must have the same folders'):
+            label_in_processes(job, load_split(many, 'test'), folder, 2, scheduler=cluster)
+
+
+def test_no_scheduler_is_an_error(run, many):
+    with pytest.raises(UserError, match='no Dask scheduler answers at tcp://127.0.0.1:9; start one'):
+        run('--data', str(many), '--scheduler', 'tcp://127.0.0.1:9')
+
+
+def test_a_split_without_ground_truth_is_labelled(run, many, capsys):
+    """As the test images of a benchmark; nothing is scored."""
+    records = [replace(record, label=None) for record in load_split(many, 'test')]
+    save_split(many, 'test', records)
+    out = run('--data', str(many), '--limit', '3')
+    assert len(write_times(out)) == 3 and not (out / 'scores.json').exists()
+    assert 'no ground truth: 3 images labelled, not scored' in capsys.readouterr().out
+
+
+def test_the_papers_split_is_the_default():
+    """VOC and Cityscapes publish no labels of their test images."""
+    for name, split in {
+        'dilation8_pascal_voc': 'val',
+        'dilation10': 'val',
+        'dilation7': 'test',
+        'dilation8-camvid': 'test',
+    }.items():
+        args = test.parse_args(['--net', name])
+        assert test.split_of(args, resolve(name, NETS)) == split
 
 
 def test_a_missing_split_is_an_error(run):

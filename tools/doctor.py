@@ -13,11 +13,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from dataset_prep.datasets import DATASETS
+from dataset_prep.datasets import DATASETS, how_to_prepare
 from pretrained.weights import WEIGHTS
 from tools.caffe_build import cache, caffe_root, environment, system
 from tools.support.errors import run_command
@@ -177,11 +176,7 @@ def record_count(path: Path) -> int:
 
 def preparation(name: str) -> str:
     """How to get a data set ready."""
-    if name == 'toy':
-        return 'make lmdb-toy, or make demo'
-    if find_spec(f'dataset_prep.{name}') is None:
-        return 'this toolkit does not prepare it yet'
-    return f'python -m dataset_prep.{name} --data FOLDER --out data/{name}'
+    return how_to_prepare(name).removeprefix('run: ') + (', or make demo' if name == 'toy' else '')
 
 
 def weight_line(name: str) -> Line:

@@ -4,12 +4,14 @@
 Writes to --out: <id>.png (class ids), settings.json, scores.json, and pictures/contact_sheet.png (image | truth |
 prediction | overlay); with --overlay, pictures/<id>.png, such a strip for every image. Label maps that are there already,
 made with the same settings, are kept. With --features, the layers after the stored blob are run, not the whole network.
+A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
 """
 
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -23,30 +25,33 @@ from tqdm import tqdm
 
 from dataset_prep.datasets import Dataset, dataset
 from dataset_prep.lmdb_writer import read_manifest
+from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import NETS, Net
 from prototxt.names import resolve
 from prototxt.shapes import TRUNK_END
 from tools import scoring
-from tools.inference import TILINGS, MapPredictor, Predictor
+from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps, write_png
+from tools.inference.labelling import Job, cores, label_records
 from tools.inference.origin import check_maps_of_snapshot
 from tools.inference.pictures import contact_sheet, strip
-from tools.inference.splits import label_features, label_images
+from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.paper_tables import paper_row
 from tools.scoring.benchmarks import CATEGORIES
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
-from tools.support.gpus import gpu_number
+from tools.support.gpus import check_gpus, gpu_list
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
 
+PAPER_SPLIT = {'pascal_voc': 'val', 'cityscapes': 'val'}  # what the paper's tables are on; else test
 SHEET_IMAGES = 8  # on the contact sheet, spread evenly over the split
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evaluation:
     """What is tested: a network with its weights, on images or on the maps of a blob that `manifest` describes."""
 
@@ -56,16 +61,30 @@ class Evaluation:
     split: str
     weights: list[Path]
     tiling: str
-    gpu: int | None
+    gpus: tuple[int, ...]
     features: Path | None
     manifest: dict | None
     tile_hw: tuple[int, int] | None = None  # in place of the network's own
+
+    @cached_property
+    def sums(self) -> tuple[str, ...]:
+        """SHA-256 of each file of weights."""
+        return tuple(file_sum(path) for path in self.weights)
+
+    def job(self) -> Job:
+        """What the processes that label are told; paths are absolute, as they may be elsewhere."""
+        weights, gpu = tuple(path.absolute() for path in self.weights), self.gpus[0] if self.gpus else None
+        if not self.features or not self.manifest:
+            return Job(self.net_name, weights, self.tiling, self.tile_hw, gpu, weights_sha256=self.sums)
+        blob, least_hw = self.manifest['blob'], tuple(self.manifest['min_side_hw'])
+        maps = {'features': self.features.absolute(), 'blob': blob, 'blob_hw': least_hw}
+        return Job(self.net_name, weights, gpu=gpu, weights_sha256=self.sums, **maps)
 
     def settings(self) -> dict:
         """What the label maps depend on, as plain JSON."""
         return {
             'net': self.net_name,
-            'weights': [[path.name, file_sum(path)] for path in self.weights],
+            'weights': [[path.name, total] for path, total in zip(self.weights, self.sums, strict=True)],
             'dataset': self.facts.name,
             'split': self.split,
             'split_sha256': file_sum(self.data / f'{self.split}.json'),
@@ -83,12 +102,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='caffemodels, loaded in this order (default: newest snapshot, else pretrained/<net>.caffemodel)',
     )  # fmt: skip
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
-    parser.add_argument('--split', default='test', help='default: %(default)s')
+    parser.add_argument('--split', help="default: the paper's: val of VOC and Cityscapes, else test")
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder for the results (default: out/test/<net>/<split>)')
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
-    parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on GPU number N (default: on the CPU)')
+    parser.add_argument('--gpu', type=gpu_list, default=(), metavar='N', help='a GPU, or several as 0,1 or all (default: CPU)')
+    parser.add_argument('--jobs', type=positive, default=1, metavar='N', help='processes on this CPU (default: 1, of all cores)')
+    parser.add_argument('--scheduler', metavar='ADDRESS', help='of a Dask cluster whose machines share these folders')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
     parser.add_argument('--features', type=Path, metavar='LMDB', help='stored maps of a blob, by tools/extract_features.py')
     return parser.parse_args(argv)
@@ -106,23 +127,34 @@ def main(argv: list[str] | None) -> None:
     test = describe(args)
     out = args.out or ROOT / 'out' / 'test' / test.net_name / test.split
     records = load_split(test.data, test.split)[: args.limit]
-    check_truth(records)
+    has_truth = any(record.label for record in records)
+    if has_truth:
+        check_truth(records)
     sizes = {record.size_hw for record in records}
-    test = replace(test, tile_hw=fit_tile(test.net_name, test.weights, sizes, args.max_memory, test.gpu))
+    test.tile_hw = fit_tile(test.net_name, test.weights, sizes, args.max_memory, test.gpus[0] if test.gpus else None)
+    label_maps = LabelMaps(out, test.settings())
+    label(test, records, label_maps, args.jobs, args.scheduler)
+    if has_truth:
+        report(test, records, label_maps, out, every=args.overlay)
+    else:
+        print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
+    print(f'written to {out}')
+
+
+def report(test: Evaluation, records: list[Record], label_maps: LabelMaps, out: Path, every: bool) -> None:
+    """Score the maps, write and print the scores, draw the pictures."""
     settings = test.settings()
-    label_maps = LabelMaps(out, settings)
-    label(test, records, label_maps)
     matrix, ignored = score(records, label_maps, test.facts)
     paper = paper_row(test.net_name, test.split)
     scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
     scores |= {'images': len(records), 'ignored_pixels': ignored}
     write_json(out / 'scores.json', scores | {'paper': asdict(paper) if paper else None, 'settings': settings})
-    draw(records, label_maps, test.facts, out, every=args.overlay)
+    draw(records, label_maps, test.facts, out, every)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
     print(scoring.table(test.facts.classes, matrix, paper))
     if 'category_iou' in scores:
         print(scoring.category_table(scores))
-    print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %\nwritten to {out}')
+    print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %')
 
 
 def check_truth(records: list[Record]) -> None:
@@ -139,13 +171,19 @@ def describe(args: argparse.Namespace) -> Evaluation:
     facts = dataset(NETS[net_name].dataset)
     if args.features and args.max_memory:
         raise UserError('--max-memory chooses the tile of images; maps of a blob are run whole: leave it out with --features')
-    manifest = features_manifest(args.features, NETS[net_name], args.split) if args.features else None
+    split = split_of(args, net_name)
+    manifest = features_manifest(args.features, NETS[net_name], split) if args.features else None
     weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
     say_weights(weights)
     if manifest:
         check_maps_of_snapshot(weights, args.features, manifest)
     data = args.data or DATA / facts.name
-    return Evaluation(net_name, facts, data, args.split, weights, args.tiling, args.gpu, args.features, manifest)
+    return Evaluation(net_name, facts, data, split, weights, args.tiling, check_gpus(args.gpu), args.features, manifest)
+
+
+def split_of(args: argparse.Namespace, net_name: str) -> str:
+    """The split asked for, else the one that the paper's tables are on."""
+    return args.split or PAPER_SPLIT.get(NETS[net_name].dataset, 'test')
 
 
 def features_manifest(path: Path, net: Net, split: str) -> dict:
@@ -161,30 +199,33 @@ def features_manifest(path: Path, net: Net, split: str) -> dict:
     return manifest
 
 
-def label(test: Evaluation, records: list[Record], label_maps: LabelMaps) -> None:
+def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> None:
     """Make the label maps that are not there yet."""
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:
         return
-    if test.features and test.manifest:
-        size_hw = tuple(test.manifest['min_side_hw'])
-        predictor = MapPredictor(test.net_name, test.weights, test.manifest['blob'], size_hw, test.gpu)
-        label_features(predictor, test.features, test.manifest['count'], pending, label_maps)
+    if scheduler or jobs > 1 or len(test.gpus) > 1:
+        jobs = len(test.gpus) or min(jobs, cores())
+        label_in_processes(test.job(), pending, label_maps.folder.absolute(), jobs, test.gpus, scheduler)
     else:
-        label_images(Predictor(test.net_name, test.weights, test.tile_hw, test.gpu, test.tiling), pending, label_maps)
+        label_records(test.job(), pending, label_maps.folder)
 
 
 def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple[np.ndarray, int]:
     """Confusion matrix over all records, and the number of pixels that do not count."""
-    matrix, pixels = np.zeros((facts.num_classes, facts.num_classes), np.int64), 0
-    for record in tqdm(records, unit='image', desc='scoring', disable=None):
+
+    def count(record: Record) -> tuple[np.ndarray, int]:
         truth = read_label(record)
         try:
-            matrix += scoring.confusion(truth, label_maps.read(record.id), facts.num_classes)
+            return scoring.confusion(truth, label_maps.read(record.id), facts.num_classes), truth.size
         except ValueError as error:
             raise UserError(f'{label_maps.path(record.id)} against {record.label}: {error}') from error
-        pixels += truth.size
-    return matrix, pixels - int(matrix.sum())
+
+    total, pixels = np.zeros((facts.num_classes, facts.num_classes), np.int64), 0
+    for matrix, size in tqdm(in_order(count, records), total=len(records), unit='image', desc='scoring', disable=None):
+        total += matrix
+        pixels += size
+    return total, pixels - int(total.sum())
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -1,11 +1,13 @@
 """Label maps from images, or from stored maps of an intermediate blob."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from dataset_prep.datasets import dataset
+from pretrained import caffemodel
 from prototxt.experiments import NETS
 from prototxt.networks import deploy
 from prototxt.shapes import FC6_CELLS, STRIDE, TRUNK_END, check_crop_size
@@ -18,6 +20,10 @@ from tools.support.errors import UserError
 def zoom_factor(net_name: str) -> int:
     """Pixels per cell of `prob`: 8, or 1 for a network that upsamples by itself."""
     return 1 if NETS[net_name].upsample else STRIDE
+
+
+def _load(net_name: str, weights: Sequence[Path], gpu: int | None, size_hw: tuple[int, int]):
+    return load_net(deploy(net_name, size_hw=size_hw), weights, gpu)
 
 
 class Predictor:
@@ -42,14 +48,31 @@ class Predictor:
         self.tiling = tiling
         self.mean_bgr = np.array(dataset(row.dataset).mean_bgr, np.float32)
         self.zoom = zoom_factor(net_name)
-        self.net = load_net(deploy(net_name, size_hw=self.reference_hw), weights, gpu)
+        self._load = partial(_load, net_name, weights, gpu)
+        self._net = None
+        if tiling == 'tight':
+            caffemodel.check(deploy(net_name, size_hw=self.reference_hw), weights)  # loaded when the first image says its size
+        else:
+            self._net = self._load(self.reference_hw)
+
+    @property
+    def net(self):
+        """The caffe.Net."""
+        return self._net_for(self.reference_hw)
+
+    def _net_for(self, size_hw: tuple[int, int]):
+        """The net, made for inputs of `size_hw` if there is none yet: memory is taken for the size that it is made for."""
+        if self._net is None:
+            self._net = self._load(size_hw)
+        return self._net
 
     def predict_scores(self, image_bgr: np.ndarray) -> np.ndarray:
         """Class probabilities (C, h, w) of an image uint8 (H, W, 3), at the net's own resolution and reaching past the image."""
         size_hw = image_bgr.shape[:2]
         input_hw = tile_size(self.tiling, size_hw, self.reference_hw)
         centred = image_bgr.astype(np.float32) - self.mean_bgr
-        maps = (forward(self.net, tile.transpose(2, 0, 1)) for tile in tiles(centred, input_hw))
+        net = self._net_for(input_hw)
+        maps = (forward(net, tile.transpose(2, 0, 1)) for tile in tiles(centred, input_hw))
         return stitch(maps, columns=grid(size_hw, input_hw)[1])
 
     def label_map(self, image_bgr: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from dataset_prep.datasets import IGNORE_LABEL
+from dataset_prep.datasets import IGNORE_LABEL, how_to_prepare
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
@@ -24,7 +24,6 @@ from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
 
 _SAMPLED = 4  # Datums whose labels are looked at; their order is shuffled
-_DATA_OPTION = {'toy': ''}  # drawn, not taken from a folder
 _MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', DEMO: 'make demo'}
 _BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
 
@@ -100,7 +99,7 @@ def _check_images(settings: Settings, manifest: dict) -> None:
     _expect(settings, manifest, 'margin_px', MARGIN)
     smallest = min(manifest['min_side_hw'])
     if smallest < crop_size:
-        command = f'python -m dataset_prep.{settings.dataset.name} ... --crop-size {crop_size}, with the options as before'
+        command = f'{_how_to_make(settings)} CROP_SIZE={crop_size}, with the options as before'
         raise UserError(
             f'{settings.lmdb}: images down to {smallest} pixels along a side, crop_size is {crop_size}; '
             f'give a smaller --crop-size, or run: {command}'
@@ -163,7 +162,7 @@ def _how_to_make(settings: Settings) -> str:
     """The command that makes the stage's LMDB."""
     stage, name = settings.stage, settings.dataset.name
     if stage.start == 'data':
-        return f'make lmdb-{name}' + _DATA_OPTION.get(name, ' DATA=FOLDER')
+        return how_to_prepare(name, stage.split).removeprefix('run: ')
     source = stage.features_from
     maker = STAGES[source].net if source and source in STAGES else stage.net
     split = stage.split or settings.dataset.train

@@ -1,0 +1,98 @@
+"""Prepare Cityscapes (paper A.3): lists, LMDBs, and a contact sheet to look at.
+
+DIR holds, unpacked or as the archives that are distributed (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip):
+leftImg8bit/SPLIT/CITY/CITY_SEQ_FRAME_leftImg8bit.png       images, 2048x1024
+gtFine/SPLIT/CITY/CITY_SEQ_FRAME_gtFine_labelIds.png        labels; their 34 ids are reduced to the 19 classes here
+
+Splits: train 2,975, val 500 and test 1,525 images; test has no labels. train_628 is for the front end. train_halves_1396 is for
+joint training: of each image its left and its right half, columns 0-1023 and 1024-2047, with a margin of 186 pixels all round.
+The margin is reflected where the image ends; at the middle it is the 186 columns of the other half next to it. So a half and
+its margin are 1396x1396 pixels, columns 0-1395 and 1024-2419 of the padded image (2420x1396), the two tiles that the
+authors' test.py cuts out of it. The paper says "halves of images (input size 1396x1396, including padding)" and no more.
+Whole images, for the context module, are read from the files by tools/extract_features.py.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from dataset_prep.command import add_shared_arguments, command_parser, data_folder, write
+from dataset_prep.completeness import add_partial_argument, check_splits
+from dataset_prep.datasets import dataset
+from dataset_prep.lists import by_id, check_pairs
+from dataset_prep.records import Record
+from dataset_prep.trees import need_tree
+from tools.support.errors import UserError, run_command
+from tools.support.paths import DATA
+
+CROP_SIZES = (628,)  # front end, paper A
+HALVES_CROP_SIZE = 1396  # joint training, paper A.3
+IMAGES, LABELS = 'leftImg8bit', 'gtFine'
+IMAGE_END, LABEL_END = '_leftImg8bit.png', '_gtFine_labelIds.png'
+IMAGE_ARCHIVES: dict[str, str | None] = {'leftImg8bit_trainvaltest.zip': None}
+LABEL_ARCHIVES: dict[str, str | None] = {'gtFine_trainvaltest.zip': None}
+TRAIN, HALVES, VAL, TEST = 'train', 'train_halves', 'val', 'test'
+
+
+def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Record]]:
+    """The records of train, of its halves, and of val and test where they are there, in order of name.
+
+    Raises UserError when a file of a pair is missing, and for counts other than the published ones unless `allow_partial`.
+    """
+    images = need_tree(data, 'images of Cityscapes', (f'{IMAGES}/{TRAIN}',), IMAGE_ARCHIVES) / IMAGES
+    labels = need_tree(data, 'labels of Cityscapes', (f'{LABELS}/{TRAIN}',), LABEL_ARCHIVES) / LABELS
+    splits = {TRAIN: _records(images / TRAIN, labels / TRAIN)}
+    splits[HALVES] = [half for record in splits[TRAIN] for half in halves(record)]
+    if (images / VAL).is_dir():
+        splits[VAL] = _records(images / VAL, labels / VAL)
+    if (images / TEST).is_dir():
+        splits[TEST] = _records(images / TEST, None)
+    check_splits(dataset('cityscapes'), splits, allow_partial)
+    return splits
+
+
+def halves(record: Record) -> list[Record]:
+    """The left and the right half of an image; of an odd width the right one has a column more."""
+    width = record.size_hw[1]
+    sides = {'left': (0, width // 2), 'right': (width // 2, width)}
+    return [replace(record, id=f'{record.id}_{side}', columns=columns) for side, columns in sides.items()]
+
+
+def _records(images: Path, labels: Path | None) -> list[Record]:
+    """The records of one split; without labels if there are none."""
+    found = by_id(images.glob(f'*/*{IMAGE_END}'), lambda path: path.name.removesuffix(IMAGE_END))
+    if not found:
+        raise UserError(f'{images} holds no CITY/*{IMAGE_END}')
+    if labels is None:
+        return [Record(name, path, None, 'cityscapes', 'cityscapes_ids') for name, path in found.items()]
+    truth = by_id(labels.glob(f'*/*{LABEL_END}'), lambda path: path.name.removesuffix(LABEL_END))
+
+    def at(folder: Path, end: str, name: str) -> Path:
+        return folder / name.split('_')[0] / f'{name}{end}'
+
+    check_pairs(found, truth, lambda name: at(images, IMAGE_END, name), lambda name: at(labels, LABEL_END, name))
+    return [Record(name, path, truth[name], 'cityscapes', 'cityscapes_ids') for name, path in found.items()]
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = command_parser('cityscapes', __doc__)
+    parser.add_argument('--data', type=Path, metavar='DIR', help='Cityscapes, unpacked or its archives; must be given')
+    parser.add_argument(
+        '--halves-crop-size', type=int, nargs='*', default=[HALVES_CROP_SIZE], metavar='PX', help='as --crop-size, of the halves'
+    )
+    add_partial_argument(parser)
+    add_shared_arguments(parser, DATA / 'cityscapes', CROP_SIZES)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None) -> None:
+    """Prepare Cityscapes."""
+    args = parse_args(argv)
+    splits = find_splits(data_folder(args, dataset('cityscapes')), args.allow_partial)
+    crop_sizes = {TRAIN: args.crop_size, HALVES: args.halves_crop_size}
+    write(args, dataset('cityscapes'), splits, crop_sizes)
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,227 @@
+"""MS COCO as VOC's classes: its annotations read, labels drawn from them.
+
+Layout: annotations/instances_SET.json and SET/*.jpg, for the sets train2014 and val2014.
+Which images (paper Sec. 5): those with at least one object, a crowd does not count, of the 20 categories that VOC has.
+Label: 0 where no such object is; objects of other categories are not drawn, so that a plate on a table is table. A crowd of one
+of the 20 is 255. Where objects overlap the one of fewer pixels lies on top, of equal ones that of the higher id; all lie on top
+of crowds.
+"""
+
+import json
+import shutil
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from dataset_prep.datasets import IGNORE_LABEL, dataset
+from dataset_prep.image_files import read_index_label
+from dataset_prep.json_stream import entries
+from dataset_prep.parallel import in_order
+from dataset_prep.progress import progress
+from dataset_prep.records import Record
+from dataset_prep.trees import need_tree
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+from tools.support.hashing import file_sum
+
+SETS = ('train2014', 'val2014')
+COUNTS = {'train2014': 82783, 'val2014': 40504}
+ARCHIVES: dict[str, str | None] = {'annotations_trainval2014.zip': None}
+DRAWN = 'drawn.json'  # beside the labels: what they were drawn from
+RULE = 1  # raised when labels are drawn in another way
+
+# COCO's category ids and names, each with VOC's name (pytorch/vision, references/segmentation/coco_utils.py)
+CATEGORIES = {
+    1: ('person', 'person'),
+    2: ('bicycle', 'bicycle'),
+    3: ('car', 'car'),
+    4: ('motorcycle', 'motorbike'),
+    5: ('airplane', 'aeroplane'),
+    6: ('bus', 'bus'),
+    7: ('train', 'train'),
+    9: ('boat', 'boat'),
+    16: ('bird', 'bird'),
+    17: ('cat', 'cat'),
+    18: ('dog', 'dog'),
+    19: ('horse', 'horse'),
+    20: ('sheep', 'sheep'),
+    21: ('cow', 'cow'),
+    44: ('bottle', 'bottle'),
+    62: ('chair', 'chair'),
+    63: ('couch', 'sofa'),
+    64: ('potted plant', 'pottedplant'),
+    67: ('dining table', 'diningtable'),
+    72: ('tv', 'tvmonitor'),
+}
+VOC_ID = {category: dataset('pascal_voc').classes.index(voc) for category, (_, voc) in CATEGORIES.items()}
+
+
+@dataclass(frozen=True)
+class CocoObject:
+    """One annotation: `segmentation` is a list of polygons x, y, x, y ..., or a run-length code as COCO has it."""
+
+    id: int
+    voc_id: int
+    crowd: bool
+    segmentation: list[array] | dict
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image of a set, its objects and crowds of VOC's categories."""
+
+    file_name: str
+    height: int
+    width: int
+    objects: list[CocoObject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CocoSet:
+    """The images of one set with an object of VOC's categories, in order of id; `listed` is the count of all its images."""
+
+    name: str
+    annotations: Path
+    folder: Path
+    images: list[CocoImage]
+    listed: int
+
+
+def read_set(data: Path, name: str) -> CocoSet:
+    """A set of the folder `data`. Raises UserError if it or its annotations are missing, damaged, or not COCO's."""
+    file = f'annotations/instances_{name}.json'
+    annotations = need_tree(data, f'annotations of COCO {name}', (file,), ARCHIVES) / file
+    folder = need_tree(data, f'images of COCO {name}', (name,), {f'{name}.zip': None}) / name
+    images = _read(annotations)
+    chosen = [image for _, image in sorted(images.items()) if any(not one.crowd for one in image.objects)]
+    if not chosen:
+        raise UserError(f'{annotations} lists no object of the 20 categories of VOC')
+    return CocoSet(name, annotations, folder, chosen, len(images))
+
+
+def _read(path: Path) -> dict[int, CocoImage]:
+    """All images of an annotation file by id, with their objects of VOC's categories."""
+    images: dict[int, CocoImage] = {}
+    objects: list[tuple[int, CocoObject]] = []
+    for kind, entry in progress(entries(path), f'reading {path.name}', 0, 'entry'):
+        try:
+            if kind == 'images':
+                images[entry['id']] = CocoImage(entry['file_name'], entry['height'], entry['width'])
+            elif kind == 'categories':
+                _check_category(path, entry)
+            elif kind == 'annotations' and entry['category_id'] in VOC_ID:
+                objects.append((entry['image_id'], _object(entry)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f'{path} has an entry of {kind} that is not as COCO has them: {str(entry)[:100]} ({error!r})'
+            ) from error
+    for image_id, one in objects:
+        if image_id not in images:
+            raise UserError(f'{path}: annotation {one.id} is of image {image_id}, which is not listed')
+        images[image_id].objects.append(one)
+    return images
+
+
+def _check_category(path: Path, entry: dict) -> None:
+    wanted = CATEGORIES.get(entry['id'], (entry['name'],))[0]
+    if entry['name'] != wanted:
+        raise UserError(
+            f'{path}: category {entry["id"]} is {entry["name"]}, in COCO it is {wanted}; these are not its annotations'
+        )
+
+
+def _object(entry: dict) -> CocoObject:
+    """One annotation. Raises ValueError for an outline of less than three points."""
+    segmentation = entry['segmentation']
+    if isinstance(segmentation, list):
+        segmentation = [array('d', polygon) for polygon in segmentation]
+        if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
+            raise ValueError(f'annotation {entry["id"]}: a polygon needs three points or more')
+    return CocoObject(entry['id'], VOC_ID[entry['category_id']], bool(entry.get('iscrowd', 0)), segmentation)
+
+
+def draw_label(height: int, width: int, objects: Iterable[CocoObject]) -> np.ndarray:
+    """The label of one image, uint8 (height, width): VOC's ids, 0 for all else, 255 for crowds; overlaps as stated above."""
+    label = np.zeros((height, width), np.uint8)
+    codes = [(one, _run_lengths(one.segmentation, height, width)) for one in objects]
+    for one, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(coco_mask.area(pair[1])), pair[0].id)):
+        label[coco_mask.decode(code).astype(bool)] = IGNORE_LABEL if one.crowd else one.voc_id
+    return label
+
+
+def _run_lengths(segmentation: list[array] | dict, height: int, width: int) -> dict:
+    """pycocotools' compressed run-length code of one annotation, as its COCO.annToRLE makes it."""
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects([polygon.tolist() for polygon in segmentation], height, width))
+    if isinstance(segmentation['counts'], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
+    """Draw the label of each image of a set into `<folder>/<set>/`, PNGs of indices in VOC's colours; their paths by id.
+
+    Labels that were drawn before from the same annotations are kept, so that this goes on where it was stopped.
+    """
+    target = folder / coco.name
+    _begin(target, {'annotations_sha256': file_sum(coco.annotations), 'rule': RULE})
+
+    def draw(image: CocoImage) -> tuple[str, Path]:
+        name = Path(image.file_name).stem
+        path = target / f'{name}.png'
+        if not path.exists():
+            with whole_file(path) as temporary:
+                _picture(draw_label(image.height, image.width, image.objects)).save(temporary)
+        return name, path
+
+    return dict(progress(in_order(draw, coco.images), f'drawing labels of {coco.name}', len(coco.images)))
+
+
+def _begin(folder: Path, settings: Mapping[str, object]) -> None:
+    """Make `folder` for labels drawn from `settings`; those drawn from others go."""
+    said = folder / DRAWN
+    try:
+        same = json.loads(said.read_text(encoding='utf-8')) == settings
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(folder, ignore_errors=True)
+        with whole_file(said) as temporary:
+            temporary.write_text(json.dumps(settings), encoding='utf-8')
+
+
+def _picture(label: np.ndarray) -> Image.Image:
+    """A label as a palette picture: its indices, shown in VOC's colours, white for what is ignored."""
+    picture = Image.fromarray(label)
+    colours = [*dataset('pascal_voc').palette, *[(255, 255, 255)] * (256 - dataset('pascal_voc').num_classes)]
+    picture.putpalette([part for colour in colours for part in colour])
+    return picture
+
+
+def coco_records(coco: CocoSet, labels: Mapping[str, Path], min_object_area: int = 0) -> list[Record]:
+    """The records of a set, without those whose objects cover less than `min_object_area` pixels in all.
+
+    Raises UserError naming the first image that is not there.
+    """
+    images = {Path(image.file_name).stem: coco.folder / image.file_name for image in coco.images}
+    for name, path in images.items():
+        if not path.is_file():
+            raise UserError(f'{coco.annotations.name} lists {name}, but there is no file at {path}; unpack {coco.name} anew')
+    records = [Record(name, path, labels[name], 'pascal_voc') for name, path in images.items()]
+    return _large_enough(records, min_object_area) if min_object_area else records
+
+
+def _large_enough(records: Sequence[Record], pixels: int) -> list[Record]:
+    """The records whose labels have at least so many pixels of objects."""
+
+    def objects(record: Record) -> int:
+        label = read_index_label(record.label)  # type: ignore[arg-type]
+        return int(((label > 0) & (label != IGNORE_LABEL)).sum())
+
+    areas = progress(in_order(objects, records), 'measuring objects', len(records))
+    return [record for record, area in zip(records, areas, strict=True) if area >= pixels]

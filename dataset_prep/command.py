@@ -1,0 +1,49 @@
+"""What the commands that prepare a data set have in common."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dataset_prep.datasets import Dataset, how_to_prepare
+from dataset_prep.prepare import add_arguments, prepare
+from dataset_prep.records import Record
+from dataset_prep.relisting import check_lists
+from tools.support.errors import UserError
+
+
+def command_parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m dataset_prep.<module>`, its docstring as the description."""
+    return argparse.ArgumentParser(
+        prog=f'.venv/bin/python -m dataset_prep.{module}', description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, default_out: Path | None, crop_sizes: Sequence[int]) -> None:
+    """The options that all data sets made of files have."""
+    parser.add_argument('--lists-only', action='store_true', help='check all files and list the splits, but write no LMDB')
+    add_arguments(parser, default_out, crop_sizes)
+
+
+def size(text: str) -> tuple[int, int]:
+    """(width, height) from text like 640x480."""
+    match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if not match:
+        raise argparse.ArgumentTypeError(f'{text!r} is no size like 640x480')
+    return int(match[1]), int(match[2])
+
+
+def data_folder(args: argparse.Namespace, facts: Dataset, split: str | None = None) -> Path:
+    """The folder that --data gives. Raises UserError with the make target if it was not given."""
+    if args.data is None:
+        target = how_to_prepare(facts.name, split).removeprefix('run: ')
+        raise UserError(f'the folder of {facts.name} is not given: {target}, or --data FOLDER')
+    return args.data
+
+
+def write(
+    args: argparse.Namespace, facts: Dataset, splits: dict[str, list[Record]], crop_sizes: Mapping[str, Sequence[int]]
+) -> None:
+    """Check the lists that are there already, then prepare; with --lists-only no LMDB is written."""
+    check_lists(args.out, splits)
+    prepare(args.out, facts, splits, {} if args.lists_only else crop_sizes, args.encoding, args.seed)

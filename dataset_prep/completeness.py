@@ -1,0 +1,37 @@
+"""Whether what was found of a data set is all of it: fewer or other images than its owners list do not pass in silence."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from dataset_prep.datasets import Dataset
+from dataset_prep.records import Record
+from tools.support.errors import UserError
+
+
+def add_partial_argument(parser: argparse.ArgumentParser) -> None:
+    """The option --allow-partial."""
+    parser.add_argument(
+        '--allow-partial', action='store_true', help='go on with a copy that is not complete; the counts are printed'
+    )
+
+
+def check_complete(what: str, found: Mapping[str, int], complete: Mapping[str, int], allow_partial: bool) -> None:
+    """Raise UserError when a count differs from that of a complete copy, unless that was allowed: then print it.
+
+    Only what was found is compared: an archive that was not fetched is no fault.
+    """
+    differ = [name for name, count in found.items() if count != complete.get(name, count)]
+    wrong = [f'{found[name]} {name} (complete: {complete[name]})' for name in differ]
+    if not wrong:
+        return
+    if not allow_partial:
+        raise UserError(
+            f'this copy of {what} has {", ".join(wrong)}; fetch and unpack it anew, '
+            'or go on with what is there: --allow-partial (PARTIAL=1 with make)'
+        )
+    print(f'note: this copy of {what} has {", ".join(wrong)}')
+
+
+def check_splits(facts: Dataset, splits: Mapping[str, Sequence[Record]], allow_partial: bool) -> None:
+    """check_complete for the splits of a data set."""
+    check_complete(facts.name, {split: len(records) for split, records in splits.items()}, facts.splits, allow_partial)

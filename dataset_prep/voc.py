@@ -1,0 +1,109 @@
+"""Prepare PASCAL VOC 2012 with SBD, the training set of the paper's Sec. 4: lists, LMDBs, and a contact sheet to look at.
+
+DIR holds, unpacked or as the archives that are distributed:
+VOC 2012  VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}   VOCtrainval_11-May-2012.tar
+SBD       benchmark_RELEASE/dataset/{img,cls,train.txt,val.txt}                     benchmark.tgz (--sbd if it lies elsewhere)
+VOC test  VOCdevkit/VOC2012 with ImageSets/Segmentation/test.txt                    VOC2012test.tar, if you want to label it
+
+Splits: train_aug is all of VOC train and SBD but what is in VOC val, in the order of ids: 10,582 images. The 1,464 of VOC train
+have VOC's labels, where 255 marks borders and what is ignored; the others have SBD's, which have no 255. val is VOC val.
+"""
+
+import argparse
+from pathlib import Path
+
+from dataset_prep.command import add_shared_arguments, command_parser, data_folder, write
+from dataset_prep.completeness import add_partial_argument, check_complete, check_splits
+from dataset_prep.datasets import dataset
+from dataset_prep.lists import read_ids
+from dataset_prep.records import Record
+from dataset_prep.sbd import ARCHIVES as SBD_ARCHIVES
+from dataset_prep.sbd import COUNTS as SBD_COUNTS
+from dataset_prep.sbd import MARKERS as SBD_MARKERS
+from dataset_prep.sbd import sbd_ids, sbd_record
+from dataset_prep.trees import find_tree, need_tree
+from tools.support.errors import UserError, run_command
+from tools.support.paths import DATA
+
+CROP_SIZES = (500,)  # fyu/dilation, train.py; the paper does not say
+LISTS = 'ImageSets/Segmentation'
+MARKERS = (f'{LISTS}/train.txt', f'{LISTS}/val.txt', 'JPEGImages', 'SegmentationClass')
+TEST_MARKERS = (f'{LISTS}/test.txt', 'JPEGImages')
+ARCHIVES = {'VOCtrainval_11-May-2012.tar': '6cd6e144f989b92b3379bac3b3de84fd'}  # md5; torchvision/datasets/voc.py
+TEST_ARCHIVES = {'VOC2012test.tar': None}
+COUNTS = {'train': 1464, 'val': 1449}  # martinkersner/train-DeepLab, exper/voc12/list/original, counted
+TRAIN_AUG, VAL, TEST = 'train_aug', 'val', 'test'
+
+
+def find_splits(data: Path, sbd: Path | None = None, allow_partial: bool = False) -> dict[str, list[Record]]:
+    """The records of train_aug and val, and of test if it is there, from the folder of VOC and that of SBD (default: `data`).
+
+    Raises UserError when something is missing or listed twice, and for counts other than the published ones unless
+    `allow_partial`.
+    """
+    voc_root = need_tree(data, 'PASCAL VOC 2012', MARKERS, ARCHIVES, not allow_partial)
+    sbd_root = need_tree(sbd or data, 'SBD', SBD_MARKERS, SBD_ARCHIVES, not allow_partial)
+    voc = {split: read_ids(voc_root / LISTS / f'{split}.txt') for split in COUNTS}
+    extra = sbd_ids(sbd_root)
+    for what, lists, complete in (('VOC 2012', voc, COUNTS), ('SBD', extra, SBD_COUNTS)):
+        check_complete(what, {split: len(ids) for split, ids in lists.items()}, complete, allow_partial)
+    _check_apart(voc, voc_root)
+    own = set(voc['train'])
+    union = sorted((own | set(extra['train']) | set(extra['val'])) - set(voc['val']))
+    splits = {
+        TRAIN_AUG: [voc_record(voc_root, name) if name in own else sbd_record(sbd_root, name) for name in union],
+        VAL: [voc_record(voc_root, name) for name in voc['val']],
+    }
+    if test_root := find_tree(data, TEST_MARKERS, TEST_ARCHIVES):
+        splits[TEST] = [voc_record(test_root, name, label=False) for name in read_ids(test_root / LISTS / 'test.txt')]
+    check_splits(dataset('pascal_voc'), splits, allow_partial)
+    for records in splits.values():
+        check_files(records)
+    return splits
+
+
+def voc_record(root: Path, name: str, label: bool = True) -> Record:
+    """The record of an image of VOC 2012."""
+    return Record(
+        name, root / 'JPEGImages' / f'{name}.jpg', root / 'SegmentationClass' / f'{name}.png' if label else None, 'pascal_voc'
+    )
+
+
+def check_files(records: list[Record]) -> None:
+    """Raise UserError naming the first file that a list has and the disk has not."""
+    for record in records:
+        for path in filter(None, (record.image, record.label)):
+            if not path.is_file():
+                raise UserError(f'{record.id} is listed, but there is no file at {path}; unpack the archive anew')
+
+
+def _check_apart(voc: dict[str, list[str]], root: Path) -> None:
+    """Raise UserError when VOC's own lists overlap: then they are not VOC's."""
+    if both := sorted(set(voc['train']) & set(voc['val'])):
+        raise UserError(f'{root / LISTS}: {both[0]} is in train.txt and in val.txt; unpack VOC anew')
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say where VOC and SBD are."""
+    parser.add_argument('--data', type=Path, metavar='DIR', help='VOC 2012, unpacked or its archive; must be given')
+    parser.add_argument('--sbd', type=Path, metavar='DIR', help='SBD, unpacked or its archive (default: as --data)')
+    add_partial_argument(parser)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = command_parser('voc', __doc__)
+    add_source_arguments(parser)
+    add_shared_arguments(parser, DATA / 'pascal_voc', CROP_SIZES)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None) -> None:
+    """Prepare VOC 2012 with SBD."""
+    args = parse_args(argv)
+    splits = find_splits(data_folder(args, dataset('pascal_voc')), args.sbd, args.allow_partial)
+    write(args, dataset('pascal_voc'), splits, {TRAIN_AUG: args.crop_size})
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,202 @@
+"""Miniature copies of the data sets in their official layouts, of noise, each with what must come out of it.
+
+`truth` maps an id to the pair that training must see: image uint8 (H, W, 3) BGR, label uint8 (H, W) of our ids.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+Truth = dict[str, tuple[np.ndarray, np.ndarray]]
+
+# Written down here a second time on purpose: what the code under test says is not asked.
+STREET_RGB = [
+    (128, 0, 0), (128, 128, 0), (128, 128, 128), (64, 0, 128), (192, 128, 128), (128, 64, 128), (64, 64, 0), (64, 64, 128),
+    (192, 192, 128), (0, 0, 192), (0, 128, 192),
+]  # fmt: skip
+TRAIN_IDS = [255] * 7 + [
+    0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255, 255, 16, 17, 18
+]  # fmt: skip
+VOC_ID_OF_COCO = {
+    1: 15, 2: 2, 3: 7, 4: 14, 5: 1, 6: 6, 7: 19, 9: 4, 16: 3, 17: 8, 18: 12, 19: 13, 20: 17, 21: 10, 44: 5, 62: 9, 63: 18,
+    64: 16, 67: 11, 72: 20,
+}  # fmt: skip
+COCO_NAMES = {
+    1: 'person', 2: 'bicycle', 3: 'car', 4: 'motorcycle', 5: 'airplane', 6: 'bus', 7: 'train', 9: 'boat', 16: 'bird', 17: 'cat',
+    18: 'dog', 19: 'horse', 20: 'sheep', 21: 'cow', 44: 'bottle', 47: 'cup', 62: 'chair', 63: 'couch', 64: 'potted plant',
+    67: 'dining table', 72: 'tv',
+}  # fmt: skip
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    """An RGB or grey picture, in the format that the suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(array)).save(path)
+
+
+def save_index(path: Path, ids: np.ndarray) -> None:
+    """A palette PNG of `ids` whose colours have nothing to do with them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(ids)
+    picture.putpalette([*reversed(range(256))] * 3)
+    picture.save(path)
+
+
+def noise(seed: int, *shape: int) -> np.ndarray:
+    """Random bytes."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def labels(seed: int, values: list[int], *size_hw: int) -> np.ndarray:
+    """Random picks of `values`."""
+    return np.random.default_rng(seed).choice(np.array(values, np.uint8), size_hw)
+
+
+def jpeg(path: Path, seed: int, *size_hw: int) -> np.ndarray:
+    """A JPEG of noise; its pixels as they come out of it, BGR."""
+    save(path, noise(seed, *size_hw, 3))
+    return np.asarray(Image.open(path))[..., ::-1]
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """A text file, one of `lines` a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+
+
+def voc(data: Path) -> tuple[Truth, Truth]:
+    """VOC 2012 and SBD; the truth of train_aug and of val. 2007_000032 is in both, 2007_000033 is in VOC val and SBD train."""
+    root, sbd = data / 'VOCdevkit' / 'VOC2012', data / 'benchmark_RELEASE' / 'dataset'
+    lists = {'train': ['2007_000032', '2007_000039'], 'val': ['2007_000033', '2007_000042']}
+    extra = {'train': ['2008_000002', '2007_000033', '2007_000032'], 'val': ['2008_000001']}
+    train: Truth = {}
+    val: Truth = {}
+    for split, target in (('train', train), ('val', val)):
+        write_lines(root / 'ImageSets' / 'Segmentation' / f'{split}.txt', lists[split])
+        for seed, name in enumerate(lists[split], len(train)):
+            ids = labels(seed, [*range(21), 255], 30 + seed, 41)
+            save_index(root / 'SegmentationClass' / f'{name}.png', ids)
+            target[name] = (jpeg(root / 'JPEGImages' / f'{name}.jpg', seed, 30 + seed, 41), ids)
+    for split, names in extra.items():
+        write_lines(sbd / f'{split}.txt', names)
+        for seed, name in enumerate(names, 10):
+            ids = labels(seed, [*range(21)], 33, 25 + seed)
+            image = jpeg(sbd / 'img' / f'{name}.jpg', seed, 33, 25 + seed)
+            save_mat(sbd / 'cls' / f'{name}.mat', ids)
+            if name not in (*lists['train'], *lists['val']):
+                train[name] = (image, ids)
+    return train, val
+
+
+def save_mat(path: Path, ids: np.ndarray) -> None:
+    """A label as SBD's MATLAB files hold it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {'GTcls': {'Segmentation': ids, 'CategoriesPresent': np.unique(ids)}}, do_compression=True)
+
+
+def voc_test(data: Path) -> list[str]:
+    """The images of VOC's test set, in the same tree."""
+    root = data / 'VOCdevkit' / 'VOC2012'
+    write_lines(root / 'ImageSets' / 'Segmentation' / 'test.txt', ['2008_000006'])
+    jpeg(root / 'JPEGImages' / '2008_000006.jpg', 3, 20, 20)
+    return ['2008_000006']
+
+
+def coco(data: Path) -> Truth:
+    """Two sets of COCO, 50x40 pixels (width x height); the truth of the images that have an object of VOC's categories.
+
+    Outlines are along the edges of pixels, so each pixel is inside or outside.
+    """
+    rectangle = {'category_id': 1, 'segmentation': [[10, 20, 30, 20, 30, 35, 10, 35]]}  # 20 x 15 = 300 pixels of person
+    inside = {'category_id': 18, 'segmentation': [[12, 22, 17, 22, 17, 26, 12, 26]]}  # 5 x 4 = 20 of dog, on top
+    corner = {'category_id': 3, 'segmentation': [[0, 0, 10, 0, 10, 4, 4, 4, 4, 10, 0, 10]]}  # 10 x 4 + 4 x 6 = 64 of car
+    cup = {'category_id': 47, 'segmentation': [[25, 25, 28, 25, 28, 28, 25, 28]]}  # no category of VOC
+    crowd = {'category_id': 1, 'iscrowd': 1, 'segmentation': {'size': [40, 50], 'counts': [1200, 240, 560]}}  # columns 30-35
+    two_parts = {'category_id': 63, 'segmentation': [[0, 0, 2, 0, 2, 3, 0, 3], [40, 30, 44, 30, 44, 35, 40, 35]]}  # 6 + 20
+    first = np.zeros((40, 50), np.uint8)
+    first[:, 30:36] = 255
+    first[20:35, 10:30] = 15
+    first[22:26, 12:17] = 12
+    first[:4, :10] = first[4:10, :4] = 7
+    second = np.zeros((40, 50), np.uint8)
+    second[:3, :2] = second[30:35, 40:44] = 18
+    truth = {
+        'COCO_train2014_000000000009': ([inside, rectangle, crowd, corner, cup], first),
+        'COCO_train2014_000000000025': ([cup], None),
+        'COCO_val2014_000000000042': ([two_parts], second),
+        'COCO_val2014_000000000061': ([crowd], None),
+    }
+    images = {}
+    for seed, name in enumerate(truth, 40):
+        images[name] = jpeg(data / name.split('_')[1] / f'{name}.jpg', seed, 40, 50)
+    for split in ('train2014', 'val2014'):
+        write_coco(data, split, {name: objects for name, (objects, _) in truth.items() if split in name})
+    return {name: (images[name], label) for name, (_, label) in truth.items() if label is not None}
+
+
+def write_coco(data: Path, split: str, objects: dict[str, list[dict]]) -> Path:
+    """annotations/instances_SPLIT.json for images of 50x40 pixels and their objects."""
+    names = {int(name.split('_')[-1]): name for name in objects}
+    rows = [{'id': image, 'file_name': f'{name}.jpg', 'height': 40, 'width': 50} for image, name in names.items()]
+    all_objects = [(image, one) for image, name in names.items() for one in objects[name]]
+    annotations = [{'iscrowd': 0, 'image_id': image, **one, 'id': 100 + place} for place, (image, one) in enumerate(all_objects)]
+    content = {
+        'info': {'year': 2014, 'note': 'brackets ] } in "text"'},
+        'images': rows,
+        'licenses': [],
+        'annotations': annotations,
+        'categories': [{'id': category, 'name': name} for category, name in COCO_NAMES.items()],
+    }
+    path = data / 'annotations' / f'instances_{split}.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def kitti(data: Path) -> tuple[Truth, Truth]:
+    """KITTI of Ros et al.; the truth of train and of test. Both sequences have a frame 000000."""
+    colours = np.array([*STREET_RGB, (0, 0, 0)], np.uint8)
+    splits: list[Truth] = []
+    for seed, (folder, frames) in enumerate({'Training_00': ['000000', '000010'], 'Validation_07': ['000000']}.items()):
+        truth: Truth = {}
+        for number, frame in enumerate(frames):
+            image, ids = noise(50 + seed + number, 37, 122, 3), labels(60 + seed + number, [*range(12)], 37, 122)
+            save(data / folder / 'RGB' / f'{frame}.png', image[..., ::-1])
+            save(data / folder / 'GT' / f'{frame}.png', colours[ids])
+            truth[f'{folder}_{frame}'] = (image, np.where(ids == 11, 255, ids).astype(np.uint8))
+        splits.append(truth)
+    return splits[0], splits[1]
+
+
+def cityscapes(data: Path, size_hw: tuple[int, int] = (32, 64)) -> dict[str, Truth]:
+    """Cityscapes; the truth of train and val. test has images, and labels that are no truth, as in the archive."""
+    table = np.array(TRAIN_IDS, np.uint8)
+    frames = {
+        'train': ['aachen_000000_000019', 'aachen_000001_000019', 'ulm_000000_000019'],
+        'val': ['lindau_000000_000019'],
+        'test': ['bonn_000000_000019'],
+    }
+    truth: dict[str, Truth] = {'train': {}, 'val': {}, 'test': {}}
+    for split, names in frames.items():
+        for seed, name in enumerate(names, 70):
+            image, ids = noise(seed, *size_hw, 3), labels(seed, [*range(34)], *size_hw)
+            city = name.split('_')[0]
+            save(data / 'leftImg8bit' / split / city / f'{name}_leftImg8bit.png', image[..., ::-1])
+            save(data / 'gtFine' / split / city / f'{name}_gtFine_labelIds.png', np.zeros_like(ids) if split == 'test' else ids)
+            save(data / 'gtFine' / split / city / f'{name}_gtFine_color.png', noise(seed, *size_hw, 3))
+            truth[split][name] = (image, table[ids])
+    return truth
+
+
+def custom(data: Path) -> Truth:
+    """A folder of a user's own: names with spaces and letters of other languages, grey and palette labels, 3 classes."""
+    truth: Truth = {}
+    for seed, name in enumerate(['straße 1', '猫', 'a.b', 'plain']):
+        image, ids = noise(90 + seed, 31 + seed, 45, 3), labels(90 + seed, [0, 1, 2, 255], 31 + seed, 45)
+        save(data / 'images' / f'{name}{".PNG" if seed == 3 else ".png"}', image[..., ::-1])
+        (save_index if seed % 2 else save)(data / 'labels' / f'{name}.png', ids)
+        truth[name] = (image, ids)
+    return truth

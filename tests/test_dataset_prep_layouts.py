@@ -1,0 +1,342 @@
+"""All data sets from their official layouts, in miniature, to what Caffe reads of them; and what is refused on the way."""
+
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from mini_archives import TRAIN_IDS, cityscapes, coco, custom, kitti, labels, noise, voc, voc_test
+from PIL import Image
+from through_caffe import MARGIN, check_lmdb, padded
+
+from dataset_prep import cityscapes as cityscapes_command
+from dataset_prep import custom as custom_command
+from dataset_prep import kitti as kitti_command
+from dataset_prep import voc as voc_command
+from dataset_prep import voc_coco as voc_coco_command
+from dataset_prep.datasets import read_own
+from dataset_prep.datum import decode_datum
+from dataset_prep.lmdb_store import read_manifest
+from dataset_prep.lmdb_writer import Layout
+from dataset_prep.records import Record, load_split, read_image, read_label
+from tools.support.errors import UserError
+
+# pycocotools and NumPy 2 disagree about a keyword, without effect.
+pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
+CROP = 404  # the front end's least, and 4 cells
+
+
+def run(command, data, out, *more, crop=CROP):
+    """A command on a miniature, whose counts are not those of a complete copy."""
+    partial = [] if command is custom_command else ['--allow-partial']
+    command.main(['--data', str(data), '--out', str(out), '--crop-size', str(crop), *partial, *more])
+
+
+def check_split(folder, split, truth):
+    """A listed split reads as the truth."""
+    records = load_split(folder, split)
+    assert sorted(record.id for record in records) == sorted(truth)
+    for record in records:
+        np.testing.assert_array_equal(read_image(record), truth[record.id][0], record.id)
+        np.testing.assert_array_equal(read_label(record), truth[record.id][1], record.id)
+
+
+def all_padded(truth, crop=CROP):
+    return {name: padded(*pair, crop) for name, pair in truth.items()}
+
+
+# VOC 2012 and SBD
+
+
+def test_voc_and_sbd_come_through_caffe(tmp_path, capsys):
+    """VOC's labels for what is in VOC train, SBD's for the rest, nothing of VOC val; every pixel of image and label."""
+    train, val = voc(tmp_path / 'da ta é')
+    test = voc_test(tmp_path / 'da ta é')
+    out = tmp_path / 'out'
+    run(voc_command, tmp_path / 'da ta é', out)
+    assert [record.id for record in load_split(out, 'train_aug')] == sorted(train)
+    assert sorted(train) == ['2007_000032', '2007_000039', '2008_000001', '2008_000002']
+    check_split(out, 'train_aug', train)
+    check_split(out, 'val', val)
+    assert [(record.id, record.label) for record in load_split(out, 'test')] == [(name, None) for name in test]
+    check_lmdb(tmp_path, out / 'train_aug_404', all_padded(train), CROP)
+    printed = capsys.readouterr().out
+    assert 'VOC 2012 has 2 train (complete: 1464), 2 val (complete: 1449)' in printed
+    assert 'SBD has 3 train (complete: 8498), 1 val (complete: 2857)' in printed
+    assert '4 train_aug (complete: 10582)' in printed
+    manifest = read_manifest(out / 'train_aug_404')
+    assert (manifest['dataset'], manifest['split'], manifest['count'], manifest['classes']) == ('pascal_voc', 'train_aug', 4, 21)
+
+
+def test_voc_counts_of_a_complete_copy_pass_and_others_are_refused(tmp_path, monkeypatch):
+    voc(tmp_path)
+    with pytest.raises(UserError, match=r'VOC 2012 has 2 train \(complete: 1464\).*--allow-partial \(PARTIAL=1'):
+        voc_command.find_splits(tmp_path)
+    monkeypatch.setattr(voc_command, 'COUNTS', {'train': 2, 'val': 2})
+    monkeypatch.setattr(voc_command, 'SBD_COUNTS', {'train': 3, 'val': 1})
+    with pytest.raises(UserError, match=r'pascal_voc has 4 train_aug \(complete: 10582\)'):
+        voc_command.find_splits(tmp_path)
+
+
+def test_sbd_may_lie_elsewhere_and_voc_at_its_root(tmp_path):
+    train, _ = voc(tmp_path / 'a')
+    (tmp_path / 'a' / 'benchmark_RELEASE').rename(tmp_path / 'sbd')
+    splits = voc_command.find_splits(tmp_path / 'a' / 'VOCdevkit' / 'VOC2012', tmp_path / 'sbd', allow_partial=True)
+    assert [record.id for record in splits['train_aug']] == sorted(train)
+
+
+def test_archives_as_distributed_are_unpacked_once_and_whole(tmp_path, monkeypatch):
+    """VOC's tar and SBD's tgz, checked by their sums."""
+    train, _ = voc(tmp_path / 'tree')
+    data = tmp_path / 'down loads'
+    data.mkdir()
+    pack(data / 'VOCtrainval_11-May-2012.tar', tmp_path / 'tree' / 'VOCdevkit', 'w')
+    pack(data / 'benchmark.tgz', tmp_path / 'tree' / 'benchmark_RELEASE', 'w:gz')
+    with pytest.raises(UserError, match=r'VOCtrainval_11-May-2012.tar is not the archive .*md5 6cd6e144'):
+        voc_command.find_splits(data)
+    run(voc_command, data, tmp_path / 'out')
+    check_split(tmp_path / 'out', 'train_aug', train)
+    for archive in ('VOCtrainval_11-May-2012.tar', 'benchmark.tgz'):
+        (data / archive).unlink()
+    assert len(voc_command.find_splits(data, allow_partial=True)['train_aug']) == len(train)
+
+
+def pack(archive, folder, mode):
+    with tarfile.open(archive, mode) as tar:
+        tar.add(folder, folder.name)
+
+
+@pytest.mark.parametrize('damage', ['cut', 'link', 'outside'])
+def test_bad_archive_leaves_nothing_behind(tmp_path, damage):
+    voc(tmp_path / 'tree')
+    data = tmp_path / 'data'
+    data.mkdir()
+    archive = data / 'VOCtrainval_11-May-2012.tar'
+    if damage == 'link':
+        (tmp_path / 'tree' / 'VOCdevkit' / 'link').symlink_to('/etc/passwd')
+    pack(archive, tmp_path / 'tree' / 'VOCdevkit', 'w')
+    if damage == 'cut':
+        archive.write_bytes(archive.read_bytes()[:20000])
+    if damage == 'outside':
+        with tarfile.open(archive, 'a') as tar:
+            tar.add(__file__, '../outside.py')
+    words = {
+        'cut': 'cut short or damaged',
+        'link': 'VOCdevkit/link, which is no plain file; unpack it yourself: tar xf',
+        'outside': 'do not trust this archive',
+    }
+    with pytest.raises(UserError, match=words[damage]):
+        voc_command.find_splits(data, allow_partial=True)
+    assert not any((data / 'unpacked').iterdir())
+    assert not (data / 'outside.py').exists()
+
+
+@pytest.mark.parametrize(
+    ('file', 'content', 'words'),
+    [
+        ('VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt', '', 'train.txt is empty'),
+        ('VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt', 'a\nb\na\n', 'val.txt line 3: a is listed in line 1 already'),
+        ('VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt', '2007_000042\n', '2007_000042 is in train.txt and in val.txt'),
+        (
+            'benchmark_RELEASE/dataset/val.txt',
+            '2008_000009\n',
+            'there is no file at .*2008_000009.jpg',
+        ),
+        ('benchmark_RELEASE/dataset/cls/2008_000001.mat', 'no file of MATLAB', '2008_000001.mat is no label of SBD'),
+    ],
+)
+def test_bad_lists_and_labels_of_voc_are_named(tmp_path, file, content, words):
+    voc(tmp_path / 'in')
+    (tmp_path / 'in' / file).write_text(content)
+    with pytest.raises(UserError, match=words):
+        run(voc_command, tmp_path / 'in', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_folder_without_voc_says_what_was_looked_for(tmp_path):
+    with pytest.raises(UserError, match='holds no PASCAL VOC 2012: no folder with ImageSets/.*nor VOCtrainval_11-May-2012.tar'):
+        voc_command.find_splits(tmp_path)
+    with pytest.raises(UserError, match='no folder .*gone'):
+        voc_command.find_splits(tmp_path / 'gone')
+
+
+# COCO
+
+
+def test_voc_and_coco_are_joined_and_come_through_caffe(tmp_path, capsys):
+    """Polygons whose pixels were counted by hand; images without an object of VOC's categories are left out."""
+    train, val = voc(tmp_path)
+    drawn = coco(tmp_path)
+    counts = {name: np.bincount(label.ravel(), minlength=256) for name, (_, label) in drawn.items()}
+    first = counts['COCO_train2014_000000000009']
+    assert (first[15], first[12], first[7], first[255]) == (300 - 20, 20, 64, 240)
+    assert counts['COCO_val2014_000000000042'][18] == 6 + 20
+    out = tmp_path / 'out'
+    run(voc_coco_command, tmp_path, out)
+    check_split(out, 'train_aug_coco', {**train, **drawn})
+    check_split(out, 'val', val)
+    check_lmdb(tmp_path, out / 'train_aug_coco_404', all_padded({**train, **drawn}), CROP)
+    assert 'COCO train2014: 1 of 2 images are taken' in capsys.readouterr().out
+    assert Image.open(out / 'coco_labels' / 'train2014' / 'COCO_train2014_000000000009.png').mode == 'P'
+
+
+def test_coco_images_with_little_of_objects_can_be_left_out(tmp_path):
+    coco(tmp_path)
+    taken = voc_coco_command.find_coco(tmp_path, ['val2014', 'train2014'], tmp_path / 'out', 27, allow_partial=True)
+    assert [record.id for record in taken] == ['COCO_train2014_000000000009']
+    assert len(voc_coco_command.find_coco(tmp_path, ['val2014'], tmp_path / 'out', 26, allow_partial=True)) == 1
+
+
+# KITTI
+
+
+def test_kitti_comes_through_caffe(tmp_path, capsys):
+    train, test = kitti(tmp_path / 'KITTI')
+    out = tmp_path / 'out'
+    run(kitti_command, tmp_path, out, '--encoding', 'png')
+    check_split(out, 'train', train)
+    check_split(out, 'test', test)
+    check_lmdb(tmp_path, out / 'train_404', all_padded(train), CROP)
+    assert 'this copy of kitti has 2 train (complete: 100), 1 test (complete: 46)' in capsys.readouterr().out
+
+
+# Cityscapes
+
+
+def test_cityscapes_comes_through_caffe(tmp_path):
+    """Whole images, and halves with the other half as their margin in the middle."""
+    truth = cityscapes(tmp_path / 'Cityscapes')
+    out = tmp_path / 'out'
+    run(cityscapes_command, tmp_path / 'Cityscapes', out, '--halves-crop-size', '404')
+    check_split(out, 'train', truth['train'])
+    check_split(out, 'val', truth['val'])
+    assert [record.label for record in load_split(out, 'test')] == [None]
+    whole = all_padded(truth['train'])
+    check_lmdb(tmp_path, out / 'train_404', whole, CROP)
+    left = {f'{name}_left': pair[:, :, : 32 + 2 * MARGIN] for name, pair in whole.items()}
+    right = {f'{name}_right': pair[:, :, 32:] for name, pair in whole.items()}
+    check_lmdb(tmp_path, out / 'train_halves_404', {**left, **right}, CROP)
+    manifest = read_manifest(out / 'train_halves_404')
+    ids = np.concatenate([label.ravel() for _, label in truth['train'].values()])
+    assert list(manifest['pixels_per_class'].values()) == [int((ids == index).sum()) for index in range(19)]
+    assert manifest['ignored_pixels'] == (ids == 255).sum()
+
+
+def test_half_of_a_full_size_image_is_one_crop_of_1396(tmp_path):
+    """Columns 0-1395 and 1024-2419 of the padded image, 2420x1396: labels of columns 0-1023 and 1024-2047."""
+    image, ids = noise(1, 1024, 2048, 3), labels(2, [*range(34)], 1024, 2048)
+    Image.fromarray(image[..., ::-1]).save(tmp_path / 'i.png', compress_level=0)
+    Image.fromarray(ids).save(tmp_path / 'l.png', compress_level=0)
+    record = Record('x', tmp_path / 'i.png', tmp_path / 'l.png', 'cityscapes', 'cityscapes_ids')
+    label = np.array(TRAIN_IDS, np.uint8)[ids]
+    whole = padded(image, label, 1396)
+    assert whole.shape == (4, 1396, 2420)
+    left, right = cityscapes_command.halves(record)
+    assert (left.id, right.id) == ('x_left', 'x_right')
+    for half, first in ((left, 0), (right, 1024)):
+        datum = decode_datum(Layout(MARGIN, 1396, 'raw').datum(half)[1])
+        np.testing.assert_array_equal(datum, whole[:, :, first : first + 1396])
+        np.testing.assert_array_equal(datum[3, 186:-186, 186:-186], label[:, first : first + 1024])
+
+
+@pytest.mark.parametrize('packed', ['leftImg8bit', 'gtFine'])
+def test_cityscapes_zip_is_unpacked(tmp_path, packed):
+    truth = cityscapes(tmp_path)
+    archive = tmp_path / f'{packed}_trainvaltest.zip'
+    with zipfile.ZipFile(archive, 'w') as zipped:
+        for path in sorted((tmp_path / packed).rglob('*')):
+            zipped.write(path, path.relative_to(tmp_path))
+    (tmp_path / packed).rename(tmp_path.parent / f'{tmp_path.name}_{packed}')
+    splits = cityscapes_command.find_splits(tmp_path, allow_partial=True)
+    np.testing.assert_array_equal(read_image(splits['val'][0]), truth['val']['lindau_000000_000019'][0])
+
+
+# A folder of the user's own
+
+
+def run_custom(data, out, *more):
+    custom_command.main(['--data', str(data), '--out', str(out), '--crop-size', '404', *more])
+
+
+def test_own_folder_comes_through_caffe(tmp_path):
+    """Grey and palette labels, names with spaces and letters of other languages; mean and classes kept for training."""
+    truth = custom(tmp_path / 'min data å')
+    (tmp_path / 'classes.txt').write_text('Straße 10 20 30\ndark sky\n猫  1 2 3\n', encoding='utf-8')
+    out = tmp_path / 'out'
+    run_custom(
+        tmp_path / 'min data å', out, '--classes', str(tmp_path / 'classes.txt'), '--name', 'mine', '--val-fraction', '0.25'
+    )
+    splits = {split: [record.id for record in load_split(out, split)] for split in ('train', 'val')}
+    assert (len(splits['train']), len(splits['val'])) == (3, 1)
+    assert sorted(splits['train'] + splits['val']) == sorted(truth)
+    train = {name: truth[name] for name in splits['train']}
+    check_split(out, 'train', train)
+    check_lmdb(tmp_path, out / 'train_404', all_padded(train), CROP)
+    row = read_own(out)
+    assert row.classes == ('Straße', 'dark sky', '猫')
+    assert row.palette == ((10, 20, 30), (128, 0, 0), (1, 2, 3))
+    assert row.mean_bgr == pytest.approx(np.concatenate([image.reshape(-1, 3) for image, _ in train.values()]).mean(axis=0))
+    assert (row.name, row.splits) == ('mine', {'train': 3, 'val': 1})
+    assert read_manifest(out / 'train_404')['classes'] == 3
+
+
+def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
+    custom(tmp_path)
+    for split, text in (('train', 'plain\na.b\n'), ('val', '猫\n'), ('test', 'straße 1\n')):
+        (tmp_path / f'{split}.txt').write_text(text, encoding='utf-8')
+    (tmp_path / 'labels' / 'straße 1.png').unlink()
+    splits = custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
+    assert {split: [record.id for record in records] for split, records in splits.items()} == {
+        'train': ['plain', 'a.b'], 'val': ['猫'], 'test': ['straße 1'],
+    }  # fmt: skip
+    assert splits['test'][0].label is None
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['--classes', '3', '--name', 'kitti'], 'kitti is the name of a data set of the paper'),
+        (['--classes', '3', '--name', '../x'], '--name ../x: use letters'),
+        (['--classes', '1'], '--classes 1: 1 classes; there must be from 2 to 254'),
+        (['--classes', '255'], 'there must be from 2 to 254'),
+        (['--classes', 'no such file'], 'no list at no such file'),
+        ([], 'make lmdb-custom DATA=FOLDER CLASSES=FILE'),
+        (['--classes', '3', '--val-fraction', '1'], '--val-fraction 1.0: give a share'),
+    ],
+)
+def test_wrong_options_for_an_own_folder_are_refused(tmp_path, options, words):
+    custom(tmp_path / 'in')
+    with pytest.raises(UserError, match=words):
+        run_custom(tmp_path / 'in', tmp_path / 'out', *options)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('road\nsky\nroad\n', 'line 3: road is listed in line 1 already'),
+        ('road 1 2 3\nsky 1 2 3\n', r'the colour \(1, 2, 3\) occurs more than once'),
+        ('road 1 2 3\nroad 1 2 4\n', 'the class road occurs more than once'),
+        ('road 1 2 300\nsky\n', 'three numbers from 0 to 255'),
+        ('', 'is empty'),
+    ],
+)
+def test_bad_class_files_are_refused(tmp_path, text, words):
+    (tmp_path / 'classes.txt').write_text(text)
+    with pytest.raises(UserError, match=words):
+        custom_command.read_classes(str(tmp_path / 'classes.txt'))
+
+
+def test_own_files_that_do_not_pair_are_refused(tmp_path):
+    custom(tmp_path)
+    (tmp_path / 'images' / 'plain.jpg').write_bytes(b'')
+    with pytest.raises(UserError, match='plain.jpg and .*plain.PNG have the same name, plain; keep one'):
+        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    (tmp_path / 'images' / 'plain.jpg').unlink()
+    (tmp_path / 'train.txt').write_text('plain\nnone.png\n')
+    with pytest.raises(UserError, match='train.txt names none.png; there is no such file in'):
+        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    (tmp_path / 'labels' / 'plain.png').unlink()
+    (tmp_path / 'train.txt').unlink()
+    with pytest.raises(UserError, match='1 images lack one file of their pair, the first lacks .*labels/plain.png'):
+        custom_command.find_splits(tmp_path, 'mine', 0, 1)

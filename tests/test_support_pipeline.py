@@ -1,0 +1,74 @@
+"""Processes that read ahead and write behind: order, errors, and what happens when one of them is gone."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tools.support.errors import UserError
+from tools.support.pipeline import read_ahead, write_behind
+
+
+def slow_square(number):
+    if number == 5:
+        raise UserError('five is no good')
+    return number * number
+
+
+def note(path, number):
+    if number == 2:
+        raise UserError('two is no good')
+    with open(path, 'a') as file:
+        file.write(f'{number} {os.getpid()}\n')
+
+
+def die(path, number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_come_in_order_from_another_process():
+    with read_ahead(os.path.basename, ['a/b', 'c/d']) as names, read_ahead(os.getenv, ['HOME']) as values:
+        assert list(names) == ['b', 'd'] and list(values) == [os.environ['HOME']]
+
+
+def test_an_error_comes_in_its_place():
+    """What was made before it is not lost."""
+    with read_ahead(slow_square, range(8)) as squares:
+        assert [next(squares) for _ in range(5)] == [0, 1, 4, 9, 16]
+        with pytest.raises(UserError, match='five is no good'):
+            next(squares)
+
+
+def test_a_reader_whose_results_nobody_wants_ends():
+    """As after an error elsewhere: leaving the block does not wait for the rest."""
+    begun = time.monotonic()
+    with pytest.raises(ZeroDivisionError), read_ahead(bytes, [10**6] * 10**4) as blocks:
+        assert len(next(blocks)) == 10**6
+        raise ZeroDivisionError
+    assert time.monotonic() - begun < 20
+
+
+def test_at_the_end_of_the_block_all_is_written(tmp_path):
+    """In order, by one other process."""
+    with write_behind(note) as write:
+        for number in (0, 1, 3):
+            write(tmp_path / 'notes', number)
+    lines = [line.split() for line in (tmp_path / 'notes').read_text().splitlines()]
+    assert [line[0] for line in lines] == ['0', '1', '3']
+    assert len({line[1] for line in lines} | {str(os.getpid())}) == 2
+
+
+@pytest.mark.parametrize('later', [0, 50])
+def test_an_error_of_the_writer_is_raised_later_or_at_the_end(tmp_path, later):
+    """Never lost."""
+    with pytest.raises(UserError, match='two is no good'), write_behind(note) as write:
+        for number in range(3 + later):
+            write(tmp_path / 'notes', number)
+
+
+def test_a_writer_that_is_killed_is_an_error(tmp_path):
+    """By the system, for want of memory."""
+    with pytest.raises(ChildProcessError, match='ended before its work was done'), write_behind(die) as write:
+        for number in range(50):
+            write(tmp_path, number)

@@ -1,0 +1,114 @@
+"""The label maps of a split: which are wanted, and how a process makes some of them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset_prep.lmdb_writer import iterate
+from dataset_prep.records import Record, read_image
+from tools.inference.label_maps import write_png
+from tools.inference.predictor import MapPredictor, Predictor
+from tools.support.errors import UserError
+from tools.support.pipeline import read_ahead, write_behind
+
+WORTH_PROCESSES = 8  # images; for fewer, processes that read and write take longer to start than they save
+
+
+@dataclass(frozen=True)
+class Job:
+    """How images become label maps: a network with its weights, on images, or from an LMDB of maps of a blob."""
+
+    net_name: str
+    weights: tuple[Path, ...]
+    tiling: str = 'reference'
+    tile_hw: tuple[int, int] | None = None
+    gpu: int | None = None
+    features: Path | None = None
+    blob: str = ''
+    blob_hw: tuple[int, int] = (0, 0)  # least side of the maps
+    weights_sha256: tuple[str, ...] = ()  # so that a process which holds the network of an older file does not go on with it
+
+    def on_gpu(self, gpu: int | None) -> 'Job':
+        """The same on another device."""
+        return replace(self, gpu=gpu)
+
+
+def label_records(job: Job, records: Sequence[Record], folder: Path, quiet: bool = False) -> int:
+    """Make `<folder>/<id>.png` for each record, whole or not at all; how many. UserError naming what cannot be labelled."""
+    bar = tqdm(total=len(records), unit='image', desc='labelling', disable=True if quiet else None)
+    with bar:
+        if job.features:
+            _label_maps_of(job, job.features, records, folder, bar)
+        else:
+            _label_images(job, records, folder, bar)
+    return len(records)
+
+
+def _label_images(job: Job, records: Sequence[Record], folder: Path, bar: tqdm) -> None:
+    with _images(records) as images, _writer(len(records)) as write:
+        predictor = _predictor(job)
+        for record, image in zip(records, images, strict=True):
+            write(folder / f'{record.id}.png', predictor.label_map(image))
+            bar.update()
+
+
+def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path, bar: tqdm) -> None:
+    """UserError if an image has no maps in the LMDB, or maps that do not reach over it."""
+    wanted = {record.id: record for record in records}
+    with _writer(len(records)) as write:
+        predictor = _map_predictor(job)
+        for image_id, stacked in iterate(lmdb):
+            if record := wanted.pop(image_id, None):
+                maps = stacked[:-1]  # the last channel is the label
+                write(folder / f'{image_id}.png', _label(predictor, maps, record, lmdb))
+                bar.update()
+            if not wanted:
+                break
+    if wanted:
+        raise UserError(f'{lmdb} has no maps for {len(wanted)} of the images asked for, the first being {min(wanted)}')
+
+
+def _label(predictor: MapPredictor, maps: np.ndarray, record: Record, lmdb: Path) -> np.ndarray:
+    try:
+        return predictor.label_map(maps, record.size_hw)
+    except ValueError as error:
+        raise UserError(f'{lmdb}, {record.id}: {error}') from error
+
+
+@contextmanager
+def _images(records: Sequence[Record]) -> Iterator[Iterator[np.ndarray]]:
+    if len(records) < WORTH_PROCESSES:
+        yield map(read_image, records)
+    else:
+        with read_ahead(read_image, records) as images:
+            yield images
+
+
+@contextmanager
+def _writer(images: int) -> Iterator:
+    if images < WORTH_PROCESSES:
+        yield write_png
+    else:
+        with write_behind(write_png) as write:
+            yield write
+
+
+@lru_cache(maxsize=1)  # a process that is given images in several portions loads the weights once
+def _predictor(job: Job) -> Predictor:
+    return Predictor(job.net_name, job.weights, job.tile_hw, job.gpu, job.tiling)
+
+
+@lru_cache(maxsize=1)
+def _map_predictor(job: Job) -> MapPredictor:
+    return MapPredictor(job.net_name, job.weights, job.blob, job.blob_hw, job.gpu)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))

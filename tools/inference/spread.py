@@ -1,0 +1,100 @@
+"""Label maps made by several processes, on this machine or on many: joblib does it, through Dask where a scheduler is named.
+
+Every machine must see the checkout, the data set, the weights and the folder of results under the same paths.
+"""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from socket import gethostname
+
+import joblib
+from tqdm import tqdm
+
+from dataset_prep.records import Record
+from tools.inference.labelling import Job, label_records
+from tools.support.errors import UserError
+from tools.support.hashing import file_sum
+
+PORTIONS = 4  # for each process: small enough that all end at about the same time
+CONNECT_S = 20
+SAME_PATHS = 'every machine must have the same folders under the same paths'
+
+
+def label_in_processes(
+    job: Job, records: Sequence[Record], folder: Path, jobs: int, gpus: Sequence[int] = (), scheduler: str | None = None
+) -> None:
+    """As label_records, by `jobs` processes, or one a GPU; with `scheduler`, by the workers of a Dask cluster.
+
+    Raises UserError for a scheduler that does not answer, or a machine that does not see the files.
+    """
+    with _engine(scheduler, jobs) as workers, tqdm(total=len(records), unit='image', desc='labelling', disable=None) as bar:
+        work = joblib.Parallel(n_jobs=workers, return_as='generator_unordered')
+        tasks = [joblib.delayed(label_portion)(*task, folder) for task in _tasks(job, records, workers, gpus)]
+        for count in work(tasks):
+            bar.update(count)
+
+
+def label_portion(job: Job, records: Sequence[Record], folder: Path) -> int:
+    """What one process does at a time. Records whose map came into being meanwhile are passed over."""
+    if not (folder / 'settings.json').is_file():
+        raise UserError(f'{gethostname()} does not see {folder}; {SAME_PATHS}')
+    check_weights(job.weights, job.weights_sha256)
+    label_records(job, [record for record in records if not (folder / f'{record.id}.png').exists()], folder, quiet=True)
+    return len(records)
+
+
+@lru_cache(maxsize=1)
+def check_weights(weights: tuple[Path, ...], sums: tuple[str, ...]) -> None:
+    """UserError if a file is not here, or holds something else than it should."""
+    for path, expected in zip(weights, sums, strict=True):
+        if not path.is_file():
+            raise UserError(f'{gethostname()} does not see {path}; {SAME_PATHS}')
+        if file_sum(path) != expected:
+            raise UserError(f'{path} on {gethostname()} is another file than here; {SAME_PATHS}')
+
+
+def _tasks(job: Job, records: Sequence[Record], workers: int, gpus: Sequence[int]) -> list[tuple[Job, list[Record]]]:
+    """A job and the records for it: one task a GPU, so that each process holds one network on one device; else portions."""
+    if gpus:
+        shares = [(job.on_gpu(gpu), list(records[i :: len(gpus)])) for i, gpu in enumerate(gpus)]
+        return [share for share in shares if share[1]]
+    size = -(-len(records) // (PORTIONS * workers))
+    return [(job, list(records[i : i + size])) for i in range(0, len(records), size)]
+
+
+@contextmanager
+def _engine(scheduler: str | None, jobs: int):
+    """joblib set to its own processes or to a Dask cluster; yields the number of workers."""
+    if scheduler is None:
+        with joblib.parallel_config(backend='loky', n_jobs=jobs):
+            yield jobs
+        return
+    with _client(scheduler) as client, joblib.parallel_config(backend='dask', wait_for_workers_timeout=CONNECT_S):
+        yield _threads(client, scheduler)
+
+
+def _client(scheduler: str):
+    """A connection to a Dask scheduler."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError("--scheduler needs Dask; run: .venv/bin/pip install 'dask[distributed]'") from error
+    try:
+        return Client(scheduler, timeout=CONNECT_S, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f'no Dask scheduler answers at {scheduler}; start one: .venv/bin/dask scheduler') from error
+
+
+def _threads(client, scheduler: str) -> int:
+    """Workers of the cluster. UserError for none, or one of several threads: Caffe's network serves one at a time."""
+    threads = client.nthreads()
+    if not threads:
+        raise UserError(
+            f'no workers at {scheduler}; on each machine run, in the checkout: .venv/bin/dask worker {scheduler} --nthreads 1'
+        )
+    wrong = [name for name, count in threads.items() if count != 1]
+    if wrong:
+        raise UserError(f'worker {wrong[0]} has {threads[wrong[0]]} threads; start workers with --nthreads 1')
+    return len(threads)

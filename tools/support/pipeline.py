@@ -1,0 +1,94 @@
+"""Reading ahead and writing behind in processes of their own.
+
+Threads will not do: Caffe's Python module keeps Python's lock while a network computes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+Item = TypeVar('Item')
+DONE = 'done'
+
+
+@contextmanager
+def read_ahead(function: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[Iterator[Any]]:
+    """An iterator over function(item), of which the next is being made while the last is in use.
+
+    `function` must be importable. An error of it is raised when its result would come.
+    """
+    context = get_context('forkserver')
+    here, there = context.Pipe()
+    process = context.Process(target=_read, args=(function, items, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield (_next(here) for _ in items)
+    finally:
+        here.close()  # a reader that is not done finds nobody listening, and ends
+        process.join()
+
+
+@contextmanager
+def write_behind(function: Callable[..., None]) -> Iterator[Callable[..., None]]:
+    """A function that passes its arguments to `function`, which works on them meanwhile; at the end all is done.
+
+    An error of `function` is raised by a later call, or at the end.
+    """
+    context = get_context('forkserver')
+    here, there = context.Pipe()
+    process = context.Process(target=_write, args=(function, there), daemon=True)
+    process.start()
+    there.close()
+
+    def write(*arguments: Any) -> None:
+        try:
+            here.send(arguments)
+        except BrokenPipeError:
+            _next(here)
+
+    try:
+        yield write
+        here.send(None)
+        _next(here)
+    except BrokenPipeError:
+        _next(here)
+    finally:
+        here.close()
+        process.join()
+
+
+def _next(connection: Connection) -> Any:
+    """What the other process sends; its error is raised here, and its sudden end as one."""
+    try:
+        result = connection.recv()
+    except (EOFError, ConnectionResetError) as error:
+        raise ChildProcessError('a helping process ended before its work was done; out of memory?') from error
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _read(function: Callable, items: Sequence, connection: Connection) -> None:
+    """The process that reads."""
+    try:
+        for item in items:
+            connection.send(function(item))
+    except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        return
+    except Exception as error:
+        connection.send(error)
+
+
+def _write(function: Callable, connection: Connection) -> None:
+    """The process that writes. It ends after what it has begun when the other is gone."""
+    try:
+        while (arguments := connection.recv()) is not None:
+            function(*arguments)
+        connection.send(DONE)
+    except (EOFError, KeyboardInterrupt):
+        return
+    except Exception as error:
+        connection.send(error)
