@@ -1,7 +1,11 @@
 """CamVid in both layouts, found and refused; on the real images where they lie beside the checkout."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from camvid_official import enlarge
 from PIL import Image
 
 from dataset_prep import camvid
@@ -11,7 +15,7 @@ from dataset_prep.records import read_image, read_label
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
-REAL = ROOT.parent / 'shared' / 'camvid' / 'CamVid'
+REAL = Path(os.environ.get('CAMVID', ROOT.parent / 'shared' / 'camvid' / 'CamVid'))
 FRAMES = ('0001TP_006690', '0016E5_07959', 'Seq05VD_f00000', '0001TP_008550')
 
 
@@ -240,3 +244,17 @@ if REAL.is_dir():
         expected = [0.2326, 0.0972, 0.1685, 0.0587, 0.0117, 0.3166, 0.0064, 0.0113, 0.0098, 0.0449, 0.0029]
         assert shares[:11].round(4).tolist() == expected
         assert round(shares[255], 4) == 0.0395
+
+    def test_official_layout_gives_the_same_pixels_as_the_copy_it_was_made_of(tmp_path):
+        """Frames of 960x720 in 32 colours, back at 480x360: each label as in the copy, each image too; every 50th frame.
+
+        CAMVID_EVERY=1 takes all 701.
+        """
+        every = int(os.environ.get('CAMVID_EVERY', '50'))
+        copy = {record.id: record for records in camvid.find_splits(REAL).values() for record in records[::every]}
+        enlarge(list(copy.values()), dataset('camvid').classes, tmp_path / 'CamVid')
+        splits = camvid.find_splits(tmp_path, (480, 360))
+        assert {record.id for records in splits.values() for record in records} == set(copy)
+        for record in [record for records in splits.values() for record in records]:
+            np.testing.assert_array_equal(read_label(record), read_label(copy[record.id]), record.id)
+            np.testing.assert_array_equal(read_image(record), read_image(copy[record.id]), record.id)
