@@ -38,7 +38,7 @@ LMDB_FLAGS = $(if $(PARTIAL),--allow-partial) $(LMDB_OPTIONS)
 LMDB_OPTIONS = $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(ENCODING),--encoding $(ENCODING))
 
 lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SIZE=WxH
-	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE)) $(LMDB_OPTIONS)
+	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE)) $(LMDB_FLAGS)
 
 lmdb-voc: caffe ## PASCAL VOC 2012 with SBD to LMDB: DATA=folder of both (or SBD=), unpacked or as archives, OUT=data/pascal_voc, PARTIAL=1
 	$(PYTHON) -m dataset_prep.voc $(LMDB_DATA) --out '$(or $(OUT),data/pascal_voc)' $(if $(SBD),--sbd '$(SBD)') $(LMDB_FLAGS)

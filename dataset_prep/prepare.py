@@ -26,13 +26,14 @@ def prepare(
     """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet.
 
     `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`. Prints a summary. Nothing is
-    written when a file is bad.
+    written when a file is bad. A split of parts of images is not read: the images are in another split, whole.
     """
     lmdbs = [(split, crop_size) for split, sides in crop_sizes.items() for crop_size in sides]
     for _, crop_size in lmdbs:
         check_crop_size(crop_size)
     _check_disjoint(splits)
-    counts = {split: statistics.scan(records, f'reading {split}') for split, records in splits.items()}
+    whole = {split: records for split, records in splits.items() if not all(record.columns for record in records)}
+    counts = {split: statistics.scan(records, f'reading {split}') for split, records in whole.items()}
     for split, records in splits.items():
         save_split(out, split, records)
     for split, crop_size in lmdbs:
@@ -70,8 +71,5 @@ def _check_disjoint(splits: dict[str, list[Record]]) -> None:
 def _print_summary(facts: Dataset, counts: dict[str, statistics.Statistics], lmdbs: Sequence[Path]) -> None:
     print(statistics.table(facts, counts))
     print('subtracted mean     ' + ' '.join(f'{value:.2f}' for value in facts.mean_bgr) + ' (B G R)')
-    for split, part in counts.items():
-        if part.images != facts.splits.get(split, part.images):
-            print(f'note: {split} has {part.images} images, a complete copy {facts.splits[split]}')
     for folder in lmdbs:
         print(f'{folder}: {(folder / "data.mdb").stat().st_size / 1e6:.0f} MB')

@@ -99,20 +99,27 @@ def test_folder_that_is_neither_layout_is_refused(tmp_path):
 @pytest.mark.parametrize('missing', ['701_StillsRaw_full/0001TP_006690.png', 'LabeledApproved_full/0001TP_006690_L.png'])
 def test_frame_without_its_other_half_is_named(tmp_path, missing):
     (official(tmp_path) / missing).unlink()
-    with pytest.raises(UserError, match=f'1 frames lack one file of their pair, the first lacks .*{missing}'):
+    with pytest.raises(UserError, match=f'1 images lack one file of their pair, the first lacks .*{missing}'):
         camvid.find_splits(tmp_path)
 
 
 def test_lists_only_writes_no_lmdb(tmp_path):
-    camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out'), '--lists-only'])
+    camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out'), '--lists-only', '--allow-partial'])
     assert names_in(tmp_path / 'out') == ['contact_sheet.png', 'test.json', 'train.json', 'val.json']
 
 
 def test_frame_can_be_left_out_by_name(tmp_path):
-    splits = camvid.find_splits(official(tmp_path), leave_out=[FRAMES[2]])
-    assert [record.id for record in splits['test']] == [FRAMES[3]]
+    splits = camvid.find_splits(official(tmp_path))
+    assert [record.id for record in camvid.without(splits, [FRAMES[2]])['test']] == [FRAMES[3]]
     with pytest.raises(UserError, match='--leave-out Seq05: no frame'):
-        camvid.find_splits(tmp_path, leave_out=['Seq05'])
+        camvid.without(splits, ['Seq05'])
+
+
+def test_copy_that_is_not_complete_is_refused(tmp_path):
+    words = r'this copy of camvid has 1 train \(complete: 367\), 1 val \(complete: 101\).*PARTIAL=1'
+    with pytest.raises(UserError, match=words):
+        camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +140,7 @@ def test_image_in_two_splits_is_refused_before_anything_is_written(tmp_path):
     root = segnet(tmp_path / 'in')
     (root / 'test.txt').write_text((root / 'train.txt').read_text())
     with pytest.raises(UserError, match='frame_0 is in split train and in split test'):
-        camvid.main(['--data', str(root), '--out', str(tmp_path / 'out')])
+        camvid.main(['--data', str(root), '--out', str(tmp_path / 'out'), '--allow-partial'])
     assert not (tmp_path / 'out').exists()
 
 
@@ -145,14 +152,14 @@ def test_bad_label_of_any_split_stops_before_anything_is_written(tmp_path, split
     values[7, 11] = 12
     save(label, values)
     with pytest.raises(UserError, match=rf'{label.name} has the label 12; .*row 7, column 11'):
-        camvid.main(['--data', str(root), '--out', str(tmp_path / 'out')])
+        camvid.main(['--data', str(root), '--out', str(tmp_path / 'out'), '--allow-partial'])
     assert not (tmp_path / 'out').exists()
 
 
 def test_command_writes_lists_lmdb_sheet_and_summary(tmp_path, capsys):
     out = tmp_path / 'aus gäbe'
     options = ['--size', '40x24', '--crop-size', '380', '--encoding', 'png']
-    camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(out), *options])
+    camvid.main(['--data', str(segnet(tmp_path / 'in')), '--out', str(out), '--allow-partial', *options])
     printed = capsys.readouterr().out
     assert names_in(out) == ['contact_sheet.png', 'test.json', 'train.json', 'train_380', 'val.json']
     [(name, array)] = iterate(out / 'train_380')
@@ -160,7 +167,7 @@ def test_command_writes_lists_lmdb_sheet_and_summary(tmp_path, capsys):
     assert read_manifest(out / 'train_380')['encoding'] == 'png'
     assert Image.open(out / 'contact_sheet.png').size[0] > 3 * 180
     assert ['Road', '%', '100.00', '0.00', '0.00'] in [line.split() for line in printed.splitlines()]
-    assert 'note: train has 1 images, a complete copy 367' in printed
+    assert 'note: this copy of camvid has 1 train (complete: 367)' in printed
 
 
 def contents(folder):
@@ -171,7 +178,7 @@ def contents(folder):
 @pytest.fixture
 def prepared(tmp_path):
     """A folder with lists and an LMDB, and the options that made it."""
-    options = ['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out')]
+    options = ['--data', str(segnet(tmp_path / 'in')), '--out', str(tmp_path / 'out'), '--allow-partial']
     camvid.main([*options, '--crop-size', '380'])
     return tmp_path / 'out', options
 
@@ -184,7 +191,7 @@ def test_same_settings_again_change_nothing(prepared, tmp_path):
     camvid.main([*options, '--lists-only'])
     assert contents(out) == before
     (tmp_path / 'in').rename(tmp_path / 'moved')
-    camvid.main(['--data', str(tmp_path / 'moved'), '--out', str(out), '--crop-size', '380'])
+    camvid.main(['--data', str(tmp_path / 'moved'), '--out', str(out), '--crop-size', '380', '--allow-partial'])
     assert (out / 'train_380' / 'data.mdb').stat().st_mtime_ns == written
     assert str(tmp_path / 'moved') in (out / 'train.json').read_text()
 
@@ -209,7 +216,7 @@ def test_other_files_beside_an_lmdb_are_refused(prepared, tmp_path):
     before = contents(out)
     other = segnet(tmp_path / 'other', suffix='.png')
     with pytest.raises(UserError, match=r'train_380 was made from other files'):
-        camvid.main(['--data', str(other), '--out', str(out), '--lists-only'])
+        camvid.main(['--data', str(other), '--out', str(out), '--lists-only', '--allow-partial'])
     assert contents(out) == before
 
 
