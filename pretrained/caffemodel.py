@@ -6,7 +6,8 @@ are the bytes of a NumPy array already; turning protobuf's lists of 134 million 
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,18 @@ Shape = tuple[int, ...]
 Weights = dict[str, list[np.ndarray]]  # layer name -> its blobs
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """Values that are made as they are written, so that the whole of them is never in memory."""
+
+    shape: Shape
+    pieces: Callable[[], Iterable[np.ndarray]]  # together all values, in C order
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
 class Blob(NamedTuple):
     """A blob in a file: its shape, whether it is of the old four-number kind, and views of its values."""
 
@@ -44,6 +57,11 @@ class Blob(NamedTuple):
     def array(self) -> np.ndarray:
         """The values, copied out of the file: float32, C order, of the blob's shape."""
         return np.concatenate([np.empty(0, np.float32), *self.values], dtype=np.float32).reshape(self.shape)
+
+    def view(self) -> np.ndarray:
+        """The values where they lie in the file, if they lie there in one piece as float32; copied out otherwise."""
+        alone = len(self.values) == 1 and self.values[0].dtype == np.float32
+        return self.values[0].reshape(self.shape) if alone else self.array()
 
     def fits(self, shape: Shape) -> bool:
         """Whether Caffe takes this blob for one of `shape`: equal, or equal after leading ones if of the old kind."""
@@ -72,17 +90,16 @@ def stored(path: Path) -> dict[str, list[Blob]]:
         raise UserError(f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them') from error
 
 
-def write(path: Path, weights: Weights, name: str = '') -> None:
-    """Write arrays as a caffemodel, whole or not at all; arrays are converted to float32 and streamed, not copied.
+def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], name: str = '') -> None:
+    """Write blobs as a caffemodel, whole or not at all. They are converted to float32 one after another, as they are written.
 
     Raises UserError beyond 2 GiB, which no reader of the format takes.
     """
-    parts = list(_encoded(weights, name))
-    size = sum(memoryview(part).nbytes for part in parts)
+    size = sum(_layer_bytes(layer, blobs) for layer, blobs in weights.items())
     if size > MAX_BYTES:
         raise UserError(f'{path}: {size:,} bytes; a caffemodel holds at most {MAX_BYTES:,}; write the layers to two files')
     with whole_file(Path(path)) as temporary, temporary.open('wb') as file:
-        for part in parts:
+        for part in _encoded(weights, name):
             file.write(part)
 
 
@@ -217,21 +234,45 @@ def _varints(data: memoryview) -> list[int]:
 # Writing: fields in the order of their numbers, as protobuf itself writes them
 
 
-def _encoded(weights: Weights, name: str) -> Iterator[bytes | memoryview]:
+def _encoded(weights: Mapping[str, Sequence[np.ndarray | Streamed]], name: str) -> Iterator[bytes | memoryview]:
     if name:
         yield bytes_field(NET_NAME, name.encode())
-    for layer, arrays in weights.items():
+    for layer, blobs in weights.items():
         title = bytes_field(LAYER_NAME, layer.encode())
-        parts = [part for array in arrays for part in _encoded_blob(array)]
-        yield head(NET_LAYER, len(title) + sum(len(part) for part in parts)) + title
-        yield from parts
+        yield head(NET_LAYER, len(title) + sum(_blob_bytes(blob.shape) for blob in blobs)) + title
+        for blob in blobs:
+            yield from _encoded_blob(blob)
 
 
-def _encoded_blob(array: np.ndarray) -> list[bytes | memoryview]:
-    values = np.ascontiguousarray(array, '<f4').reshape(-1).view(np.uint8).data
-    shape = bytes_field(BLOB_SHAPE, bytes_field(SHAPE_DIM, b''.join(varint(side) for side in array.shape)))
-    before = head(BLOB_DATA, len(values))
-    return [head(LAYER_BLOBS, len(before) + len(values) + len(shape)) + before, values, shape]
+def _encoded_blob(blob: np.ndarray | Streamed) -> Iterator[bytes | memoryview]:
+    before, shape = _around(blob.shape)
+    yield head(LAYER_BLOBS, len(before) + 4 * prod(blob.shape) + len(shape)) + before
+    written = 0
+    for piece in blob.pieces() if isinstance(blob, Streamed) else [blob]:
+        values = np.ascontiguousarray(piece, '<f4').reshape(-1).view(np.uint8).data
+        written += len(values)
+        yield values
+    if written != 4 * prod(blob.shape):
+        raise ValueError(f'a blob of shape {blob.shape} with {written // 4:,} values')
+    yield shape
+
+
+def _around(shape: Shape) -> tuple[bytes, bytes]:
+    """What stands before and after the values of a blob."""
+    dims = bytes_field(SHAPE_DIM, b''.join(varint(side) for side in shape))
+    return head(BLOB_DATA, 4 * prod(shape)), bytes_field(BLOB_SHAPE, dims)
+
+
+def _blob_bytes(shape: Shape) -> int:
+    """Bytes of a blob as a field of its layer."""
+    size = 4 * prod(shape) + sum(map(len, _around(shape)))
+    return len(head(LAYER_BLOBS, size)) + size
+
+
+def _layer_bytes(name: str, blobs: Sequence[np.ndarray | Streamed]) -> int:
+    """Bytes of a layer as a field of its net."""
+    size = len(bytes_field(LAYER_NAME, name.encode())) + sum(_blob_bytes(blob.shape) for blob in blobs)
+    return len(head(NET_LAYER, size)) + size
 
 
 # Checking

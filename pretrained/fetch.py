@@ -102,9 +102,10 @@ def _download(name: str, row: Row, path: Path) -> Path:
             return part
         except UNREACHABLE as error:
             answers.append(f'{url}: {error}')
+    else_do = f'; {row.else_do}' if row.else_do else ''
     raise UserError(
         f'{name} could not be fetched ({"; ".join(answers)}). The same command goes on from what has arrived; if the host is '
-        f'gone, put a copy of your own at {path}, or set {MIRRORS} to the address of a folder that has {path.name}'
+        f'gone, put a copy of your own at {path}, or set {MIRRORS} to the address of a folder that has {path.name}{else_do}'
     )
 
 

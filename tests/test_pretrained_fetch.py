@@ -223,13 +223,14 @@ def test_a_mirror_without_a_scheme_is_refused(server, tmp_path, monkeypatch, mir
 
 def test_a_dead_host_says_what_to_do(server, tmp_path, monkeypatch):
     """Every address with its answer, where to put a copy, and the variable for mirrors."""
-    change_row(monkeypatch, url='http://127.0.0.1:9/w.caffemodel')
+    change_row(monkeypatch, url='http://127.0.0.1:9/w.caffemodel', else_do='ask a neighbour')
     monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/none')
     with pytest.raises(UserError) as caught:
         fetch.fetch('weights', tmp_path)
     said = str(caught.value)
     assert f'{server.url}/none/w.caffemodel: HTTP Error 404' in said and 'http://127.0.0.1:9/w.caffemodel: ' in said
     assert f'put a copy of your own at {tmp_path}/sub/w.caffemodel' in said and 'WEIGHTS_MIRRORS' in said
+    assert said.endswith('that has w.caffemodel; ask a neighbour')
 
 
 def test_what_is_made_is_not_fetched(tmp_path):

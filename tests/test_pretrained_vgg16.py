@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from pretrained import caffemodel, vgg16
+from pretrained import caffemodel, conventions, vgg16
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, FrontEnd
 from prototxt.networks import deploy
@@ -87,7 +87,7 @@ def run(tmp_path, net_text, weights_path, top, **inputs):
 
 def converted(tmp_path, source):
     """Path of the converted file."""
-    caffemodel.write(tmp_path / 'out.caffemodel', vgg16.convert(source, NARROW))
+    caffemodel.write(tmp_path / 'out.caffemodel', vgg16.convert(source, NARROW, 'caffe').layers)
     return tmp_path / 'out.caffemodel'
 
 
@@ -230,20 +230,22 @@ def full_weights(names):
     """All-zero weights of the full size, but for the values by which the ImageNet VGG-16 is known."""
     shapes = vgg16.layer_shapes(FrontEnd())
     weights = {name: [np.zeros(shapes[name], np.float32), np.zeros(shapes[name][0], np.float32)] for name in names}
-    for blobs, bias in zip(weights.values(), vgg16.FIRST_BIASES, strict=False):
+    for blobs, bias in zip(weights.values(), conventions.FIRST_BIASES, strict=False):
         blobs[1][0] = bias
-    weights['conv1_1'][0][0, 2, 0] = vgg16.RED_TAPS
+    weights['conv1_1'][0][0, 2, 0] = conventions.RED_TAPS
     return weights
 
 
-def test_rgb_order_and_fine_tuning_are_noticed():
-    """The red taps must be in the third channel, every bias as published."""
+def test_fine_tuning_is_noticed(tmp_path):
+    """Every first bias must be as published; a caffemodel is taken as Caffe's pixels either way."""
     weights = full_weights([name for name in vgg16.layer_shapes(FrontEnd()) if name not in vgg16.FC])
-    assert vgg16.is_imagenet_vgg16(weights)
-    rgb = {**weights, 'conv1_1': [weights['conv1_1'][0][:, ::-1], weights['conv1_1'][1]]}
-    assert not vgg16.is_imagenet_vgg16(rgb)
-    weights['conv5_3'][1][0] += 0.01
-    assert not vgg16.is_imagenet_vgg16(weights)
+    for change, said in (
+        (0, 'convolutions: those of the ImageNet VGG-16 '),
+        (0.01, 'convolutions: not those of the ImageNet VGG-16'),
+    ):
+        weights['conv5_3'][1][0] += change
+        caffemodel.write(tmp_path / 'w.caffemodel', weights)
+        assert vgg16.convert(tmp_path / 'w.caffemodel', FrontEnd()).said[1].startswith(said)
 
 
 def test_command_says_that_fc_is_absent_and_what_to_do(tmp_path, capsys):
@@ -252,7 +254,10 @@ def test_command_says_that_fc_is_absent_and_what_to_do(tmp_path, capsys):
     caffemodel.write(tmp_path / 'vgg.caffemodel', full_weights(names))
     vgg16.main([str(tmp_path / 'vgg.caffemodel'), '--out', str(tmp_path / 'out.caffemodel')])
     said = capsys.readouterr().out
-    assert 'conv1_1 ... conv5_3, 14,714,688 parameters' in said and 'those of the ImageNet VGG-16, input BGR' in said
+    assert (
+        'conv1_1 ... conv5_3, 14,714,688 parameters' in said
+        and 'those of the ImageNet VGG-16 of Simonyan and Zisserman, input BGR' in said
+    )
     assert 'fc6 and fc7: not in this source' in said and '--random-fc' in said and 'VGG_ILSVRC_16_layers.caffemodel' in said
     assert list(caffemodel.load(tmp_path / 'out.caffemodel')) == names
 

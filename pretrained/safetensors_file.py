@@ -1,0 +1,43 @@
+"""Tensors of a safetensors file: a length, a head in JSON, then the values (huggingface.co/docs/safetensors, "Format")."""
+
+import json
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from pretrained.values import mapped
+from tools.support.errors import UserError
+
+DTYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'I64': '<i8', 'I32': '<i4', 'U8': '<u1', 'BOOL': '?'}
+MAX_HEAD_BYTES = 100_000_000  # by the format's own rule
+
+
+def head_bytes(start: bytes, size: int) -> int | None:
+    """Length of the head if a file of `size` bytes that begins with `start` is of this kind; None otherwise."""
+    length = int.from_bytes(start[:8], 'little')
+    return length if len(start) > 8 and 2 <= length <= min(MAX_HEAD_BYTES, size - 8) and start[8:9] == b'{' else None
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors by name, memory-mapped; `module.` is taken off. UserError for a damaged file or unknown numbers."""
+    data = mapped(path)
+    length = head_bytes(bytes(data[:9]), len(data))
+    try:
+        if length is None:
+            raise ValueError('it does not begin as one')
+        entries = json.loads(bytes(data[8 : 8 + length]))
+        values = data[8 + length :]
+        named = {name.removeprefix('module.'): entry for name, entry in entries.items() if name != '__metadata__'}
+        return {name: _array(entry, values) for name, entry in named.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: damaged, or no safetensors that can be read here ({error}); get it again') from error
+
+
+def _array(entry: dict, values: memoryview) -> np.ndarray:
+    if entry['dtype'] not in DTYPES:
+        raise ValueError(f'numbers of type {entry["dtype"]}; save them as F32')
+    dtype, shape, (begin, end) = np.dtype(DTYPES[entry['dtype']]), tuple(entry['shape']), entry['data_offsets']
+    if not 0 <= begin <= end <= len(values) or end - begin != prod(shape) * dtype.itemsize:
+        raise ValueError(f'a tensor of {shape} at bytes {begin} to {end} of {len(values)}')
+    return np.frombuffer(values[begin:end], dtype).reshape(shape)

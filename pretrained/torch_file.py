@@ -1,0 +1,175 @@
+"""Tensors of a PyTorch file of weights (.pth, .pt), read without PyTorch and without running what is in the file.
+
+Such a file is a pickle, which in general is a program. This reader knows the few words by which a dictionary of tensors is
+written (Python's documentation of pickle, "Restricting Globals") and refuses every other. Both forms are read: the zip archive of
+PyTorch 1.6 and later, and the one before it, in which torchvision's VGG-16 is published. Source for both: torch/serialization.py.
+"""
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrained.values import mapped
+from tools.support.errors import UserError
+
+# What the form before zip archives begins with: its magic number, pickled by protocol 2.
+OLD_MAGIC = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
+OLD_PROTOCOL = 1001
+STORAGES = {
+    'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8', 'IntStorage': '<i4',
+    'ShortStorage': '<i2', 'CharStorage': '<i1', 'ByteStorage': '<u1', 'BoolStorage': '?',
+}  # fmt: skip
+SAVE_IT = 'save the weights alone: torch.save(model.state_dict(), FILE)'
+DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, struct.error, MemoryError)
+
+
+class Storage(NamedTuple):
+    """A run of values elsewhere in the file."""
+
+    dtype: np.dtype
+    key: str
+    values: int
+
+
+class Tensor(NamedTuple):
+    """A view of a storage; counts are of values."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class Refused(ValueError):
+    """A word of the pickle that is not one of a dictionary of tensors."""
+
+
+def is_zipped(names: list[str]) -> bool:
+    """Whether an archive with members `names` is such a file."""
+    return any(name.endswith('/data.pkl') for name in names)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors by name, memory-mapped. A dictionary under `state_dict` or `model` is looked into, `module.` taken off.
+
+    Raises UserError for a damaged file, and for one that holds anything but tensors, numbers and text.
+    """
+    data = mapped(path)
+    try:
+        tree, places = _zipped(path, data) if bytes(data[:2]) == b'PK' else _old(path, data)
+        return {name: _array(tensor, places, data) for name, tensor in _tensors(tree).items()}
+    except Refused as error:
+        raise UserError(f'{path}: holds {error}, which is not read, as it could run any program; {SAVE_IT}') from error
+    except zipfile.BadZipFile as error:
+        raise UserError(f'{path}: damaged ({error}); get it again') from error
+    except DAMAGED as error:
+        raise UserError(f'{path}: damaged, or no weights of PyTorch ({error}); get it again, or {SAVE_IT}') from error
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes dictionaries, lists, numbers, text and Tensor; every other class or function is refused."""
+
+    def find_class(self, module: str, name: str):
+        if (module, name) == ('collections', 'OrderedDict'):
+            return OrderedDict
+        if (module, name) == ('torch._utils', '_rebuild_tensor_v2'):
+            return _tensor
+        if (module, name) == ('torch._utils', '_rebuild_parameter'):
+            return _parameter
+        if module == 'torch' and name in STORAGES:
+            return np.dtype(STORAGES[name])
+        raise Refused(f'{module}.{name}')
+
+    def persistent_load(self, identity) -> Storage:
+        kind, dtype, key, _device, count, *view = identity
+        if kind != 'storage' or not isinstance(dtype, np.dtype) or any(view):
+            raise ValueError('a storage of a kind that is not known')
+        return Storage(dtype, str(key), int(count))
+
+
+def _tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_hooks) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise TypeError('a tensor without storage')
+    return Tensor(storage, offset, size, stride)
+
+
+def _parameter(tensor: Tensor, *_rest) -> Tensor:
+    return tensor
+
+
+def _tensors(tree) -> dict[str, Tensor]:
+    """The entries of the dictionary that are tensors, by name."""
+    for key in ('state_dict', 'model'):
+        if isinstance(tree, dict) and isinstance(tree.get(key), dict):
+            tree = tree[key]
+    if not isinstance(tree, dict):
+        raise TypeError('it is no dictionary')
+    return {str(name).removeprefix('module.'): value for name, value in tree.items() if isinstance(value, Tensor)}
+
+
+def _zipped(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
+    """The pickled tree of an archive, and where in the file each storage begins."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f'the sum of {damaged} is wrong')
+        members = {info.filename: info for info in archive.infolist()}
+        (pickled,) = [name for name in members if name.endswith('/data.pkl')]
+        prefix = pickled.removesuffix('data.pkl')
+        if archive.read(prefix + 'byteorder') != b'little' if prefix + 'byteorder' in members else False:
+            raise ValueError('its numbers are big-endian')
+        tree = _Unpickler(io.BytesIO(archive.read(pickled))).load()
+    storages = {name: info for name, info in members.items() if name.startswith(prefix + 'data/')}
+    if any(info.compress_type != zipfile.ZIP_STORED for info in storages.values()):
+        raise ValueError('its tensors are compressed')
+    return tree, {name.removeprefix(prefix + 'data/'): _content(info, data) for name, info in storages.items()}
+
+
+def _content(info: zipfile.ZipInfo, data: memoryview) -> int:
+    """Where a stored member's bytes begin: after its local header, a name and extra fields."""
+    name_bytes, extra_bytes = struct.unpack_from('<HH', data, info.header_offset + 26)
+    return info.header_offset + 30 + name_bytes + extra_bytes
+
+
+def _old(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
+    """The same of the form before: pickles one after another, then each storage behind its count."""
+    with path.open('rb') as file:
+        file.seek(len(OLD_MAGIC))
+        if _Unpickler(file).load() != OLD_PROTOCOL:
+            raise ValueError('of a version that is not known')
+        machine, tree, keys = (_Unpickler(file).load() for _ in range(3))
+        at = file.tell()
+    if not machine['little_endian']:
+        raise ValueError('its numbers are big-endian')
+    places, storages = {}, _storages(tree)
+    for key in map(str, keys):
+        (count,) = struct.unpack_from('<q', data, at)
+        if key in storages and storages[key].values != count:
+            raise ValueError(f'storage {key} has {count} values, not {storages[key].values}')
+        places[key] = at + 8
+        at += 8 + count * storages[key].dtype.itemsize
+    return tree, places
+
+
+def _storages(tree) -> dict[str, Storage]:
+    """All storages that tensors in nested dictionaries and lists name, by key."""
+    if isinstance(tree, Tensor):
+        return {tree.storage.key: tree.storage}
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
+    return {key: storage for part in parts for key, storage in _storages(part).items()}
+
+
+def _array(tensor: Tensor, places: dict[str, int], data: memoryview) -> np.ndarray:
+    """The tensor's values where they lie. Raises ValueError if they would lie outside of their storage or the file."""
+    storage, size, stride = tensor.storage, tuple(tensor.size), tuple(tensor.stride)
+    last = tensor.offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
+    if min((tensor.offset, *size, *stride), default=0) < 0 or (0 not in size and last >= storage.values):
+        raise ValueError(f'a tensor of {size} reaches over its storage of {storage.values} values')
+    flat = np.frombuffer(data, storage.dtype, storage.values, places[storage.key])
+    strides = tuple(step * storage.dtype.itemsize for step in stride)
+    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], size, strides, writeable=False)

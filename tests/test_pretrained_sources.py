@@ -1,0 +1,470 @@
+"""VGG-16 from other frameworks' files: what the source computes from an image, and what real Caffe computes after conversion."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from safetensors.torch import save_file
+
+from pretrained import caffemodel, conventions, torch_file, vgg16
+from prototxt.experiments import FrontEnd
+from tests.vgg16_models import BLOCKS, CAFFE_MEAN_BGR, MEAN, NARROW, SIDE, STD, TorchVGG, caffe_fc7, image_rgb
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+IMAGE = image_rgb()
+
+
+def converted(folder, source, told=None):
+    """Path of the converted file."""
+    caffemodel.write(folder / 'out.caffemodel', vgg16.convert(source, NARROW, told).layers)
+    return folder / 'out.caffemodel'
+
+
+def assert_same_fc7(folder, source, expected, told=None):
+    """Real Caffe with the converted weights gives `expected` for IMAGE; the numbers are alive and differ."""
+    found = caffe_fc7(folder, converted(folder, source, told), IMAGE)
+    assert np.ptp(expected) > 0.1
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+# PyTorch
+
+
+def save_zip(state, path):
+    torch.save(state, path)
+
+
+def save_old(state, path):
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
+def save_wrapped(state, path):
+    """As training scripts do it, from a model that was spread over devices."""
+    torch.save({'epoch': 3, 'state_dict': {f'module.{name}': tensor for name, tensor in state.items()}, 'best': 0.5}, path)
+
+
+@pytest.mark.parametrize('save', [save_zip, save_old, save_wrapped, save_file])
+def test_torch_and_caffe_compute_the_same(tmp_path, save):
+    """fc7 of normalized RGB by PyTorch, and of Caffe's pixels by Caffe, from every form of file."""
+    model = TorchVGG()
+    save(model.state_dict(), tmp_path / 'vgg16')
+    assert_same_fc7(tmp_path, tmp_path / 'vgg16', model.fc7(IMAGE), 'torchvision')
+
+
+def test_timm_names_compute_the_same(tmp_path):
+    """timm stores fc6 and fc7 as convolutions, under names of its own."""
+    model = TorchVGG()
+    state = model.state_dict()
+    state['pre_logits.fc1.weight'] = state.pop('classifier.0.weight').reshape(7, 6, 7, 7)
+    state['pre_logits.fc2.weight'] = state.pop('classifier.3.weight').reshape(7, 7, 1, 1)
+    state['pre_logits.fc1.bias'], state['pre_logits.fc2.bias'] = state.pop('classifier.0.bias'), state.pop('classifier.3.bias')
+    save_file(state, tmp_path / 'vgg16.safetensors')
+    assert_same_fc7(tmp_path, tmp_path / 'vgg16.safetensors', model.fc7(IMAGE), 'torchvision')
+
+
+def caffe_pixels_through(model, rgb):
+    """fc7 by PyTorch of Caffe's pixels, in the order that the model was trained on."""
+    pixels = (IMAGE - CAFFE_MEAN_BGR[::-1]).astype(np.float32)
+    pixels = torch.from_numpy(np.ascontiguousarray(pixels if rgb else pixels[:, :, ::-1]))
+    with torch.no_grad():
+        return model.eval().classifier[:4](model.features(pixels.permute(2, 0, 1)[None]).flatten(1))[0].numpy()
+
+
+@pytest.mark.parametrize(('told', 'rgb'), [('caffe', False), ('caffe-rgb', True)])
+def test_caffes_weights_in_a_torch_file(tmp_path, told, rgb):
+    """Files like pytorch-fcn's (BGR) and amdegroot's (RGB): 0 to 255, only the order of colours can differ."""
+    model = TorchVGG()
+    torch.save(model.state_dict(), tmp_path / 'vgg16.pth')
+    assert_same_fc7(tmp_path, tmp_path / 'vgg16.pth', caffe_pixels_through(model, rgb), told)
+
+
+def published(first_weights, biases):
+    """A state dict of VGG-16's own widths, zero but for the values by which published weights are known."""
+    state = TorchVGG(FrontEnd(fc=4)).state_dict()
+    for tensor in state.values():
+        tensor.zero_()
+    names = [name for name in state if name.startswith('features') and name.endswith('bias')]
+    for index, bias in biases.items():
+        state[names[index]][0] = bias
+    state['features.0.weight'][0] = torch.tensor(first_weights)
+    return state
+
+
+def oxford(red):
+    """Weights that begin as the published ImageNet VGG-16, red at channel `red`."""
+    taps = np.zeros((3, 3, 3), np.float32)
+    taps[red, 0] = conventions.RED_TAPS
+    return published(taps, dict(enumerate(conventions.FIRST_BIASES)))
+
+
+@pytest.mark.parametrize(('state', 'convention', 'whose'), [
+    (oxford(red=2), 'caffe', 'Simonyan'), (oxford(red=0), 'caffe-rgb', 'Simonyan'),
+    (published(conventions.TORCHVISION_TAPS, conventions.TORCHVISION_BIASES), 'torchvision', 'IMAGENET1K_V1'),
+], ids=['pytorch-fcn', 'amdegroot', 'torchvision'])  # fmt: skip
+def test_published_weights_are_told_apart(tmp_path, state, convention, whose):
+    """By their values, as all three have the same names; in each case the red taps end up in Caffe's third channel."""
+    torch.save(state, tmp_path / 'w.pth')
+    found = vgg16.convert(tmp_path / 'w.pth', FrontEnd())
+    assert whose in found.said[1]
+    taps = state['features.0.weight'][0].numpy()
+    taps = taps if convention == 'caffe' else taps[::-1]
+    scale = 255 * STD.numpy()[::-1, None, None] if convention == 'torchvision' else 1
+    assert np.allclose(found.layers['conv1_1'][0][0], taps / scale, rtol=1e-5)
+    with pytest.raises(UserError, match=f'{whose}.*whose input is {convention}; leave out --input'):
+        vgg16.convert(tmp_path / 'w.pth', FrontEnd(), {'caffe': 'torchvision'}.get(convention, 'caffe'))
+
+
+def test_unknown_weights_need_a_word(tmp_path):
+    """Nothing in a state dict says whether pixels are 0 to 1 or 0 to 255."""
+    torch.save(TorchVGG().state_dict(), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'INPUT= with make \(--input\) \(caffe: blue, green, red, 0 to 255.*; torchvision: red'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW)
+
+
+def test_a_classifier_of_nan_is_left_out(tmp_path):
+    """torchvision's IMAGENET1K_FEATURES has one; the convolutions are taken, and the reason is said."""
+    state = TorchVGG().state_dict()
+    state['classifier.3.weight'][:] = float('nan')
+    torch.save(state, tmp_path / 'w.pth')
+    found = vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
+    assert 'fc6' not in found.layers and 'fc7' not in found.layers
+    assert found.said[2] == 'fc6 and fc7: left out, as fc7 has values that are not numbers'
+
+
+def test_a_classifier_of_another_training_is_left_out(tmp_path):
+    """Of other sizes than VGG-16's."""
+    state = TorchVGG(FrontEnd(NARROW.trunk, fc=9)).state_dict()
+    torch.save(state, tmp_path / 'w.pth')
+    found = vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
+    assert found.layers.keys() & {'fc6', 'fc7'} == set()
+    assert 'left out, as fc6 has (9, 294) and (9,), VGG-16 has (7, 6, 7, 7)' in found.said[2]
+
+
+def test_convolutions_of_nan_are_refused(tmp_path):
+    state = TorchVGG().state_dict()
+    state['features.5.weight'][0, 0, 0, 0] = float('inf')
+    torch.save(state, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'w\.pth: conv2_1 has values that are not finite'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
+
+
+def test_batch_normalization_is_refused(tmp_path):
+    """torchvision's vgg16_bn: other layers under the same numbers."""
+    state = {'features.0.weight': torch.zeros(2, 3, 3, 3), 'features.1.weight': torch.zeros(2)}
+    torch.save(state, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='batch normalization'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
+
+
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_tensors_are_those_that_torch_reads(tmp_path, save):
+    """Halves, doubles, integers, shared storages, transposed and strided views, parameters, a scalar, an empty one."""
+    base = torch.randn(6, 5)
+    state = OrderedDict(
+        plain=base, shared=base[2:4, 1:], turned=base.t(), strided=base[::2, ::3], half=base.half(), double=base.double(),
+        long=torch.arange(7), flag=torch.tensor([True, False]), scalar=torch.tensor(3.5), none=torch.empty(0, 4),
+        parameter=torch.nn.Parameter(torch.randn(3)),
+        wide=torch.randn(1, 3).expand(4, 3), byte=torch.arange(5, dtype=torch.uint8),
+    )  # fmt: skip
+    save(state, tmp_path / 'w.pth')
+    found, expected = torch_file.read(tmp_path / 'w.pth'), torch.load(tmp_path / 'w.pth', weights_only=True)
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.detach().numpy().dtype and np.array_equal(found[name], tensor.detach().numpy()), name
+
+
+class Evil:
+    """Unpickled as it stands, this would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_a_pickle_that_would_run_something_is_refused(tmp_path, save):
+    """Named, and not run."""
+    save({'features.0.weight': torch.zeros(3), 'x': Evil(tmp_path / 'made')}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'w\.pth: holds (posix|os)\.mkdir, which is not read'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW)
+    assert not (tmp_path / 'made').exists()
+
+
+def test_a_plain_pickle_is_refused(tmp_path):
+    (tmp_path / 'w.pth').write_bytes(pickle.dumps(Evil(tmp_path / 'made')))
+    with pytest.raises(UserError, match='a pickle that PyTorch did not write'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW)
+    assert not (tmp_path / 'made').exists()
+
+
+def test_a_whole_model_is_refused_with_the_way_out(tmp_path):
+    """torch.save(model) pickles classes."""
+    torch.save(torch.nn.Linear(2, 2), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'holds torch\.nn.*torch\.save\(model\.state_dict\(\), FILE\)'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW)
+
+
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_damaged_torch_files_are_refused(tmp_path, save):
+    """Cut off anywhere, or with a byte changed among the values of the zipped form, which has sums."""
+    path = tmp_path / 'w.pth'
+    save({'features.0.weight': torch.ones(999)}, path)
+    whole = path.read_bytes()
+    for size in (20, 100, len(whole) // 2, len(whole) - 3):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r'w\.pth: .*damaged'):
+            torch_file.read(path)
+    if save is save_zip:
+        path.write_bytes(whole.replace(b'\x00\x00\x80\x3f' * 8, b'\x00\x00\x80\x3e' * 8, 1))
+        with pytest.raises(UserError, match='the sum of .* is wrong'):
+            torch_file.read(path)
+
+
+def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
+    """PyTorch never writes one; read as it says, it would show memory behind the file."""
+    out = io.BytesIO()
+    torch.save({'w': torch.zeros(5)}, out)
+    with zipfile.ZipFile(out) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = [name for name in members if name.endswith('data.pkl')]
+    assert members[pickled].count(b'K\x05') == 2  # the storage's count, then the tensor's size
+    head, tail = members[pickled].rsplit(b'K\x05', 1)
+    with zipfile.ZipFile(tmp_path / 'w.pth', 'w') as archive:
+        for name, content in members.items():
+            archive.writestr(name, head + b'K\x06' + tail if name == pickled else content)
+    with pytest.raises(UserError, match=r'a tensor of \(6,\) reaches over its storage of 5 values'):
+        torch_file.read(tmp_path / 'w.pth')
+
+
+@pytest.mark.parametrize(('change', 'why'), [
+    (lambda data: data[:-4], 'a tensor of'), (lambda data: data.replace(b'F32', b'F99'), 'numbers of type F99'),
+    (lambda data: data.replace(b'"dtype"', b'"dtyp?"'), 'dtype'), (lambda data: data.replace(b'{"', b'{{', 1), 'property name'),
+])  # fmt: skip
+def test_damaged_safetensors_are_refused(tmp_path, change, why):
+    save_file({'features.0.weight': torch.zeros(8, 3)}, tmp_path / 'w')
+    (tmp_path / 'w').write_bytes(change((tmp_path / 'w').read_bytes()))
+    with pytest.raises(UserError, match=f'/w: damaged.*{why}'):
+        vgg16.convert(tmp_path / 'w', NARROW)
+
+
+# Keras
+
+
+def keras_arrays(seed=0):
+    """[name, kernel, bias] in Keras's layout: (height, width, in, out), (in, out)."""
+    random, channels, rows = np.random.default_rng(seed), 3, []
+    shapes = []
+    for block, (width, count) in enumerate(zip(NARROW.trunk, BLOCKS, strict=True), 1):
+        for i in range(1, count + 1):
+            shapes.append((f'block{block}_conv{i}', (3, 3, channels, width)))
+            channels = width
+    shapes += [('fc1', (49 * channels, NARROW.fc)), ('fc2', (NARROW.fc, NARROW.fc)), ('predictions', (NARROW.fc, 10))]
+    for name, shape in shapes:
+        kernel = random.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape).astype(np.float32)
+        rows.append((name, kernel, random.normal(0, 0.1, shape[-1]).astype(np.float32)))
+    return rows
+
+
+def keras_fc7(rows):
+    """fc7 of IMAGE by Keras's rules, channels last, in plain NumPy: Caffe's pixels, valid convolutions, flattened as they lie."""
+    maps = (IMAGE[:, :, ::-1] - CAFFE_MEAN_BGR).astype(np.float32)
+    for name, kernel, bias in rows[:13]:
+        windows = sliding_window_view(maps, (3, 3), axis=(0, 1))  # rows, columns, channels, window rows, window columns
+        maps = np.maximum(np.tensordot(windows, kernel, ((3, 4, 2), (0, 1, 2))) + bias, 0)
+        if name in [f'block{block}_conv{count}' for block, count in enumerate(BLOCKS, 1)]:
+            high, wide, channels = maps.shape
+            maps = maps.reshape(high // 2, 2, wide // 2, 2, channels).max(axis=(1, 3))
+    fc6 = np.maximum(maps.reshape(-1) @ rows[13][1] + rows[13][2], 0)
+    return fc6 @ rows[14][1] + rows[14][2]
+
+
+def as_published(file, name, kernel, bias):
+    """keras.applications' own file of weights."""
+    file[f'{name}/{name}_W_1:0'], file[f'{name}/{name}_b_1:0'] = kernel, bias
+
+
+def as_saved_model(file, name, kernel, bias):
+    """model.save() of Keras 2: a group more, and the optimizer's arrays beside."""
+    file[f'model_weights/{name}/{name}/kernel:0'], file[f'model_weights/{name}/{name}/bias:0'] = kernel, bias
+    file[f'optimizer_weights/Adam/{name}/kernel/m:0'] = kernel * 0
+
+
+def as_keras_3(file, name, kernel, bias):
+    """Keras 3 numbers layers of a class in the order of the model."""
+    base = 'conv2d' if kernel.ndim == 4 else 'dense'
+    count = sum(group.split('_')[0] == base for group in file.get('layers', ()))
+    group = f'layers/{base}_{count}' if count else f'layers/{base}'
+    file[f'{group}/vars/0'], file[f'{group}/vars/1'] = kernel, bias
+
+
+@pytest.mark.parametrize('layout', [as_published, as_saved_model, as_keras_3])
+def test_keras_and_caffe_compute_the_same(tmp_path, layout):
+    """From each way that Keras lays its files out."""
+    rows = keras_arrays()
+    with h5py.File(tmp_path / 'vgg16', 'w') as file:
+        for row in rows:
+            layout(file, *row)
+    assert_same_fc7(tmp_path, tmp_path / 'vgg16', keras_fc7(rows))
+
+
+def test_a_keras_archive_is_looked_into(tmp_path):
+    """.keras is a zip archive with the weights in one member; the same as from the file itself."""
+    with h5py.File(tmp_path / 'model.weights.h5', 'w') as file:
+        for row in keras_arrays():
+            as_keras_3(file, *row)
+    with zipfile.ZipFile(tmp_path / 'model.keras', 'w') as archive:
+        archive.writestr('config.json', '{}')
+        archive.write(tmp_path / 'model.weights.h5', 'model.weights.h5')
+    first = converted(tmp_path, tmp_path / 'model.weights.h5').read_bytes()
+    assert converted(tmp_path, tmp_path / 'model.keras').read_bytes() == first
+
+
+def test_kernels_of_theano_are_refused(tmp_path):
+    """(out, in, height, width), and turned over."""
+    with h5py.File(tmp_path / 'w.h5', 'w') as file:
+        for name, kernel, bias in keras_arrays():
+            as_published(file, name, kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel, bias)
+    with pytest.raises(UserError, match=r'conv1_1 is \(2, 3, 3, 3\), in the order of Theano'):
+        vgg16.convert(tmp_path / 'w.h5', NARROW)
+
+
+def test_damaged_keras_files_are_refused(tmp_path):
+    with h5py.File(tmp_path / 'w.h5', 'w') as file:
+        file['block1_conv1/kernel'] = np.zeros(9999)
+    whole = (tmp_path / 'w.h5').read_bytes()
+    (tmp_path / 'w.h5').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r'w\.h5: damaged, or no Keras model'):
+        vgg16.convert(tmp_path / 'w.h5', NARROW)
+
+
+# ONNX
+
+
+def onnx_model(dense):
+    """VGG-16 without padding under names of no meaning; `dense(top, rows)` gives nodes and tensors of fc6 and fc7."""
+    nodes, tensors, top = [], [], 'image'
+    rows = keras_arrays(1)
+    for count, (name, kernel, bias) in enumerate(rows[:13]):
+        tensors += [numpy_helper.from_array(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), f'w{count}')]
+        tensors += [numpy_helper.from_array(bias, f'b{count}')]
+        nodes += [helper.make_node('Conv', [top, f'w{count}', f'b{count}'], [f'c{count}'])]
+        nodes += [helper.make_node('Relu', [f'c{count}'], [f'r{count}'])]
+        top = f'r{count}'
+        if name in [f'block{block}_conv{last}' for block, last in enumerate(BLOCKS, 1)]:
+            nodes.append(helper.make_node('MaxPool', [top], [f'p{count}'], kernel_shape=[2, 2], strides=[2, 2]))
+            top = f'p{count}'
+    more_nodes, more_tensors = dense(top, rows)
+    kind = onnx.TensorProto.FLOAT
+    values = [helper.make_tensor_value_info('image', kind, [1, 3, SIDE, SIDE]), helper.make_tensor_value_info('fc7', kind, None)]
+    graph = helper.make_graph(nodes + more_nodes, 'g', values[:1], values[1:], tensors + more_tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)])
+
+
+def by_gemm(top, rows):
+    """As PyTorch exports it: Flatten, Gemm with its weights as rows of outputs."""
+    tensors = [numpy_helper.from_array(np.ascontiguousarray(rows[i][1].T), f'd{i}') for i in (13, 14)]
+    tensors += [numpy_helper.from_array(rows[i][2], f'e{i}') for i in (13, 14)]
+    nodes = [
+        helper.make_node('Flatten', [top], ['flat']),
+        helper.make_node('Gemm', ['flat', 'd13', 'e13'], ['fc6'], transB=1),
+        helper.make_node('Relu', ['fc6'], ['fc6r']),
+        helper.make_node('Gemm', ['fc6r', 'd14', 'e14'], ['fc7'], transB=1),
+    ]
+    return nodes, tensors
+
+
+def by_matmul(top, rows):
+    """As Keras's models are converted: channels moved last, then flattened; MatMul and Add."""
+    tensors = [numpy_helper.from_array(rows[i][1], f'd{i}') for i in (13, 14)]
+    tensors += [numpy_helper.from_array(rows[i][2], f'e{i}') for i in (13, 14)]
+    tensors.append(numpy_helper.from_array(np.array([1, -1]), 'shape'))
+    nodes = [
+        helper.make_node('Transpose', [top], ['last'], perm=[0, 2, 3, 1]),
+        helper.make_node('Reshape', ['last', 'shape'], ['flat']),
+        helper.make_node('MatMul', ['flat', 'd13'], ['m6']),
+        helper.make_node('Add', ['m6', 'e13'], ['fc6']),
+        helper.make_node('Relu', ['fc6'], ['fc6r']),
+        helper.make_node('MatMul', ['fc6r', 'd14'], ['m7']),
+        helper.make_node('Add', ['m7', 'e14'], ['fc7']),
+    ]
+    return nodes, tensors
+
+
+@pytest.mark.parametrize('dense', [by_gemm, by_matmul])
+def test_onnx_without_names_and_caffe_compute_the_same(tmp_path, dense):
+    """ONNX's reference evaluator on normalized RGB, from image to fc7."""
+    model = onnx_model(dense)
+    onnx.save(model, tmp_path / 'vgg16.onnx')
+    image = ((IMAGE / 255 - MEAN.numpy()) / STD.numpy()).astype(np.float32).transpose(2, 0, 1)[None]
+    (expected,) = ReferenceEvaluator(model).run(None, {'image': image})
+    assert_same_fc7(tmp_path, tmp_path / 'vgg16.onnx', expected.reshape(-1), 'torchvision')
+
+
+def test_onnx_with_weights_elsewhere_is_refused(tmp_path):
+    """The message says how to make one file of it."""
+    onnx.save(onnx_model(by_gemm), tmp_path / 'w.onnx', save_as_external_data=True, location='w.data', size_threshold=0)
+    with pytest.raises(UserError, match='its weights lie in another file; save it as one file'):
+        vgg16.convert(tmp_path / 'w.onnx', NARROW)
+
+
+# Full size
+
+
+MEASURED = """
+import sys
+from pretrained import vgg16
+vgg16.main(sys.argv[1:])
+print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1], file=sys.stderr)
+"""
+
+
+def peak_bytes(*words):
+    """Peak memory of the command in a process of its own."""
+    done = subprocess.run([sys.executable, '-c', MEASURED, *map(str, words)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.split()[-1]) * 1024, done.stdout
+
+
+def test_full_size_in_the_memory_of_one_copy(tmp_path):
+    """torchvision's own sizes in its own form of file: fc7 of an image is the same, and memory stays near the file's size."""
+    full = FrontEnd()
+    model = TorchVGG(full)
+    save_old(model.state_dict(), tmp_path / 'vgg16.pth')
+    expected = model.fc7(IMAGE)
+    del model
+    peak, said = peak_bytes(tmp_path / 'vgg16.pth', '--out', tmp_path / 'out.caffemodel', '--input', 'torchvision')
+    assert peak < 1.3 * (tmp_path / 'vgg16.pth').stat().st_size
+    assert 'conv1_1 ... fc7, 134,260,544 parameters' in said
+    found = caffe_fc7(tmp_path, tmp_path / 'out.caffemodel', IMAGE, full)
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_full_size_keras_in_less_than_one_copy(tmp_path):
+    """Its matrices are turned a block of rows at a time. Values by which the turning can be followed: the index of each."""
+    with h5py.File(tmp_path / 'w.h5', 'w') as file:
+        for name, shape in vgg16.layer_shapes(FrontEnd()).items():
+            if name.startswith('conv'):
+                as_published(
+                    file, f'block{name[4]}_conv{name[6]}', np.zeros(shape[2:] + shape[1::-1], np.float32), np.zeros(shape[0])
+                )
+        as_published(file, 'fc1', np.arange(25088, dtype=np.float32)[:, None] + np.zeros(4096, np.float32), np.zeros(4096))
+        as_published(file, 'fc2', np.zeros((4096, 4096), np.float32), np.zeros(4096))
+    peak, _ = peak_bytes(tmp_path / 'w.h5', '--out', tmp_path / 'out.caffemodel')
+    assert peak < (tmp_path / 'w.h5').stat().st_size
+    fc6 = caffemodel.stored(tmp_path / 'out.caffemodel')['fc6'][0].view()
+    assert [fc6[4095, 300, 2, 5], fc6[0, 0, 0, 1], fc6[9, 1, 0, 0]] == [(2 * 7 + 5) * 512 + 300, 512, 1]
