@@ -16,11 +16,12 @@ help: ## this list
 	@python3 -m prototxt.listing
 
 include tools/caffe_build/caffe.mk
+include tools/structured/structured.mk
 
 demo: caffe ## draw scenes, train front end, Basic and Large on them, test; ends in demo/report.html (DEMO_FLAGS=)
 	$(PYTHON) tools/demo.py $(DEMO_FLAGS)
 
-test: caffe ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
+test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
 

@@ -1,0 +1,223 @@
+"""The Python layers of CRF-RNN in real Caffe."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretrained import caffemodel
+from tools.crf_rnn.mean_field import MeanField, Parameters, Thetas, bilateral_kernel, potts, spatial_kernel
+from tools.inference.upsampling import zoom
+from tools.support.caffe_import import import_caffe
+from tools.support.paths import CAFFE
+from tools.support.wire import bytes_field
+from tools.training.process import _environment
+
+caffe = import_caffe()
+CLASSES, HW = 3, (10, 13)
+THETAS = Thetas(alpha=20, beta=30, gamma=2)
+PARAM_STR = {'theta_alpha': 20, 'theta_beta': 30, 'theta_gamma': 2, 'iterations_train': 2, 'iterations_test': 4}
+
+NET = """
+layer {{ name: "d" type: "Input" top: "unary" top: "image" top: "label"
+  input_param {{ shape {{ dim: {n} dim: {c} dim: {h} dim: {w} }} shape {{ dim: {n} dim: {channels} dim: {h} dim: {w} }}
+                 shape {{ dim: {n} dim: 1 dim: {h} dim: {w} }} }} }}
+layer {{ name: "inference1" type: "Python" bottom: "unary" bottom: "image" top: "pred" {params}
+  python_param {{ module: "tools.crf_rnn.layers" layer: "MultiStageMeanfield" param_str: '{param_str}' }} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "pred" bottom: "label" top: "loss" }}
+force_backward: true
+"""
+
+
+def net_text(images: int = 2, param_str: object = PARAM_STR, channels: int = 3, params: str = '') -> str:
+    """The layer between blobs that are given and a loss."""
+    text = param_str if isinstance(param_str, str) else json.dumps(param_str)
+    return NET.format(n=images, c=CLASSES, h=HW[0], w=HW[1], channels=channels, param_str=text, params=params)
+
+
+def net(folder: Path, phase=caffe.TRAIN, **options):
+    """That in Caffe, the blobs filled with noise, other in each image."""
+    (folder / 'net.prototxt').write_text(net_text(**options))
+    made = caffe.Net(str(folder / 'net.prototxt'), phase)
+    random = np.random.default_rng(0)
+    made.blobs['unary'].data[...] = random.normal(0, 1, made.blobs['unary'].data.shape)
+    made.blobs['image'].data[...] = random.integers(0, 256, made.blobs['image'].data.shape)
+    made.blobs['label'].data[...] = random.integers(0, CLASSES, made.blobs['label'].data.shape)
+    return made
+
+
+def expected(made, number: int, iterations: int, keep: bool = False) -> tuple[MeanField, np.ndarray]:
+    """The field of one image of the batch in double precision, and its logits (n, C)."""
+    unary, image = (made.blobs[name].data[number].astype(float) for name in ('unary', 'image'))
+    field = MeanField(spatial_kernel(HW, THETAS, np.float64), bilateral_kernel(image, THETAS))
+    return field, field.forward(pixels(unary), held(made), iterations, keep=keep)
+
+
+def pixels(maps: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(maps.reshape(len(maps), -1).T.astype(float))
+
+
+def held(made) -> Parameters:
+    return Parameters(*(blob.data[0, 0].astype(float) for blob in made.params['inference1']))
+
+
+def shaken(made) -> None:
+    """Parameters that are no special case."""
+    for number, blob in enumerate(made.params['inference1']):
+        blob.data[...] += np.random.default_rng(number).normal(0, 0.3, blob.data.shape)
+
+
+def test_parameters_are_the_authors(tmp_path):
+    """Three blobs of 1 x 1 x C x C: 3, 5 and -1 on the diagonal, 0 elsewhere."""
+    blobs = [blob.data for blob in net(tmp_path).params['inference1']]
+    assert [blob.shape for blob in blobs] == [(1, 1, CLASSES, CLASSES)] * 3
+    for blob, value in zip(blobs, (3, 5, -1), strict=True):
+        np.testing.assert_array_equal(blob[0, 0], value * np.eye(CLASSES))
+
+
+@pytest.mark.parametrize(('phase', 'iterations'), [(caffe.TRAIN, 2), (caffe.TEST, 4)])
+def test_each_image_of_a_batch_by_itself(tmp_path, phase, iterations):
+    """The top is the mean field of each image, after as many iterations as the phase has."""
+    made = net(tmp_path, phase)
+    shaken(made)
+    made.forward()
+    for number in range(2):
+        np.testing.assert_allclose(pixels(made.blobs['pred'].data[number]), expected(made, number, iterations)[1], atol=1e-4)
+
+
+def test_five_iterations_in_training_and_ten_in_testing(tmp_path):
+    """Without a param_str: those, and theta_alpha 160, theta_beta 3, theta_gamma 3."""
+    theirs = {'theta_alpha': 160, 'theta_beta': 3, 'theta_gamma': 3, 'iterations_train': 5, 'iterations_test': 10}
+    results = {}
+    for phase in (caffe.TRAIN, caffe.TEST):
+        for param_str in ('', theirs):
+            made = net(tmp_path, phase, param_str=param_str)
+            made.forward()
+            results[phase, bool(param_str)] = made.blobs['pred'].data.copy()
+        np.testing.assert_array_equal(results[phase, False], results[phase, True])
+    assert np.abs(results[caffe.TRAIN, True] - results[caffe.TEST, True]).max() > 1e-3
+
+
+@pytest.mark.parametrize('phase', [caffe.TRAIN, caffe.TEST])
+def test_gradients_add_up_over_passes(tmp_path, phase):
+    """Those by the parameters over the batch and over two passes, as iter_size needs; those by the unary are of the last pass."""
+    made = net(tmp_path, phase)
+    shaken(made)
+    iterations = {caffe.TRAIN: 2, caffe.TEST: 4}[phase]
+    for _ in range(2):
+        made.forward()
+        made.backward()
+    sums = [np.zeros((CLASSES, CLASSES)) for _ in range(3)]
+    for number in range(2):
+        field, _ = expected(made, number, iterations, keep=True)
+        at_unary, at_parameters = field.backward(pixels(made.blobs['pred'].diff[number]), held(made))
+        np.testing.assert_allclose(pixels(made.blobs['unary'].diff[number]), at_unary, atol=1e-5)
+        for total, one in zip(sums, at_parameters, strict=True):
+            total += 2 * one
+    for blob, total in zip(made.params['inference1'], sums, strict=True):
+        np.testing.assert_allclose(blob.diff[0, 0], total, atol=1e-4)
+        assert np.abs(total).max() > 1e-2
+    assert not made.blobs['image'].diff.any()
+
+
+def test_another_size_in_the_same_net(tmp_path):
+    """The layer follows its bottoms: batch 1 of another height and width."""
+    made = net(tmp_path, caffe.TEST)
+    made.forward()
+    random = np.random.default_rng(4)
+    for name, channels in (('unary', CLASSES), ('image', 3), ('label', 1)):
+        made.blobs[name].reshape(1, channels, 6, 7)
+        made.blobs[name].data[...] = random.integers(0, 3, made.blobs[name].data.shape)
+    made.forward()
+    unary, image = (made.blobs[name].data[0].astype(float) for name in ('unary', 'image'))
+    field = MeanField(spatial_kernel((6, 7), THETAS, np.float64), bilateral_kernel(image, THETAS))
+    np.testing.assert_allclose(pixels(made.blobs['pred'].data[0]), field.forward(pixels(unary), held(made), 4), atol=1e-4)
+
+
+def test_the_authors_weight_file_loads(tmp_path):
+    """A file like TVG_CRFRNN_COCO_VOC.caffemodel: a layer inference1 of three 1 x 1 x C x C blobs, with a parameter message of
+    their fork that stock Caffe does not know."""
+    random = np.random.default_rng(0)
+    blobs = [random.normal(0, 1, (1, 1, CLASSES, CLASSES)).astype(np.float32) for _ in range(3)]
+    path = tmp_path / 'theirs.caffemodel'
+    layer = caffe.proto.caffe_pb2.LayerParameter(name='inference1', type='MultiStageMeanfield')
+    for blob in blobs:
+        proto = layer.blobs.add()
+        proto.shape.dim.extend(blob.shape)
+        proto.data.extend(blob.ravel().tolist())
+    theirs = layer.SerializeToString() + bytes_field(900, b'\x08\x05')
+    path.write_bytes(bytes_field(100, theirs))
+    made = net(tmp_path)
+    made.copy_from(str(path))
+    for blob, wanted in zip(made.params['inference1'], blobs, strict=True):
+        np.testing.assert_array_equal(blob.data, wanted)
+    assert [blob.shape for blob in caffemodel.stored(path)['inference1']] == [(1, 1, CLASSES, CLASSES)] * 3
+
+
+@pytest.mark.parametrize(('options', 'fault'), [
+    ({'channels': 4}, 'image .* must be of the size of unary'),
+    ({'param_str': 'theta_alpha: 3'}, 'give a JSON object'),
+    ({'param_str': {'theta_delta': 3}}, 'there are theta_alpha, theta_beta'),
+    ({'param_str': {'theta_beta': 0}}, 'theta_beta 0 is not positive'),
+])  # fmt: skip
+def test_what_does_not_fit_is_an_exception(tmp_path, options, fault):
+    """One that Python raises, not an abort."""
+    with pytest.raises(ValueError, match=fault):
+        net(tmp_path, **options)
+
+
+SOLVER = 'net: "net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "s" solver_mode: CPU iter_size: {}'
+CONSTANT = """
+layer {{ name: "d" type: "DummyData" top: "unary" top: "image" top: "label" dummy_data_param {{
+  shape {{ dim: 1 dim: {c} dim: {h} dim: {w} }} shape {{ dim: 1 dim: 3 dim: {h} dim: {w} }}
+  shape {{ dim: 1 dim: 1 dim: {h} dim: {w} }}
+  data_filler {{ type: "constant" value: 1 }} data_filler {{ type: "constant" value: 9 }}
+  data_filler {{ type: "constant" value: 1 }} }} }}"""
+
+
+def test_caffe_train_finds_the_layer_and_splits_batches(tmp_path):
+    """The stock program `caffe train`, one update: iter_size passes give the step of one, at the layer's rates."""
+    params = 'param { lr_mult: 10 } param { lr_mult: 5 } param { lr_mult: 0 }'
+    data = CONSTANT.format(c=CLASSES, h=HW[0], w=HW[1])
+    text = re.sub(r'layer {.*?\n.*?\n.*?} }\n', lambda _: data + '\n', net_text(params=params).lstrip(), count=1, flags=re.DOTALL)
+    (tmp_path / 'net.prototxt').write_text(text.replace('force_backward: true', ''))
+    steps = []
+    for passes in (1, 3):
+        (tmp_path / 'solver.prototxt').write_text(SOLVER.format(passes))
+        command = [str(CAFFE), 'train', '--solver', 'solver.prototxt']
+        subprocess.run(command, cwd=tmp_path, env=_environment(), check=True, capture_output=True)
+        blobs = caffemodel.load(tmp_path / 's_iter_1.caffemodel')['inference1']
+        steps.append([blob[0, 0] - start for blob, start in zip(blobs, potts(CLASSES), strict=True)])
+    for one, split in zip(*steps, strict=True):
+        np.testing.assert_allclose(one, split, atol=1e-5)
+    spatial, bilateral, compatibility = steps[0]
+    assert np.abs(spatial).max() > 0.1 and not compatibility.any()
+    np.testing.assert_allclose(spatial, 2 * bilateral, atol=1e-4)  # on a flat image both kernels see the same: rates 10 and 5
+
+
+ZOOM = """
+layer {{ name: "d" type: "Input" top: "scores" top: "image"
+  input_param {{ shape {{ dim: 2 dim: 3 dim: 4 dim: 5 }} shape {{ dim: 2 dim: 3 dim: 29 dim: 37 }} }} }}
+layer {{ name: "upscore" type: "Python" bottom: "scores" {size} top: "upscore"
+  python_param {{ module: "tools.crf_rnn.layers" layer: "BilinearZoom" }} }}
+force_backward: true
+"""
+
+
+@pytest.mark.parametrize(('size', 'size_hw'), [('', (32, 40)), ('bottom: "image"', (29, 37))])
+def test_zoom_is_that_of_testing(tmp_path, size, size_hw):
+    """Scores of cells to those of pixels as in tools/test.py, perhaps cut to an image; its gradient is the transpose."""
+    (tmp_path / 'net.prototxt').write_text(ZOOM.format(size=size))
+    made = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
+    random = np.random.default_rng(0)
+    scores = made.blobs['scores'].data[...] = random.normal(0, 1, (2, 3, 4, 5)).astype(np.float32)
+    made.forward()
+    for number in range(2):
+        np.testing.assert_allclose(made.blobs['upscore'].data[number], zoom(scores[number], size_hw, 8), atol=1e-6)
+    gradient = made.blobs['upscore'].diff[...] = random.normal(0, 1, (2, 3, *size_hw)).astype(np.float32)
+    made.backward()
+    inner = (gradient * made.blobs['upscore'].data).sum()
+    assert (made.blobs['scores'].diff * scores).sum() == pytest.approx(inner, rel=1e-4)

@@ -1,0 +1,242 @@
+"""The loops of the permutohedral lattice, compiled by numba. What they compute is said in tools.crf_rnn.lattice."""
+
+import numpy as np
+from numba import prange
+
+from tools.crf_rnn.compiled import parallel, serial
+
+CHUNKS = 128  # a parallel loop over vertices is cut into so many pieces of about equal work
+EMPTY = np.int32(-1)
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, Knuth's multiplicative hashing
+
+
+@parallel
+def embed(features, origins, ranks, weights):
+    """Where each point lies: its simplex and its barycentric coordinates there (Adams et al. 2010, Sec. 3.1 and 3.2).
+
+    features float (n, d), in standard deviations. Written: origins int32 (n, d + 1), the simplex's vertex of remainder 0, as
+    multiples of d + 1; ranks int8 (n, d + 1), the place of each coordinate in the order of the differences to it, largest first;
+    weights (n, d + 1), those of the vertices of remainder 0 to d, which add up to 1.
+    """
+    n, d = features.shape
+    for point in prange(n):
+        elevated = np.empty(d + 1)
+        _elevate(features[point], elevated)
+        origin, rank = origins[point], ranks[point]
+        total = 0
+        for i in range(d + 1):
+            multiple = int(np.floor(elevated[i] / (d + 1) + 0.5))
+            origin[i] = multiple * (d + 1)
+            rank[i] = 0
+            total += multiple
+        for i in range(d):
+            for j in range(i + 1, d + 1):
+                if elevated[i] - origin[i] < elevated[j] - origin[j]:
+                    rank[i] += 1
+                else:
+                    rank[j] += 1
+        _onto_plane(origin, rank, total)
+        _barycentric(elevated, origin, rank, weights[point])
+
+
+@serial
+def _elevate(feature, elevated):
+    """A point of d coordinates put into the plane of d + 1 coordinates that add up to 0, scaled so that blurring each axis
+    by (1/4, 1/2, 1/4) has a standard deviation of 1 in `feature`'s units (Adams et al. 2010, eq. 2 and 3)."""
+    d = feature.shape[0]
+    deviation = np.sqrt(2.0 / 3.0) * (d + 1)
+    tail = 0.0
+    for i in range(d, 0, -1):
+        scaled = feature[i - 1] * deviation / np.sqrt(i * (i + 1.0))
+        elevated[i] = tail - i * scaled
+        tail += scaled
+    elevated[0] = tail
+
+
+@serial
+def _onto_plane(origin, rank, total):
+    """Move the rounded point, whose coordinates add up to `total` (d + 1), back onto the plane, where rounding cost least."""
+    sides = origin.shape[0]
+    for i in range(sides):
+        rank[i] += total
+        if rank[i] < 0:
+            rank[i] += sides
+            origin[i] += sides
+        elif rank[i] >= sides:
+            rank[i] -= sides
+            origin[i] -= sides
+
+
+@serial
+def _barycentric(elevated, origin, rank, weights):
+    """Weights of the simplex's vertices, from the sorted differences between the point and the vertex of remainder 0."""
+    sides = origin.shape[0]
+    falling = np.empty(sides + 1)
+    for i in range(sides):
+        falling[rank[i]] = (elevated[i] - origin[i]) / sides
+    falling[sides] = falling[0] - 1
+    for remainder in range(sides):
+        weights[remainder] = falling[sides - 1 - remainder] - falling[sides - remainder]
+
+
+@serial
+def _vertex_key(origin, rank, remainder, key):
+    """The first d coordinates of the simplex's vertex of `remainder` (the last one follows: they add up to 0)."""
+    sides = origin.shape[0]
+    for i in range(sides - 1):
+        key[i] = origin[i] + remainder - (sides if rank[i] >= sides - remainder else 0)
+
+
+@serial
+def _hash(key):
+    mixed = np.uint64(0)
+    for i in range(key.shape[0]):
+        mixed = (mixed ^ np.uint64(np.int64(key[i]))) * _MULTIPLIER
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+@serial
+def _slot(table, keys, key):
+    """The place of `key` in the hash table (size a power of 2, linear probing), or the empty one where it would go."""
+    mask = np.uint64(table.shape[0] - 1)
+    slot = _hash(key) & mask
+    while table[slot] != EMPTY and not _equal(keys[table[slot]], key):
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@serial
+def _equal(key, other):
+    for i in range(key.shape[0]):  # noqa: SIM110 -- numba has no all() of a generator
+        if key[i] != other[i]:
+            return False
+    return True
+
+
+@serial
+def number_vertices(origins, ranks, corners):
+    """Number the vertices in the order in which points meet them.
+
+    Written: corners int32 (n, d + 1), the vertices of each point's simplex. Returns their keys int32 (m, d), and the hash table.
+    """
+    n, sides = origins.shape
+    d = sides - 1
+    keys = np.empty((1024, d), np.int32)
+    table = np.full(4096, EMPTY)
+    key = np.empty(d, np.int32)
+    count = 0
+    for point in range(n):
+        for remainder in range(sides):
+            _vertex_key(origins[point], ranks[point], remainder, key)
+            slot = _slot(table, keys, key)
+            if table[slot] == EMPTY:
+                if count == keys.shape[0]:
+                    more = np.empty((2 * count, d), np.int32)
+                    more[:count] = keys
+                    keys = more
+                    table = _rehashed(keys, count, 8 * count)
+                    slot = _slot(table, keys, key)
+                keys[count] = key
+                table[slot] = count
+                count += 1
+            corners[point, remainder] = table[slot]
+    return keys[:count].copy(), table
+
+
+@serial
+def _rehashed(keys, count, size):
+    table = np.full(size, EMPTY)
+    for vertex in range(count):
+        table[_slot(table, keys, keys[vertex])] = vertex
+    return table
+
+
+@parallel
+def find_neighbours(keys, table, neighbours):
+    """Written: neighbours int32 (d + 1, m, 2), the vertex before and after each along each axis; m where there is none.
+
+    A step along axis j adds d to coordinate j and takes 1 from each other one.
+    """
+    m, d = keys.shape
+    neighbours[:] = m
+    for axis in range(d + 1):
+        for chunk in prange(CHUNKS):
+            key = np.empty(d, np.int32)
+            for vertex in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
+                for i in range(d):
+                    key[i] = keys[vertex, i] + (d if i == axis else -1)
+                after = table[_slot(table, keys, key)]
+                if after != EMPTY:
+                    neighbours[axis, vertex, 1] = after
+                    neighbours[axis, after, 0] = vertex
+
+
+@serial
+def points_of_vertices(corners, m):
+    """The inverse of `corners`, for gathering: starts int64 (m + 1), and places int32 (n (d + 1)) in flat `corners`.
+
+    The places of vertex v are places[starts[v]:starts[v + 1]], ascending.
+    """
+    flat = corners.reshape(-1)
+    starts = np.zeros(m + 1, np.int64)
+    for place in range(flat.shape[0]):
+        starts[flat[place] + 1] += 1
+    for vertex in range(m):
+        starts[vertex + 1] += starts[vertex]
+    places = np.empty(flat.shape[0], np.int32)
+    free = starts[:-1].copy()
+    for place in range(flat.shape[0]):
+        vertex = flat[place]
+        places[free[vertex]] = place
+        free[vertex] += 1
+    return starts, places
+
+
+@parallel
+def splat(values, weights, starts, places, chunks, out):
+    """out (m + 1, c): at each vertex the values (n, c) of its points, weighted; the last row, of no vertex, 0.
+
+    `chunks` (CHUNKS + 1) are the first vertices of pieces of about equal work.
+    """
+    sides, channels = weights.shape[1], values.shape[1]
+    flat = weights.reshape(-1)
+    out[-1] = 0
+    for chunk in prange(CHUNKS):
+        for vertex in range(chunks[chunk], chunks[chunk + 1]):
+            row = out[vertex]
+            for c in range(channels):
+                row[c] = 0
+            for entry in range(starts[vertex], starts[vertex + 1]):
+                place = places[entry]
+                weight, value = flat[place], values[place // sides]
+                for c in range(channels):
+                    row[c] += weight * value[c]
+
+
+@parallel
+def blur(values, neighbours, out):
+    """out (m + 1, c): `values` (m + 1, c) blurred by (1/2, 1, 1/2) along one axis with its `neighbours` (m, 2)."""
+    m, channels = neighbours.shape[0], values.shape[1]
+    half = values.dtype.type(0.5)
+    out[m] = 0
+    for vertex in prange(m):
+        row, here = out[vertex], values[vertex]
+        before, after = values[neighbours[vertex, 0]], values[neighbours[vertex, 1]]
+        for c in range(channels):
+            row[c] = here[c] + half * (before[c] + after[c])
+
+
+@parallel
+def slice_at_points(values, corners, weights, scale, out):
+    """out (n, c): the values (m + 1, c) of the vertices around each point, weighted, times `scale` (n,) of the point."""
+    n, sides = corners.shape
+    channels = values.shape[1]
+    for point in prange(n):
+        row = out[point]
+        for c in range(channels):
+            row[c] = 0
+        for remainder in range(sides):
+            weight, value = scale[point] * weights[point, remainder], values[corners[point, remainder]]
+            for c in range(channels):
+                row[c] += weight * value[c]
