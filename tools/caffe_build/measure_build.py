@@ -36,14 +36,19 @@ def main() -> None:
 
 
 def fill(net) -> None:
-    """Give a net the same weights and input in every build: normal, scaled as He et al. (2015) do."""
+    """Give a net the same weights and input in every build."""
     random = np.random.default_rng(1)
+    fill_weights(net, random)
+    net.blobs['data'].data[...] = 50 * random.standard_normal(net.blobs['data'].shape, dtype=np.float32)
+
+
+def fill_weights(net, random: np.random.Generator) -> None:
+    """Give a net random weights: normal, scaled as He et al. (2015) do."""
     for blobs in net.params.values():
         weights = blobs[0].data
         scale = math.sqrt(2 / weights[0].size)
         for row in weights:
             row[...] = scale * random.standard_normal(row.shape, dtype=np.float32)
-    net.blobs['data'].data[...] = 50 * random.standard_normal(net.blobs['data'].shape, dtype=np.float32)
 
 
 def gradients(net) -> dict[str, str]:

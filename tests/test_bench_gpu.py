@@ -1,0 +1,124 @@
+"""What `make bench-gpu` runs on a GPU, as far as a CPU can tell: the cases, the files, the same network in both programs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from prototxt.experiments import STAGES
+from prototxt.networks import deploy
+from tools import bench_gpu
+from tools.gpu_bench import run
+from tools.gpu_bench.cases import Case, full_cases, splits
+from tools.gpu_bench.files import torch_job, torch_layers
+from tools.gpu_bench.measure_torch import network
+from tools.gpu_bench.run import Result, Setup, measure_case
+from tools.inference.caffe_net import caffemodel, forward, load_net
+from tools.support.errors import UserError
+
+ON_CPU = Setup(gpu=None, repeat=1, torch_python=None)
+TOY_STEP = Case('toy-basic step', 'basic_toy', (9, 9), start='final', batch=4, stage='toy-basic')
+
+
+@pytest.mark.parametrize(
+    ('name', 'start', 'size_hw'),
+    [('basic_toy', 'data', (404, 388)), ('large_toy', 'final', (40, 36)), ('dilation10_cityscapes', 'final', (11, 13))],
+)
+def test_the_same_network_in_both_programs(name, start, size_hw, tmp_path):
+    """The layers handed to PyTorch compute what Caffe computes: pooling that rounds up, dilation, padding, upsampling."""
+    net = deploy(name, start, size_hw)
+    rows = [vars(row) for row in torch_layers(net)]
+    twin = network(rows, net.layer[0].input_param.shape[0].dim[1]).eval()
+    convolutions = [module for module in twin if list(module.parameters())]
+    names = [layer.name for layer in net.layer if layer.type in ('Convolution', 'Deconvolution')]
+    for bias in (parameter for parameter in twin.parameters() if parameter.dim() == 1):
+        torch.nn.init.normal_(bias, std=0.1)
+    weights = {
+        layer: [parameter.detach().numpy() for parameter in module.parameters()]
+        for layer, module in zip(names, convolutions, strict=True)
+    }
+    caffemodel.write(tmp_path / 'same.caffemodel', weights)
+    data = np.random.default_rng(0).standard_normal(tuple(net.layer[0].input_param.shape[0].dim)[1:], np.float32)
+    ours = forward(load_net(net, [tmp_path / 'same.caffemodel']), data)
+    with torch.no_grad():
+        theirs = torch.softmax(twin(torch.from_numpy(data)[None]), 1)[0].numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert np.ptp(ours, axis=(1, 2)).max() > 1e-2
+
+
+def test_a_layer_that_is_not_translated():
+    """Reflection is a layer in Python, which PyTorch is not given; its column stays empty."""
+    assert torch_job(Case('x', 'basic_pascal_voc_reflect', (66, 66), start='fc-final'), 1) is None
+
+
+def test_every_stage_of_the_paper_has_its_step():
+    """Each stage on images has a case of its crop, batch and network; equal steps are measured once."""
+    steps = [case for case in full_cases() if case.stage]
+    for stage in STAGES.values():
+        if stage.start == 'data' and not stage.source.startswith('this toolkit'):
+            assert ((stage.crop_size, stage.crop_size), stage.batch_size) in {(case.size_hw, case.batch) for case in steps}
+    assert len({(case.net, case.size_hw, case.batch) for case in steps}) == len(steps)
+    assert any(case.name.startswith(bench_gpu.DILATION10_JOINT) for case in steps)
+
+
+def test_a_batch_is_split_until_it_fits(monkeypatch):
+    """14 images: 14 in a pass, then 7, 2, 1; the first that ends well is the result."""
+    assert splits(14) == [14, 7, 2, 1]
+    tried = []
+
+    def measure(case, setup, variant, folder, per_pass):
+        tried.append(per_pass)
+        fault = '' if per_pass < 7 else 'Check failed: error == cudaSuccess (2 vs. 0)  out of memory'
+        return Result(case.name, 'Caffe', variant, per_pass, case.batch // per_pass, [1.0], fault=fault)
+
+    monkeypatch.setattr(run, '_caffe', measure)
+    found = measure_case(Case('x', 'front_toy', (380, 380), batch=14, stage='toy-front'), ON_CPU)[0]
+    assert (found.per_pass, found.passes, tried[:3]) == (2, 7, [14, 7, 2])
+
+
+def test_what_a_variant_changes(tmp_path):
+    """Two of four pixels change their label, and the largest change of a probability is 0.6."""
+    before = np.array([[[0.9, 0.6, 0.4, 0.2]], [[0.1, 0.4, 0.6, 0.8]]])
+    after = np.array([[[0.9, 0.4, 0.6, 0.8]], [[0.1, 0.6, 0.4, 0.2]]])
+    after[:, 0, 3] = before[:, 0, 3]
+    np.save(tmp_path / 'a.npy', before)
+    np.save(tmp_path / 'b.npy', after)
+    plain = Result('x', 'Caffe', '', 1, 1, [1.0], prob=tmp_path / 'a.npy')
+    other = Result('x', 'Caffe', 'TF32', 1, 1, [1.0], prob=tmp_path / 'b.npy')
+    assert run._compared(other, plain).changed == 'probabilities by at most 2.0e-01; 50.000% of the labels'
+
+
+def test_the_wish_for_twelve_gigabytes():
+    """Said of Caffe's joint step of Dilation10 alone."""
+    results = [
+        Result('cityscapes-joint step', 'Caffe', '', 1, 1, [1.0], int(11.5e9)),
+        Result('cityscapes-joint step', 'PyTorch', '', 1, 1, [1.0], int(9e9)),
+        Result('camvid-joint step', 'Caffe', '', 1, 1, [1.0], int(5e9)),
+    ]
+    assert bench_gpu.notes(results) == ['cityscapes-joint step : 11.50 GB, within 12 GB']
+
+
+def test_rehearsal(tmp_path, capsys):
+    """The command itself on the CPU: a step of both programs, with a table, and the results as JSON."""
+    bench_gpu.main(['--rehearse', '--only', 'toy-basic', '--repeat', '1', '--out', str(tmp_path)])
+    rows = json.loads((tmp_path / 'results.json').read_text())
+    assert {(row['program'], row['fault']) for row in rows} == {('Caffe', ''), ('PyTorch', '')}
+    assert all(len(row['seconds']) == 1 and row['peak_bytes'] > 1e7 for row in rows)
+    assert '| toy-basic step | Caffe | TF32 | 4 x 1 |' in (tmp_path / 'results.md').read_text()
+    assert 'these figures mean nothing' in capsys.readouterr().out
+
+
+def test_a_fault_of_a_program_is_in_the_table(tmp_path):
+    """A process that fails leaves a line with its last words, and the measuring goes on."""
+    broken = Case('broken', 'basic_toy', (404, 404), start='final', batch=1, stage='toy-front')  # records are no images
+    result = measure_case(broken, ON_CPU)[0]
+    assert 'Check failed' in result.fault and bench_gpu.row(result).endswith(f'{result.fault} |')
+
+
+def test_without_a_gpu_there_is_nothing_to_measure(tmp_path):
+    """GPU 999 is refused before anything runs; an unknown name, too."""
+    with pytest.raises(UserError, match='cannot use GPU 999'):
+        bench_gpu.main(['--gpu', '999', '--out', str(tmp_path)])
+    with pytest.raises(UserError, match='--only nothing'):
+        bench_gpu.main(['--only', 'nothing'])
