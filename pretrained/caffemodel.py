@@ -116,10 +116,10 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
         held = stored(path)
         shared = [name for name in wanted if name in held]
         covered.update(shared)
-        faults += [f'{path}: {fault}' for name in shared for fault in _misfits(name, held[name], wanted[name])]
+        faults += [f'{path}: {fault}' for name in shared for fault in misfits(name, held[name], wanted[name])]
         if not shared:
             faults.append(f'{path}: none of its layers ({_some(held)}) is in the net ({_some(wanted)})')
-    missing = [name for name in wanted if name not in covered and name not in _bilinear(net)]
+    missing = [name for name in wanted if name not in covered and name not in bilinear(net)]
     if missing:
         faults.append(_missing(missing, paths))
     faults += [f'no layer {name} in the net to start from its filler' for name in sorted(fresh - wanted.keys())]
@@ -278,7 +278,7 @@ def _layer_bytes(name: str, blobs: Sequence[np.ndarray | Streamed]) -> int:
 # Checking
 
 
-def _misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
+def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
     """What Caffe would abort on when copying these blobs."""
     if len(held) != len(wanted):
         return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
@@ -286,7 +286,7 @@ def _misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
     return [f'layer {name} has a blob of shape {has}, the net has {wants}' for has, wants in pairs]
 
 
-def _bilinear(net) -> set[str]:
+def bilinear(net) -> set[str]:
     """Layers whose filler is all the start they need: fixed bilinear upsampling."""
     return {layer.name for layer in net.layer if layer.convolution_param.weight_filler.type == 'bilinear'}
 

@@ -113,7 +113,10 @@ def _made(layer, bottoms: list[Shape], source: SourceShape | None) -> Made:
 
 
 def _first_record(layer) -> SourceShape:
-    """Shape of the first record of a Data layer's LMDB; UserError if there is none to look into."""
+    """Shape of the first record of a Data layer's LMDB; UserError without one, or a crop and a mean that tell."""
+    transform = layer.transform_param
+    if transform.crop_size and len(transform.mean_value) > 1:
+        return len(transform.mean_value), transform.crop_size, transform.crop_size
     path = Path(layer.data_param.source)
     path = path if path.is_absolute() or path.exists() else ROOT / path
     if not (path / 'data.mdb').is_file():

@@ -126,6 +126,23 @@ def _deconvolution(layer, bottoms: list[Shape]) -> Made:
     )
 
 
+def _im2col(layer, bottoms: list[Shape]) -> Made:
+    """The values under each position of a window, as channels."""
+    (num, channels, *size), (kernel, stride, pad, dilation) = _four(layer, bottoms[0]), _window(layer.convolution_param)
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    out = [(side + 2 * p - e) // s + 1 for side, p, e, s in zip(size, pad, extent, stride, strict=True)]
+    _check(layer, out, size)
+    return Made([(num, channels * prod(kernel), *out)], reach=Reach((extent[0], extent[1]), stride))
+
+
+def _python(layer, bottoms: list[Shape]) -> Made:
+    """Only our own Python layer is known (prototxt.reflect_pad)."""
+    if (layer.python_param.module, layer.python_param.layer) != ('prototxt.reflect_pad', 'ReflectPad'):
+        raise Unknown(f'layer {layer.name} is a program in Python, whose shapes are not known without Caffe')
+    (num, channels, *size), pad = _four(layer, bottoms[0]), int(layer.python_param.param_str)
+    return Made([(num, channels, *(side + 2 * pad for side in size))])
+
+
 def _pooling(layer, bottoms: list[Shape]) -> Made:
     """Sizes round up unless told otherwise; a maximum remembers where it was."""
     param, (num, channels, *size) = layer.pooling_param, _four(layer, bottoms[0])
@@ -296,7 +313,7 @@ def _with(shape: Shape, axis: int, size: int) -> Shape:
 
 RULES: dict[str, Callable[..., Made]] = {
     'Input': _input, 'DummyData': _dummy_data, 'MemoryData': _memory_data,
-    'Convolution': _convolution, 'Deconvolution': _deconvolution, 'Pooling': _pooling,
+    'Im2col': _im2col, 'Python': _python, 'Convolution': _convolution, 'Deconvolution': _deconvolution, 'Pooling': _pooling,
     'InnerProduct': _inner_product, 'BatchNorm': _batch_norm, 'Scale': _scale, 'Bias': _bias, 'PReLU': _prelu,
     'ReLU': _same, 'ELU': _same, 'Sigmoid': _same, 'TanH': _same, 'AbsVal': _same, 'BNLL': _same, 'Power': _same,
     'Exp': _same, 'Log': _same, 'Threshold': _same, 'Eltwise': _same, 'Dropout': _dropout, 'LRN': _lrn,
