@@ -1,5 +1,7 @@
 """All data sets from their official layouts, in miniature, to what Caffe reads of them; and what is refused on the way."""
 
+import shlex
+import subprocess
 import tarfile
 import zipfile
 
@@ -9,17 +11,22 @@ from mini_archives import TRAIN_IDS, cityscapes, coco, custom, kitti, labels, no
 from PIL import Image
 from through_caffe import MARGIN, check_lmdb, padded
 
+from dataset_prep import camvid as camvid_command
 from dataset_prep import cityscapes as cityscapes_command
 from dataset_prep import custom as custom_command
 from dataset_prep import kitti as kitti_command
+from dataset_prep import toy as toy_command
 from dataset_prep import voc as voc_command
 from dataset_prep import voc_coco as voc_coco_command
-from dataset_prep.datasets import read_own
+from dataset_prep.datasets import how_to_prepare, read_own
 from dataset_prep.datum import decode_datum
 from dataset_prep.lmdb_store import read_manifest
 from dataset_prep.lmdb_writer import Layout
 from dataset_prep.records import Record, load_split, read_image, read_label
+from prototxt.experiments import STAGES
+from prototxt.lmdb_names import lmdb_of
 from tools.support.errors import UserError
+from tools.support.paths import ROOT
 
 # pycocotools and NumPy 2 disagree about a keyword, without effect.
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
@@ -340,3 +347,47 @@ def test_own_files_that_do_not_pair_are_refused(tmp_path):
     (tmp_path / 'train.txt').unlink()
     with pytest.raises(UserError, match='1 images lack one file of their pair, the first lacks .*labels/plain.png'):
         custom_command.find_splits(tmp_path, 'mine', 0, 1)
+
+
+# What training reads
+
+MODULES = {
+    'pascal_voc/train_aug': voc_command.CROP_SIZES,
+    'pascal_voc/train_aug_coco': voc_command.CROP_SIZES,
+    'camvid/train': camvid_command.CROP_SIZES,
+    'kitti/train': kitti_command.CROP_SIZES,
+    'cityscapes/train': cityscapes_command.CROP_SIZES,
+    'cityscapes/train_halves': (cityscapes_command.HALVES_CROP_SIZE,),
+    'toy/train': toy_command.CROP_SIZES,
+}
+
+
+@pytest.mark.parametrize('stage', [name for name, row in STAGES.items() if row.start == 'data'])
+def test_commands_write_the_lmdb_of_every_stage_by_default(stage):
+    assert lmdb_of(STAGES[stage]) in {f'{split}_{side}' for split, sides in MODULES.items() for side in sides}
+
+
+@pytest.mark.parametrize(
+    ('name', 'split', 'target'),
+    [
+        ('pascal_voc', None, 'lmdb-voc'),
+        ('pascal_voc', 'train_aug_coco', 'lmdb-voc-coco'),
+        ('kitti', None, 'lmdb-kitti'),
+        ('cityscapes', 'train_halves', 'lmdb-cityscapes'),
+    ],
+)
+def test_message_names_a_target_that_runs_the_module_of_its_name(name, split, target):
+    """`make lmdb-X DATA=...` runs dataset_prep.X with the folder, spaces and all."""
+    assert how_to_prepare(name, split) == f'run: make {target} DATA=FOLDER'
+    words = ['make', '-n', '-o', 'caffe', target, 'DATA=my folder', 'PARTIAL=1']
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    module = target.removeprefix('lmdb-').replace('-', '_')
+    assert f"-m dataset_prep.{module} --data 'my folder' --out 'data/{name}'" in printed
+    assert '--allow-partial' in printed
+
+
+def test_make_target_of_an_own_folder_takes_classes_and_name():
+    words = ['make', '-n', '-o', 'caffe', 'lmdb-custom', 'DATA=my folder', 'CLASSES=a b.txt', 'NAME=mine', 'SIZE=640x480']
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    given = ['--data', 'my folder', '--classes', 'a b.txt', '--name', 'mine', '--size', '640x480']
+    assert [word for word in shlex.split(printed) if word.strip()][1:] == ['-m', 'dataset_prep.custom', *given]
