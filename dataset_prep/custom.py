@@ -74,7 +74,7 @@ def _lists(data: Path, images: dict[str, Path], val_fraction: float, seed: int) 
     if not 0 <= val_fraction < 1:
         raise UserError(f'--val-fraction {val_fraction}: give a share from 0 to less than 1')
     mixed = shuffled(list(images), seed)
-    count = round(val_fraction * len(mixed))
+    count = max(1, round(val_fraction * len(mixed))) if val_fraction else 0
     lists = {TRAIN: sorted(mixed[count:])}
     return lists | {VAL: sorted(mixed[:count])} if count else lists
 
