@@ -1,14 +1,13 @@
 """Facts of data sets, label files to ids, borders, Datums as bytes, LMDBs of images."""
 
-import json
 from dataclasses import replace
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
-from google.protobuf import text_format
 from PIL import Image
+from through_caffe import data_net
 
 from dataset_prep import datasets, lmdb_store, parallel
 from dataset_prep.datasets import DATASETS, IGNORE_LABEL, Dataset, dataset
@@ -304,15 +303,6 @@ def test_images_and_labels_stay_together_through_caffes_crop_and_mirror(tmp_path
             assert (inner == original).all() or (inner == original[:, ::-1]).all()
             (left if (inner == original).all() else right).add((first, rows[0]))
     assert left and right and len(left | right) > 3
-
-
-def data_net(tmp_path, source, options, batch):
-    """A real Caffe net of one Data layer."""
-    layer = f'name: "pair" type: "Data" top: "pair" data_param {{ source: {json.dumps(str(source), ensure_ascii=False)}'
-    file = tmp_path / 'data.prototxt'
-    file.write_text(f'layer {{ {layer} backend: LMDB batch_size: {batch} }} {options} }}', encoding='utf-8')
-    assert text_format.Parse(file.read_text(encoding='utf-8'), caffe.proto.caffe_pb2.NetParameter()).layer[0].name == 'pair'
-    return caffe.Net(str(file), caffe.TRAIN)
 
 
 def test_lmdb_and_manifest_say_the_same(tmp_path):
