@@ -6,7 +6,7 @@
 PYTHON := .venv/bin/python
 STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test bench lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
@@ -24,11 +24,6 @@ demo: caffe ## draw scenes, train front end, Basic and Large on them, test; ends
 test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
-
-bench: caffe ## prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' evaluator (PARTS=cold, BENCH_FLAGS=)
-	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
-	$(PYTHON) -m tools.caffe_build.test_packages bench
-	$(PYTHON) -m tools.bench $(PARTS) $(BENCH_FLAGS)
 
 lint: caffe ## ruff and mypy
 	$(PYTHON) -m ruff check .

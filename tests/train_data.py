@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -56,10 +57,11 @@ def asked(*words: object) -> Settings:
     return settings(command.parse_args([str(word) for word in words]))
 
 
-def begin(*words: object) -> subprocess.Popen:
-    """tools/train.py in a process group of its own, as a shell starts it."""
+def begin(*words: object, before: Callable[[], None] | None = None) -> subprocess.Popen:
+    """tools/train.py in a process group of its own, as a shell starts it; `before` is called in it first."""
     argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, words)]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+    return subprocess.Popen(argv, **pipes, text=True, start_new_session=True, preexec_fn=before)
 
 
 def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:

@@ -4,8 +4,8 @@
 Everything is checked before Caffe starts. The run lies in runs/STAGE/: train.prototxt, solver.prototxt, run.json (settings,
 commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. Ctrl-C, SIGTERM or a closed terminal: Caffe
 ends its iteration, writes a snapshot and stops. After that, or a kill, the same command goes on from the newest whole
-snapshot; --iters may be raised.
-Caffe's data layer then begins again at the first record, so stops at whole epochs keep to the order of the records.
+snapshot and from the record after the last one that it was trained on; --iters may be raised. Crops, mirroring and dropout are
+drawn anew. A loss that is no number, or stays far above ln C, ends the training with the likely causes.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--keep', type=_positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
     parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
+    parser.add_argument('--max-loss', type=float, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
     parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')
     return parser.parse_args(argv)

@@ -1,7 +1,4 @@
-"""What only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium.
-
-With the name of another extra as argument, as `bench`: its packages alone.
-"""
+"""What only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium."""
 
 import sys
 
@@ -10,24 +7,24 @@ from tools.caffe_build.system import is_tried, os_release
 from tools.support.atomic import whole_file
 from tools.support.errors import run_command
 
-DEBIAN = {'test': ('chromium', 'chromium-driver')}  # the browser that opens the reports
+STAMP = environment.VENV / '.test-requirements'
+DEBIAN = ('chromium', 'chromium-driver')  # the browser that opens the reports
 
 
 def main(argv: list[str] | None) -> None:
-    """Install what is missing."""
-    extra = (argv or sys.argv[1:] or ['test'])[0]
-    packages = environment.requirements(extra)
-    stamp = environment.VENV / f'.requirements-{extra}'
+    """Install what is missing; argv is not used."""
+    packages = environment.requirements('test')
     wanted = '\n'.join([environment.STAMP.read_text(encoding='utf-8'), *packages])
-    if not stamp.is_file() or stamp.read_text(encoding='utf-8') != wanted:
-        print(f'installing the Python packages of the extra {extra}', file=sys.stderr, flush=True)
+    if not STAMP.is_file() or STAMP.read_text(encoding='utf-8') != wanted:
+        print('installing Python packages for the tests', file=sys.stderr, flush=True)
         command = [str(environment.PYTHON), '-m', 'pip', 'install', '--quiet', *packages]
-        environment.run(command, f'pip could not install the packages of the extra {extra}')
-        with whole_file(stamp) as temporary:
+        environment.run(command, 'pip could not install the packages for the tests')
+        with whole_file(STAMP) as temporary:
             temporary.write_text(wanted, encoding='utf-8')
-    missing = system.missing_packages(DEBIAN.get(extra, ())) if is_tried(os_release()) else []
-    if missing:
-        system.install(missing)
+    if is_tried(os_release()):
+        missing = system.missing_packages(DEBIAN)
+        if missing:
+            system.install(missing)
 
 
 if __name__ == '__main__':

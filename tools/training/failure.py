@@ -19,6 +19,8 @@ def meaning(returncode: int, lines: list[str]) -> str:
     for pattern, words in _MEANINGS:
         if re.search(pattern, text):
             return words
+    if returncode == -signal.SIGXFSZ:
+        return 'a file may not grow that large here (ulimit -f): raise that limit, or write to another --run-dir'
     if returncode == -signal.SIGKILL:
         return f'killed, most often by the system for want of memory: {_LESS}'
     if returncode < 0:

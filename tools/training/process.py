@@ -26,8 +26,11 @@ def check_program() -> None:
         raise UserError(f'no program {CAFFE}; run: make caffe')
 
 
-def start(command: list[str], cwd: Path, log: IO[bytes], lock: int) -> subprocess.Popen:
-    """Start Caffe in `cwd` with all it says appended to `log`, holding the descriptor `lock` for as long as it lives."""
+def start(command: list[str], cwd: Path, log: IO[bytes], lock: int, variables: dict[str, str]) -> subprocess.Popen:
+    """Start Caffe in `cwd` with all it says appended to `log`, holding the descriptor `lock` for as long as it lives.
+
+    `variables` are environment variables beside ours.
+    """
     parent = os.getpid()
 
     def die_with_parent() -> None:
@@ -36,7 +39,7 @@ def start(command: list[str], cwd: Path, log: IO[bytes], lock: int) -> subproces
             os._exit(1)
 
     return subprocess.Popen(
-        command, cwd=cwd, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        command, cwd=cwd, env=_environment() | variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         pass_fds=(lock,), preexec_fn=die_with_parent,
         start_new_session=True,  # a terminal's Ctrl-C then reaches us only, and Caffe through us, once
     )  # fmt: skip

@@ -3,18 +3,24 @@
 import datetime
 import hashlib
 import json
+import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from prototxt.experiments import STAGES
+from tools.caffe_build.cache import read_manifest
+from tools.caffe_build.install import in_use
 from tools.support.atomic import whole_file
+from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
+from tools.support.paths import CAFFE
 from tools.support.version import git_commit
 from tools.training.initial import asked_weights, fresh_layers
 from tools.training.settings import Settings
 
 RECORD = 'run.json'
+FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh')  # the last two are recorded in words of their own
 
@@ -38,22 +44,38 @@ def begin(settings: Settings, net, weights: list[Path], manifest: dict) -> dict:
     }
 
 
-def add_session(record: dict, command: list[str], start: int, settings: Settings) -> dict:
-    """The record with one more start of Caffe: when, from which iteration to which, with what code."""
-    session = {
-        'begun': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+def session(command: list[str], start: int, first_record: int, settings: Settings) -> dict:
+    """One start of Caffe: when, from which iteration to which, at which record, with what code and what Caffe."""
+    return {
+        'begun': _now(),
         'from_iteration': start,
         'max_iter': settings.stage.max_iter,
+        'first_record': first_record,
+        'typed': [Path(sys.argv[0]).name, *sys.argv[1:]],
         'command': command,
         'git_commit': git_commit(),
+        'caffe': _caffe_build(),
     }
+
+
+def add_session(record: dict, session: dict) -> dict:
+    """The record with one more session."""
     return record | {'sessions': [*record['sessions'], session]}
+
+
+def end_session(run_dir: Path, how: str) -> None:
+    """Note in run.json how the last session ended, in words; after a kill nothing is noted."""
+    record = read_record(run_dir)
+    *before, last = record['sessions']
+    write_record(run_dir, record | {'sessions': [*before, last | {'ended': _now(), 'how': how}]})
 
 
 def write_record(run_dir: Path, record: dict) -> None:
     """Write run.json, whole."""
     with whole_file(run_dir / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + '\n')
+        to_disk(temporary)
+    to_disk(run_dir / RECORD)
 
 
 def read_record(run_dir: Path) -> dict:
@@ -94,3 +116,16 @@ def _layers_sha256(net) -> str:
     for layer in plain.layer:
         layer.data_param.ClearField('source')
     return hashlib.sha256(plain.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+
+
+def _caffe_build() -> dict:
+    """Which Caffe it is: where, the sum of its program, and what our own build of it was made of."""
+    folder = in_use()
+    manifest = (read_manifest(folder) if folder else None) or {}
+    built = {name: value for name, value in manifest.items() if name != 'files'}
+    return {'folder': str(folder), 'sha256': file_sum(CAFFE), **built}

@@ -27,6 +27,7 @@ class Settings:
     gpus: tuple[int, ...] = ()  # none: the CPU
     keep: int = 2
     restart: bool = False
+    max_loss: float | None = None  # above which training is stopped; None: tools.training.watch
 
     @property
     def dataset(self) -> Dataset:
@@ -67,6 +68,7 @@ def settings(args) -> Settings:
         gpus=gpus,
         keep=args.keep,
         restart=args.restart,
+        max_loss=args.max_loss,
     )
 
 

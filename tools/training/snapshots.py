@@ -9,6 +9,7 @@ import numpy as np
 
 from pretrained import caffemodel
 from prototxt.shapes import param_shapes
+from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.wire import VARINT, fields
 
@@ -83,9 +84,11 @@ def newest_whole(run_dir: Path, net) -> Snapshot | None:
 
 
 def prune(run_dir: Path, net, keep: int) -> None:
-    """Delete what is older than the newest `keep` whole snapshots."""
+    """Delete what is older than the newest `keep` whole snapshots, once those are on the disk: the power may go."""
     whole = [snapshot for snapshot in snapshots(run_dir) if resumable(snapshot, net)]
     if len(whole) > keep:
+        for snapshot in whole[-keep:]:
+            to_disk(*snapshot.files())
         delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration < whole[-keep].iteration)
 
 

@@ -1,0 +1,117 @@
+"""Trainings killed again and again: the records, the rows, the losses and the weights are those of one that was not."""
+
+import os
+import random
+import resource
+import signal
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from train_data import alive, asked, begin, caffe_of, iterations, kill_all, maps_lmdb, rows, wait_for
+
+from dataset_prep.lmdb_writer import iterate
+from pretrained import caffemodel
+from tools.training import record_order
+from tools.training.record import read_record
+from tools.training.runs import newest_snapshot
+from tools.training.session import train
+from tools.training.snapshots import snapshots
+
+BATCH = 4  # of 6 records: an epoch ends in the middle of a batch
+
+
+@pytest.fixture(scope='module')
+def maps(tmp_path_factory):
+    """Six records."""
+    return maps_lmdb(tmp_path_factory.mktemp('maps'))
+
+
+def words(maps, run_dir, iters, *more):
+    """A command that trains Basic, without anything that is drawn at random."""
+    return 'toy-basic', '--lmdb', maps, '--run-dir', run_dir, '--batch', BATCH, '--iters', iters, '--snapshot', 50, *more
+
+
+def losses(run_dir):
+    """The column of losses."""
+    return [row['loss'] for row in rows(run_dir)]
+
+
+def weights(run_dir):
+    """All weights of the newest snapshot."""
+    return np.concatenate([array.ravel() for arrays in caffemodel.load(newest_snapshot(run_dir)).values() for array in arrays])
+
+
+@pytest.mark.parametrize(('iteration', 'record'), [(0, 0), (1, 4), (3, 0), (4, 4), (5, 2), (10**6, 4)])
+def test_first_record(iteration, record):
+    """4 records an iteration out of 6: 0-3, 4-1, 2-5, and again; a million is 1 more than a multiple of 3."""
+    assert record_order.first_record(iteration, BATCH, 6) == record
+
+
+def test_each_session_begins_with_the_record_after_the_last_one(maps, tmp_path, capsys):
+    """At a rate that leaves the weights as they are, the loss tells which record was read, one an iteration."""
+    alone = ('--batch', 1, '--base-lr', 1e-30)
+    for iters in (2, 5, 6, 13):
+        assert train(asked(*words(maps, tmp_path / 'run', iters, *alone))) == 0
+    found = losses(tmp_path / 'run')
+    assert len(set(found[:6])) == 6
+    assert found == (found[:6] * 3)[:13]
+    assert [session['first_record'] for session in read_record(tmp_path / 'run')['sessions']] == [0, 2, 5, 0]
+    assert len(list(iterate(maps))) == 6
+
+
+def test_killed_four_times_is_as_if_never_killed(maps, tmp_path, capsys):
+    """kill -9 at any moment: every loss and every weight is the same in every bit as without."""
+    until, run_dir, moment = 1500, tmp_path / 'run', random.Random(1)
+    assert train(asked(*words(maps, tmp_path / 'straight', until))) == 0
+    for kill in range(1, 5):
+        process = begin(*words(maps, run_dir, until))
+        try:
+            wait_for(lambda least=240 * kill: newest(run_dir) > least)
+            time.sleep(0.05 * moment.random())
+            child = caffe_of(process)
+            os.kill(process.pid, signal.SIGKILL)
+            wait_for(lambda pid=child: not alive(pid))
+        finally:
+            kill_all(process)
+    assert train(asked(*words(maps, run_dir, until))) == 0
+    starts = [session['from_iteration'] for session in read_record(run_dir)['sessions']]
+    assert len(starts) == 5 and all(later > earlier for earlier, later in pairwise(starts))
+    assert iterations(run_dir) == list(range(until))
+    assert losses(run_dir) == losses(tmp_path / 'straight')
+    assert np.array_equal(weights(run_dir), weights(tmp_path / 'straight'))
+    assert [snapshot.iteration for snapshot in snapshots(run_dir)] == [1450, 1500]
+
+
+def newest(run_dir):
+    """The iteration of the newest snapshot, whole or not; 0 before the first."""
+    return max((snapshot.iteration for snapshot in snapshots(run_dir)), default=0)
+
+
+def test_without_a_compiler_it_is_said(maps, tmp_path, monkeypatch, capsys):
+    """The run goes on all the same, and its record does not claim an order that was not kept."""
+    monkeypatch.setattr(record_order, 'VENV', tmp_path)
+    monkeypatch.setenv('CC', 'false')
+    for iters in (1, 2):
+        assert train(asked(*words(maps, tmp_path / 'run', iters))) == 0
+    assert 'begin again at the first, not at number 4: first_record.c' in capsys.readouterr().err
+    assert read_record(tmp_path / 'run')['sessions'][-1]['first_record'] == 0
+
+
+def test_file_that_does_not_fit_on_the_disk(maps, tmp_path, capsys):
+    """Caffe may write no more of a snapshot than a part; with room again, the same command goes on from the whole one before."""
+    run_dir, large = tmp_path / 'run', ('toy-large', '--lmdb', maps, '--batch', 2, '--snapshot', 2)
+    assert train(asked(*large, '--run-dir', tmp_path / 'straight', '--iters', 6)) == 0
+    assert train(asked(*large, '--run-dir', run_dir, '--iters', 2)) == 0
+    allowed = newest_snapshot(run_dir).stat().st_size // 2
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, resource.RLIM_INFINITY))  # noqa: E731
+    process = begin(*large, '--run-dir', run_dir, '--iters', 6, before=full)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert 'a file may not grow that large' in err
+    assert newest(run_dir) == 4
+    assert train(asked(*large, '--run-dir', run_dir, '--iters', 6)) == 0
+    assert [session['from_iteration'] for session in read_record(run_dir)['sessions']] == [0, 2, 2]
+    assert losses(run_dir) == losses(tmp_path / 'straight')
+    assert np.array_equal(weights(run_dir), weights(tmp_path / 'straight'))

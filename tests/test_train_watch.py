@@ -1,0 +1,91 @@
+"""When a training is ended for its loss, and what is said then."""
+
+import math
+
+import pytest
+from train_data import asked, iterations, maps_lmdb
+
+from pretrained import caffemodel
+from pretrained.identity import identity_weights
+from tools.support.errors import UserError
+from tools.training.caffe_log import Row
+from tools.training.record import read_record
+from tools.training.session import train
+from tools.training.snapshots import snapshots
+from tools.training.watch import Watch
+
+UNKNOWING = math.log(7)  # of the seven classes of 'toy'
+
+
+def watched(losses, *words):
+    """(The Watch, the first iteration whose row was at fault, and the fault) for a run of these losses."""
+    watch = Watch(asked('toy-basic', *words))
+    for iteration, loss in enumerate(losses):
+        if fault := watch.fault(Row(iteration, loss, 1e-3, 0.1)):
+            return watch, iteration, fault
+    return watch, None, None
+
+
+@pytest.mark.parametrize('number', [math.nan, math.inf])
+def test_loss_that_is_no_number_is_a_fault_at_once(number):
+    """In the first iteration, too."""
+    assert watched([number])[1] == 0
+
+
+def test_warm_up_may_be_rough():
+    """100 iterations of anything, then what training gives."""
+    assert watched([50.0] * 100 + [UNKNOWING] * 100)[1] is None
+
+
+def test_mean_of_50_above_three_times_ln_c_is_a_fault():
+    """Not a single iteration of the kind, nor 2.9 times ln C."""
+    assert watched([2.9 * UNKNOWING] * 300)[1] is None
+    assert watched([1.0] * 200 + [80.0] + [1.0] * 100)[1] is None
+    _, iteration, fault = watched([3.1 * UNKNOWING] * 300)
+    assert iteration == 149
+    assert '6.03 on average for 50 iterations up to 149, ln 7 is 1.95' in fault
+
+
+def test_limit_of_ones_own():
+    """--max-loss in place of 3 ln C."""
+    assert watched([2.0] * 300, '--max-loss', 1.5)[1] == 149
+    assert watched([50.0] * 300, '--max-loss', 60)[1] is None
+
+
+def test_last_good_iteration_is_before_the_loss_rose():
+    """150 iterations at 1, then 87: the mean of 50 is above 5.84 with three of them in it."""
+    watch, iteration, _ = watched([1.0] * 150 + [87.0] * 50)
+    assert (watch.good, iteration) == (151, 152)
+
+
+def test_loss_that_began_at_ln_c_is_laid_to_the_rate():
+    """The rate first, with that of the row where another was given."""
+    causes = watched([UNKNOWING] + [9.0] * 200, '--base-lr', 0.5)[0].causes()
+    assert causes.index("learning rate 0.5 is too large, the row's is 0.001") < causes.index('labels') < causes.index('initial')
+
+
+def test_loss_that_began_far_above_is_laid_to_the_weights():
+    """The rate did nothing before the first update."""
+    causes = watched([30.0] * 200)[0].causes()
+    assert causes.startswith('it began with 30; ')
+    assert causes.index('initial weights that do not fit (identity)') < causes.index('labels') < causes.index('learning rate')
+
+
+def test_training_of_spoiled_weights_is_ended(tmp_path):
+    """The identity times 30, at a rate that changes nothing: ended after iteration 149 with the causes; the snapshots stay."""
+    weights = {layer: [30 * blob for blob in blobs] for layer, blobs in identity_weights('basic_toy').items()}
+    caffemodel.write(tmp_path / 'spoiled.caffemodel', weights)
+    words = (
+        'toy-basic',
+        '--lmdb',
+        maps_lmdb(tmp_path),
+        '--run-dir',
+        tmp_path / 'run',
+        '--weights',
+        tmp_path / 'spoiled.caffemodel',
+    )
+    with pytest.raises(UserError, match='on average .* no good snapshot yet; it began with .*likely causes: initial weights'):
+        train(asked(*words, '--batch', 1, '--base-lr', 1e-20, '--iters', 100_000, '--snapshot', 50))
+    assert iterations(tmp_path / 'run') == list(range(150))
+    assert len(snapshots(tmp_path / 'run')) >= 2
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')

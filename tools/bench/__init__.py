@@ -1,1 +1,0 @@
-"""`make bench`: prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' own evaluator."""

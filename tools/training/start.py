@@ -1,0 +1,83 @@
+"""The files of a run, and the command that starts Caffe on them."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from prototxt import networks
+from prototxt.solver import solver
+from tools.support.paths import CAFFE
+from tools.training import record, record_order, runs
+from tools.training.initial import weight_files
+from tools.training.settings import Settings
+from tools.training.snapshots import Snapshot, delete_all, snapshots
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of Caffe: from which iteration, with what command line, and environment variables beside ours."""
+
+    iteration: int
+    command: list[str]
+    variables: dict[str, str]
+
+
+def prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict) -> Start:
+    """Write the files of the run, delete what a kill cut short after `resumed`; how Caffe is to be started."""
+    run_dir, iteration = settings.run_dir, resumed.iteration if resumed else 0
+    weights = [] if resumed else weight_files(settings, run_dir)
+    begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest)
+    first = record_order.first_record(iteration, settings.stage.batch_size, manifest['count'])
+    start = Start(iteration, _command(settings, weights, resumed), _skip_to(first))
+    networks.write(net, run_dir / runs.TRAIN_PROTOTXT)
+    networks.write(_solver(settings, iteration), run_dir / runs.SOLVER_PROTOTXT)
+    session = record.session(start.command, iteration, first if start.variables else 0, settings)
+    record.write_record(run_dir, record.add_session(begun, session))
+    delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration > iteration)
+    return start
+
+
+def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) -> list[str]:
+    """The command line of Caffe, to be run in the run's folder, so that the folder can be moved."""
+    command = [str(CAFFE), 'train', '--solver', runs.SOLVER_PROTOTXT]
+    if resumed:
+        command += ['--snapshot', resumed.solverstate.name]
+    elif weights:
+        command += ['--weights', ','.join(map(str, weights))]
+    if settings.gpus:
+        command += ['--gpu', ','.join(map(str, settings.gpus))]
+    if settings.several_gpus:
+        command += ['--sigint_effect', 'snapshot']  # 'stop' ends the first GPU's thread, for which the others then wait for ever
+    return command
+
+
+def _solver(settings: Settings, start: int):
+    """SolverParameter of the run from iteration `start`.
+
+    Each iteration is displayed, so that short runs have a curve too. Caffe seeds its random numbers when it starts: a session
+    that goes on gets a seed of its own, else it would draw the crops and the dropout of the first one again.
+    Several GPUs add their gradients layer by layer while the pass goes on, which must not meet the next pass of a split batch.
+    """
+    stage = settings.stage
+    message = solver(
+        settings.stage_name, runs.TRAIN_PROTOTXT, settings.stage_name, max_iter=stage.max_iter, iter_size=stage.iter_size,
+        snapshot=stage.snapshot, display=1, gpu=bool(settings.gpus),
+    )  # fmt: skip
+    message.base_lr = stage.base_lr
+    if settings.several_gpus and stage.iter_size > 1:
+        message.layer_wise_reduce = False
+    if stage.random_seed is not None:
+        message.random_seed = stage.random_seed + start
+    return message
+
+
+def _skip_to(first: int) -> dict[str, str]:
+    """Environment variables that make Caffe begin with record `first`; where that cannot be had, the user hears of it."""
+    try:
+        return record_order.variables(first)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(
+            f'the records begin again at the first, not at number {first}: {record_order.SOURCE.name} ({error})', file=sys.stderr
+        )
+        return {}

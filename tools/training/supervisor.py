@@ -1,0 +1,112 @@
+"""The watch over a running Caffe: its log as it grows, its snapshots, its end."""
+
+import math
+import shlex
+import subprocess
+import time
+from collections import deque
+
+from tools.support.durable import to_disk
+from tools.support.errors import UserError
+from tools.support.stop_signals import STOPPED
+from tools.training import process, runs
+from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
+from tools.training.failure import failure_message
+from tools.training.metrics import Metrics
+from tools.training.plot import plot_loss
+from tools.training.progress import Progress
+from tools.training.settings import Settings
+from tools.training.snapshots import delete_all, newest_whole, prune, resumable, snapshots
+from tools.training.start import Start
+from tools.training.watch import Watch
+
+_SECONDS_BETWEEN_PLOTS = 10
+_TAIL = 200  # lines of the log kept to explain a failure
+
+
+class Supervisor:
+    """Follows Caffe from one start to its end, and makes of its log what the run folder holds beside it."""
+
+    def __init__(self, settings: Settings, net) -> None:
+        self._settings, self._net = settings, net
+        self._run_dir, self._log = settings.run_dir, settings.run_dir / runs.LOG
+        self._reader, self._tail = LogReader(), deque[str](maxlen=_TAIL)
+        self._snapshot_begun = False
+        self._drawn = -math.inf
+        self._watch = Watch(settings)
+
+    def run(self, start: Start, lock: int) -> int:
+        """Run Caffe to its end; the exit status as `train` gives it."""
+        with self._log.open('ab') as log:
+            log.write(f'\n{SESSION}{start.iteration}: {shlex.join(start.command)}\n'.encode())
+            log.flush()
+            self._metrics = Metrics(self._run_dir / runs.METRICS, self._log)
+            for row in self._metrics.rows:
+                self._watch.fault(row)
+            child, offset = process.start(start.command, self._run_dir, log, lock, start.variables), log.tell()
+        stage = self._settings.stage
+        self._progress = Progress(self._settings.stage_name, start.iteration, stage.max_iter, stage.batch_size)
+        try:
+            with process.stopping(child) as signals:
+                for line in process.follow(child, self._log, offset):
+                    self._take(line, child, stopping=bool(signals))
+        finally:
+            self._progress.close()
+        self._keep_up(last=True)
+        return self._result(child.wait(), stopped=bool(signals))
+
+    def _take(self, line: str, child: subprocess.Popen, *, stopping: bool) -> None:
+        """One line of Caffe's log; `stopping` once a stop signal was passed on."""
+        self._tail.append(line)
+        if snapshot_begun(line):
+            self._snapshot_begun = True
+            to_disk(self._log)  # before the snapshot may be whole: else a power cut could leave it without the rows before it
+        row = self._reader.feed(line)
+        if row is None:
+            return
+        self._metrics.append(row)
+        self._progress.show(row)
+        if fault := self._watch.fault(row):
+            child.kill()
+            child.wait()
+            raise UserError(self._diverged(row, fault))
+        if self._snapshot_begun:  # and ended: Caffe computes again
+            self._snapshot_begun = False
+            self._keep_up()
+            if stopping and self._settings.several_gpus:  # it has written the snapshot and goes on
+                child.kill()
+
+    def _keep_up(self, *, last: bool = False) -> None:
+        """After a snapshot, and after the `last`: let the oldest go, draw the curve, which is not done again at once."""
+        prune(self._run_dir, self._net, self._settings.keep)
+        if self._metrics.rows and (last or time.monotonic() - self._drawn > _SECONDS_BETWEEN_PLOTS):
+            self._drawn = time.monotonic()
+            title, classes = self._settings.stage_name, self._settings.dataset.num_classes
+            plot_loss(self._metrics.rows, self._run_dir / runs.PLOT, title, classes)
+
+    def _diverged(self, row: Row, fault: str) -> str:
+        """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
+        if not row.finite:
+            good = max((other.iteration for other in self._metrics.rows if other.sound), default=-1)
+            delete_all(snapshot for snapshot in snapshots(self._run_dir) if snapshot.iteration > good)
+        whole = (one for one in reversed(snapshots(self._run_dir)) if resumable(one, self._net))
+        last = next((one for one in whole if one.iteration <= self._watch.good + 1), None)
+        left = f'the last good snapshot is {last.caffemodel}' if last else 'there is no good snapshot yet'
+        return (
+            f'{self._log}: {fault}, training has diverged; {left}; {self._watch.causes()}; '
+            'begin anew with a smaller --base-lr (and --restart), or with --max-loss if this is as it should be'
+        )
+
+    def _result(self, status: int, *, stopped: bool) -> int:
+        """Say how it ended, on stdout; a UserError if badly."""
+        last = newest_whole(self._run_dir, self._net)
+        if status != 0 and not stopped:
+            raise UserError(failure_message(status, list(self._tail), self._log))
+        reached = last.iteration if last else 0
+        where = f'{last.caffemodel}' if last else 'no snapshot'
+        print(f'{self._settings.stage_name}: iteration {reached} of {self._settings.stage.max_iter}, {where}')
+        print(f'curve: {self._run_dir / runs.PLOT}  rows: {self._run_dir / runs.METRICS}  log: {self._log}')
+        if reached >= self._settings.stage.max_iter:
+            return 0
+        print('stopped; the same command goes on from there')
+        return STOPPED

@@ -1,0 +1,54 @@
+"""Whether a training goes well, by its loss; and if it does not, why that may be."""
+
+import math
+from collections import deque
+
+from prototxt.experiments import STAGES
+from tools.training.caffe_log import Row
+from tools.training.settings import Settings
+
+WARM_UP = 100  # iterations in which the loss may be anything that is a number
+WINDOW = 50  # iterations after it whose mean is looked at
+TOO_MUCH = 3.0  # times ln C, which is the loss of one who knows nothing
+
+
+class Watch:
+    """Looks at one row after the other, of all sessions of a run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._unknowing = math.log(settings.dataset.num_classes)
+        self._limit = settings.max_loss or TOO_MUCH * self._unknowing
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._first: float | None = None
+        self.good = -1  # the last iteration up to which all was well
+
+    def fault(self, row: Row) -> str | None:
+        """What is wrong after `row`, in words, if anything is."""
+        self._first = row.loss if self._first is None else self._first
+        if row.iteration >= WARM_UP:
+            self._recent.append(row.loss)
+        if not row.finite:
+            return f'the loss is {row.loss} at iteration {row.iteration}'
+        mean = sum(self._recent) / len(self._recent) if self._recent else row.loss
+        if len(self._recent) == WINDOW and mean > self._limit:
+            return (
+                f'the loss has been {mean:.3g} on average for {WINDOW} iterations up to {row.iteration}, '
+                f'ln {self._settings.dataset.num_classes} is {self._unknowing:.3g}'
+            )
+        if row.sound and mean <= self._limit:
+            self.good = row.iteration
+        return None
+
+    def causes(self) -> str:
+        """Likely causes, the likeliest first: a loss that was too large from the start did not come from the learning rate."""
+        settings = self._settings
+        row = STAGES[settings.stage_name]
+        own = '' if settings.stage.base_lr == row.base_lr else f", the row's is {row.base_lr:g}"
+        rate = f'the learning rate {settings.stage.base_lr:g} is too large{own} (--base-lr)'
+        labels = f'labels that do not belong to their images (look at {settings.lmdb})'
+        start = f'initial weights that do not fit ({", ".join(map(str, settings.weights or settings.stage.init)) or "fillers"})'
+        began_well = self._first is not None and self._first <= 1.5 * self._unknowing
+        ordered = (rate, labels, start) if began_well else (start, labels, rate)
+        began = '' if self._first is None else f'it began with {self._first:.3g}; '
+        return f'{began}likely causes: {"; ".join(ordered)}'
