@@ -23,7 +23,11 @@ def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None =
 
     `start` is 'data', 'conv5_3', or the name of the front end's scores; `size_hw` is by default what the row's tile gives there.
     """
-    row = NETS[net_name]
+    return deploy_row(NETS[net_name], net_name, start, size_hw)
+
+
+def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int] | None = None):
+    """The same of a row that need not be in the table."""
     classes = dataset(row.dataset).num_classes
     net = caffe.NetSpec()
     height, width = size_hw or _tile_at(row, start)
@@ -33,7 +37,7 @@ def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None =
     if row.upsample:
         scores = net.ctx_upsample = bilinear_x8(scores, classes)
     net.prob = L.Softmax(scores)
-    message = _named(net, net_name)
+    message = _named(net, name)
     if start != 'data':
         # An input layer named conv5_3 would be given the weights of that convolution: Caffe matches by name, then aborts.
         message.layer[0].name = 'input'

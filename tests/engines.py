@@ -1,0 +1,54 @@
+"""A deploy net in other engines: PyTorch, from the prototxt's fields, and OpenCV's DNN, which reads the files themselves."""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def in_torch(message, params, inputs: np.ndarray) -> np.ndarray:
+    """The last blob of a NetParameter for `inputs`; `params` is layer name -> its blobs as arrays. Written for inference."""
+    blobs = {message.layer[0].top[0]: torch.from_numpy(inputs)}
+    with torch.no_grad():
+        for layer in message.layer[1:]:
+            weights = [torch.from_numpy(np.array(blob)) for blob in params.get(layer.name, [])]
+            blobs[layer.top[0]] = OPERATIONS[layer.type](layer, blobs[layer.bottom[0]], *weights)
+    return blobs[message.layer[-1].top[0]].numpy()
+
+
+def in_opencv(prototxt, caffemodel, inputs: np.ndarray) -> np.ndarray:
+    """The last blob for `inputs`, of a net that OpenCV reads by itself."""
+    net = cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
+    net.setInput(inputs)
+    return net.forward()
+
+
+def _convolution(layer, bottom, weight, bias):
+    param = layer.convolution_param
+    dilation = param.dilation[0] if len(param.dilation) else 1
+    return F.conv2d(bottom, weight, bias, padding=param.pad[0] if len(param.pad) else 0, dilation=dilation)
+
+
+def _deconvolution(layer, bottom, weight):
+    param = layer.convolution_param
+    return F.conv_transpose2d(bottom, weight, stride=param.stride[0], padding=param.pad[0], groups=param.group)
+
+
+def _pooling(layer, bottom):
+    param = layer.pooling_param
+    return F.max_pool2d(bottom, param.kernel_size, param.stride, ceil_mode=True)
+
+
+def _reflect_pad(layer, bottom):
+    return F.pad(bottom, (int(layer.python_param.param_str),) * 4, mode='reflect')
+
+
+OPERATIONS = {
+    'Convolution': _convolution,
+    'Deconvolution': _deconvolution,
+    'Pooling': _pooling,
+    'Python': _reflect_pad,
+    'ReLU': lambda layer, bottom: F.relu(bottom),
+    'Dropout': lambda layer, bottom: bottom,
+    'Softmax': lambda layer, bottom: F.softmax(bottom, dim=1),
+}

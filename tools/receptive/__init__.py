@@ -1,0 +1,1 @@
+"""Receptive fields, measured and drawn (paper Figure 1 and Table 1)."""

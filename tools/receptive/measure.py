@@ -1,0 +1,109 @@
+"""Receptive fields measured in real Caffe: what of the input has a gradient from one element of a layer's output.
+
+Widths do not matter for that, so the networks have one channel in the front end and C in the context module. Every weight is the
+same and positive, every ReLU open. Max pooling hands its gradient to one of the cells it looks at; average pooling over the same
+window, to all: it stands in for it here.
+"""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from prototxt.context import buffer_width
+from prototxt.experiments import BASIC, Context, FrontEnd, Net
+from prototxt.networks import deploy_row, write
+from prototxt.shapes import RECEPTIVE_FIELD, STRIDE
+from tools.support.caffe_import import import_caffe
+
+MARGIN_CELLS = 4  # around the largest receptive field, so that a larger one would be seen
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one element of a layer's output sees: `gradient` (h, w) is that of the element, cut to where it is not zero."""
+
+    layer: str
+    kernel: int
+    dilation: int
+    gradient: np.ndarray
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the receptive field, in elements of the input."""
+        height, width = self.gradient.shape
+        return height, width
+
+
+def dilation_fields(dilations: tuple[int, ...]) -> list[Field]:
+    """Of 3x3 layers with these dilations, named F1, F2, ... as in paper Figure 1; there are three or more."""
+    fields = context_fields(Net('toy', (0, 0), Context(dilations)))[:-1]
+    return [replace(field, layer=f'F{number}') for number, field in enumerate(fields, 1)]
+
+
+def context_fields(row: Net) -> list[Field]:
+    """Of each layer of the context module, in cells of the front end's scores."""
+    assert row.context
+    side = 2 * buffer_width(row.context) + 1 + 2 * MARGIN_CELLS
+    return _fields(row, row.front_end.final, side)
+
+
+def whole_fields(row: Net) -> list[Field]:
+    """Of each layer of the whole network, in pixels of the image."""
+    cells = 2 * buffer_width(row.context) + 1 if row.context else 1
+    return _fields(row, 'data', RECEPTIVE_FIELD + STRIDE * (cells - 1 + 2 * MARGIN_CELLS))
+
+
+def _fields(row: Net, start: str, side: int) -> list[Field]:
+    """Receptive fields of all convolutions and poolings after blob `start`, which has `side` elements along a side."""
+    net, layers = _net(row, start, side)
+    return [Field(layer.name, *_window(layer), _gradient(net, layer, start)) for layer in layers]
+
+
+def _net(row: Net, start: str, side: int):
+    """A caffe.Net with equal positive weights, filled with ones at `start` and run; and its layers that look around."""
+    narrow = replace(row, front_end=FrontEnd((1,) * 5, 1, row.front_end.final), upsample=False)
+    if row.context:
+        narrow = replace(narrow, context=replace(row.context, multiples=BASIC, pad=_zeros(row.context)))
+    message = deploy_row(narrow, 'receptive-field', start, (side, side))
+    message.force_backward = True
+    del message.layer[-1]  # the softmax
+    for layer in message.layer:
+        if layer.type == 'Pooling':
+            layer.pooling_param.pool = layer.pooling_param.AVE
+    caffe = import_caffe()
+    with tempfile.TemporaryDirectory() as folder:
+        write(message, Path(folder) / 'net.prototxt')
+        net = caffe.Net(str(Path(folder) / 'net.prototxt'), caffe.TEST)
+    for weights, bias in net.params.values():
+        weights.data[...] = 1 / weights.data[0].size
+        bias.data[...] = 0
+    net.blobs[start].data[...] = 1
+    net.forward()
+    return net, [layer for layer in message.layer if layer.type in ('Convolution', 'Pooling')]
+
+
+def _zeros(context: Context) -> str:
+    """Padding with zeros in place of reflection, whose gradient folds back into the map."""
+    return 'once' if context.pad == 'reflect' else context.pad
+
+
+def _gradient(net, layer, start: str) -> np.ndarray:
+    """Gradient with respect to `start` of the middle element of the layer's first map, cut to where it is not zero."""
+    top = net.blobs[layer.top[0]]
+    top.diff[...] = 0
+    height, width = top.data.shape[2:]
+    top.diff[0, 0, height // 2, width // 2] = 1
+    net.backward(start=layer.name)
+    seen = net.blobs[start].diff[0].sum(axis=0, dtype=np.float64)
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    return seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _window(layer) -> tuple[int, int]:
+    """Kernel size and dilation."""
+    if layer.type == 'Pooling':
+        return layer.pooling_param.kernel_size, 1
+    param = layer.convolution_param
+    return param.kernel_size[0], param.dilation[0] if len(param.dilation) else 1

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Measure what one element of each layer sees, by the gradient through real Caffe, and draw it as the paper's Figure 1.
+
+Context module (default where a network has one): in cells of the front end's scores, Table 1. Front end, whole: in pixels.
+--dilations 1 2 4 is Figure 1 itself.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from dataclasses import replace
+
+from prototxt.experiments import NETS
+from prototxt.names import resolve
+from tools.support.errors import UserError, run_command
+from tools.support.paths import ROOT
+
+PARTS = ('context', 'front', 'whole')
+LARGEST = 256  # of the dilations given; the map that is measured on has four times as many elements a side
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument('--net', help='a network; the beginning of its name will do')
+    which.add_argument('--dilations', type=int, nargs='+', metavar='N', help='3x3 layers with these dilations, and a 1x1 layer')
+    parser.add_argument('--part', choices=PARTS, help='with --net (default: context if it has one, else front)')
+    parser.add_argument('--out', type=Path, metavar='PNG', help='default: out/receptive_field/<what>.png')
+    return parser.parse_args(argv)
+
+
+def check_dilations(dilations: list[int]) -> None:
+    """UserError for dilations that make no module, or one too large to measure."""
+    if len(dilations) < 3 or min(dilations) < 1 or sum(dilations) > LARGEST:
+        raise UserError(f'--dilations {" ".join(map(str, dilations))}: give three or more from 1 on, {LARGEST} in sum at most')
+
+
+def asked_part(net_name: str, part: str | None) -> str:
+    """The part of a network that is asked for; UserError for one that it does not have."""
+    context = NETS[net_name].context
+    if part == 'context' and not context:
+        raise UserError(f'{net_name} has no context module; leave out --part, or give --part front')
+    return part or ('context' if context else 'front')
+
+
+def measured(args: argparse.Namespace) -> tuple[str, str, list]:
+    """What was asked for, in words; the unit; the receptive fields, measured."""
+    from tools.receptive.measure import context_fields, dilation_fields, whole_fields
+
+    if args.dilations:
+        check_dilations(args.dilations)
+        return f'dilations {" ".join(map(str, args.dilations))}', 'cells', dilation_fields(tuple(args.dilations))
+    name = resolve(args.net, NETS)
+    row, part = NETS[name], asked_part(name, args.part)
+    if part == 'context':
+        return f'{name}, context module', 'cells', context_fields(row)
+    fields = whole_fields(row if part == 'whole' else replace(row, context=None))
+    return f'{name}, {"front end" if part == "front" else "whole"}', 'pixels', fields
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print a line for each layer, draw."""
+    args = parse_args(argv)
+    what, unit, fields = measured(args)
+    from tools.receptive.figure import draw
+
+    print(f'{what}: receptive fields measured by gradient, in {unit}')
+    for field in fields:
+        print('{:<12} kernel {}  dilation {:<3} {}x{}'.format(field.layer, field.kernel, field.dilation, *field.size_hw))
+    out = args.out or ROOT / 'out' / 'receptive_field' / f'{what.replace(",", "").replace(" ", "_")}.png'
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw(fields, out, f'{what}, in {unit}', unit)
+    print(f'drawn: {out}')
+
+
+if __name__ == '__main__':
+    run_command(main)
