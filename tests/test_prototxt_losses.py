@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
-from dataset_prep.feature_geometry import pixel_labels
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import testing, training
 from tests.narrow_nets import WIDTH, caffe, fresh_net, narrow_nets, score_cells, stage_data, write_datums  # noqa: F401
+from tools.netinfo.inference import layers_of
 
 pytestmark = pytest.mark.usefixtures('narrow_nets')
 testing.__test__ = False  # a function of ours, not a test
@@ -88,13 +88,21 @@ def test_upsampled_loss_on_images_takes_every_pixel(tmp_path):
     assert net.blobs['upsample'].data.shape == (1, 11, 32, 32)
 
 
+def planes_of(label):
+    """Labels (8h, 8w) as a Datum holds them (64, h, w): plane 8a + b has those of pixels (8i + a, 8j + b)."""
+    planes = np.empty((64, label.shape[0] // 8, label.shape[1] // 8), label.dtype)
+    for row, column in np.ndindex(label.shape):
+        planes[8 * (row % 8) + column % 8, row // 8, column // 8] = label[row, column]
+    return planes
+
+
 @pytest.mark.parametrize('name', ['cityscapes-context', 'camvid-cpu-front'])
 def test_upsampled_loss_on_maps_meets_each_pixels_own_label(name, tmp_path):
     """The loss is the mean over the pixels of the upsampled map, each beside its label in the image; 255 past the image."""
     stage, rng = STAGES[name], np.random.default_rng(0)
     classes = dataset(NETS[stage.net].dataset).num_classes
     label = rng.integers(0, classes, (35, 46), np.uint8)  # of an image that ends within the last cells of 5 x 6
-    cells = pixel_labels(label, (372 + 40, 372 + 48))
+    cells = planes_of(np.pad(label, ((0, 5), (0, 2)), constant_values=IGNORE_LABEL))
     border = 12 if stage.start == 'conv5_3' else 0
     planes = np.pad(cells, ((0, 0), (border, border), (border, border)), constant_values=IGNORE_LABEL)
     channels = classes if stage.start == 'final' else WIDTH
@@ -116,7 +124,7 @@ def test_gradient_of_the_upsampled_loss_on_maps_reaches_each_pixel(tmp_path):
     rng = np.random.default_rng(1)
     label = rng.integers(0, 19, (40, 48), np.uint8)
     maps = rng.uniform(0, 3, (19, 5, 6))
-    source = write_datums(tmp_path / 'lmdb', [np.concatenate([maps, pixel_labels(label, (412, 420))]).astype(float)])
+    source = write_datums(tmp_path / 'lmdb', [np.concatenate([maps, planes_of(label)]).astype(float)])
     net = fresh_net('cityscapes-context', source, tmp_path, batch_per_pass=1)
     net.forward()
     net.backward()
@@ -134,3 +142,17 @@ def test_training_and_testing_differ_only_where_a_phase_does():
         ]
         assert kept[0] == kept[1][:-1], name
         assert kept[1][-1][1] == 'Accuracy'
+
+
+@pytest.mark.parametrize('name', ['voc-context-large-reflect', 'cityscapes-context', 'camvid-cpu-front', 'kitti-joint'])
+def test_shapes_known_without_caffe_are_caffes(name, tmp_path):
+    """Memory and sizes are worked out before anything runs (tools/netinfo): each blob of a stage, upsampled loss and all."""
+    stage = STAGES[name]
+    source = stage_data(stage, tmp_path / 'lmdb', 1, stage.crop_size and 404)
+    options = dict(crop_size=stage.crop_size and 404, batch_per_pass=1, upsample_loss=True)
+    net = fresh_net(name, source, tmp_path, **options)
+    found = {}
+    for layer in layers_of(training(name, str(source), **options), 'train', net.blobs['pair'].data.shape[1:]):
+        found.update(zip(layer.tops, layer.made.tops, strict=True))
+    assert found == {blob: tuple(net.blobs[blob].data.shape) for blob in found}
+    assert set(net.blobs) - set(found) == {blob for blob in net.blobs if '_split_' in blob}

@@ -42,8 +42,15 @@ def _panel(axes: Axes, field: Field, reach: int, unit: str) -> None:
         taps = field.dilation * (np.arange(field.kernel) - field.kernel // 2)
         axes.plot(*(places.ravel() for places in np.meshgrid(taps, taps)), 'o', color='red', markersize=_dot(reach))
     axes.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect='equal')
-    axes.set_title(f'{field.layer}: {height}x{width}' + (f'\n{field.dilation}-dilated' if unit == 'cells' else ''), fontsize=9)
+    axes.set_title(f'{field.layer}: {height}x{width}' + _kind(field, unit), fontsize=9)
     _lines(axes, reach)
+
+
+def _kind(field: Field, unit: str) -> str:
+    """A second line of the title, in the context module only."""
+    if unit != 'cells':
+        return ''
+    return f'\n{field.dilation}-dilated' if field.kernel > 1 else f'\n{field.kernel}x{field.kernel}'
 
 
 def _dot(reach: int) -> float:
