@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_prep.lmdb_store import iterate
+import lmdb
+
+from pretrained.caffemodel import caffe_pb2
 from tools.netinfo import layer_rules
 from tools.netinfo.layer_rules import Made, Shape, Unknown
 from tools.support.errors import UserError
@@ -120,10 +122,14 @@ def _first_record(layer) -> SourceShape:
     path = Path(layer.data_param.source)
     path = path if path.is_absolute() or path.exists() else ROOT / path
     if not (path / 'data.mdb').is_file():
-        raise UserError(f'layer {layer.name} reads {path}, which is not there; say what its records are: --input CHANNELSxHxW')
-    for _, array in iterate(path):
-        return array.shape[0], array.shape[1], array.shape[2]
-    raise UserError(f'{path} is empty; say what the records are: --input CHANNELSxHxW')
+        raise UserError(
+            f'layer {layer.name} reads {path}, which is not there to tell the size of its records; give it by --input'
+        )
+    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
+        for _, value in transaction.cursor():
+            datum = caffe_pb2().Datum.FromString(value)
+            return datum.channels, datum.height, datum.width
+    raise UserError(f'{path} is empty; give the size of its records by --input')
 
 
 def _shape_of(layer, name: str, shapes: dict[str, Shape]) -> Shape:

@@ -83,14 +83,15 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
 def _blobs(layers: list[Layer]) -> tuple[int, int]:
     """Values of all blobs, and of their gradients in training.
 
-    A blob that several layers take is split by Caffe into one for each: the values are shared, the gradients are not.
+    A blob that several layers take is split by Caffe into one for each: the values are shared, the gradients are not. What
+    only renames its input, such as Reshape, shares both.
     """
     values = gradients = 0
     size: dict[str, int] = {}
     takers: dict[str, int] = {}  # layers so far that send a gradient to the blob
     for layer in layers:
         for name, passes in zip(layer.bottoms, layer.passes_gradients, strict=True):
-            if passes and layer.computes_gradients and not (layer.in_place and name == layer.bottoms[0]):
+            if passes and not layer.made.shares_input and not (layer.in_place and name == layer.bottoms[0]):
                 takers[name] = takers.get(name, 0) + 1
                 gradients += size[name] * (2 if takers[name] == 2 else 1)  # with the second, the split's own come
         for name, shape in zip(layer.tops, layer.made.tops, strict=False):

@@ -1,0 +1,21 @@
+"""The layers of a training stage, with the shape of what it reads."""
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS, STAGES
+from prototxt.front_end import start_channels
+from prototxt.shapes import STRIDE
+from tools.netinfo.inference import Layer, layers_of
+
+
+def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[Layer]:
+    """The layers of `net`, a stage's NetParameter for training, on images or on stored maps of `maps_hw` cells.
+
+    Without `maps_hw`, the first record of the LMDB that `net` names tells. Raises UserError if it is not there.
+    """
+    stage = STAGES[stage_name]
+    if stage.start == 'data' or maps_hw is None:
+        return layers_of(net, 'train')
+    row = NETS[stage.net]
+    labels = STRIDE**2 if stage.label_stride == 1 else 1
+    channels = start_channels(row.front_end, stage.start, dataset(row.dataset).num_classes) + labels
+    return layers_of(net, 'train', (channels, *maps_hw))

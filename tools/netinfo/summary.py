@@ -1,0 +1,73 @@
+"""A network as a table for people: layers, shapes, parameters, multiply-adds, receptive fields, memory."""
+
+from math import prod
+
+from tools.netinfo.fit import gb
+from tools.netinfo.inference import Layer, Pair
+from tools.netinfo.memory import VALUE_BYTES, Estimate
+
+HEAD = ('layer', 'type', 'output', 'parameters', 'multiply-adds', 'sees', 'step', 'memory')
+
+
+def table(layers: list[Layer]) -> str:
+    """A line for each layer that is not in place, and their sums. `sees` and `step` are in pixels of the input."""
+    rows = [HEAD, *(_row(layer) for layer in layers if not layer.in_place)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    lines = [_line(row, widths) for row in rows]
+    hidden = len(layers) - len(rows) + 1
+    parameters, adds = sum(map(_parameters, layers)), sum(layer.made.multiply_adds for layer in layers)
+    in_place = f' ({hidden} of them in place, over their inputs)' if hidden else ''
+    return '\n'.join([*lines, f'{len(layers)} layers{in_place}, {parameters:,} parameters, {adds / 1e9:,.2f} G multiply-adds'])
+
+
+def memory_lines(found: Estimate) -> str:
+    """The estimate by what for, and its peaks."""
+    parts = [
+        ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
+        ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept),
+        ('im2col buffer', found.column),
+    ]  # fmt: skip
+    done = 'a snapshot as it is written' if found.training else 'a weight file as it is read'
+    shown = ', '.join(f'{name} {gb(size)}' for name, size in parts if size)
+    what = 'training' if found.training else 'forward'
+    if found.gpu:
+        peak = f'{gb(found.device)} of the GPU (not measured), {gb(found.host)} of the host'
+    else:
+        peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {done} ({gb(found.message)})'
+    return f'memory, {what}: {peak}\n  {shown}'
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    """Words to the left, numbers to the right."""
+    words, numbers = list(zip(row, widths, strict=True))[:3], list(zip(row, widths, strict=True))[3:]
+    cells = [word.ljust(width) for word, width in words] + [number.rjust(width) for number, width in numbers]
+    return '  '.join(cells).rstrip()
+
+
+def _row(layer: Layer) -> tuple[str, ...]:
+    parameters, adds = _parameters(layer), layer.made.multiply_adds
+    return (
+        layer.name, layer.type, ' '.join(_by(shape) for shape in layer.made.tops[: len(layer.tops)]),
+        f'{parameters:,}' if parameters else '', f'{adds / 1e6:,.1f} M' if adds else '',
+        _pixels(layer.view.field), _pixels(layer.view.stride), gb(_bytes(layer)),
+    )  # fmt: skip
+
+
+def _parameters(layer: Layer) -> int:
+    return sum(prod(shape) for shape in layer.made.params)
+
+
+def _bytes(layer: Layer) -> int:
+    """What the layer's outputs and weights take in a forward pass, without the im2col buffer, which it shares."""
+    outputs = 0 if layer.made.shares_input else sum(prod(shape) for shape in layer.made.tops)
+    return VALUE_BYTES * (outputs + _parameters(layer) + layer.made.kept)
+
+
+def _by(shape) -> str:
+    return 'x'.join(map(str, shape)) or 'one'
+
+
+def _pixels(pair: Pair) -> str:
+    """One number where both sides are alike."""
+    high, wide = (f'{side:g}' for side in pair)
+    return high if high == wide else f'{high}x{wide}'

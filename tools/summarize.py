@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Print a network: layers, output shapes, parameters, multiply-adds, receptive fields, memory.
+
+NET is a network of the table, or any prototxt; or give --stage for what a training stage runs. Nothing is allocated: shapes
+follow from the prototxt, and only a net with layers that are not known here is set up by Caffe. `sees` and `step` are the
+receptive field of an output cell and the distance to the next, in pixels of the input (of the maps, for a stage on stored maps).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from google.protobuf import text_format
+
+from pretrained.caffemodel import caffe_pb2
+from prototxt import networks
+from prototxt.experiments import NETS, STAGES
+from prototxt.lmdb_names import lmdb_of
+from prototxt.names import resolve
+from tools.netinfo.by_caffe import layers_by_caffe
+from tools.netinfo.inference import Layer, layers_of
+from tools.netinfo.layer_rules import Unknown
+from tools.netinfo.memory import estimate
+from tools.netinfo.stages import stage_layers
+from tools.netinfo.summary import memory_lines, table
+from tools.support.errors import UserError, run_command
+from tools.support.paths import DATA
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('net', nargs='?', help='a prototxt, or one of, or the beginning of one of: ' + ', '.join(NETS))
+    parser.add_argument('--stage', help='a training stage, as make help lists them, in place of a network')
+    parser.add_argument(
+        '--input', type=size, metavar='[CHANNELSx]HxW',
+        help="size of the input (default: the net's own); for a stage on images one side, the crop; on stored maps the maps'",
+    )  # fmt: skip
+    parser.add_argument('--batch', type=int, metavar='N', help="images in a pass of a stage (default: the stage's)")
+    parser.add_argument('--phase', choices=('test', 'train'), help='of a prototxt (default: test)')
+    parser.add_argument('--gpu', action='store_true', help='memory on a GPU, and beside it on the host')
+    return parser.parse_args(argv)
+
+
+def size(text: str) -> tuple[int, ...]:
+    """The numbers of a size such as 900, 900x1100 or 4x628x628."""
+    try:
+        sides = tuple(int(side) for side in text.split('x'))
+    except ValueError:
+        sides = ()
+    if not 1 <= len(sides) <= 3 or min(sides) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is no size; write it as 900x1100, or 4x628x628')
+    return sides
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    if (args.net is None) == (args.stage is None):
+        raise UserError('give a network or a prototxt, or a --stage')
+    training = args.stage is not None or args.phase == 'train'
+    layers = of_stage(args) if args.stage else of_file(args) if is_file(args.net) else of_net(args)
+    print(table(layers))
+    print(memory_lines(estimate(layers, training=training, gpu=args.gpu)))
+
+
+def is_file(net: str) -> bool:
+    return net.endswith('.prototxt') or Path(net).is_file()
+
+
+def of_net(args: argparse.Namespace) -> list[Layer]:
+    """A network of the table, for deployment."""
+    name = resolve(args.net, NETS)
+    tile = (args.input[-2], args.input[-1]) if args.input and len(args.input) > 1 else (args.input * 2 if args.input else None)
+    return layers_of(networks.deploy(name, size_hw=tile), 'test')
+
+
+def of_stage(args: argparse.Namespace) -> list[Layer]:
+    """What a training stage runs, on images or on stored maps, whose size the LMDB tells where it is there."""
+    name = resolve(args.stage, STAGES, 'stage')
+    stage = STAGES[name]
+    if stage.start == 'data':
+        crop = args.input[-1] if args.input else None
+        return stage_layers(name, networks.training(name, 'images', crop, args.batch), None)
+    maps = (args.input[-2], args.input[-1]) if args.input and len(args.input) > 1 else None
+    return stage_layers(name, networks.training(name, str(DATA / lmdb_of(stage)), None, args.batch), maps)
+
+
+def of_file(args: argparse.Namespace) -> list[Layer]:
+    """Any prototxt; the first input takes the size given."""
+    path, phase = Path(args.net), args.phase or 'test'
+    net = read(path)
+    if args.input and len(args.input) > 1:
+        resize(net, args.input)
+    source = args.input if args.input and len(args.input) == 3 else None
+    try:
+        return layers_of(net, phase, source)
+    except Unknown as reason:
+        print(f'note: {reason}; Caffe sets it up, without multiply-adds, receptive fields and what layers keep', file=sys.stderr)
+        return layers_by_caffe(path, phase)
+
+
+def read(path: Path):
+    """The NetParameter in a file; UserError if it is none."""
+    try:
+        return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: not the prototxt of a net ({error})') from error
+
+
+def resize(net, sides: tuple[int, ...]) -> None:
+    """Give the first input of a net another size."""
+    shapes = [layer.input_param.shape[0] for layer in net.layer if layer.type == 'Input' and layer.input_param.shape]
+    shapes += list(net.input_shape)
+    if shapes:
+        shapes[0].dim[-len(sides) :] = sides
+    elif net.input_dim:
+        net.input_dim[4 - len(sides) : 4] = sides
+
+
+if __name__ == '__main__':
+    run_command(main)
