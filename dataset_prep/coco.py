@@ -107,7 +107,7 @@ def read_set(data: Path, name: str) -> CocoSet:
 def _read(path: Path) -> dict[int, CocoImage]:
     """All images of an annotation file by id, with their objects of VOC's categories."""
     images: dict[int, CocoImage] = {}
-    objects: list[tuple[int, CocoObject]] = []
+    objects: list[tuple[int, CocoObject | None]] = []
     for kind, entry in progress(entries(path), f'reading {path.name}', 0, 'entry'):
         try:
             if kind == 'images':
@@ -122,8 +122,9 @@ def _read(path: Path) -> dict[int, CocoImage]:
             ) from error
     for image_id, one in objects:
         if image_id not in images:
-            raise UserError(f'{path}: annotation {one.id} is of image {image_id}, which is not listed')
-        images[image_id].objects.append(one)
+            raise UserError(f'{path} has annotations of image {image_id}, which is not listed')
+        if one:
+            images[image_id].objects.append(one)
     return images
 
 
@@ -135,13 +136,19 @@ def _check_category(path: Path, entry: dict) -> None:
         )
 
 
-def _object(entry: dict) -> CocoObject:
-    """One annotation. Raises ValueError for an outline of less than three points."""
+def _object(entry: dict) -> CocoObject | None:
+    """One annotation; None if it outlines nothing.
+
+    Outlines of one or two points are left out, as Detectron does: pycocotools would take two points for a box. Raises
+    ValueError for half a point.
+    """
     segmentation = entry['segmentation']
     if isinstance(segmentation, list):
-        segmentation = [array('d', polygon) for polygon in segmentation]
-        if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-            raise ValueError(f'annotation {entry["id"]}: a polygon needs three points or more')
+        segmentation = [array('d', polygon) for polygon in segmentation if len(polygon) >= 6]
+        if any(len(polygon) % 2 for polygon in segmentation):
+            raise ValueError(f'annotation {entry["id"]}: a polygon with half a point')
+        if not segmentation:
+            return None
     return CocoObject(entry['id'], VOC_ID[entry['category_id']], bool(entry.get('iscrowd', 0)), segmentation)
 
 

@@ -115,7 +115,8 @@ def coco(data: Path) -> Truth:
     corner = {'category_id': 3, 'segmentation': [[0, 0, 10, 0, 10, 4, 4, 4, 4, 10, 0, 10]]}  # 10 x 4 + 4 x 6 = 64 of car
     cup = {'category_id': 47, 'segmentation': [[25, 25, 28, 25, 28, 28, 25, 28]]}  # no category of VOC
     crowd = {'category_id': 1, 'iscrowd': 1, 'segmentation': {'size': [40, 50], 'counts': [1200, 240, 560]}}  # columns 30-35
-    two_parts = {'category_id': 63, 'segmentation': [[0, 0, 2, 0, 2, 3, 0, 3], [40, 30, 44, 30, 44, 35, 40, 35]]}  # 6 + 20
+    left, line, right = [0, 0, 2, 0, 2, 3, 0, 3], [5, 5, 9, 9], [40, 30, 44, 30, 44, 35, 40, 35]
+    two_parts = {'category_id': 63, 'segmentation': [left, line, right]}  # 2 x 3 = 6 of sofa, nothing, 4 x 5 = 20
     first = np.zeros((40, 50), np.uint8)
     first[:, 30:36] = 255
     first[20:35, 10:30] = 15

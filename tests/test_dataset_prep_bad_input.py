@@ -203,8 +203,8 @@ def test_grey_and_palette_images_are_read_and_transparent_ones_refused(tmp_path)
 @pytest.mark.parametrize(
     ('objects', 'words'),
     [
-        ({'category_id': 1, 'segmentation': [[1, 2, 3, 4]]}, 'annotation 100: a polygon needs three points'),
-        ({'category_id': 1, 'segmentation': []}, 'annotation 100: a polygon needs three points'),
+        ({'category_id': 1, 'segmentation': [[1, 2, 3, 4, 5, 6, 7]]}, 'annotation 100: a polygon with half a point'),
+        ({'category_id': 1, 'segmentation': [[1, 2, 3, 4]]}, 'lists no object of the 20 categories of VOC'),
         ({'category_id': 1}, "an entry of annotations that is not as COCO has them.*'segmentation'"),
         ({'category_id': 47, 'segmentation': [[0, 0, 9, 0, 9, 9]]}, 'lists no object of the 20 categories of VOC'),
     ],
@@ -219,7 +219,7 @@ def test_bad_annotations_are_named(tmp_path, objects, words):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (lambda content: content['images'].pop(0), 'annotation 100 is of image 42, which is not listed'),
+        (lambda content: content['images'].pop(0), 'has annotations of image 42, which is not listed'),
         (lambda content: content['categories'][0].update(name='dog'), 'category 1 is dog, in COCO it is person'),
     ],
 )

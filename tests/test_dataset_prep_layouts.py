@@ -187,6 +187,15 @@ def test_voc_and_coco_are_joined_and_come_through_caffe(tmp_path, capsys):
     assert Image.open(out / 'coco_labels' / 'train2014' / 'COCO_train2014_000000000009.png').mode == 'P'
 
 
+def test_voc_alone_and_joined_with_coco_lie_in_one_folder(tmp_path):
+    """The lists and LMDBs of one are kept when the other is made."""
+    voc(tmp_path)
+    coco(tmp_path)
+    for command in (voc_command, voc_coco_command, voc_command):
+        run(command, tmp_path, tmp_path / 'out')
+    assert [read_manifest(tmp_path / 'out' / f'{split}_404')['count'] for split in ('train_aug', 'train_aug_coco')] == [4, 6]
+
+
 def test_coco_images_with_little_of_objects_can_be_left_out(tmp_path):
     coco(tmp_path)
     taken = voc_coco_command.find_coco(tmp_path, ['val2014', 'train2014'], tmp_path / 'out', 27, allow_partial=True)
