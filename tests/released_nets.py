@@ -3,6 +3,8 @@
 A line is: name, then k kernel, d dilation, p pad, s stride, g group, o num_output where the file gives them.
 """
 
+import re
+
 FRONT_END = """
 conv1_1 o64 k3 | relu1_1 | conv1_2 o64 k3 | relu1_2 | pool1 k2 s2
 conv2_1 o128 k3 | relu2_1 | conv2_2 o128 k3 | relu2_2 | pool2 k2 s2
@@ -41,11 +43,31 @@ ct_conv3_1 o168 k3 d4 | ct_relu3_1 | ct_conv4_1 o336 k3 d8 | ct_relu4_1 | ct_con
 ct_fc1 o672 k3 | ct_fc1_relu | ct_final o21 k1 | prob
 """
 
+BASIC_VOC = """
+fc-final o21 k1
+ctx_conv1_1 o21 k3 p1 | ctx_relu1_1 | ctx_conv1_2 o21 k3 p1 | ctx_relu1_2 | ctx_conv2_1 o21 k3 d2 p2 | ctx_relu2_1
+ctx_conv3_1 o21 k3 d4 p4 | ctx_relu3_1 | ctx_conv4_1 o21 k3 d8 p8 | ctx_relu4_1 | ctx_conv5_1 o21 k3 d16 p16 | ctx_relu5_1
+ctx_fc1 o21 k3 p1 | ctx_fc1_relu | ctx_final o21 k1 | prob
+"""
+
 RELEASED = {
     'dilation8_pascal_voc': ((1, 3, 900, 900), FRONT_END + PASCAL_VOC),
     'dilation8_camvid': ((1, 3, 900, 1100), FRONT_END + CAMVID),
     'dilation7_kitti': ((1, 3, 852, 1640), FRONT_END + KITTI),
     'dilation10_cityscapes': ((1, 3, 1396, 1396), FRONT_END + CITYSCAPES),
+}
+
+
+# What fyu/dilation's network.py builds for training (front end, and front end with Basic), with Softmax as in deployment. The
+# scores of VOC are called `final` there; here `fc-final`, as in the released VOC net.
+BUILT = {
+    'front_pascal_voc': ((1, 3, 900, 900), FRONT_END + 'fc-final o21 k1 | prob'),
+    'front_camvid': ((1, 3, 900, 1100), FRONT_END + 'final o11 k1 | prob'),
+    'front_kitti': ((1, 3, 852, 1640), FRONT_END + 'final o11 k1 | prob'),
+    'front_cityscapes': ((1, 3, 1396, 1396), FRONT_END + 'final o19 k1 | prob'),
+    'basic_pascal_voc_fyu': ((1, 3, 900, 900), FRONT_END + BASIC_VOC),
+    # paper Sec. 5: the input of the module padded by a buffer of 33, nothing after
+    'basic_pascal_voc': ((1, 3, 900, 900), FRONT_END + re.sub(r' p\d+', '', BASIC_VOC).replace('1_1 o21 k3', '1_1 o21 k3 p33')),
 }
 
 

@@ -4,17 +4,20 @@ import re
 
 import pytest
 
+from dataset_prep.datasets import dataset
 from prototxt.context import layer_channels
 from prototxt.experiments import BASIC, DILATION8, LARGE, NETS, STAGES, Context
 from prototxt.generate import generate
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
-from tests.released_nets import RELEASED, as_line, layers
+from tests.released_nets import BUILT, RELEASED, as_line, layers
 from tools.support.caffe_import import import_caffe
 from tools.support.paths import PROTOTXT
 
 caffe = import_caffe()
-TYPES = dict(conv='Convolution', pool='Pooling', relu='ReLU', drop='Dropout', upsample='Deconvolution', prob='Softmax')
+TYPES = dict(
+    conv='Convolution', pool='Pooling', relu='ReLU', drop='Dropout', upsample='Deconvolution', prob='Softmax', pad='Python'
+)
 
 
 def caffe_net(message, tmp_path, phase=caffe.TEST):
@@ -24,20 +27,20 @@ def caffe_net(message, tmp_path, phase=caffe.TEST):
     return caffe.Net(str(path), phase)
 
 
-@pytest.mark.parametrize('name', RELEASED)
-def test_deploy_is_the_released_net(name):
-    """Input shape, layer names, order, and every convolution's and pooling's numbers are those of the released file."""
-    shape, text = RELEASED[name]
+@pytest.mark.parametrize('name', [*RELEASED, *BUILT])
+def test_deploy_is_the_authors_net(name):
+    """Input shape, layer names, order, and every convolution's and pooling's numbers are those of the authors' file or code."""
+    shape, text = (RELEASED | BUILT)[name]
     message = deploy(name)
     assert tuple(message.layer[0].input_param.shape[0].dim) == shape
     assert [as_line(layer) for layer in message.layer[1:]] == layers(text)
 
 
-@pytest.mark.parametrize('name', RELEASED)
+@pytest.mark.parametrize('name', NETS)
 def test_layer_types_follow_their_names(name):
     """A relu is a ReLU, a pool a maximum, a drop a Dropout of one half, everything else a convolution."""
     for layer in deploy(name).layer[1:]:
-        word = re.search('relu|pool|drop|upsample|prob', layer.name)
+        word = re.search('relu|pool|drop|upsample|prob|pad', layer.name)
         assert layer.type == TYPES[word[0] if word else 'conv'], layer.name
         if layer.type == 'Pooling':
             assert layer.pooling_param.pool == layer.pooling_param.MAX
@@ -45,7 +48,7 @@ def test_layer_types_follow_their_names(name):
             assert layer.dropout_param.dropout_ratio == 0.5
 
 
-@pytest.mark.parametrize('name', RELEASED)
+@pytest.mark.parametrize('name', NETS)
 def test_layers_form_a_chain(name):
     """Each layer takes the blob before it."""
     blob = 'data'
@@ -117,6 +120,33 @@ def test_param_shapes_are_caffes(name, tmp_path):
     message = deploy(name, size_hw=(380, 380))
     net = caffe_net(message, tmp_path)
     assert param_shapes(message) == {layer: [tuple(blob.data.shape) for blob in blobs] for layer, blobs in net.params.items()}
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_training_net_is_the_deploy_net_between_data_and_loss(name):
+    """The layers from the stage's first blob to the scores are those of deployment: what is trained is what is tested."""
+    stage, text = STAGES[name], [as_line(layer) for layer in deploy(STAGES[name].net).layer]
+    first = 1 if stage.start == 'data' else next(i for i, line in enumerate(text) if line.split()[0] == stage.start) + 1
+    if stage.start == 'conv5_3':
+        first += 1  # its relu: the stored maps are what comes after it, in place
+    trained = [as_line(layer) for layer in training(name, 'x').layer]
+    kept = text[first:-1]  # without the softmax
+    at = trained.index(kept[0])
+    assert trained[at : at + len(kept)] == kept
+    assert [line.split()[0] for line in trained[at + len(kept) :]] in (['loss'], ['score_planes', 'score_pixels', 'loss'])
+
+
+@pytest.mark.parametrize('name', [name for name, row in NETS.items() if row.context])
+def test_context_module_stands_alone(name):
+    """deploy_context.prototxt: the same layers, on maps of as many channels as there are classes."""
+    row = NETS[name]
+    alone, whole = deploy(name, start=row.front_end.final), deploy(name)
+    lines = [as_line(layer) for layer in whole.layer]
+    after = next(i for i, line in enumerate(lines) if line.split()[0] == row.front_end.final) + 1
+    assert [as_line(layer) for layer in alone.layer[1:]] == lines[after:]
+    assert alone.layer[1].bottom[0] == alone.layer[0].top[0] == row.front_end.final
+    cells = [-(-(side - 372) // 8) for side in row.input_size_hw]  # KITTI's 1640: 158.5, and pooling rounds up
+    assert list(alone.layer[0].input_param.shape[0].dim) == [1, dataset(row.dataset).num_classes, *cells]
 
 
 @pytest.mark.parametrize('name', STAGES)

@@ -1,0 +1,82 @@
+"""Stages trained by stock Caffe in the ways that a row's options allow: every pixel's label, reflection, a user's own data."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import Dataset, keep_own
+from dataset_prep.lmdb_writer import iterate, write_lmdb
+from dataset_prep.records import Record
+from pretrained import caffemodel
+from prototxt.experiments import NETS, STAGES
+from tests.train_data import asked, images_lmdb, maps_lmdb, rows
+from tools.support.errors import UserError
+from tools.training.session import train
+
+FRUIT = Dataset('fruit', ('apple', 'pear', 'fig'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)), (120.0, 121.0, 122.0), {'train': 4})
+
+
+def losses(run_dir) -> list[float]:
+    """The loss of each iteration."""
+    return [float(row['loss']) for row in rows(run_dir)]
+
+
+def cross_entropy(scores, label) -> float:
+    """Mean of -log softmax at the label; scores (C, h, w), label (h, w)."""
+    log_softmax = scores - np.log(np.exp(scores).sum(axis=0))
+    return -np.take_along_axis(log_softmax, label[None], axis=0).mean()
+
+
+def test_upsampled_loss_on_images(tmp_path, capsys):
+    """--upsample-loss: Caffe trains on the labels of all pixels, and the run remembers it."""
+    words = ('toy-front', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
+    assert train(asked(*words, '--upsample-loss')) == 0
+    assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(7), abs=0.1)
+    assert 'upsample' in (tmp_path / 'run' / 'train.prototxt').read_text()
+    with pytest.raises(UserError, match='upsample_loss True, asked for is False'):
+        train(asked(*words, '--iters', 3))
+
+
+def test_maps_with_a_label_a_cell_are_refused_for_the_upsampled_loss(tmp_path):
+    """Both values are named."""
+    with pytest.raises(UserError, match='has channels 8, stage toy-basic needs 71'):
+        train(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--upsample-loss'))
+
+
+def test_reflection_in_stock_caffe(tmp_path, monkeypatch):
+    """The program `caffe` finds the Python layer; the module starts as the identity, so the first loss is that of the maps."""
+    monkeypatch.setitem(NETS, 'basic_toy', replace(NETS['basic_toy'], context=replace(NETS['basic_toy'].context, pad='reflect')))
+    maps = maps_lmdb(tmp_path)
+    assert train(asked('toy-basic', '--lmdb', maps, '--run-dir', tmp_path / 'run', '--iters', 1, '--batch', 6)) == 0
+    assert 'ReflectPad' in (tmp_path / 'run' / 'train.prototxt').read_text()
+    passed_on = np.mean([cross_entropy(np.maximum(record[:7], 0), record[7].astype(int)) for _, record in iterate(maps)])
+    assert losses(tmp_path / 'run') == [pytest.approx(passed_on, rel=0.02)]
+
+
+def test_own_data(tmp_path):
+    """toy-front@fruit: three classes and the mean of fruit's row, from its own LMDB."""
+    keep_own(FRUIT)
+    random, records = np.random.default_rng(0), []
+    for index in range(4):
+        paths = tmp_path / f'{index}.png', tmp_path / f'{index}_label.png'
+        cv2.imwrite(str(paths[0]), random.integers(0, 256, (40, 56, 3), np.uint8))
+        cv2.imwrite(str(paths[1]), random.integers(0, 3, (40, 56), np.uint8))
+        records.append(Record(f'r{index}', *paths, 'fruit'))
+    write_lmdb(tmp_path / 'images', records, dataset='fruit', split='train', crop_size=380)
+    settings = asked(
+        'toy-front@fruit', '--lmdb', tmp_path / 'images', '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2
+    )
+    assert settings.stage == replace(STAGES['toy-front@fruit'], crop_size=380, max_iter=2)
+    assert train(settings) == 0
+    assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(3), abs=0.1)
+    (made,) = (tmp_path / 'run').glob('*_iter_2.caffemodel')
+    assert caffemodel.load(made)['final'][1].shape == (3,)
+
+
+def test_lmdb_of_another_data_set_is_refused(tmp_path):
+    """A stage for one's own data does not train on the toy's."""
+    keep_own(FRUIT)
+    with pytest.raises(UserError, match='has dataset toy, stage toy-front@fruit needs fruit'):
+        train(asked('toy-front@fruit', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380))
