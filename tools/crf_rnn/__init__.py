@@ -1,1 +1,1 @@
-"""CRF-RNN (Zheng et al. 2015) for stock Caffe: a Python layer, and the filtering under it. tools/crf_rnn/README.md."""
+"""CRF-RNN (Zheng et al. 2015) for stock Caffe: two Python layers, and the filtering under them."""

@@ -8,6 +8,7 @@ An approximation of sum_j exp(-|f_i - f_j|^2 / 2) v_j; tools/crf_rnn/README.md s
 import numpy as np
 
 from tools.crf_rnn import lattice_kernels as kernels
+from tools.crf_rnn.compiled import spread
 
 LARGEST_FEATURE = 1e6  # standard deviations; vertices are numbered in 32 bits
 
@@ -26,14 +27,13 @@ class Lattice:
             raise ValueError(f'features must be numbers of at most {LARGEST_FEATURE:g} standard deviations')
         origins, ranks = np.empty((n, d + 1), np.int32), np.empty((n, d + 1), np.int8)
         self._weights = np.empty((n, d + 1), features.dtype)
-        kernels.embed(features, origins, ranks, self._weights)
+        spread(kernels.embed, n, n * d * d, features, origins, ranks, self._weights)
         self._corners = np.empty((n, d + 1), np.int32)
         keys, table = kernels.number_vertices(origins, ranks, self._corners)
         self.vertices = len(keys)
         self._neighbours = np.empty((d + 1, self.vertices, 2), np.int32)
-        kernels.find_neighbours(keys, table, self._neighbours)
+        spread(kernels.find_neighbours, self.vertices, self._neighbours.size * d, keys, table, self._neighbours)
         self._starts, self._places = kernels.points_of_vertices(self._corners, self.vertices)
-        self._chunks = _equal_work(self._starts)
         # Blurring by (1/2, 1, 1/2) doubles a value along each axis; a blurred impulse is to be worth 1 at its own point, as in
         # Kraehenbuehl's code, whose constant this is.
         self._scale = np.full(n, 1 / (1 + 2.0**-d), features.dtype)
@@ -47,23 +47,18 @@ class Lattice:
         `transposed` applies the transpose of the filter's matrix, which blurs along the axes in reverse order: the gradient.
         """
         front, back = self._vertex_values(values)
-        kernels.splat(values, self._weights, self._starts, self._places, self._chunks, front)
+        work = self._weights.size * values.shape[1]
+        spread(kernels.splat, self.vertices, work, values, self._weights, self._starts, self._places, front)
         for neighbours in self._neighbours[::-1] if transposed else self._neighbours:
-            kernels.blur(front, neighbours, back)
+            spread(kernels.blur, self.vertices, 2 * front.size, front, neighbours, back)
             front, back = back, front
         own = self._scale if scale is None else self._scale * scale
-        kernels.slice_at_points(front, self._corners, self._weights, own, out)
+        spread(kernels.slice_at_points, len(values), work, front, self._corners, self._weights, own, out)
         return out
 
     def _vertex_values(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Two buffers (m + 1, c), kept between calls."""
+        """Two buffers (m + 1, c), kept between calls; the last row, a neighbour that is not there, is 0."""
         shape = self.vertices + 1, values.shape[1]
         if self._buffers is None or self._buffers[0].shape != shape or self._buffers[0].dtype != values.dtype:
-            self._buffers = np.empty(shape, values.dtype), np.empty(shape, values.dtype)
+            self._buffers = np.zeros(shape, values.dtype), np.zeros(shape, values.dtype)
         return self._buffers
-
-
-def _equal_work(starts: np.ndarray) -> np.ndarray:
-    """First vertices of CHUNKS pieces with about the same number of points and vertices, and the end, int64."""
-    work = starts + np.arange(len(starts))
-    return np.searchsorted(work, work[-1] * np.arange(kernels.CHUNKS + 1) / kernels.CHUNKS).astype(np.int64)

@@ -1,26 +1,27 @@
-"""The loops of the permutohedral lattice, compiled by numba. What they compute is said in tools.crf_rnn.lattice."""
+"""The loops of the permutohedral lattice, compiled by numba. What they compute is said in tools.crf_rnn.lattice.
+
+Those that take `begin` and `end` do the points, or vertices, from the one to before the other.
+"""
 
 import numpy as np
-from numba import prange
 
-from tools.crf_rnn.compiled import parallel, serial
+from tools.crf_rnn.compiled import compiled
 
-CHUNKS = 128  # a parallel loop over vertices is cut into so many pieces of about equal work
 EMPTY = np.int32(-1)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, Knuth's multiplicative hashing
 
 
-@parallel
-def embed(features, origins, ranks, weights):
+@compiled
+def embed(begin, end, features, origins, ranks, weights):
     """Where each point lies: its simplex and its barycentric coordinates there (Adams et al. 2010, Sec. 3.1 and 3.2).
 
     features float (n, d), in standard deviations. Written: origins int32 (n, d + 1), the simplex's vertex of remainder 0, as
     multiples of d + 1; ranks int8 (n, d + 1), the place of each coordinate in the order of the differences to it, largest first;
     weights (n, d + 1), those of the vertices of remainder 0 to d, which add up to 1.
     """
-    n, d = features.shape
-    for point in prange(n):
-        elevated = np.empty(d + 1)
+    d = features.shape[1]
+    elevated = np.empty(d + 1)
+    for point in range(begin, end):
         _elevate(features[point], elevated)
         origin, rank = origins[point], ranks[point]
         total = 0
@@ -39,7 +40,7 @@ def embed(features, origins, ranks, weights):
         _barycentric(elevated, origin, rank, weights[point])
 
 
-@serial
+@compiled
 def _elevate(feature, elevated):
     """A point of d coordinates put into the plane of d + 1 coordinates that add up to 0, scaled so that blurring each axis
     by (1/4, 1/2, 1/4) has a standard deviation of 1 in `feature`'s units (Adams et al. 2010, eq. 2 and 3)."""
@@ -53,7 +54,7 @@ def _elevate(feature, elevated):
     elevated[0] = tail
 
 
-@serial
+@compiled
 def _onto_plane(origin, rank, total):
     """Move the rounded point, whose coordinates add up to `total` (d + 1), back onto the plane, where rounding cost least."""
     sides = origin.shape[0]
@@ -67,7 +68,7 @@ def _onto_plane(origin, rank, total):
             origin[i] -= sides
 
 
-@serial
+@compiled
 def _barycentric(elevated, origin, rank, weights):
     """Weights of the simplex's vertices, from the sorted differences between the point and the vertex of remainder 0."""
     sides = origin.shape[0]
@@ -79,7 +80,7 @@ def _barycentric(elevated, origin, rank, weights):
         weights[remainder] = falling[sides - 1 - remainder] - falling[sides - remainder]
 
 
-@serial
+@compiled
 def _vertex_key(origin, rank, remainder, key):
     """The first d coordinates of the simplex's vertex of `remainder` (the last one follows: they add up to 0)."""
     sides = origin.shape[0]
@@ -87,7 +88,7 @@ def _vertex_key(origin, rank, remainder, key):
         key[i] = origin[i] + remainder - (sides if rank[i] >= sides - remainder else 0)
 
 
-@serial
+@compiled
 def _hash(key):
     mixed = np.uint64(0)
     for i in range(key.shape[0]):
@@ -96,7 +97,7 @@ def _hash(key):
     return mixed
 
 
-@serial
+@compiled
 def _slot(table, keys, key):
     """The place of `key` in the hash table (size a power of 2, linear probing), or the empty one where it would go."""
     mask = np.uint64(table.shape[0] - 1)
@@ -106,7 +107,7 @@ def _slot(table, keys, key):
     return slot
 
 
-@serial
+@compiled
 def _equal(key, other):
     for i in range(key.shape[0]):  # noqa: SIM110 -- numba has no all() of a generator
         if key[i] != other[i]:
@@ -114,7 +115,7 @@ def _equal(key, other):
     return True
 
 
-@serial
+@compiled
 def number_vertices(origins, ranks, corners):
     """Number the vertices in the order in which points meet them.
 
@@ -144,7 +145,7 @@ def number_vertices(origins, ranks, corners):
     return keys[:count].copy(), table
 
 
-@serial
+@compiled
 def _rehashed(keys, count, size):
     table = np.full(size, EMPTY)
     for vertex in range(count):
@@ -152,27 +153,25 @@ def _rehashed(keys, count, size):
     return table
 
 
-@parallel
-def find_neighbours(keys, table, neighbours):
+@compiled
+def find_neighbours(begin, end, keys, table, neighbours):
     """Written: neighbours int32 (d + 1, m, 2), the vertex before and after each along each axis; m where there is none.
 
     A step along axis j adds d to coordinate j and takes 1 from each other one.
     """
     m, d = keys.shape
-    neighbours[:] = m
+    key = np.empty(d, np.int32)
     for axis in range(d + 1):
-        for chunk in prange(CHUNKS):
-            key = np.empty(d, np.int32)
-            for vertex in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
+        for vertex in range(begin, end):
+            for side in range(2):
+                step = 2 * side - 1
                 for i in range(d):
-                    key[i] = keys[vertex, i] + (d if i == axis else -1)
-                after = table[_slot(table, keys, key)]
-                if after != EMPTY:
-                    neighbours[axis, vertex, 1] = after
-                    neighbours[axis, after, 0] = vertex
+                    key[i] = keys[vertex, i] + (step * d if i == axis else -step)
+                found = table[_slot(table, keys, key)]
+                neighbours[axis, vertex, side] = m if found == EMPTY else found
 
 
-@serial
+@compiled
 def points_of_vertices(corners, m):
     """The inverse of `corners`, for gathering: starts int64 (m + 1), and places int32 (n (d + 1)) in flat `corners`.
 
@@ -193,46 +192,39 @@ def points_of_vertices(corners, m):
     return starts, places
 
 
-@parallel
-def splat(values, weights, starts, places, chunks, out):
-    """out (m + 1, c): at each vertex the values (n, c) of its points, weighted; the last row, of no vertex, 0.
-
-    `chunks` (CHUNKS + 1) are the first vertices of pieces of about equal work.
-    """
+@compiled
+def splat(begin, end, values, weights, starts, places, out):
+    """out (m + 1, c): at each vertex the values (n, c) of its points, weighted."""
     sides, channels = weights.shape[1], values.shape[1]
     flat = weights.reshape(-1)
-    out[-1] = 0
-    for chunk in prange(CHUNKS):
-        for vertex in range(chunks[chunk], chunks[chunk + 1]):
-            row = out[vertex]
+    for vertex in range(begin, end):
+        row = out[vertex]
+        for c in range(channels):
+            row[c] = 0
+        for entry in range(starts[vertex], starts[vertex + 1]):
+            place = places[entry]
+            weight, value = flat[place], values[place // sides]
             for c in range(channels):
-                row[c] = 0
-            for entry in range(starts[vertex], starts[vertex + 1]):
-                place = places[entry]
-                weight, value = flat[place], values[place // sides]
-                for c in range(channels):
-                    row[c] += weight * value[c]
+                row[c] += weight * value[c]
 
 
-@parallel
-def blur(values, neighbours, out):
+@compiled
+def blur(begin, end, values, neighbours, out):
     """out (m + 1, c): `values` (m + 1, c) blurred by (1/2, 1, 1/2) along one axis with its `neighbours` (m, 2)."""
-    m, channels = neighbours.shape[0], values.shape[1]
+    channels = values.shape[1]
     half = values.dtype.type(0.5)
-    out[m] = 0
-    for vertex in prange(m):
+    for vertex in range(begin, end):
         row, here = out[vertex], values[vertex]
         before, after = values[neighbours[vertex, 0]], values[neighbours[vertex, 1]]
         for c in range(channels):
             row[c] = here[c] + half * (before[c] + after[c])
 
 
-@parallel
-def slice_at_points(values, corners, weights, scale, out):
+@compiled
+def slice_at_points(begin, end, values, corners, weights, scale, out):
     """out (n, c): the values (m + 1, c) of the vertices around each point, weighted, times `scale` (n,) of the point."""
-    n, sides = corners.shape
-    channels = values.shape[1]
-    for point in prange(n):
+    sides, channels = corners.shape[1], values.shape[1]
+    for point in range(begin, end):
         row = out[point]
         for c in range(channels):
             row[c] = 0

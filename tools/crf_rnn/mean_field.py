@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tools.crf_rnn import mean_field_kernels as kernels
+from tools.crf_rnn.compiled import Work, spread
 from tools.crf_rnn.lattice import Lattice
 
 TINY = 1e-20  # keeps the division by K 1 from failing, as in Kraehenbuehl's code
@@ -95,10 +96,10 @@ class MeanField:
         self._steps = []
         logits, step = unary.copy(), _new_step(unary)
         for _ in range(iterations):
-            kernels.softmax(logits, step.q)
+            _each_pixel(kernels.softmax, logits, step.q)
             self._spatial.filter(step.q, step.s)
             self._bilateral.filter(step.q, step.b)
-            kernels.subtract_products(unary, step.s, from_s, step.b, from_b, logits)
+            _each_pixel(kernels.subtract_products, unary, step.s, from_s, step.b, from_b, logits)
             if keep:
                 self._steps.append(step)
                 step = _new_step(unary)
@@ -116,12 +117,24 @@ class MeanField:
             # x' = U - s A - b B: the derivatives by A and B are summed up, and turned into those by the parameters at the end.
             at_s -= s.T @ gradient
             at_b -= b.T @ gradient
-            kernels.scaled_product(gradient, to_s, self._spatial.norm, scratch.q)
+            _each_pixel(kernels.scaled_product, gradient, to_s, self._spatial.norm, scratch.q)
             self._spatial.transposed(scratch.q, scratch.s)
-            kernels.scaled_product(gradient, to_b, self._bilateral.norm, scratch.q)
+            _each_pixel(kernels.scaled_product, gradient, to_b, self._bilateral.norm, scratch.q)
             self._bilateral.transposed(scratch.q, scratch.b)
-            kernels.softmax_gradient(q, scratch.s, scratch.b, gradient)
+            _each_pixel(kernels.softmax_gradient, q, scratch.s, scratch.b, gradient)
         return at_unary + gradient, _unfolded(at_s, at_b, parameters)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax of each row of `logits` (n, C)."""
+    out = np.empty_like(logits)
+    _each_pixel(kernels.softmax, logits, out)
+    return out
+
+
+def _each_pixel(work: Work, values: np.ndarray, *others: np.ndarray) -> None:
+    """Run a compiled loop on all rows of `values` (n, C), which is its first argument."""
+    spread(work, len(values), values.size, values, *others)
 
 
 def _new_step(like: np.ndarray) -> Step:

@@ -1,19 +1,18 @@
 """The loops over pixels of a mean-field iteration, compiled by numba.
 
-All arrays but matrices (c, c) and norms (n,) are (n, c): pixels by classes.
+All arrays but matrices (c, c) and norms (n,) are (n, c): pixels by classes. Pixels from `begin` to before `end` are done.
 """
 
 import numpy as np
-from numba import prange
 
-from tools.crf_rnn.compiled import parallel
+from tools.crf_rnn.compiled import compiled
 
 
-@parallel
-def softmax(logits, out):
+@compiled
+def softmax(begin, end, logits, out):
     """out: softmax of each row of `logits`, which may be `out` itself."""
-    n, channels = logits.shape
-    for point in prange(n):
+    channels = logits.shape[1]
+    for point in range(begin, end):
         row, result = logits[point], out[point]
         top = row[0]
         for c in range(1, channels):
@@ -26,11 +25,11 @@ def softmax(logits, out):
             result[c] /= total
 
 
-@parallel
-def softmax_gradient(q, gradient, more, out):
+@compiled
+def softmax_gradient(begin, end, q, gradient, more, out):
     """out: the derivative by the logits, given `q`, their softmax, and the derivative by it, `gradient` + `more`."""
-    n, channels = q.shape
-    for point in prange(n):
+    channels = q.shape[1]
+    for point in range(begin, end):
         row, result = q[point], out[point]
         mean = row[0] - row[0]
         for c in range(channels):
@@ -40,11 +39,11 @@ def softmax_gradient(q, gradient, more, out):
             result[c] = row[c] * (result[c] - mean)
 
 
-@parallel
-def subtract_products(unary, s, from_s, b, from_b, out):
+@compiled
+def subtract_products(begin, end, unary, s, from_s, b, from_b, out):
     """out = unary - s from_s - b from_b."""
-    n, channels = unary.shape
-    for point in prange(n):
+    channels = unary.shape[1]
+    for point in range(begin, end):
         row = out[point]
         for c in range(channels):
             row[c] = unary[point, c]
@@ -54,11 +53,11 @@ def subtract_products(unary, s, from_s, b, from_b, out):
                 row[c] -= by_s * from_s[k, c] + by_b * from_b[k, c]
 
 
-@parallel
-def scaled_product(values, matrix, norm, out):
+@compiled
+def scaled_product(begin, end, values, matrix, norm, out):
     """out = values matrix, each row times its `norm`."""
-    n, channels = values.shape
-    for point in prange(n):
+    channels = values.shape[1]
+    for point in range(begin, end):
         row = out[point]
         for c in range(channels):
             row[c] = 0
