@@ -6,7 +6,7 @@
 PYTHON := .venv/bin/python
 STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu $(STAGES:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu bench-lmdb $(STAGES:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
@@ -60,6 +60,9 @@ lmdb-custom: caffe ## your own images/ and labels/ to LMDB: DATA=folder, CLASSES
 
 lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
 	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)' $(LMDB_OPTIONS)
+
+bench-lmdb: caffe ## LMDBs written and read: ours, Caffe's convert_imageset, the disk (ARGS=--step: beside a training pass)
+	$(PYTHON) -m tools.lmdb_bench $(ARGS)
 
 weights-vgg16: caffe ## VGG-16 for the front end, from what is in pretrained/ or FROM=FILE of Caffe, PyTorch, Keras or ONNX (INPUT= for your own)
 	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))

@@ -33,7 +33,7 @@ class Dataset:
     splits: dict[str, int] = field(hash=False)
     source: str = ''
     train: str = 'train'
-    encoding: str = 'raw'  # of its LMDBs by default; 'png' where raw takes tens of gigabytes (dataset_prep/README.md)
+    encoding: str = 'raw'  # of its LMDBs unless --encoding says otherwise; measured in dataset_prep/README.md
 
     @property
     def num_classes(self) -> int:
@@ -137,7 +137,6 @@ _ROWS = (
         # train_halves: the left and the right half of each training image, for joint training (paper A.3)
         'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'train_halves': 5950, 'val': 500, 'test': 1525},
         'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md',
-        encoding='png',
     ),
     _dataset(
         'toy', TOY, (189.92, 180.98, 176.36), {'train': 48, 'val': 12, 'test': 24},

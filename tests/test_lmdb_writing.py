@@ -257,9 +257,9 @@ def test_statistics_are_sums_that_come_back_from_json():
 
 def test_encoding_is_that_of_the_data_sets_row_unless_given(tmp_path, pictures, monkeypatch):
     manifests = [write_lmdb(tmp_path / 'a', records_of(pictures, 2), dataset='toy', split='train', crop_size=380)]
-    manifests.append(write_lmdb(tmp_path / 'b', records_of(pictures, 2), dataset='cityscapes', split='train', crop_size=380))
+    manifests.append(write_lmdb(tmp_path / 'b', records_of(pictures, 2), dataset='pascal_voc', split='train', crop_size=380))
     manifests.append(
-        write_lmdb(tmp_path / 'c', records_of(pictures, 2), dataset='cityscapes', split='train', crop_size=380, encoding='raw')
+        write_lmdb(tmp_path / 'c', records_of(pictures, 2), dataset='pascal_voc', split='train', crop_size=380, encoding='raw')
     )
     assert [manifest['encoding'] for manifest in manifests] == ['raw', 'png', 'raw']
     assert content(tmp_path / 'a') == content(tmp_path / 'b') == content(tmp_path / 'c')

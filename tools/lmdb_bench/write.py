@@ -1,0 +1,36 @@
+"""Child of the benchmark: write the LMDB of a folder of drawn pictures. Prints the seconds it took without the imports."""
+
+import argparse
+import time
+from pathlib import Path
+
+from dataset_prep.lmdb_writer import ENCODINGS, write_lmdb
+from dataset_prep.records import Record
+from tools.lmdb_bench.children import answer
+from tools.support.errors import run_command
+
+
+def main(argv: list[str] | None) -> None:
+    """Write as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('pictures', type=Path)
+    parser.add_argument('out', type=Path)
+    parser.add_argument('--suffix', required=True)
+    parser.add_argument('--dataset', required=True)
+    parser.add_argument('--margin', type=int, required=True)
+    parser.add_argument('--crop-size', type=int, required=True)
+    parser.add_argument('--encoding', choices=ENCODINGS, required=True)
+    args = parser.parse_args(argv)
+    names = [path.name.removesuffix('_label.png') for path in sorted(args.pictures.glob('*_label.png'))]
+    folder = args.pictures
+    records = [Record(name, folder / f'{name}{args.suffix}', folder / f'{name}_label.png', args.dataset) for name in names]
+    begun = time.perf_counter()
+    manifest = write_lmdb(
+        args.out, records, dataset=args.dataset, split='train',
+        crop_size=args.crop_size, margin_px=args.margin, encoding=args.encoding,
+    )  # fmt: skip
+    answer(seconds=time.perf_counter() - begun, count=manifest['count'])
+
+
+if __name__ == '__main__':
+    run_command(main)
