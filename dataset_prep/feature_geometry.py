@@ -3,7 +3,7 @@
 import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL
-from dataset_prep.padding import ignore, reflect
+from dataset_prep.padding import reflect
 from prototxt.shapes import FC6_CELLS, MARGIN, SHRINK, STRIDE, TRUNK_END, check_crop_size
 from tools.support.errors import UserError
 
@@ -31,28 +31,30 @@ def padded_input(image: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
 
     As the authors' test.py fills a tile that is short.
     """
-    padded = reflect(image, (MARGIN,) * 4)
+    return filled_input(reflect(image, (MARGIN,) * 4), input_hw)
+
+
+def filled_input(padded: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
+    """An image that has its margin already, reflected on below and to the right up to `input_hw`."""
     return reflect(padded, (0, input_hw[0] - padded.shape[0], 0, input_hw[1] - padded.shape[1]))
 
 
-def cell_labels(label: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
-    """The label of each score cell, uint8 (h, w): that of pixel (8i, 8j), 255 outside the image (authors' BinLabelData)."""
-    cells = np.full([(side - SHRINK) // STRIDE for side in input_hw], IGNORE_LABEL, np.uint8)
-    sampled = label[::STRIDE, ::STRIDE]
-    cells[: sampled.shape[0], : sampled.shape[1]] = sampled
-    return cells
+def cell_labels(label: np.ndarray, input_hw: tuple[int, int], stride: int = STRIDE) -> np.ndarray:
+    """The labels of each score cell, uint8 (k, h, w), 255 outside the image.
 
-
-def pixel_labels(label: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
-    """The labels of all pixels of each score cell, uint8 (64, h, w): plane 8a + b holds those of pixels (8i + a, 8j + b).
-
-    255 outside the image. What a loss at label stride 1 compares upsampled scores with (prototxt.layers.pixels_of_cells).
+    At stride 8 the one of pixel (8i, 8j), as in the authors' BinLabelData; at stride 1, for a loss on upsampled scores, those of
+    the 64 pixels from there, plane 8a+b that of pixel (8i+a, 8j+b), as prototxt.layers.pixels_of_cells orders scores.
     """
     height, width = ((side - SHRINK) // STRIDE for side in input_hw)
     pixels = np.full((height * STRIDE, width * STRIDE), IGNORE_LABEL, np.uint8)
     pixels[: label.shape[0], : label.shape[1]] = label
-    cells = pixels.reshape(height, STRIDE, width, STRIDE)
-    return cells.transpose(1, 3, 0, 2).reshape(STRIDE**2, height, width)
+    steps = range(0, STRIDE, stride)
+    return np.stack([pixels[row::STRIDE, column::STRIDE] for row in steps for column in steps])
+
+
+def label_planes(manifest: dict) -> int:
+    """Channels of label that come after the maps in a Datum."""
+    return (STRIDE // manifest.get('label_stride', STRIDE)) ** 2
 
 
 def border_cells(blob: str) -> int:
@@ -61,11 +63,11 @@ def border_cells(blob: str) -> int:
 
 
 def with_border(cells: np.ndarray, border: int) -> np.ndarray:
-    """Score-cell labels (h, w) laid out over a larger map: `border` cells of 255 on each side."""
-    return ignore(cells, (border,) * 4)
+    """Score-cell labels (k, h, w) laid out over a larger map: `border` cells of 255 on each side."""
+    return np.pad(cells, ((0, 0), (border, border), (border, border)), constant_values=IGNORE_LABEL)
 
 
 def without_border(labels: np.ndarray, border: int) -> np.ndarray:
     """The inverse of with_border."""
-    height, width = labels.shape
-    return labels[border : height - border, border : width - border]
+    _, height, width = labels.shape
+    return labels[:, border : height - border, border : width - border]

@@ -1,88 +1,198 @@
-"""Where the inputs of a feature extraction come from: the images of a split, or maps that were stored before.
+"""Where the inputs of a feature extraction come from: files of images, an LMDB of images, or maps that were stored before.
 
-A source has `start` (the blob it feeds), `ids` in their order, `input_hw` (the size it feeds), `facts` for the manifest, and
-`rows(done)`: (input float32 (C, H, W), labels of the score cells uint8 (h, w)) for the ids after the first `done`.
+A source has `start` (the blob it feeds), `ids` in their order, `input_hw` (the size it feeds), `dataset`, `split`, `facts` for
+the manifest, and `rows(done)`: (input float32 (C, H, W), labels of the score cells uint8 (k, h, w)) after the first `done` ids.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import lmdb
 import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL, Dataset
-from dataset_prep.feature_geometry import border_cells, cell_labels, check_input_size, input_size, padded_input, without_border
-from dataset_prep.lmdb_store import iterate, read_manifest, stored_ids
+from dataset_prep.datum import decode_datum
+from dataset_prep.feature_geometry import (
+    border_cells,
+    cell_labels,
+    check_input_size,
+    filled_input,
+    input_size,
+    label_planes,
+    padded_input,
+    without_border,
+)
+from dataset_prep.lmdb_store import check_current, id_of, iterate, read_manifest, stored_ids, stored_keys
+from dataset_prep.lmdb_writer import SIZES
 from dataset_prep.order import shuffled
+from dataset_prep.padding import padded_size
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, files_sha256, read_image, read_label
+from prototxt.shapes import MARGIN, STRIDE
 from tools.support.errors import UserError
 
 MIRRORED = '+mirror'  # ends the id of an image that was mirrored
 Row = tuple[np.ndarray, np.ndarray]
+Size = tuple[int, int]
 
 
-class ImageSource:
-    """The images of a split, the data set's mean subtracted, shuffled by `seed`; with `mirror`, each also mirrored.
+class PictureSource(ABC):
+    """Images with their labels, the data set's mean subtracted, shuffled by `seed`; with `mirror`, each also mirrored.
 
-    `input_hw` is by default what just covers the images. Raises UserError if that differs between images, or is too small.
+    `input_hw` is by default what just covers the images, where they are of one size, else `tile_hw`, the network's own.
+    At `label_stride` 1 a cell has the labels of all its pixels. Raises UserError if an image does not fit into the input.
     """
 
     start = 'data'
+    split: str
 
     def __init__(
-        self, records: Sequence[Record], facts: Dataset, *, mirror: bool, seed: int, input_hw: tuple[int, int] | None = None
+        self,
+        sizes: dict[str, Size],
+        facts: Dataset,
+        *,
+        mirror: bool,
+        seed: int,
+        input_hw: Size | None = None,
+        tile_hw: Size | None = None,
+        label_stride: int = STRIDE,
     ):
-        self._records = {record.id: record for record in records}
         self._mean_bgr = np.array(facts.mean_bgr, np.float32)
-        self.ids = shuffled([*self._records, *(name + MIRRORED for name in self._records if mirror)], seed)
-        self.input_hw = input_hw or _common_input_size(records)
-        for record in records:
-            check_input_size(self.input_hw, record.size_hw, str(record.image))
-        self.facts = {'mirror': mirror, 'seed': seed, 'files_sha256': files_sha256(records)}
+        self._label_stride = label_stride
+        self.ids = shuffled([*sizes, *(name + MIRRORED for name in sizes if mirror)], seed)
+        self.input_hw = input_hw or _common_input_size(sizes, tile_hw)
+        for name, size_hw in sizes.items():
+            check_input_size(self.input_hw, size_hw, self._called(name))
+        self.dataset = facts.name
+        self.facts: dict = {'mirror': mirror, 'seed': seed, 'label_stride': label_stride}
 
     def rows(self, done: int) -> Iterator[Row]:
         """The rows after the first `done`."""
         return in_order(self._row, self.ids[done:])
 
     def _row(self, name: str) -> Row:
-        record = self._records[name.removesuffix(MIRRORED)]
-        image = read_image(record) - self._mean_bgr
-        label = read_label(record) if record.label else np.full(image.shape[:2], IGNORE_LABEL, np.uint8)
+        padded, label = self._pixels(name.removesuffix(MIRRORED))
         if name.endswith(MIRRORED):
-            image, label = np.ascontiguousarray(image[:, ::-1]), label[:, ::-1]
-        return padded_input(image, self.input_hw).transpose(2, 0, 1), cell_labels(label, self.input_hw)
+            padded, label = padded[:, ::-1], label[:, ::-1]
+        centred = filled_input(np.ascontiguousarray(padded), self.input_hw) - self._mean_bgr
+        return centred.transpose(2, 0, 1), cell_labels(label, self.input_hw, self._label_stride)
+
+    @abstractmethod
+    def _pixels(self, name: str) -> Row:
+        """The image with its margin, uint8 (H + 372, W + 372, 3) BGR, and its label, uint8 (H, W)."""
+
+    def _called(self, name: str) -> str:
+        """What a message calls an image."""
+        return name
+
+
+class ImageSource(PictureSource):
+    """The files of a split. Images without ground truth get the label 255."""
+
+    def __init__(self, records: Sequence[Record], split: str, facts: Dataset, **options):
+        self._records = {record.id: record for record in records}
+        self.split = split
+        super().__init__({record.id: record.size_hw for record in records}, facts, **options)
+        self.facts['files_sha256'] = files_sha256(records)
+
+    def _pixels(self, name: str) -> Row:
+        record = self._records[name]
+        image = read_image(record)
+        height, width = image.shape[:2]
+        label = read_label(record) if record.label else np.full((height, width), IGNORE_LABEL, np.uint8)
+        return padded_input(image, (height + 2 * MARGIN, width + 2 * MARGIN)), label
+
+    def _called(self, name: str) -> str:
+        return str(self._records[name].image)
+
+
+class LmdbSource(PictureSource):
+    """The images in an LMDB, with the margin that they have there. The files that it was made from are not needed."""
+
+    def __init__(self, path: Path, facts: Dataset, **options):
+        manifest = _manifest_of(path, 'images')
+        if not (path / SIZES).is_file():
+            check_current(path, {}, 'prepare the data set again')
+        if manifest['margin_px'] != MARGIN:
+            raise UserError(
+                f'{path} has margin_px {manifest["margin_px"]}, the front end needs {MARGIN}; prepare the data set again'
+            )
+        self._crop_size, self.split = manifest['crop_size'], manifest['split']
+        self._path, self._keys = path, {id_of(stored_key): stored_key for stored_key in stored_keys(path)}
+        self._sizes = _read_sizes(path / SIZES)
+        super().__init__(self._sizes, facts, **options)
+        self.facts['files_sha256'] = manifest['files_sha256']
+
+    def rows(self, done: int) -> Iterator[Row]:
+        """The rows after the first `done`."""
+        with lmdb.open(str(self._path), readonly=True, lock=False) as self._environment:
+            yield from super().rows(done)
+
+    def _pixels(self, name: str) -> Row:
+        with self._environment.begin(buffers=True) as transaction:
+            stacked = decode_datum(transaction.get(self._keys[name], b''))
+        (height, width), stored_hw = self._sizes[name], stacked.shape[1:]
+        if padded_size((height, width), MARGIN, self._crop_size) != stored_hw:
+            raise UserError(
+                f'{self._path}: record {name} is {stored_hw}, {SIZES} says {height, width}; prepare the data set again'
+            )
+        top, left = ((stored - side) // 2 - MARGIN for stored, side in zip(stored_hw, (height, width), strict=True))
+        padded = stacked[:, top : top + height + 2 * MARGIN, left : left + width + 2 * MARGIN]
+        return padded[:3].transpose(1, 2, 0), padded[3, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+
+    def _called(self, name: str) -> str:
+        return f'{self._path}: record {name}'
 
 
 class MapSource:
     """The maps in an LMDB, in its own order."""
 
     def __init__(self, path: Path):
-        manifest = read_manifest(path)
-        if manifest['kind'] != 'features':
-            raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
-        self._path = path
+        manifest = _manifest_of(path, 'features')
+        self._path, self._label_planes = path, label_planes(manifest)
         self.start = manifest['blob']
         self.dataset, self.split = manifest['dataset'], manifest['split']
         self.ids = stored_ids(path)
         self.input_hw = tuple(manifest['min_side_hw'])
         self.facts = {name: manifest.get(name) for name in ('mirror', 'seed', 'files_sha256')}
+        self.facts['label_stride'] = manifest.get('label_stride', STRIDE)
         self.facts['made_from'] = {'blob': self.start, 'weights': manifest['weights']}
 
     def rows(self, done: int) -> Iterator[Row]:
         """The rows after the first `done`."""
         for _, stacked in islice(iterate(self._path), done, None):
-            yield stacked[:-1], without_border(stacked[-1].astype(np.uint8), border_cells(self.start))
+            labels = stacked[-self._label_planes :].astype(np.uint8)
+            yield stacked[: -self._label_planes], without_border(labels, border_cells(self.start))
 
 
-def _common_input_size(records: Sequence[Record]) -> tuple[int, int]:
-    """The one input size of all images. Raises UserError naming an image that differs, and the size that would do for all."""
-    sizes = [input_size(record.size_hw) for record in records]
-    for record, size in zip(records, sizes, strict=True):
-        if size != sizes[0]:
-            height, width = (max(side) for side in zip(*sizes, strict=True))
+def _manifest_of(path: Path, kind: str) -> dict:
+    """The manifest of an LMDB of this kind. Raises UserError for one of another kind, or of an earlier version."""
+    manifest = read_manifest(path)
+    if manifest['kind'] != kind:
+        raise UserError(f'{path} holds {manifest["kind"]}, wanted are {kind}; --lmdb takes images, --features takes stored maps')
+    check_current(path, manifest, 'write it again')
+    return manifest
+
+
+def _read_sizes(file: Path) -> dict[str, Size]:
+    """Height and width by id."""
+    rows = (line.split('\t') for line in file.read_text(encoding='utf-8').splitlines())
+    return {name: (int(height), int(width)) for name, height, width in rows}
+
+
+def _common_input_size(sizes: dict[str, Size], tile_hw: Size | None) -> Size:
+    """The one input size of all images; the tile if they differ and it covers all. Raises UserError naming what would do."""
+    inputs = {name: input_size(size_hw) for name, size_hw in sizes.items()}
+    first = next(iter(inputs))
+    height, width = (max(side) for side in zip(*inputs.values(), strict=True))
+    for name, size in inputs.items():
+        if size != inputs[first]:
+            if tile_hw and tile_hw[0] >= height and tile_hw[1] >= width:
+                return tile_hw
             raise UserError(
-                f'{record.image} needs an input of {size[0]}x{size[1]}, {records[0].image} one of {sizes[0][0]}x{sizes[0][1]}; '
+                f'{name} needs an input of {size[0]}x{size[1]}, {first} one of {inputs[first][0]}x{inputs[first][1]}; '
                 f'one LMDB holds maps of one size: give --size-hw {height} {width}'
             )
-    return sizes[0]
+    return inputs[first]

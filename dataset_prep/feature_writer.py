@@ -9,6 +9,7 @@ from dataset_prep.datum import float_datum
 from dataset_prep.growing import GrowingLmdb
 from dataset_prep.lmdb_store import check_disk_space, stored_bytes
 from tools.support.errors import UserError
+from tools.support.version import toolkit_version
 
 
 class FeatureWriter(GrowingLmdb):
@@ -20,14 +21,15 @@ class FeatureWriter(GrowingLmdb):
             self._note_shape(first.shape)
 
     def add(self, maps: np.ndarray, label: np.ndarray) -> None:
-        """Write the maps, float32 (C, h, w), and label, uint8 (h, w), of the first missing id.
+        """Write the maps, float32 (C, h, w), and labels, uint8 (h, w) or (k, h, w), of the first missing id.
 
         Raises UserError when they are of another size than those before, or the disk has no room for all.
         """
         name = self.missing_id()
-        if maps.shape[1:] != label.shape:
-            raise ValueError(f'{name}: maps {maps.shape[1:]} and label {label.shape} differ in size')
-        stacked = np.concatenate([maps, label[None]], dtype=np.float32)
+        planes = label.reshape(-1, *label.shape[-2:])
+        if maps.shape[1:] != planes.shape[1:]:
+            raise ValueError(f'{name}: maps {maps.shape[1:]} and label {planes.shape[1:]} differ in size')
+        stacked = np.concatenate([maps, planes], dtype=np.float32)
         if not self.found:
             self._note_shape(stacked.shape)
         self._check_shape(name, stacked.shape)
@@ -38,12 +40,12 @@ class FeatureWriter(GrowingLmdb):
         needed = stored_bytes(4 * int(np.prod(shape))) * len(self.missing())
         check_disk_space(self.path, needed)
         self.reserve(needed)
-        self.found = {'channels': shape[0], 'min_side_hw': list(shape[1:])}
+        self.found = {'channels': shape[0], 'min_side_hw': list(shape[1:]), 'tool_version': toolkit_version()}
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         channels, (height, width) = self.found['channels'], self.found['min_side_hw']
         if shape != (channels, height, width):
             raise UserError(
-                f'{name}: {shape[0] - 1} maps of {shape[1]}x{shape[2]}, those before it are {channels - 1} of {height}x{width}; '
+                f'{name}: {shape[0]} channels of {shape[1]}x{shape[2]}, those before it are {channels} of {height}x{width}; '
                 'one LMDB holds one size, so give all images one input size'
             )

@@ -138,6 +138,14 @@ def read_manifest(path: Path) -> dict:
         raise UserError(f'{file} is damaged ({error}); remove {path} and write the LMDB again') from error
 
 
+def check_current(path: Path, manifest: dict, way_out: str) -> None:
+    """Raise UserError if an earlier version wrote the LMDB: its manifest does not say what files it was made from."""
+    if 'files_sha256' not in manifest:
+        raise UserError(
+            f'{path} was written by an earlier version of this toolkit (its {MANIFEST} has no files_sha256); {way_out}'
+        )
+
+
 def existing(path: Path, settings: dict) -> dict | None:
     """The manifest of the LMDB at `path` if it was made with `settings`, so that nothing needs to be done; else None.
 
@@ -159,10 +167,15 @@ def _entries(path: Path) -> int | None:
         return None
 
 
+def stored_keys(path: Path) -> list[bytes]:
+    """The keys of an LMDB in the order in which Caffe reads them."""
+    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
+        return list(transaction.cursor().iternext(keys=True, values=False))
+
+
 def stored_ids(path: Path) -> list[str]:
     """The ids of an LMDB in the order in which Caffe reads them."""
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
-        return [id_of(stored_key) for stored_key in transaction.cursor().iternext(keys=True, values=False)]
+    return [id_of(stored_key) for stored_key in stored_keys(path)]
 
 
 def iterate(path: Path) -> Iterator[tuple[str, np.ndarray]]:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from dataset_prep.lmdb_store import MANIFEST, read_manifest
+from dataset_prep.lmdb_store import MANIFEST, check_current, read_manifest
 from dataset_prep.order import shuffled
 from dataset_prep.records import Record, as_json, check_ids, files_sha256
 from tools.support.errors import UserError
@@ -20,7 +20,9 @@ def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
         listed, wanted = _listed(path), as_json(folder, split, records)
         made = [manifest.parent for manifest in sorted(folder.glob(f'*/{MANIFEST}'))] if listed != wanted else []
         for lmdb in made:
-            if not _made_from(read_manifest(lmdb), split, records):
+            manifest = read_manifest(lmdb)
+            check_current(lmdb, manifest, 'remove it and run the same command again')
+            if not _made_from(manifest, split, records):
                 raise UserError(
                     f'{lmdb} was made from other files or another size than {path} would list now: there, {_in_words(listed)}; '
                     f'now, {_in_words(wanted)}. Give another --out (with make: OUT=), or remove {folder} and all in it'

@@ -1,6 +1,8 @@
 """Maps of real Caffe stored, labels beside them, killed and resumed, read again by training."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
 from dataset_prep.feature_geometry import cell_labels, input_size, padded_input
-from dataset_prep.lmdb_writer import FeatureWriter, iterate, read_manifest
+from dataset_prep.lmdb_writer import FeatureWriter, iterate, read_manifest, write_lmdb
 from dataset_prep.records import Record, load_split, read_image, read_label, save_split
 from pretrained import caffemodel
 from prototxt.networks import deploy, training, write
@@ -212,14 +214,14 @@ def test_finished_maps_are_not_made_again_but_new_weights_make_new_ones(tmp_path
 
 def test_maps_of_two_sizes_are_refused(tmp_path):
     rows = [('a', np.zeros((2, 3, 4)), np.zeros((3, 4))), ('b', np.zeros((2, 3, 5)), np.zeros((3, 5)))]
-    with pytest.raises(UserError, match=r'b: 2 maps of 3x5, those before it are 2 of 3x4'):
+    with pytest.raises(UserError, match=r'b: 3 channels of 3x5, those before it are 3 of 3x4'):
         write_features(tmp_path / 'x', rows, SETTINGS)
     assert not (tmp_path / 'x').exists()
 
 
 def test_images_of_two_sizes_are_refused_with_the_size_for_all(tmp_path, weights):
-    split = make_split(tmp_path / 'toy', [(29, 40), (33, 24)])
-    with pytest.raises(UserError, match=r'1.png needs an input of 412x396, .*0.png one of 404x412; .* --size-hw 412 412'):
+    split = make_split(tmp_path / 'toy', [(29, 40), (193, 24)])  # the second is taller than the network's tile
+    with pytest.raises(UserError, match=r'r1 needs an input of 572x396, r0 one of 404x412; .* --size-hw 572 412'):
         command(split, weights, 'final', tmp_path / 'maps')
     assert sorted(os.listdir(tmp_path)) == ['toy']
 
@@ -259,6 +261,126 @@ def test_short_input_is_reflected_on_and_labels_beyond_the_image_ignored():
     image = np.random.default_rng(3).normal(size=(29, 40, 3)).astype(np.float32)
     padded = padded_input(image, (404, 412))
     np.testing.assert_array_equal(padded[401:], padded[397:400][::-1])  # 29 + 372 = 401 rows, then back
-    labels = cell_labels(np.arange(29 * 40, dtype=np.uint16).reshape(29, 40).astype(np.uint8), (412, 412))
+    [labels] = cell_labels(np.arange(29 * 40, dtype=np.uint16).reshape(29, 40).astype(np.uint8), (412, 412))
     assert labels[:4].tolist() == [[(40 * 8 * i + 8 * j) % 256 for j in range(5)] for i in range(4)]
     assert labels[4].tolist() == [255] * 5
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    """A split of images of three sizes, one smaller than the crop that its LMDB is padded for, and that LMDB."""
+    split = make_split(tmp_path_factory.mktemp('small') / 'toy', [(29, 40), (8, 61), (40, 33)])
+    write_lmdb(split / 'train_420', load_split(split, 'train'), dataset='toy', split='train', crop_size=420, encoding='png')
+    return split
+
+
+@pytest.mark.parametrize('options', [[], ['--mirror', '--label-stride', '1']])
+def test_images_of_an_lmdb_a_list_and_a_folder_give_the_same_maps(tmp_path, small, weights, options):
+    """Images of several sizes, --size-hw for all; the LMDB does without the files."""
+    size = ['--size-hw', '420', '436']
+    command(small, weights, 'final', tmp_path / 'folder', *size, *options)
+    sources = {'list': ['--list', str(small / 'train.json')], 'lmdb': ['--lmdb', str(tmp_path / 'copy')]}
+    shutil.copytree(small / 'train_420', tmp_path / 'copy')
+    for name, source in sources.items():
+        words = ['--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--out', str(tmp_path / name)]
+        extract_features.main([*words, *source, *size, *options])
+        for one, other in zip(iterate(tmp_path / name), iterate(tmp_path / 'folder'), strict=True):
+            assert one[0] == other[0]
+            np.testing.assert_array_equal(one[1], other[1])
+    made, again = read_manifest(tmp_path / 'lmdb'), read_manifest(tmp_path / 'folder')
+    differing = {name for name in made if made[name] != again[name]}
+    assert differing <= {'files_sha256'}  # in the order of the LMDB, not of the list
+
+
+def test_labels_of_all_pixels_lie_as_the_loss_on_upsampled_scores_reads_them(tmp_path, small, weights):
+    """Plane 8a+b of cell (i, j) is pixel (8i+a, 8j+b), by plain loops; 255 beyond the image; mirrored with the maps."""
+    command(small, weights, 'final', tmp_path / 'maps', '--size-hw', '420', '436', '--mirror', '--label-stride', '1')
+    stored = dict(iterate(tmp_path / 'maps'))
+    assert len(stored) == 6 and read_manifest(tmp_path / 'maps')['label_stride'] == 1
+    for record in load_split(small, 'train'):
+        for suffix, label in (('', read_label(record)), ('+mirror', read_label(record)[:, ::-1])):
+            planes = stored[record.id + suffix][7:]
+            assert planes.shape == (64, 6, 8)
+            for plane, i, j in np.ndindex(planes.shape):
+                row, column = 8 * i + plane // 8, 8 * j + plane % 8
+                inside = row < label.shape[0] and column < label.shape[1]
+                assert planes[plane, i, j] == (label[row, column] if inside else 255)
+
+
+def test_images_of_several_sizes_take_the_tile_of_the_network_where_it_covers_them(tmp_path, small, weights):
+    """front_toy's tile, 564x948, gives 24x72 scores."""
+    command(small, weights, 'final', tmp_path / 'maps')
+    assert read_manifest(tmp_path / 'maps')['min_side_hw'] == [24, 72]
+
+
+def test_stage_says_all_but_the_weights(tmp_path):
+    """cityscapes-context trains dilation10 on mirrored final scores of front_cityscapes, its loss on all pixels."""
+    args = extract_features.parse_args(['--stage', 'cityscapes-context', '--weights', 'x'])
+    assert (args.net, args.blob, args.split, args.mirror, args.label_stride) == ('front_cityscapes', 'final', 'train', True, 1)
+    assert args.out.parts[-2:] == ('cityscapes', 'train_final_cityscapes-front_stride1')
+    args = extract_features.parse_args(['--stage', 'voc-context-large', '--weights', 'x', '--out', 'here'])
+    assert (args.net, args.blob, args.split, args.mirror, args.label_stride) == (
+        'front_pascal_voc',
+        'fc-final',
+        'train_aug',
+        True,
+        8,
+    )
+    assert str(args.out) == 'here'
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['--stage', 'camvid-front'], 'camvid-front trains on images'),
+        (['--net', 'front_toy', '--out', 'x'], '--blob is not given, nor --stage'),
+        (['--net', 'front_toy', '--out', 'x', '--blob', 'final', '--features', 'y', '--mirror'], 'are for images'),
+        (['--net', 'front_toy', '--out', 'x', '--blob', 'final', '--features', 'y', '--lmdb', 'z'], 'not allowed with'),
+    ],
+)
+def test_wrong_usage_is_refused(capsys, options, words):
+    with pytest.raises(SystemExit, match='2'):
+        extract_features.parse_args(['--weights', 'x', *options])
+    assert words in capsys.readouterr().err
+
+
+def test_lmdb_of_another_kind_or_version_is_refused(tmp_path, small, weights):
+    copy = tmp_path / 'copy'
+    shutil.copytree(small / 'train_420', copy)
+    words = ['--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--out', str(tmp_path / 'maps')]
+    with pytest.raises(UserError, match='copy holds images, wanted are features'):
+        extract_features.main([*words, '--features', str(copy)])
+    manifest = json.loads((copy / 'manifest.json').read_text())
+    del manifest['files_sha256']
+    (copy / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(
+        UserError, match=r'copy was written by an earlier version of this toolkit \(.* has no files_sha256\); write it'
+    ):
+        extract_features.main([*words, '--lmdb', str(copy)])
+    with pytest.raises(UserError, match='copy holds toy, asked for is camvid'):
+        extract_features.main([*words, '--lmdb', str(copy), '--net', 'front_camvid'])
+
+
+def test_killed_extraction_goes_on_with_the_maps_that_are_missing(tmp_path, small, weights):
+    """Killed by -9 after the first maps reached the disk; the next run makes the rest, and all are those of one run."""
+    script = (
+        'import os, sys\n'
+        'from dataset_prep import growing\n'
+        'growing.FLUSH_SECONDS = 0\n'
+        'from tools import extract_features\n'
+        'put = growing.GrowingLmdb.put\n'
+        'def counted(self, value, note=None):\n'
+        '    put(self, value, note)\n'
+        '    if self.done == 2: os._exit(9)\n'
+        'growing.GrowingLmdb.put = counted\n'
+        'extract_features.main(sys.argv[1:])\n'
+    )
+    words = ['--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--lmdb', str(small / 'train_420')]
+    killed = [sys.executable, '-c', script, *words, '--out', str(tmp_path / 'maps')]
+    assert subprocess.run(killed, cwd=ROOT, capture_output=True, check=False).returncode == 9
+    assert not (tmp_path / 'maps').exists()
+    extract_features.main([*words, '--out', str(tmp_path / 'maps')])
+    extract_features.main([*words, '--out', str(tmp_path / 'whole')])
+    for one, other in zip(iterate(tmp_path / 'maps'), iterate(tmp_path / 'whole'), strict=True):
+        assert one[0] == other[0]
+        np.testing.assert_array_equal(one[1], other[1])

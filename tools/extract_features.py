@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Run part of a network once per image and keep the maps, to train and test the layers after it without running it again.
 
-Writes an LMDB of float Datums: the channels of the blob, then the label of each cell, that of image pixel (8i, 8j). Images are
-padded by reflecting 186 pixels. Maps before fc6 (conv5_3) reach 12 cells farther on each side than the scores do; their label is
-255 there. With --features the layers run on maps that are stored already, rather than on images.
+Writes an LMDB of float Datums: the channels of the blob, then the label of each cell, that of image pixel (8i, 8j); with
+--label-stride 1, for a loss on upsampled scores, those of the 64 pixels from there. Images are padded by reflecting 186 pixels.
+Maps before fc6 (conv5_3) reach 12 cells farther on each side than the scores do; their label is 255 there.
+Images come from a folder that dataset_prep wrote (--data, --split), one of its lists (--list), or an LMDB of images (--lmdb);
+with --features the layers run on stored maps. --stage takes all but the weights from a training stage's row.
 A run that was stopped goes on where it was; one that is done already does nothing.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,13 +22,14 @@ if __name__ == '__main__':
 
     use_project_python()
 
-from dataset_prep.datasets import dataset
-from dataset_prep.feature_geometry import border_cells, with_border
-from dataset_prep.feature_sources import ImageSource, MapSource
+from dataset_prep.datasets import Dataset, dataset
+from dataset_prep.feature_geometry import border_cells, label_planes, with_border
+from dataset_prep.feature_sources import ImageSource, LmdbSource, MapSource, PictureSource
 from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
 from dataset_prep.progress import progress
 from dataset_prep.records import load_split
-from prototxt.experiments import NETS
+from prototxt.experiments import NETS, STAGES
+from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_END
@@ -35,18 +39,27 @@ from tools.support.gpus import gpu_number
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA
 
+Source = TypeVar('Source', PictureSource, MapSource)
 
-def find_source(args: argparse.Namespace, net_name: str) -> ImageSource | MapSource:
+
+def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapSource:
     """Where the inputs come from. Raises UserError if they are of another data set than the network, or of another split."""
     facts = dataset(NETS[net_name].dataset)
+    options: dict = {
+        'mirror': args.mirror, 'seed': args.seed, 'label_stride': args.label_stride,
+        'input_hw': args.size_hw and tuple(args.size_hw), 'tile_hw': NETS[net_name].input_size_hw,
+    }  # fmt: skip
     if args.features:
-        maps = MapSource(args.features)
-        _check_same(args.features, (maps.dataset, maps.split), (facts.name, args.split))
-        return maps
-    folder = args.data or DATA / facts.name
-    records = load_split(folder, args.split)
-    _check_same(folder, (records[0].dataset, args.split), (facts.name, args.split))
-    return ImageSource(records, facts, mirror=args.mirror, seed=args.seed, input_hw=args.size_hw and tuple(args.size_hw))
+        return _checked(MapSource(args.features), args.features, facts, args.split)
+    if args.lmdb:
+        _check_same(args.lmdb, (read_manifest(args.lmdb)['dataset'],), (facts.name,))
+        return _checked(LmdbSource(args.lmdb, facts, **options), args.lmdb, facts, args.split)
+    folder, split = args.data or DATA / facts.name, args.split or facts.train
+    if args.list:
+        folder, split = args.list.parent, args.list.stem
+    records = load_split(folder, split)
+    _check_same(folder, (records[0].dataset, split), (facts.name, split))
+    return ImageSource(records, split, facts, **options)
 
 
 def part_of_net(net_name: str, start: str, blob: str, input_hw: tuple[int, int]):
@@ -70,12 +83,12 @@ def forward(net, start: str, blob: str, bottom: np.ndarray) -> np.ndarray:
     return net.blobs[blob].data[0].copy()
 
 
-def settings(args: argparse.Namespace, net_name: str, source: ImageSource | MapSource) -> dict:
+def settings(args: argparse.Namespace, net_name: str, source: PictureSource | MapSource) -> dict:
     """What the manifest says beside sizes and counts; `weights_sha256` is that of the file given last."""
     facts = dataset(NETS[net_name].dataset)
     weights = [{'file': path.name, 'sha256': file_sum(path)} for path in args.weights]
     return {
-        'dataset': facts.name, 'split': args.split, 'classes': facts.num_classes,
+        'dataset': facts.name, 'split': source.split, 'classes': facts.num_classes,
         'net': net_name, 'blob': args.blob, 'weights': weights, 'weights_sha256': weights[-1]['sha256'],
         'input_blob': source.start, 'input_hw': list(source.input_hw), 'margin_px': MARGIN,
         'stride': STRIDE, 'label_border_cells': border_cells(args.blob), **source.facts,
@@ -96,20 +109,58 @@ def extract(args: argparse.Namespace, net_name: str) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """The command's options, those of the stage put in where it was given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--net', required=True, help='a network, such as front_camvid; the beginning of its name will do')
+    parser.add_argument(
+        '--stage', help='the stage that is to train on the maps: gives --net, --blob, --split, --mirror, --out ...'
+    )
+    parser.add_argument('--net', help='a network, such as front_camvid; the beginning of its name will do')
     parser.add_argument('--weights', type=Path, nargs='+', required=True, metavar='FILE', help='loaded in this order')
-    parser.add_argument('--blob', required=True, help="conv5_3, or the front end's scores: final (VOC: fc-final)")
-    parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
-    parser.add_argument('--split', default='train', help='default: train')
-    parser.add_argument('--features', type=Path, metavar='LMDB', help='start from these stored maps instead of the images')
-    parser.add_argument('--out', type=Path, required=True, metavar='LMDB', help='folder to write')
+    parser.add_argument('--blob', help="conv5_3, or the front end's scores: final (VOC: fc-final)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
+    source.add_argument('--list', type=Path, metavar='FILE', help='one list of such a folder, as data/camvid/train.json')
+    source.add_argument(
+        '--lmdb', type=Path, metavar='LMDB', help='images from an LMDB; the files it was made from are not needed'
+    )
+    source.add_argument('--features', type=Path, metavar='LMDB', help='start from these stored maps instead of the images')
+    parser.add_argument('--split', help="default: the data set's training split")
+    parser.add_argument('--out', type=Path, metavar='LMDB', help='folder to write')
     parser.add_argument('--mirror', action='store_true', help='store the maps of each mirrored image too')
+    parser.add_argument('--label-stride', type=int, choices=(1, STRIDE), help=f'pixels between labels (default: {STRIDE})')
     parser.add_argument('--seed', type=int, default=1, help='of the order of images (default: 1)')
-    parser.add_argument('--size-hw', type=int, nargs=2, metavar=('H', 'W'), help='input size (default: what just covers all)')
+    parser.add_argument(
+        '--size-hw', type=int, nargs=2, metavar=('H', 'W'),
+        help="input size (default: what just covers images of one size, the network's tile for others)",
+    )  # fmt: skip
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on this GPU (default: CPU)')
-    return parser.parse_args(argv)
+    return _complete(parser, parser.parse_args(argv))
+
+
+def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
+    """The options with what the stage's row says; it is an error if something is said twice in two ways, or not at all."""
+    if args.stage:
+        row = STAGES[resolve(args.stage, STAGES, 'stage')]
+        if row.start == 'data':
+            parser.error(f'argument --stage: {args.stage} trains on images, not on maps')
+        source = row.features_from
+        maker = STAGES[source].net if source and source in STAGES else row.net
+        said = {
+            'net': maker, 'blob': row.start, 'out': DATA / lmdb_of(row), 'label_stride': row.label_stride,
+            'split': row.split or dataset(NETS[row.net].dataset).train,
+        }  # fmt: skip
+        if args.features:
+            del said['label_stride']
+        for name, value in said.items():
+            setattr(args, name, getattr(args, name) or value)
+        args.mirror = args.mirror or (row.mirror and not args.features)
+    for name in ('net', 'blob', 'out'):
+        if not getattr(args, name):
+            parser.error(f'--{name} is not given, nor --stage')
+    if args.features and (args.mirror or args.size_hw or args.label_stride):
+        parser.error('--mirror, --size-hw and --label-stride are for images; stored maps come as they were stored')
+    args.label_stride = args.label_stride or STRIDE
+    return args
 
 
 def main(argv: list[str] | None) -> None:
@@ -118,15 +169,20 @@ def main(argv: list[str] | None) -> None:
     for path in args.weights:
         if not path.is_file():
             raise UserError(f'no weights at {path}')
-    if args.features and (args.mirror or args.size_hw):
-        raise UserError('--mirror and --size-hw are for images; stored maps come as they were stored')
     extract(args, resolve(args.net, NETS))
     manifest = read_manifest(args.out)
     height, width = manifest['min_side_hw']
-    print(f'{args.out}: {manifest["count"]} x {manifest["channels"] - 1} maps of {args.blob}, {height}x{width}')
+    maps = manifest['channels'] - label_planes(manifest)
+    print(f'{args.out}: {manifest["count"]} x {maps} maps of {args.blob}, {height}x{width}')
 
 
-def _check_same(where: Path, found: tuple[str, str], wanted: tuple[str, str]) -> None:
+def _checked(source: Source, where: Path, facts: Dataset, split: str | None) -> Source:
+    """The source if it is of the data set and of the split asked for, if one was."""
+    _check_same(where, (source.dataset, source.split), (facts.name, split or source.split))
+    return source
+
+
+def _check_same(where: Path, found: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     if found != wanted:
         raise UserError(f'{where} holds {" ".join(found)}, asked for is {" ".join(wanted)}')
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dataset_prep.lmdb_writer import iterate
+from dataset_prep.feature_geometry import label_planes
+from dataset_prep.lmdb_writer import iterate, read_manifest
 from dataset_prep.records import Record, read_image
 from tools.inference.label_maps import write_png
 from tools.inference.predictor import MapPredictor, Predictor
@@ -63,9 +64,10 @@ def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path
     wanted = {record.id: record for record in records}
     with _writer(len(records)) as write:
         predictor = _map_predictor(job)
+        planes = label_planes(read_manifest(lmdb))
         for image_id, stacked in iterate(lmdb):
             if record := wanted.pop(image_id, None):
-                maps = stacked[:-1]  # the last channel is the label
+                maps = stacked[:-planes]
                 write(folder / f'{image_id}.png', _label(predictor, maps, record, lmdb))
                 bar.update()
             if not wanted:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_prep.lmdb_store import stored_keys
 from tools.support.errors import UserError
 from tools.support.paths import ROOT, VENV
 
@@ -35,10 +36,15 @@ def python(module: str, *words: object) -> Run:
 
 
 def convert_imageset(folder: Path, names: list[str], out: Path, *options: str) -> Run:
-    """Caffe's own program on files of `folder`."""
+    """Caffe's own program on files of `folder`. Raises UserError if it left some out, which it does not tell."""
     listing = out.with_suffix('.txt')
     listing.write_text(''.join(f'{name} 0\n' for name in names))
-    return command(CONVERT, *options, f'{folder}/', listing, out)
+    run = command(CONVERT, *options, f'{folder}/', listing, out)
+    if len(stored_keys(out)) != len(names):
+        raise UserError(
+            f'{CONVERT.name} left files out: {out} has {len(stored_keys(out))} records of {len(names)}'
+        )  # it says nothing
+    return run
 
 
 def command(*words: object) -> Run:

@@ -9,6 +9,7 @@ import lmdb
 import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL, how_to_prepare
+from dataset_prep.lmdb_store import check_current
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
@@ -17,7 +18,6 @@ from prototxt.front_end import start_channels
 from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
-from tools.support.paths import DATA
 from tools.training.initial import fresh_layers
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
@@ -34,6 +34,7 @@ def check_lmdb(settings: Settings) -> dict:
     if not (path / 'data.mdb').is_file():
         raise UserError(f'no LMDB at {path}; run: {_how_to_make(settings)}')
     manifest = read_manifest(path)
+    check_current(path, manifest, f'run: {_how_to_make(settings)}')
     images = stage.start == 'data'
     _expect(settings, manifest, 'kind', 'images' if images else 'features')
     _expect(settings, manifest, 'dataset', settings.dataset.name)
@@ -107,9 +108,10 @@ def _check_images(settings: Settings, manifest: dict) -> None:
 
 
 def _check_features(settings: Settings, manifest: dict) -> None:
-    """The blob that an LMDB of maps holds."""
+    """The blob that an LMDB of maps holds, the labels beside it, and whether mirror images are among them."""
     _expect(settings, manifest, 'blob', settings.stage.start)
-    _expect(settings, {'label_stride': STRIDE} | manifest, 'label_stride', settings.stage.label_stride)
+    _expect(settings, manifest, 'label_stride', settings.stage.label_stride)
+    _expect(settings, manifest, 'mirror', settings.stage.mirror)
 
 
 def _check_opens(path: Path) -> None:
@@ -163,10 +165,6 @@ def _how_to_make(settings: Settings) -> str:
     stage, name = settings.stage, settings.dataset.name
     if stage.start == 'data':
         return how_to_prepare(name, stage.split).removeprefix('run: ')
-    source = stage.features_from
-    maker = STAGES[source].net if source and source in STAGES else stage.net
-    split = stage.split or settings.dataset.train
     return _MAPS_MADE_BY.get(stage.source) or (
-        f'python tools/extract_features.py --net {maker} --weights FILE --blob {stage.start} '
-        f'--data {DATA / name} --split {split}{" --mirror" if stage.mirror else ""} --out {settings.lmdb}'
+        f'python tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
     )

@@ -1,0 +1,42 @@
+"""`make bench-lmdb` on a few tiny pictures: every way of writing works and all figures are there. No time is asserted."""
+
+import numpy as np
+import pytest
+
+from dataset_prep.lmdb_store import iterate
+from dataset_prep.records import read_image, read_label
+from tools.lmdb_bench import __main__ as bench
+from tools.lmdb_bench.children import convert_imageset, python
+from tools.lmdb_bench.photographs import draw
+from tools.support.errors import UserError
+
+
+def test_all_figures_of_a_case(tmp_path, capsys):
+    """Both encodings hold the same pixels, and what is printed has a row for each way."""
+    case = bench.Case('toy', (40, 30), '.jpg', 8, 380)
+    found = bench.measure(case, tmp_path, repeat=1)
+    bench.report(case, found)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:24].strip() for line in lines[3:]] == [*found['runs'], 'plain file, synced']
+    for (name, raw), (other, png) in zip(iterate(tmp_path / 'raw'), iterate(tmp_path / 'png'), strict=True):
+        assert name == other
+        np.testing.assert_array_equal(raw, png)
+    assert {array.shape for _, array in iterate(tmp_path / 'same')} == {(4, 30, 40)}
+
+
+def test_pictures_are_the_same_each_time_and_labelled_in_the_range_of_the_data_set(tmp_path):
+    one, other = (draw(tmp_path / name, 2, (50, 40), '.png', 'toy') for name in 'ab')
+    for first, second in zip(one, other, strict=True):
+        np.testing.assert_array_equal(read_image(first), read_image(second))
+        assert read_label(first).shape == (40, 50)  # values out of range are refused
+    assert (read_image(one[0]) != read_image(one[1])).any()
+
+
+def test_program_that_fails_or_leaves_files_out_is_no_figure(tmp_path):
+    """convert_imageset passes over what it cannot read and ends well."""
+    draw(tmp_path, 2, (50, 40), '.png', 'toy')
+    assert convert_imageset(tmp_path, ['000000.png', '000001.png'], tmp_path / 'good').seconds > 0
+    with pytest.raises(UserError, match='convert_imageset left files out: .*bad has 1 records of 2'):
+        convert_imageset(tmp_path, ['000000.png', 'gone.png'], tmp_path / 'bad')
+    with pytest.raises(UserError, match='python.* ended with status 1'):
+        python('no.such.module')
