@@ -41,9 +41,7 @@ def convert_imageset(folder: Path, names: list[str], out: Path, *options: str) -
     listing.write_text(''.join(f'{name} 0\n' for name in names))
     run = command(CONVERT, *options, f'{folder}/', listing, out)
     if len(stored_keys(out)) != len(names):
-        raise UserError(
-            f'{CONVERT.name} left files out: {out} has {len(stored_keys(out))} records of {len(names)}'
-        )  # it says nothing
+        raise UserError(f'{CONVERT.name} left files out: {out} has {len(stored_keys(out))} records of {len(names)}')
     return run
 
 
