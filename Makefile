@@ -35,7 +35,7 @@ prototxt: caffe ## generate the checked-in networks again; or for your own data:
 	  $(if $(DATASET),--dataset $(DATASET)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(UPSAMPLE_LOSS),--upsample-loss)
 
 LMDB_DATA = $(if $(DATA),--data '$(DATA)')
-LMDB_FLAGS = $(if $(PARTIAL),--allow-partial) $(LMDB_OPTIONS)
+LMDB_FLAGS = $(if $(PARTIAL),--allow-partial) $(if $(LISTS_ONLY),--lists-only) $(LMDB_OPTIONS)
 LMDB_OPTIONS = $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(ENCODING),--encoding $(ENCODING))
 
 lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SIZE=WxH
@@ -56,7 +56,7 @@ lmdb-cityscapes: caffe ## Cityscapes to LMDB: DATA=folder, unpacked or as archiv
 
 lmdb-custom: caffe ## your own images/ and labels/ to LMDB: DATA=folder, CLASSES=file of names or their number, NAME=custom, SIZE=WxH
 	$(PYTHON) -m dataset_prep.custom $(LMDB_DATA) $(if $(CLASSES),--classes '$(CLASSES)') $(if $(NAME),--name '$(NAME)') \
-	  $(if $(OUT),--out '$(OUT)') $(if $(SIZE),--size $(SIZE)) $(LMDB_OPTIONS)
+	  $(if $(OUT),--out '$(OUT)') $(if $(LISTS_ONLY),--lists-only) $(if $(SIZE),--size $(SIZE)) $(LMDB_OPTIONS)
 
 lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
 	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)' $(LMDB_OPTIONS)

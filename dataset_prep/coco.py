@@ -210,15 +210,16 @@ def _picture(label: np.ndarray) -> Image.Image:
     return picture
 
 
-def coco_records(coco: CocoSet, labels: Mapping[str, Path], min_object_area: int = 0) -> list[Record]:
-    """The records of a set, without those whose objects cover less than `min_object_area` pixels in all.
+def check_images(coco: CocoSet) -> None:
+    """Raise UserError naming the first image of a set that is not there."""
+    for image in coco.images:
+        if not (path := coco.folder / image.file_name).is_file():
+            raise UserError(f'{coco.annotations.name} lists {path.stem}, but there is no file at {path}; unpack {coco.name} anew')
 
-    Raises UserError naming the first image that is not there.
-    """
+
+def coco_records(coco: CocoSet, labels: Mapping[str, Path], min_object_area: int = 0) -> list[Record]:
+    """The records of a set, without those whose objects cover less than `min_object_area` pixels in all."""
     images = {Path(image.file_name).stem: coco.folder / image.file_name for image in coco.images}
-    for name, path in images.items():
-        if not path.is_file():
-            raise UserError(f'{coco.annotations.name} lists {name}, but there is no file at {path}; unpack {coco.name} anew')
     records = [Record(name, path, labels[name], 'pascal_voc') for name, path in images.items()]
     return _large_enough(records, min_object_area) if min_object_area else records
 

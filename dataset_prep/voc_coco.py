@@ -11,7 +11,7 @@ in the LMDB they are shuffled together by --seed. COCO's labels are drawn once, 
 import argparse
 from pathlib import Path
 
-from dataset_prep.coco import COUNTS, SETS, coco_records, draw_labels, read_set
+from dataset_prep.coco import COUNTS, SETS, check_images, coco_records, draw_labels, read_set
 from dataset_prep.command import add_shared_arguments, command_parser, data_folder, write
 from dataset_prep.completeness import check_complete
 from dataset_prep.datasets import dataset
@@ -32,6 +32,7 @@ def find_coco(data: Path, sets: list[str], out: Path, min_object_area: int, allo
     for name in sets:
         coco = read_set(data, name)
         check_complete('COCO 2014', {name: coco.listed}, COUNTS, allow_partial)
+        check_images(coco)
         taken = coco_records(coco, draw_labels(coco, out / LABELS), min_object_area)
         print(f'COCO {name}: {len(taken)} of {coco.listed} images are taken')
         records += taken

@@ -17,6 +17,16 @@ STREET_RGB = [
     (128, 0, 0), (128, 128, 0), (128, 128, 128), (64, 0, 128), (192, 128, 128), (128, 64, 128), (64, 64, 0), (64, 64, 128),
     (192, 192, 128), (0, 0, 192), (0, 128, 192),
 ]  # fmt: skip
+CAMVID_RGB = {  # colours of label_colors.txt by our id (255: Animal, Archway, Bridge, and so on)
+    0: [(128, 0, 0), (64, 192, 0)], 1: [(128, 128, 0), (192, 192, 0)], 2: [(128, 128, 128)],
+    3: [(64, 0, 128), (64, 128, 192), (192, 128, 192)], 4: [(192, 128, 128), (0, 64, 64), (128, 128, 64)],
+    5: [(128, 64, 128), (128, 128, 192), (128, 0, 192), (192, 0, 64)], 6: [(64, 64, 0)], 7: [(64, 64, 128)], 8: [(192, 192, 128)],
+    9: [(0, 0, 192), (64, 192, 128)], 10: [(0, 128, 192), (192, 0, 192)],
+    255: [
+        (64, 128, 64), (192, 0, 128), (0, 128, 64), (64, 0, 192), (192, 128, 64), (128, 64, 64), (0, 0, 64), (192, 64, 128),
+        (64, 0, 64), (0, 0, 0),
+    ],
+}  # fmt: skip
 TRAIN_IDS = [255] * 7 + [
     0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255, 255, 16, 17, 18
 ]  # fmt: skip
@@ -189,6 +199,19 @@ def cityscapes(data: Path, size_hw: tuple[int, int] = (32, 64)) -> dict[str, Tru
             save(data / 'gtFine' / split / city / f'{name}_gtFine_labelIds.png', np.zeros_like(ids) if split == 'test' else ids)
             save(data / 'gtFine' / split / city / f'{name}_gtFine_color.png', noise(seed, *size_hw, 3))
             truth[split][name] = (image, table[ids])
+    return truth
+
+
+def camvid(data: Path) -> Truth:
+    """Four frames of CamVid's official layout, 45x33 pixels, in all 32 colours; the truth of the two of train."""
+    pairs = [(index, colour) for index, colours in CAMVID_RGB.items() for colour in colours]
+    truth: Truth = {}
+    for seed, frame in enumerate(['0001TP_006690', '0006R0_f00930', '0016E5_07959', 'Seq05VD_f00000']):
+        image, picks = noise(80 + seed, 33, 45, 3), labels(80 + seed, [*range(32)], 33, 45)
+        save(data / '701_StillsRaw_full' / f'{frame}.png', image[..., ::-1])
+        save(data / 'LabeledApproved_full' / f'{frame}_L.png', np.array([colour for _, colour in pairs], np.uint8)[picks])
+        if seed < 2:
+            truth[frame] = (image, np.array([index for index, _ in pairs], np.uint8)[picks])
     return truth
 
 

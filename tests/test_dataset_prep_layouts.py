@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from mini_archives import TRAIN_IDS, cityscapes, coco, custom, kitti, labels, noise, voc, voc_test
+from mini_archives import TRAIN_IDS, camvid, cityscapes, coco, custom, kitti, labels, noise, voc, voc_test, write_lines
 from PIL import Image
 from through_caffe import MARGIN, check_lmdb, padded
 
@@ -82,6 +82,28 @@ def test_voc_counts_of_a_complete_copy_pass_and_others_are_refused(tmp_path, mon
     monkeypatch.setattr(voc_command, 'COUNTS', {'train': 2, 'val': 2})
     monkeypatch.setattr(voc_command, 'SBD_COUNTS', {'train': 3, 'val': 1})
     with pytest.raises(UserError, match=r'pascal_voc has 4 train_aug \(complete: 10582\)'):
+        voc_command.find_splits(tmp_path)
+
+
+def test_complete_copy_passes_and_one_image_less_does_not(tmp_path, monkeypatch):
+    """Lists as long as the published ones: 2,237 of SBD's images are VOC's own, of which 1,100 are in VOC train here."""
+    ids = [f'{number:06d}' for number in range(1464 + 1449 + 9118)]
+    train, val, other = ids[:1464], ids[1464 : 1464 + 1449], ids[1464 + 1449 :]
+    sbd = train[:1100] + val[:1137] + other
+    voc_root, sbd_root = tmp_path / 'VOC2012', tmp_path / 'dataset'
+    for folder in (voc_root / 'JPEGImages', voc_root / 'SegmentationClass', sbd_root / 'img', sbd_root / 'cls'):
+        folder.mkdir(parents=True)
+    write_lines(voc_root / 'ImageSets' / 'Segmentation' / 'train.txt', train)
+    write_lines(voc_root / 'ImageSets' / 'Segmentation' / 'val.txt', val)
+    write_lines(sbd_root / 'train.txt', sbd[:8498])
+    write_lines(sbd_root / 'val.txt', sbd[8498:])
+    monkeypatch.setattr(voc_command, 'check_files', lambda records: None)
+    splits = voc_command.find_splits(tmp_path)
+    assert [record.id for record in splits['train_aug']] == train + other
+    assert {record.encoding for record in splits['train_aug'][:1464]} == {'ids'}
+    assert {record.encoding for record in splits['train_aug'][1464:]} == {'sbd'}
+    write_lines(sbd_root / 'val.txt', sbd[8499:])
+    with pytest.raises(UserError, match=r'this copy of SBD has 2856 val \(complete: 2857\)'):
         voc_command.find_splits(tmp_path)
 
 
@@ -201,6 +223,25 @@ def test_coco_images_with_little_of_objects_can_be_left_out(tmp_path):
     taken = voc_coco_command.find_coco(tmp_path, ['val2014', 'train2014'], tmp_path / 'out', 27, allow_partial=True)
     assert [record.id for record in taken] == ['COCO_train2014_000000000009']
     assert len(voc_coco_command.find_coco(tmp_path, ['val2014'], tmp_path / 'out', 26, allow_partial=True)) == 1
+
+
+def test_coco_image_that_is_not_there_is_named_before_labels_are_drawn(tmp_path):
+    coco(tmp_path)
+    (tmp_path / 'val2014' / 'COCO_val2014_000000000042.jpg').unlink()
+    with pytest.raises(UserError, match='no file at .*COCO_val2014_000000000042.jpg; unpack val2014 anew'):
+        voc_coco_command.find_coco(tmp_path, ['val2014'], tmp_path / 'out', 0, allow_partial=True)
+    assert not (tmp_path / 'out').exists()
+
+
+# CamVid
+
+
+def test_camvid_comes_through_caffe(tmp_path):
+    """All 32 colours."""
+    train = camvid(tmp_path / 'Cam Vid')
+    run(camvid_command, tmp_path / 'Cam Vid', tmp_path / 'out', '--size', '45x33')
+    check_split(tmp_path / 'out', 'train', train)
+    check_lmdb(tmp_path, tmp_path / 'out' / 'train_404', all_padded(train), CROP)
 
 
 # KITTI
