@@ -62,14 +62,20 @@ def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
         sources.append('random: ' + (', '.join(stage.fresh) if len(stage.fresh) < 4 else 'all layers'))
     rates = [f'{stage.base_lr / 10**i:.0e}'.replace('e-0', 'e-') for i in range(len(stage.lr_steps) + 1)]
     return (
-        f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), str(stage.batch_size),
+        f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), _batch(stage),
         ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', source_of(stage),
     )  # fmt: skip
 
 
 def source_of(stage: Stage) -> str:
-    """Where a stage's numbers are from, and those that are from elsewhere: `paper 4; crop not given, as in ...`."""
-    return '; '.join([stage.source, *(f'{field} not given, as in {taken}' for field, taken in stage.assumed)])
+    """Where a stage's numbers are from, and what that source does not give: `paper 4; not given: crop (as fyu/dilation)`."""
+    taken = ', '.join(f'{field} (as {source})' for field, source in stage.assumed)
+    return f'{stage.source}; not given: {taken}' if taken else stage.source
+
+
+def _batch(stage: Stage) -> str:
+    """The batch, and how it is split where a row splits it."""
+    return str(stage.batch_size) if stage.iter_size == 1 else f'{stage.batch_size} = {stage.iter_size} x {stage.batch_per_pass}'
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
