@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Pack the label maps of a test split for a benchmark's evaluation server, and check the archive by reading it again.
+
+--pred is a folder that tools/test.py wrote. VOC 2012: a .tar.gz with results/VOC2012/Segmentation/comp6_test_cls/<id>.png, ids 0
+to 20 with the colours of VOC (comp6: data other than VOC's own was trained on; --competition comp5 if not). Cityscapes: a .zip
+with <city>_<sequence>_<frame>.png of label ids, which are not the ids that networks predict.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from dataset_prep.custom import voc_colour
+from dataset_prep.records import Record, load_split
+from tools.scoring.cityscapes import LABEL_IDS, TRAIN_IDS
+from tools.scoring.png import read_map
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, run_command
+from tools.support.paths import DATA, ROOT
+
+VOC_CLASSES = 21
+VOC_PALETTE = [part for index in range(256) for part in voc_colour(index)]
+TO_LABEL_ID = np.zeros(len(TRAIN_IDS), np.uint8)
+TO_LABEL_ID[list(TRAIN_IDS.values())] = [LABEL_IDS[name] for name in TRAIN_IDS]
+
+
+@dataclass(frozen=True)
+class Server:
+    """What one evaluation server takes. `encode` makes PNG bytes of predicted ids, `decode` gives the ids back."""
+
+    suffix: str
+    classes: int
+    name: Callable[[str, str], str]  # of an entry, from the id of an image and the competition
+    encode: Callable[[np.ndarray], bytes]
+    decode: Callable[[bytes], np.ndarray]
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    server = SERVERS[args.dataset]
+    records = load_split(args.data or DATA / args.dataset, args.split)
+    out = args.out or ROOT / 'out' / 'submissions' / f'{args.dataset}_{args.split}{server.suffix}'
+    if not out.name.endswith(server.suffix):
+        raise UserError(f'--out {out}: the server takes a {server.suffix} file')
+    check_present(records, args.pred)
+    with whole_file(out) as temporary:
+        write(temporary, server, records, args.pred, args.competition)
+        check(temporary, server, records, args.pred, args.competition)
+    print(f'{out}: {len(records)} label maps, read again and found right')
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--dataset', required=True, choices=SERVERS, help='whose server')
+    parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of label maps, by tools/test.py')
+    parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
+    parser.add_argument('--split', default='test', help='default: %(default)s')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='default: out/submissions/<dataset>_<split>.tar.gz or .zip')
+    parser.add_argument('--competition', default='comp6', choices=('comp5', 'comp6'), help='of VOC (default: %(default)s)')
+    return parser.parse_args(argv)
+
+
+def check_present(records: list[Record], folder: Path) -> None:
+    """UserError unless every image has its map."""
+    missing = [record.id for record in records if not (folder / f'{record.id}.png').is_file()]
+    if missing:
+        raise UserError(
+            f'{len(missing)} of {len(records)} images have no label map in {folder}, the first is {missing[0]}; '
+            'run tools/test.py with the same --split first'
+        )
+
+
+def predicted(record: Record, folder: Path, server: Server) -> np.ndarray:
+    """The map of an image; UserError if its size is not the image's or an id is no class."""
+    path = folder / f'{record.id}.png'
+    labels = read_map(path)
+    if labels.shape != record.size_hw:
+        raise UserError(f'{path} is {_size(labels.shape)}, its image {record.image} is {_size(record.size_hw)} (height x width)')
+    if labels.max() >= server.classes:
+        raise UserError(f'{path} has label {labels.max()}; classes are 0-{server.classes - 1}')
+    return labels
+
+
+def _size(size_hw: tuple[int, ...]) -> str:
+    return 'x'.join(map(str, size_hw))
+
+
+def write(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:
+    """Pack all maps."""
+    add, close = _packer(path)
+    for record in tqdm(records, unit='image', desc='packing', disable=None):
+        add(server.name(record.id, competition), server.encode(predicted(record, folder, server)))
+    close()
+
+
+def _packer(path: Path) -> tuple[Callable[[str, bytes], Any], Callable[[], None]]:
+    """Functions that add an entry to a new archive and close it."""
+    if path.suffix == '.zip':
+        archive = zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED)
+        return archive.writestr, archive.close
+    packed = tarfile.open(path, 'w:gz', compresslevel=1)  # noqa: SIM115  (closed by the caller)
+
+    def add(name: str, content: bytes) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        packed.addfile(entry, io.BytesIO(content))
+
+    return add, packed.close
+
+
+def check(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:
+    """Read the archive again; UserError unless it holds the maps of all images, each with the ids that were predicted."""
+    wanted = {server.name(record.id, competition): record for record in records}
+    for name, content in tqdm(entries(path), total=len(records), unit='image', desc='checking', disable=None):
+        record = wanted.pop(name, None)
+        if record is None or (server.decode(content) != predicted(record, folder, server)).any():
+            raise UserError(f'{path}: {name} is not what was predicted; is the disk full? pack again')
+    if wanted:
+        raise UserError(f'{path} lacks {len(wanted)} images, {min(wanted)} among them; is the disk full? pack again')
+
+
+def entries(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file of an archive, unpacked nowhere."""
+    if path.suffix == '.zip':
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                yield name, archive.read(name)
+        return
+    with tarfile.open(path, 'r:gz') as packed:
+        for entry in packed:
+            file = packed.extractfile(entry)
+            yield entry.name, file.read() if file else b''
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, 'png')
+    return buffer.getvalue()
+
+
+def opened(content: bytes, mode: str) -> np.ndarray:
+    """The values of a PNG, or indices; UserError if it is of another mode."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.mode != mode:
+            raise UserError(f'a map was written as a picture of mode {picture.mode}, the server takes {mode}')
+        return np.asarray(picture)
+
+
+def with_voc_colours(labels: np.ndarray) -> bytes:
+    picture = Image.fromarray(labels)
+    picture.putpalette(VOC_PALETTE)
+    return png(picture)
+
+
+def as_label_ids(labels: np.ndarray) -> bytes:
+    return png(Image.fromarray(TO_LABEL_ID[labels]))
+
+
+def from_label_ids(content: bytes) -> np.ndarray:
+    """Predicted ids; UserError if there are ids that no class has."""
+    table = np.full(256, 255, np.uint8)
+    table[TO_LABEL_ID] = np.arange(len(TO_LABEL_ID))
+    return table[opened(content, 'L')]
+
+
+SERVERS = {
+    'pascal_voc': Server(
+        '.tar.gz', VOC_CLASSES, lambda name, competition: f'results/VOC2012/Segmentation/{competition}_test_cls/{name}.png',
+        with_voc_colours, lambda content: opened(content, 'P'),
+    ),
+    'cityscapes': Server('.zip', len(TRAIN_IDS), lambda name, _: f'{name}.png', as_label_ids, from_label_ids),
+}  # fmt: skip
+
+if __name__ == '__main__':
+    run_command(main)
