@@ -25,6 +25,12 @@ test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYT
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
 
+.PHONY: bench
+bench: caffe ## prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' evaluator (PARTS=cold, BENCH_FLAGS=)
+	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
+	$(PYTHON) -m tools.caffe_build.test_packages bench
+	$(PYTHON) -m tools.bench $(PARTS) $(BENCH_FLAGS)
+
 lint: caffe ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check --quiet .

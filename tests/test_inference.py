@@ -351,11 +351,3 @@ def test_a_contact_sheet_holds_strips_and_every_class():
     sheet = contact_sheet([strip(image, label, label, facts) for image, label in zip(blank, labels, strict=True)], facts)
     colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3)}
     assert sheet.shape[1] == 1280 and all(rgb[::-1] in colours for rgb in facts.palette)
-
-
-def test_without_a_compiler_numpy_does_it(monkeypatch, tmp_path, capsys):
-    """And it is said."""
-    monkeypatch.setattr(native, 'VENV', tmp_path)
-    monkeypatch.setenv('CC', 'false')
-    assert native.library.__wrapped__() is None
-    assert 'made by NumPy, which is slower: zoom.c does not compile' in capsys.readouterr().err

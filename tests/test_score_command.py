@@ -1,6 +1,8 @@
 """tools/score.py on folders of label maps, against Cityscapes' own evaluator and plain counting."""
 
 import json
+import struct
+import zlib
 from itertools import product
 
 import numpy as np
@@ -9,8 +11,11 @@ from PIL import Image
 
 from dataset_prep.datasets import dataset
 from tools import score, scoring
+from tools.scoring import counting
+from tools.scoring import png as png_reader
 from tools.scoring.benchmarks import BENCHMARKS
 from tools.scoring.cityscapes import CATEGORIES, LABEL_IDS, LABELS
+from tools.scoring.png import read_map
 from tools.support.errors import UserError
 
 
@@ -198,7 +203,7 @@ def test_a_colour_picture_is_no_label_map(run, tmp_path):
     write(tmp_path / 'gt' / 'a.png', [[0, 1]])
     (tmp_path / 'pred').mkdir()
     Image.new('RGB', (2, 1)).save(tmp_path / 'pred' / 'a.png')
-    with pytest.raises(UserError, match='a.png is a picture of mode RGB; expected one channel'):
+    with pytest.raises(UserError, match=r'a.png is a colour picture \(mode RGB\) where an index PNG belongs'):
         run('pascal_voc')
 
 
@@ -222,6 +227,62 @@ def test_a_map_with_a_flipped_byte_is_refused(run, tmp_path):
     (tmp_path / 'pred' / 'a.png').write_bytes(content)
     with pytest.raises(UserError, match='pred/a.png cannot be read'):
         run('pascal_voc')
+
+
+def png(labels, filters):
+    """PNG bytes of a grey map whose row y has filter number filters[y] (PNG specification, section 9), by plain loops."""
+    raw = bytearray()
+    for y, row in enumerate(labels.tolist()):
+        above = labels[y - 1].tolist() if y else [0] * len(row)
+        raw.append(filters[y])
+        for x, value in enumerate(row):
+            a, b, c = (row[x - 1], above[x], above[x - 1]) if x else (0, above[x], 0)
+            nearest = min((a, b, c), key=lambda guess: abs(a + b - c - guess))
+            raw.append((value - (0, a, b, (a + b) // 2, nearest)[filters[y]]) % 256)
+    head = struct.pack('>IIBBBBB', *labels.shape[::-1], 8, 0, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + block(b'IHDR', head) + block(b'IDAT', zlib.compress(bytes(raw))) + block(b'IEND', b'')
+
+
+def block(kind, data):
+    """A chunk of a PNG."""
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize('number', range(5))
+def test_every_filter_of_png(tmp_path, number):
+    """In all rows, and after each other; Pillow reads the same."""
+    labels = np.random.default_rng(number).integers(0, 256, (9, 7), np.uint8)
+    for filters in ([number] * 9, [(number + y) % 5 for y in range(9)]):
+        (tmp_path / 'a.png').write_bytes(png(labels, filters))
+        np.testing.assert_array_equal(read_map(tmp_path / 'a.png'), labels)
+        np.testing.assert_array_equal(Image.open(tmp_path / 'a.png'), labels)
+
+
+@pytest.mark.parametrize('filters', [[5, 0], [0]])
+def test_a_png_that_is_not_what_it_says_is_refused(tmp_path, filters):
+    """A filter that there is not; fewer rows than its head says."""
+    content = png(np.zeros((len(filters), 3), np.uint8), [number % 5 for number in filters])
+    if filters[0] == 5:
+        raw = zlib.compress(bytes([5, 0, 0, 0, 0, 0, 0, 0]))
+        content = content[:33] + block(b'IDAT', raw) + block(b'IEND', b'')
+    else:
+        content = content[:8] + block(b'IHDR', struct.pack('>IIBBBBB', 3, 2, 8, 0, 0, 0, 0)) + content[33:]
+    (tmp_path / 'a.png').write_bytes(content)
+    with pytest.raises(UserError, match='a.png cannot be read'):
+        read_map(tmp_path / 'a.png')
+
+
+def test_a_map_reads_as_by_other_code(tmp_path, monkeypatch):
+    """With a palette, in two levels, one pixel wide; and without compiled code."""
+    labels = np.random.default_rng(0).integers(0, 2, (31, 1), np.uint8)
+    write(tmp_path / 'palette.png', labels, 'P')
+    Image.fromarray(labels).save(tmp_path / 'grey.png')
+    for _ in range(2):
+        for path in tmp_path.iterdir():
+            np.testing.assert_array_equal(read_map(path), labels)
+        assert scoring.count_pairs(labels, 1 - labels)[:2, :2].tolist() == [[0, (labels == 0).sum()], [labels.sum(), 0]]
+        monkeypatch.setattr(counting, 'library', lambda source: None)
+        monkeypatch.setattr(png_reader, 'library', lambda source: None)
 
 
 def test_large_counts_are_exact():

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tools.support import native
 from tools.support.atomic import whole_file, whole_folder
 from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
@@ -148,3 +149,11 @@ def test_command_without_a_venv_says_what_to_run(tmp_path):
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert finished.stderr == f'error: no {tmp_path / ".venv"}; run: make caffe\n'
+
+
+def test_without_a_compiler_there_is_no_compiled_code(monkeypatch, tmp_path, capsys):
+    """And it is said: what it does is done otherwise."""
+    monkeypatch.setattr(native, 'VENV', tmp_path)
+    monkeypatch.setenv('CC', 'false')
+    assert native.library.__wrapped__(ROOT / 'tools' / 'inference' / 'zoom.c') is None
+    assert 'zoom.c does not compile' in capsys.readouterr().err

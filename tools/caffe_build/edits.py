@@ -198,6 +198,195 @@ FASTER_PASS = (
         'whole rows at once; the same values',
         FAST_PASS,
     ),
+    Edit(
+        'include/caffe/util/math_functions.hpp',
+        '#include <cmath>  // for std::fabs and std::signbit\n',
+        '#include <algorithm>\n'
+        '#include <cmath>  // for std::fabs and std::signbit\n'
+        '#include <thread>  // NOLINT(build/c++11)\n'
+        '#include <vector>\n',
+        'used by the edit below',
+        FAST_PASS,
+    ),
+    Edit(
+        'include/caffe/util/math_functions.hpp',
+        'namespace caffe {\n',
+        'namespace caffe {\n'
+        '\n'
+        '// Calls work(first, last) for parts of [0, count), as many at a time as BLAS has threads; `bytes` is what is written:\n'
+        '// a few of them are not worth a thread. The threads end here, so that a process can fork.\n'
+        'template <typename Work>\n'
+        'void InParallel(int count, size_t bytes, const Work& work) {\n'
+        '  const int parts = bytes < (1 << 22) ? 1 : std::min(openblas_get_num_threads(), count);\n'
+        '  std::vector<std::thread> threads;\n'
+        '  for (int part = 1; part < parts; ++part) {\n'
+        '    threads.emplace_back(work, int64_t(count) * part / parts, int64_t(count) * (part + 1) / parts);\n'
+        '  }\n'
+        '  work(0, parts > 1 ? count / parts : count);\n'
+        '  for (std::thread& thread : threads) {\n'
+        '    thread.join();\n'
+        '  }\n'
+        '}\n',
+        'one core moved the memory while the others waited',
+        FAST_PASS,
+    ),
+    Edit(
+        'include/caffe/util/im2col.hpp',
+        'template <typename Dtype>\nvoid im2col_cpu(',
+        '// The columns of output rows [first_row, first_row + rows) alone.\n'
+        'template <typename Dtype>\n'
+        'void im2col_rows_cpu(const Dtype* data_im, const int channels,\n'
+        '    const int height, const int width, const int kernel_h, const int kernel_w,\n'
+        '    const int pad_h, const int pad_w, const int stride_h,\n'
+        '    const int stride_w, const int dilation_h, const int dilation_w,\n'
+        '    const int first_row, const int rows, Dtype* data_col);\n'
+        '\n'
+        'template <typename Dtype>\n'
+        'void im2col_cpu(',
+        'a convolution in parts, below, needs the columns of some rows',
+        FAST_PASS,
+    ),
+    Edit(
+        'src/caffe/util/im2col.cpp',
+        'template <typename Dtype>\n'
+        'void im2col_cpu(const Dtype* data_im, const int channels,\n'
+        '    const int height, const int width, const int kernel_h, const int kernel_w,\n'
+        '    const int pad_h, const int pad_w,\n'
+        '    const int stride_h, const int stride_w,\n'
+        '    const int dilation_h, const int dilation_w,\n'
+        '    Dtype* data_col) {\n'
+        '  const int output_h = (height + 2 * pad_h -\n'
+        '    (dilation_h * (kernel_h - 1) + 1)) / stride_h + 1;\n',
+        'template <typename Dtype>\n'
+        'void im2col_rows_cpu(const Dtype* data_im, const int channels,\n'
+        '    const int height, const int width, const int kernel_h, const int kernel_w,\n'
+        '    const int pad_h, const int pad_w,\n'
+        '    const int stride_h, const int stride_w,\n'
+        '    const int dilation_h, const int dilation_w,\n'
+        '    const int first_row, const int rows, Dtype* data_col) {\n',
+        'im2col of some rows',
+        FAST_PASS,
+    ),
+    Edit(
+        'src/caffe/util/im2col.cpp',
+        '  const int channel_size = height * width;\n'
+        '  for (int channel = channels; channel--; data_im += channel_size) {\n'
+        '    for (int kernel_row = 0; kernel_row < kernel_h; kernel_row++) {\n'
+        '      for (int kernel_col = 0; kernel_col < kernel_w; kernel_col++) {\n'
+        '        int input_row = -pad_h + kernel_row * dilation_h;\n'
+        '        for (int output_rows = output_h; output_rows; output_rows--) {\n'
+        '          if (!is_a_ge_zero_and_a_lt_b(input_row, height)) {\n'
+        '            for (int',
+        '  const int channel_size = height * width;\n'
+        '  const Dtype* const image = data_im;\n'
+        '  Dtype* const columns = data_col;\n'
+        '  const size_t column_size = size_t(kernel_h) * kernel_w * rows * output_w;\n'
+        '  InParallel(channels, channels * column_size * sizeof(Dtype), [=](int first_channel, int last_channel) {\n'
+        '  const Dtype* data_im = image + size_t(first_channel) * channel_size;\n'
+        '  Dtype* data_col = columns + first_channel * column_size;\n'
+        '  for (int channel = first_channel; channel < last_channel; ++channel, data_im += channel_size) {\n'
+        '    for (int kernel_row = 0; kernel_row < kernel_h; kernel_row++) {\n'
+        '      for (int kernel_col = 0; kernel_col < kernel_w; kernel_col++) {\n'
+        '        int input_row = -pad_h + kernel_row * dilation_h + first_row * stride_h;\n'
+        '        for (int output_rows = rows; output_rows; output_rows--) {\n'
+        '          if (!is_a_ge_zero_and_a_lt_b(input_row, height)) {\n'
+        '            for (int',
+        'channels in parallel; the same values',
+        FAST_PASS,
+    ),
+    Edit(
+        'src/caffe/util/im2col.cpp',
+        '      }\n    }\n  }\n}\n\n// Explicit instantiation\ntemplate void im2col_cpu<float>(',
+        '      }\n    }\n  }\n  });\n}\n'
+        '\n'
+        'template <typename Dtype>\n'
+        'void im2col_cpu(const Dtype* data_im, const int channels,\n'
+        '    const int height, const int width, const int kernel_h, const int kernel_w,\n'
+        '    const int pad_h, const int pad_w, const int stride_h, const int stride_w,\n'
+        '    const int dilation_h, const int dilation_w, Dtype* data_col) {\n'
+        '  const int output_h = (height + 2 * pad_h - (dilation_h * (kernel_h - 1) + 1)) / stride_h + 1;\n'
+        '  im2col_rows_cpu(data_im, channels, height, width, kernel_h, kernel_w, pad_h, pad_w, stride_h, stride_w,\n'
+        '      dilation_h, dilation_w, 0, output_h, data_col);\n'
+        '}\n'
+        '\n'
+        '// Explicit instantiation\n'
+        'template void im2col_rows_cpu<float>(const float*, const int, const int, const int, const int, const int, const int,\n'
+        '    const int, const int, const int, const int, const int, const int, const int, float*);\n'
+        'template void im2col_rows_cpu<double>(const double*, const int, const int, const int, const int, const int, const int,\n'
+        '    const int, const int, const int, const int, const int, const int, const int, double*);\n'
+        'template void im2col_cpu<float>(',
+        'the end of the parallel part; all rows are some rows',
+        FAST_PASS,
+    ),
+    Edit(
+        BASE_CONV_CPP,
+        'namespace caffe {\n',
+        'namespace caffe {\n'
+        '\n'
+        '// Columns of one part of a forward pass. Large, so that BLAS seldom packs the weights anew.\n'
+        'const size_t kColumnBytes = size_t(1) << 28;\n'
+        '\n'
+        '// n columns of a row-major product, whose rows are `stride` elements apart.\n'
+        'inline void MultiplyPart(int m, int n, int k, const float* a, const float* b, float* c, int stride) {\n'
+        '  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, a, k, b, n, 0, c, stride);\n'
+        '}\n'
+        'inline void MultiplyPart(int m, int n, int k, const double* a, const double* b, double* c, int stride) {\n'
+        '  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, a, k, b, n, 0, c, stride);\n'
+        '}\n',
+        'used by the edit below',
+        FAST_PASS,
+    ),
+    Edit(
+        BASE_CONV_CPP,
+        '    const Dtype* weights, Dtype* output, bool skip_im2col) {\n'
+        '  const Dtype* col_buff = input;\n'
+        '  if (!is_1x1_) {\n'
+        '    if (!skip_im2col) {\n'
+        '      conv_im2col_cpu(',
+        '    const Dtype* weights, Dtype* output, bool skip_im2col) {\n'
+        '  const size_t columns = size_t(kernel_dim_) * group_;\n'
+        '  if (!is_1x1_ && !skip_im2col && !force_nd_im2col_ && num_spatial_axes_ == 2 &&\n'
+        '      columns * conv_out_spatial_dim_ * sizeof(Dtype) > kColumnBytes) {\n'
+        '    // Some output rows at a time: the rest of the buffer is never touched, so it costs no memory.\n'
+        '    const int height = col_buffer_shape_[1], width = col_buffer_shape_[2];\n'
+        '    const int most = std::max<int>(1, kColumnBytes / (columns * width * sizeof(Dtype)));\n'
+        '    Dtype* part = col_buffer().mutable_cpu_data();\n'
+        '    for (int row = 0; row < height; row += most) {\n'
+        '      const int rows = std::min(most, height - row), count = rows * width;\n'
+        '      im2col_rows_cpu(input, conv_in_channels_,\n'
+        '          conv_input_shape_.cpu_data()[1], conv_input_shape_.cpu_data()[2],\n'
+        '          kernel_shape_.cpu_data()[0], kernel_shape_.cpu_data()[1], pad_.cpu_data()[0], pad_.cpu_data()[1],\n'
+        '          stride_.cpu_data()[0], stride_.cpu_data()[1], dilation_.cpu_data()[0], dilation_.cpu_data()[1],\n'
+        '          row, rows, part);\n'
+        '      for (int g = 0; g < group_; ++g) {\n'
+        '        MultiplyPart(conv_out_channels_ / group_, count, kernel_dim_, weights + weight_offset_ * g,\n'
+        '            part + size_t(kernel_dim_) * count * g, output + output_offset_ * g + row * width, conv_out_spatial_dim_);\n'
+        '      }\n'
+        '    }\n'
+        '    return;\n'
+        '  }\n'
+        '  const Dtype* col_buff = input;\n'
+        '  if (!is_1x1_) {\n'
+        '    if (!skip_im2col) {\n'
+        '      conv_im2col_cpu(',
+        'a forward pass needs a part of the columns at a time: the same bits, less memory',
+        FAST_PASS,
+    ),
+    Edit(
+        'src/caffe/layers/relu_layer.cpp',
+        '  for (int i = 0; i < count; ++i) {\n'
+        '    top_data[i] = std::max(bottom_data[i], Dtype(0))\n'
+        '        + negative_slope * std::min(bottom_data[i], Dtype(0));\n'
+        '  }\n',
+        '  InParallel(count, count * sizeof(Dtype), [=](int first, int last) {\n'
+        '    for (int i = first; i < last; ++i) {\n'
+        '      top_data[i] = std::max(bottom_data[i], Dtype(0))\n'
+        '          + negative_slope * std::min(bottom_data[i], Dtype(0));\n'
+        '    }\n'
+        '  });\n',
+        'elements in parallel; the same values',
+        FAST_PASS,
+    ),
 )
 
 TODAYS_PYTHON = (

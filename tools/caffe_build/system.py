@@ -78,7 +78,7 @@ def missing_packages(names: Iterable[str] = PACKAGES) -> list[str]:
 
 def install(packages: list[str]) -> None:
     """Install Debian packages. Raises UserError when that takes a right this user does not have, or fails."""
-    command = ['apt-get', 'install', '--yes', '--no-install-recommends', *packages]
+    command = ['apt-get', '-o', 'DPkg::Lock::Timeout=600', 'install', '--yes', '--no-install-recommends', *packages]
     prefix = root_prefix()
     if prefix is None:
         raise UserError(f'Debian packages are missing; run this once, then `make caffe` again:\n  sudo {" ".join(command)}')

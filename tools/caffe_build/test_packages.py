@@ -1,4 +1,7 @@
-"""What only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium."""
+"""What only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium.
+
+With the name of another extra as argument, as `bench`: its packages alone.
+"""
 
 import sys
 
@@ -7,24 +10,24 @@ from tools.caffe_build.system import is_tried, os_release
 from tools.support.atomic import whole_file
 from tools.support.errors import run_command
 
-STAMP = environment.VENV / '.test-requirements'
-DEBIAN = ('chromium', 'chromium-driver')  # the browser that opens the reports
+DEBIAN = {'test': ('chromium', 'chromium-driver')}  # the browser that opens the reports
 
 
 def main(argv: list[str] | None) -> None:
-    """Install what is missing; argv is not used."""
-    packages = environment.requirements('test')
+    """Install what is missing."""
+    extra = (argv or sys.argv[1:] or ['test'])[0]
+    packages = environment.requirements(extra)
+    stamp = environment.VENV / f'.requirements-{extra}'
     wanted = '\n'.join([environment.STAMP.read_text(encoding='utf-8'), *packages])
-    if not STAMP.is_file() or STAMP.read_text(encoding='utf-8') != wanted:
-        print('installing Python packages for the tests', file=sys.stderr, flush=True)
+    if not stamp.is_file() or stamp.read_text(encoding='utf-8') != wanted:
+        print(f'installing the Python packages of the extra {extra}', file=sys.stderr, flush=True)
         command = [str(environment.PYTHON), '-m', 'pip', 'install', '--quiet', *packages]
-        environment.run(command, 'pip could not install the packages for the tests')
-        with whole_file(STAMP) as temporary:
+        environment.run(command, f'pip could not install the packages of the extra {extra}')
+        with whole_file(stamp) as temporary:
             temporary.write_text(wanted, encoding='utf-8')
-    if is_tried(os_release()):
-        missing = system.missing_packages(DEBIAN)
-        if missing:
-            system.install(missing)
+    missing = system.missing_packages(DEBIAN.get(extra, ())) if is_tried(os_release()) else []
+    if missing:
+        system.install(missing)
 
 
 if __name__ == '__main__':

@@ -1,18 +1,14 @@
-"""zoom.c, compiled when it is first wanted. Without a compiler there is the same in NumPy (upsampling.py), only slower."""
+"""zoom.c called from Python; upsampling.py has the same in NumPy for where it does not compile."""
 
 import ctypes
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from tools.support.compiling import shared_library
-from tools.support.paths import VENV
+from tools.support import native
+from tools.support.native import pointer
 
 SOURCE = Path(__file__).with_name('zoom.c')
-FLAGS = ('-O3', '-ffp-contract=off')
 
 
 class Sizes(ctypes.Structure):
@@ -21,14 +17,9 @@ class Sizes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int32) for name in ('classes', 'cells_high', 'cells_wide', 'width')]
 
 
-@cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code; None where it cannot be had, which is said once on stderr."""
-    try:
-        return ctypes.CDLL(str(shared_library(SOURCE, VENV / 'native', FLAGS, ('-lm',))))
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f'labels are made by NumPy, which is slower: {SOURCE.name} does not compile ({error})', file=sys.stderr)
-        return None
+    """The compiled code, if it can be had."""
+    return native.library(SOURCE)
 
 
 def label_rows(prob: np.ndarray, labels: np.ndarray, rows: range, factor: int) -> None:
@@ -48,7 +39,3 @@ def label_rows(prob: np.ndarray, labels: np.ndarray, rows: range, factor: int) -
         pointer(prob), ctypes.byref(sizes), ctypes.c_int32(rows.start), ctypes.c_int32(rows.stop),
         pointer(labels), pointer(row), pointer(best), pointer(label),
     )  # fmt: skip
-
-
-def pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

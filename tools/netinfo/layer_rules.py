@@ -9,6 +9,7 @@ from math import ceil, floor, prod
 from typing import NamedTuple
 
 Shape = tuple[int, ...]
+COLUMN_PART = (1 << 28) // 4  # values of one part of a convolution's forward pass; kColumnBytes in tools/caffe_build/edits.py
 
 
 class Unknown(ValueError):
@@ -33,6 +34,7 @@ class Made:
     params: tuple[Shape, ...] = ()
     multiply_adds: int = 0
     column: int = 0  # the im2col buffer, of one image
+    column_in_parts: int = 0  # what a forward pass on a CPU touches of it
     kept: int = 0  # beside its tops, in every phase
     kept_training: int = 0  # the same, in training only
     reach: Reach = POINT
@@ -97,11 +99,13 @@ def _convolution(layer, bottoms: list[Shape]) -> Made:
     _check(layer, out, size)
     weight = (param.num_output, channels // param.group, *kernel)
     plain = kernel == stride == (1, 1) and pad == (0, 0)
+    column = 0 if plain else channels * prod(kernel) * prod(out)
     return Made(
         [(num, param.num_output, *out)] * len(bottoms),
         params=(weight, (param.num_output,)) if param.bias_term else (weight,),
         multiply_adds=len(bottoms) * num * prod(out) * prod(weight),
-        column=0 if plain else channels * prod(kernel) * prod(out),
+        column=column,
+        column_in_parts=min(column, COLUMN_PART),
         kept=prod(out) if param.bias_term else 0,
         reach=Reach((extent[0], extent[1]), stride),
     )
@@ -116,11 +120,13 @@ def _deconvolution(layer, bottoms: list[Shape]) -> Made:
     _check(layer, out, size)
     weight = (channels, param.num_output // param.group, *kernel)
     plain = kernel == stride == (1, 1) and pad == (0, 0)
+    column = 0 if plain else param.num_output * prod(kernel) * prod(size)
     return Made(
         [(num, param.num_output, *out)] * len(bottoms),
         params=(weight, (param.num_output,)) if param.bias_term else (weight,),
         multiply_adds=len(bottoms) * num * prod(size) * prod(weight),
-        column=0 if plain else param.num_output * prod(kernel) * prod(size),
+        column=column,
+        column_in_parts=column,
         kept=prod(out) if param.bias_term else 0,
         reach=Reach((ceil(extent[0] / stride[0]), ceil(extent[1] / stride[1])), (1 / stride[0], 1 / stride[1])),
     )

@@ -4,7 +4,8 @@ What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers
   - a blob's values when a layer first writes them, its gradient when a backward pass does; a layer in place has its input's;
   - weights once, in training also their gradients and the momentum; a weight file that is read, or a snapshot that is written, is
     one message in memory beside them;
-  - one im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one a layer);
+  - one im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one a layer), of which a
+    forward pass on a CPU touches only a part when it is large;
   - batches that a Data layer reads ahead. The pages of an LMDB that was read count as the process's too, but the system takes
     them back when it needs them: they are not in the estimate.
 """
@@ -73,11 +74,15 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
         blobs=VALUE_BYTES * values,
         blob_gradients=VALUE_BYTES * gradients if training else 0,
         kept=VALUE_BYTES * kept,
-        column=VALUE_BYTES * max((layer.made.column for layer in layers), default=0),
+        column=VALUE_BYTES * max((_column(layer, whole=training or gpu) for layer in layers), default=0),
         message=weights if training or file_bytes is None else file_bytes,
         training=training,
         gpu=gpu,
     )
+
+
+def _column(layer: Layer, *, whole: bool) -> int:
+    return layer.made.column if whole else layer.made.column_in_parts
 
 
 def _blobs(layers: list[Layer]) -> tuple[int, int]:

@@ -23,9 +23,9 @@ FONT, INK = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
 
 
 def evenly_spaced(records: Sequence[Record], count: int) -> list[Record]:
-    """`count` of the records at even distances: a choice made without looking at the scores."""
+    """`count` of the records at even distances, from the first to the last: a choice made without looking at the scores."""
     count = min(count, len(records))
-    return [records[i * len(records) // count] for i in range(count)]
+    return [records[i * (len(records) - 1) // max(count - 1, 1)] for i in range(count)]
 
 
 def row(record: Record, systems: Sequence[System], dataset: Dataset) -> list[np.ndarray]:

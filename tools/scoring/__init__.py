@@ -1,6 +1,6 @@
 """Intersection over union as the benchmarks define it, from one confusion matrix over all pixels of all images."""
 
-from tools.scoring.confusion import confusion, count_pairs
+from tools.scoring.counting import confusion, count_pairs
 from tools.scoring.measures import category_iou, iou, mean, mean_iou, pixel_accuracy
 from tools.scoring.summary import category_table, percent, summary, table
 

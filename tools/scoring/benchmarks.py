@@ -35,8 +35,8 @@ LABEL_ID_FILES, TRAIN_ID_FILES = ('_gtFine_labelIds.png',), ('_gtFine_labelTrain
 
 BENCHMARKS = {
     'pascal_voc': _own_ids('pascal_voc'),
-    'camvid': _own_ids('camvid', CAMVID_FILES, ('ids', 'segnet_camvid', 'camvid_colours')),
-    'kitti': _own_ids('kitti'),
+    'camvid': _own_ids('camvid', CAMVID_FILES, ('ids', 'segnet_camvid', 'camvid_colours', 'street_colours')),
+    'kitti': _own_ids('kitti', encodings=('ids', 'street_colours')),
     'cityscapes': Benchmark(LABEL_IDS, len(LABELS), LABEL_ID_FILES, None, categories(LABEL_IDS), loose=True),
     'cityscapes_train_ids': Benchmark(TRAIN_IDS, len(TRAIN_IDS), TRAIN_ID_FILES, categories=categories(TRAIN_IDS), loose=True),
     'toy': _own_ids('toy'),

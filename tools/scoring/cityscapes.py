@@ -1,14 +1,9 @@
 """The ids of Cityscapes' label files, and what its evaluator makes of them (mcordts/cityscapesScripts, helpers/labels.py)."""
 
 from dataset_prep.datasets import CITYSCAPES
+from dataset_prep.label_encodings import CITYSCAPES_IDS
 
-# Every id that a gtFine_labelIds.png holds, in order from 0.
-LABELS = (
-    'unlabeled', 'ego vehicle', 'rectification border', 'out of roi', 'static', 'dynamic', 'ground',
-    'road', 'sidewalk', 'parking', 'rail track', 'building', 'wall', 'fence', 'guard rail', 'bridge', 'tunnel',
-    'pole', 'polegroup', 'traffic light', 'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider',
-    'car', 'truck', 'bus', 'caravan', 'trailer', 'train', 'motorcycle', 'bicycle',
-)  # fmt: skip
+LABELS = CITYSCAPES_IDS  # every id of a gtFine_labelIds.png; pixels of those in no category below are not evaluated
 
 CATEGORIES = {
     'flat': ('road', 'sidewalk'),

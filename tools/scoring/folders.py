@@ -8,19 +8,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from dataset_prep.datasets import dataset
 from dataset_prep.image_files import read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from tools.scoring.benchmarks import Benchmark
-from tools.scoring.confusion import confusion
+from tools.scoring.counting import confusion
+from tools.scoring.png import read_map
 from tools.support.errors import UserError
 
 CHUNK = 8  # pairs that a process takes at a time
-GREY_8 = bytes((8, 0))  # bit depth and colour type of a PNG, bytes 24 and 25
-PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 
 
 class Pair(NamedTuple):
@@ -81,7 +79,7 @@ def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding
     if processes == 1 or len(chunks) == 1:
         yield from map(count, chunks)
         return
-    with ProcessPoolExecutor(min(processes, len(chunks)), get_context('forkserver'), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(min(processes, len(chunks)), get_context('forkserver')) as pool:
         yield from pool.map(count, chunks)
 
 
@@ -104,24 +102,6 @@ def read_encoded(path: Path, encoding: str, name: str) -> np.ndarray:
     return decode(values, encoding, dataset(name), path)
 
 
-def read_map(path: Path) -> np.ndarray:
-    """A label map, uint8 (H, W): values of a grey PNG, or indices of one with a palette. UserError if it is no whole one."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f'{path} cannot be read ({error.strerror})') from error
-    if content.startswith(PNG_START) and PNG_END not in content:
-        raise UserError(f'{path} cannot be read (its end is missing); make it anew')
-    # OpenCV is the faster reader, but looks up the colours of a palette.
-    grey = content.startswith(PNG_START) and content[24:26] == GREY_8
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if grey else None
-    return read_index_label(path) if decoded is None else decoded
-
-
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)

@@ -1,0 +1,1 @@
+"""`make bench`: prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' own evaluator."""

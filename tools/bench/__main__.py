@@ -1,0 +1,173 @@
+"""`make bench`: what prediction and scoring take here, beside the authors' procedure on the Caffe that they had.
+
+PARTS: cold (one 500x375 image through Dilation8-VOC, from the start of the program to the label map), stream (20 such images),
+large (a 2048x1024 image through Dilation10), zoom (label maps from cells, against the authors' numba loop), scoring (label maps
+of Cityscapes' size, against its own evaluator). Weights and images are random: time does not depend on them.
+Times and memory are printed, and judge nothing. Run it while nothing else runs.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS
+from tools.bench import material
+from tools.bench.measure import Run, available_bytes, best_of, run
+from tools.inference import argmax
+from tools.inference.predictor import zoom_factor
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, run_command
+from tools.support.paths import PROTOTXT, ROOT, VENV
+
+HERE, OUT = Path(__file__).parent, ROOT / 'out' / 'bench'
+AS_RELEASED = VENV / 'as-released'
+VOC, CITY = 'dilation8_pascal_voc', 'dilation10_cityscapes'
+NEEDED_BYTES = {VOC: 9 << 30, CITY: 20 << 30}  # by the authors' procedure on the Caffe as released
+TILINGS = ('reference', 'tight')
+ZOOMS = 9  # calls, of which the fastest counts
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', nargs='*', metavar='PART', help=f'of {", ".join(PARTS)} (default: all)')
+    parser.add_argument('--images', type=int, default=20, help='in the stream (default: %(default)s)')
+    parser.add_argument('--maps', type=int, default=500, help='to score (default: %(default)s)')
+    parser.add_argument('--no-authors', action='store_true', help="leave the authors' procedure out")
+    parser.add_argument('--no-torch', action='store_true', help='leave PyTorch out')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    unknown = set(args.parts) - PARTS.keys()
+    if unknown:
+        raise UserError(f'no part {min(unknown)}; there are: {", ".join(PARTS)}')
+    found = OUT / 'bench.json'
+    results = json.loads(found.read_text()) if found.exists() else {}
+    for part in args.parts or PARTS:
+        results[part] = PARTS[part](args)
+        with whole_file(found) as temporary:
+            temporary.write_text(json.dumps(results, indent=1) + '\n')
+        print(flush=True)
+
+
+def cold(args: argparse.Namespace) -> dict:
+    """One image from a cold start."""
+    return one_image(args, VOC, (375, 500), TILINGS)
+
+
+def large(args: argparse.Namespace) -> dict:
+    """One image of Cityscapes' size; its tiles are tight already."""
+    return one_image(args, CITY, (1024, 2048), ('reference',))
+
+
+def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int], tilings: tuple[str, ...]) -> dict:
+    """Whole programs, from their start to their end."""
+    weights = material.random_caffemodel(net_name, OUT / f'{net_name}.caffemodel')
+    [image] = material.images(OUT / net_name, 1, *size_hw)
+    weights.read_bytes()  # into the system's cache, for everybody
+    rows: dict[str, Run] = {}
+    if not args.no_authors:
+        rows['authors, Caffe as released'] = authors(net_name, weights, [image])
+    for tiling in tilings:
+        rows[f'predict.py, {tiling}'] = run(
+            ['tools/predict.py', '--net', net_name, '--weights', weights, '--tiling', tiling, '--out', OUT / 'labels', image]
+        )
+    if not args.no_torch:
+        rows['PyTorch, two passes alone'] = run([HERE / 'forward_torch.py', PROTOTXT / net_name / 'deploy.prototxt', weights])
+    print(f'{net_name}, one image of {size_hw[1]}x{size_hw[0]}, from the start of the program to its end')
+    print_rows(rows)
+    if not args.no_torch:
+        print(
+            'PyTorch, passes over one tile of the network: '
+            + ', '.join(f'{float(line):.1f} s' for line in rows.popitem()[1].lines)
+        )
+    return {name: {'s': row.seconds, 'peak_bytes': row.peak_bytes} for name, row in rows.items()}
+
+
+def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
+    """Their procedure. UserError without the Caffe as released, or the memory that it takes."""
+    if not (AS_RELEASED / 'python').is_dir():
+        raise UserError(f'no Caffe in {AS_RELEASED}; run: make bench, or give --no-authors')
+    if available_bytes() < NEEDED_BYTES[net_name]:
+        raise UserError(
+            f"the authors' procedure on {net_name} takes {NEEDED_BYTES[net_name] / 1e9:.0f} GB of memory, "
+            f'{available_bytes() / 1e9:.1f} GB are free; close something, or give --no-authors'
+        )
+    mean, deploy = dataset(NETS[net_name].dataset).mean_bgr, PROTOTXT / net_name / 'deploy.prototxt'
+    (OUT / 'authors').mkdir(parents=True, exist_ok=True)
+    command = [HERE / 'authors.py', deploy, weights, zoom_factor(net_name), *mean, OUT / 'authors', *images]
+    return run(command, {'PYTHONPATH': str(AS_RELEASED / 'python')})
+
+
+def print_rows(rows: dict[str, Run]) -> None:
+    """Seconds and memory, and both as parts of the first row."""
+    first = next(iter(rows.values()))
+    for name, row in rows.items():
+        parts = f'{row.seconds / first.seconds:5.2f} of the time, {row.peak_bytes / first.peak_bytes:.2f} of the memory'
+        print(f'  {name:<28} {row.seconds:6.1f} s  {row.peak_bytes / 1e9:5.2f} GB  {parts if row is not first else ""}')
+
+
+def stream(args: argparse.Namespace) -> dict:
+    """Many images: the whole command against as many passes of the network alone."""
+    weights = material.random_caffemodel(VOC, OUT / f'{VOC}.caffemodel')
+    folder = OUT / f'stream{args.images}'
+    paths = material.images(folder, args.images, 375, 500)
+    data, results = material.split(folder, 'pascal_voc', paths), {}
+    print(f'{VOC}, {args.images} images of 500x375: tools/test.py as a whole, against passes of the network alone')
+    for tiling in TILINGS:
+        passes = [float(line) for line in run([HERE / 'passes.py', VOC, weights, tiling, 375, 500, 4]).lines]
+        forward = float(np.median(passes[1:]))
+        for path in (OUT / 'stream' / tiling).glob('*.png'):
+            path.unlink()
+        command = ['tools/test.py', '--net', VOC, '--weights', weights, '--data', data, '--split', 'test', '--tiling', tiling]
+        whole = run([*command, '--out', OUT / 'stream' / tiling])
+        ratio = whole.seconds / (args.images * forward)
+        print(
+            f'  {tiling:<10} {whole.seconds:6.1f} s, {whole.seconds / args.images:.2f} s an image; a pass takes {forward:.2f} s: '
+            f'{ratio:.2f} of {args.images} passes; {whole.peak_bytes / 1e9:.2f} GB'
+        )
+        results[tiling] = {'s': whole.seconds, 'pass_s': forward, 'ratio': ratio, 'peak_bytes': whole.peak_bytes}
+    return results
+
+
+def zoom(args: argparse.Namespace) -> dict:
+    """Label maps from cells."""
+    from tools.bench.authors import labels_of
+
+    results = {}
+    print('labels from class probabilities, against the numba loop and NumPy argmax of the authors')
+    for classes, size_hw in ((21, (375, 500)), (11, (480, 640)), (19, (1024, 2048))):
+        for name, smooth in (('regions', 3.0), ('noise', 0.0)):
+            prob = material.probabilities(classes, (size_hw[0] // 8 + 2, size_hw[1] // 8 + 2), smooth)
+            slow, theirs = best_of(partial(labels_of, prob, 8, size_hw[1], size_hw[0]), ZOOMS)
+            fast, ours = best_of(partial(argmax, prob, size_hw, 8), ZOOMS)
+            if (theirs != ours).any():
+                raise UserError(f'{(theirs != ours).sum()} pixels differ')
+            title = f'{classes} classes, {size_hw[1]}x{size_hw[0]}, {name}'
+            print(f'  {title:<36} {1e3 * slow:6.1f} ms, ours {1e3 * fast:5.1f} ms: {slow / fast:4.1f} times as fast, same labels')
+            results[title] = {'authors_s': slow, 'ours_s': fast, 'times': slow / fast}
+    return results
+
+
+def scoring(args: argparse.Namespace) -> dict:
+    """Whole programs on the same files."""
+    predictions, truths = material.city_maps(OUT / 'maps', args.maps)
+    folders = ['--pred', predictions, '--gt', truths]
+    ours = run(['tools/score.py', '--dataset', 'cityscapes', *folders, '--json', OUT / 'ours.json'])
+    theirs = run([HERE / 'evaluator.py', predictions, truths, OUT / 'theirs.json'])
+    same = json.loads((OUT / 'ours.json').read_text())['mean_iou'] == json.loads((OUT / 'theirs.json').read_text())
+    print(f'{args.maps} label maps of 2048x1024; the means are {"the same in every bit" if same else "DIFFERENT"}')
+    times = theirs.seconds / ours.seconds
+    print(f'  cityscapesScripts {theirs.seconds:.1f} s, tools/score.py {ours.seconds:.1f} s: {times:.1f} times as fast')
+    return {'cityscapesscripts_s': theirs.seconds, 'ours_s': ours.seconds, 'times': times, 'same': same}
+
+
+PARTS = {'zoom': zoom, 'scoring': scoring, 'cold': cold, 'stream': stream, 'large': large}
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,57 @@
+/* Label maps out of PNG files, and counting pairs of labels; compiled by tools/support/native.py. */
+
+#include <stdint.h>
+#include <stdlib.h>
+
+/* The neighbour that PNG's filter 4 predicts from: left, above, or above and left (PNG specification, 9.4). */
+static int paeth(int left, int above, int corner) {
+    const int p = left + above - corner;
+    const int to_left = abs(p - left), to_above = abs(p - above), to_corner = abs(p - corner);
+    if (to_left <= to_above && to_left <= to_corner)
+        return left;
+    return to_above <= to_corner ? above : corner;
+}
+
+/* One row of `out`, from its filtered bytes and the row above. */
+static void unfilter_row(int filter, const uint8_t *in, const uint8_t *above, int width, uint8_t *out) {
+    int left = 0;
+    switch (filter) {
+    case 0:
+        for (int x = 0; x < width; ++x) out[x] = in[x];
+        break;
+    case 1:
+        for (int x = 0; x < width; ++x) out[x] = (uint8_t)(left = (left + in[x]) & 255);
+        break;
+    case 2:
+        for (int x = 0; x < width; ++x) out[x] = (uint8_t)(in[x] + above[x]);
+        break;
+    case 3:
+        for (int x = 0; x < width; ++x) out[x] = (uint8_t)(left = (in[x] + (left + above[x]) / 2) & 255);
+        break;
+    default:
+        for (int x = 0; x < width; ++x) {
+            const int corner = x ? above[x - 1] : 0;
+            out[x] = (uint8_t)(left = (in[x] + paeth(left, above[x], corner)) & 255);
+        }
+    }
+}
+
+/* A map, uint8 (height, width), from the inflated bytes of a PNG of one byte a pixel; 0, or 1 for a filter that there is not.
+   `zeros` are `width` zeros. */
+int unfilter(const uint8_t *bytes, int height, int width, const uint8_t *zeros, uint8_t *out) {
+    for (int y = 0; y < height; ++y) {
+        const uint8_t *row = bytes + (int64_t)y * (width + 1);
+        if (row[0] > 4)
+            return 1;
+        unfilter_row(row[0], row + 1, y ? out + (int64_t)(y - 1) * width : zeros, width, out + (int64_t)y * width);
+    }
+    return 0;
+}
+
+/* Adds to counts[256 * truth + prediction]. `tables` are 4 x 65536 zeros: neighbours, often alike, do not wait for each other. */
+void count_pairs(const uint8_t *truth, const uint8_t *prediction, int64_t n, uint32_t *tables, int64_t *counts) {
+    for (int64_t i = 0; i < n; ++i)
+        ++tables[(i & 3) << 16 | truth[i] << 8 | prediction[i]];
+    for (int k = 0; k < 4 << 16; ++k)
+        counts[k & 0xFFFF] += tables[k];
+}
