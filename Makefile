@@ -6,7 +6,7 @@
 PYTHON := .venv/bin/python
 STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu bench-lmdb $(STAGES:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu bench-lmdb bench-memory $(STAGES:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
@@ -72,6 +72,9 @@ bench-lmdb: caffe ## LMDBs written and read: ours, Caffe's convert_imageset, the
 
 weights-vgg16: caffe ## VGG-16 for the front end, from what is in pretrained/ or FROM=FILE of Caffe, PyTorch, Keras or ONNX (INPUT= for your own)
 	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
+
+bench-memory: caffe ## the memory estimate of nets beside the measured peak (ARGS=CASE...); minutes, up to 9 GB
+	$(PYTHON) -m tools.netinfo.bench $(ARGS)
 
 weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
 	$(PYTHON) -m pretrained.fetch $*

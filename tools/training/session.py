@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
+from tools.netinfo.free import warn_of_memory
 from tools.support.errors import UserError
 from tools.training import preflight, process, record, runs
 from tools.training.initial import weight_files
@@ -84,6 +85,7 @@ def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
     manifest = preflight.check_lmdb(settings)
     preflight.check_disk(settings, net)
+    warn_of_memory(settings.stage_name, net, settings.batch_per_pass, settings.gpus)
     if not resumed:
         preflight.check_features_source(settings, manifest)
         with TemporaryDirectory() as folder:

@@ -1,0 +1,170 @@
+"""`make bench-memory`: the estimate beside the measured peak, for nets large and small, forward and in training.
+
+Each case is a process of its own on random weights and data: tools/inference as in tools/predict.py, or `caffe train` for two
+iterations with the snapshot at its end. Prints a table for pretrained/README.md. Takes minutes, and 9 GB for the largest case.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.datum import float_datum, raw_datum
+from dataset_prep.lmdb_store import LmdbWriter, key
+from pretrained import caffemodel
+from pretrained.caffemodel import Streamed
+from prototxt import networks
+from prototxt.shapes import param_shapes
+from prototxt.solver import solver
+from tools.netinfo.fit import tile_memory
+from tools.netinfo.inference import layers_of
+from tools.netinfo.measure import peak_bytes
+from tools.netinfo.memory import estimate
+from tools.support.errors import UserError, run_command
+from tools.support.paths import CAFFE, ROOT
+
+SizeHW = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Labelling an image of `image_hw` in tiles of `tile_hw`."""
+
+    net: str
+    tile_hw: SizeHW
+    image_hw: SizeHW
+
+    @property
+    def title(self) -> str:
+        return f'`{self.net}` forward, tile {self.tile_hw[0]}x{self.tile_hw[1]}'
+
+    def run(self, folder: Path) -> tuple[float, int]:
+        """(estimate, measured peak) in bytes."""
+        weights = random_weights(networks.deploy(self.net), folder / 'w.caffemodel')
+        words = [self.net, *self.tile_hw, weights, *self.image_hw]
+        command = [sys.executable, '-m', 'tools.netinfo.measure', *map(str, words)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f'{self.title}: ended with status {done.returncode}: {done.stderr.strip().splitlines()[-1:]}')
+        need = tile_memory(self.net, weights.stat().st_size, [self.image_hw], False)
+        return need(self.tile_hw), int(done.stdout)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A stage at another crop or batch; `maps` (channels with the label, height, width) of stored maps."""
+
+    stage: str
+    crop_size: int | None
+    batch: int
+    maps: tuple[int, int, int] | None = None
+
+    @property
+    def title(self) -> str:
+        size = f'crop {self.crop_size}' if self.crop_size else 'maps {1}x{2}'.format(*self.maps or ())
+        return f'`{self.stage}` training, {size}, batch {self.batch}'
+
+    def run(self, folder: Path) -> tuple[float, int]:
+        """(estimate, measured peak) in bytes, of the program `caffe`."""
+        lmdb = random_lmdb(self, folder / 'lmdb')
+        net = networks.training(self.stage, str(lmdb), self.crop_size, self.batch)
+        networks.write(net, folder / 'train.prototxt')
+        message = solver(self.stage, 'train.prototxt', 'snapshot', max_iter=2, iter_size=1)
+        networks.write(message, folder / 'solver.prototxt')
+        command = [str(CAFFE), 'train', '--solver', 'solver.prototxt']
+        with (folder / 'log').open('wb') as log:
+            child = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            peak = watched_peak(child)
+        if child.returncode:
+            raise UserError(
+                f'{self.title}: ended with status {child.returncode}: {(folder / "log").read_text().splitlines()[-1:]}'
+            )
+        return estimate(layers_of(net, 'train'), training=True).host, peak
+
+
+CASES: dict[str, Forward | Training] = {
+    'voc': Forward('dilation8_pascal_voc', (900, 900), (375, 500)),
+    'small-tile': Forward('dilation8_camvid', (508, 508), (360, 480)),
+    'kitti': Forward('dilation7_kitti', (852, 1640), (376, 1241)),
+    'cityscapes': Forward('dilation10_cityscapes', (1396, 1396), (1024, 2048)),
+    'toy': Forward('large_toy', (564, 948), (192, 576)),
+    'toy-front': Training('toy-front', 564, 2),
+    'toy-basic': Training('toy-basic', None, 8, (8, 64, 64)),
+    'camvid-front': Training('camvid-front', 628, 1),
+    'camvid-joint': Training('camvid-joint', 852, 1),
+    'voc-front': Training('voc-front', 500, 2),
+}
+
+
+def watched_peak(child: subprocess.Popen) -> int:
+    """The peak of a process, looked at until it ends; the kernel keeps the maximum, so only the last moment is lost."""
+    peak = 0
+    while child.poll() is None:
+        try:
+            peak = max(peak, peak_bytes(child.pid))
+        except (OSError, StopIteration):  # it has just ended
+            break
+        time.sleep(0.02)
+    child.wait()
+    return peak
+
+
+def random_weights(net, path: Path) -> Path:
+    """A caffemodel of a net's shapes, small values; a block in memory at a time."""
+
+    def pieces(count: int) -> Callable:
+        block = np.random.default_rng(0).normal(0, 0.01, 1 << 20).astype(np.float32)
+        return lambda: (block[: min(len(block), count - first)] for first in range(0, count, len(block)))
+
+    shapes = param_shapes(net)
+    weights = {name: [Streamed(shape, pieces(int(np.prod(shape)))) for shape in blobs] for name, blobs in shapes.items()}
+    caffemodel.write(path, weights)
+    return path
+
+
+def random_lmdb(case: Training, path: Path) -> Path:
+    """Four records of noise, all of one label, for a stage."""
+    random = np.random.default_rng(0)
+    writer = LmdbWriter(path)
+    for index in range(4):
+        if case.maps:
+            record = random.normal(0, 1, case.maps).astype(np.float32)
+            record[-1] = 1
+            writer.put(key(index, 'r'), float_datum(record))
+        else:
+            record = random.integers(0, 256, (4, case.crop_size or 0, case.crop_size or 0), np.uint8)
+            record[3] = 1
+            writer.put(key(index, 'r'), raw_datum(record))
+    writer.flush()
+    writer.close()
+    return path
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'cases', nargs='*', choices=[[], *CASES], metavar='CASE', help=f'some of: {", ".join(CASES)} (default: all)'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '2')
+    print('| case | estimated | measured | difference |\n| --- | --- | --- | --- |')
+    for name in args.cases or CASES:
+        case = CASES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            guess, peak = case.run(Path(folder))
+        print(f'| {case.title} | {guess / 1e9:.2f} GB | {peak / 1e9:.2f} GB | {guess / peak - 1:+.0%} |', flush=True)
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,58 @@
+"""Whether a training will fit into the memory that is free, said before it starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.netinfo.fit import gb
+from tools.netinfo.inference import layers_of
+from tools.netinfo.layer_rules import Unknown
+from tools.netinfo.memory import Estimate, estimate
+
+MEMINFO = Path('/proc/meminfo')
+CGROUP = Path('/sys/fs/cgroup')  # of a container, where the limit is lower than the machine's memory
+
+
+def warn_of_memory(stage_name: str, net, batch_per_pass: int, gpus: tuple[int, ...] = ()) -> None:
+    """Warn on stderr if training `net` (NetParameter) is estimated to take more memory than is free; a guess, so no error."""
+    try:
+        found = estimate(layers_of(net, 'train'), training=True, gpu=bool(gpus))
+    except Unknown:
+        return
+    for what, needed, free in _needs(found, gpus):
+        if free is not None and needed > free:
+            smaller = 'BATCH_PER_PASS= (--batch-per-pass) splits the batch, ' if batch_per_pass > 1 else ''
+            print(
+                f'warning: {stage_name} takes about {gb(needed)} of {what}, {gb(free)} are free; {smaller}'
+                f'CROP_SIZE= (--crop-size) makes images smaller; tools/summarize.py --stage {stage_name} shows where it goes',
+                file=sys.stderr,
+            )
+
+
+def _needs(found: Estimate, gpus: tuple[int, ...]) -> list[tuple[str, float, float | None]]:
+    """(which memory, bytes needed, bytes free or None where nothing tells)."""
+    devices = [(f'the memory of GPU {gpu}', found.device, gpu_free(gpu)) for gpu in gpus]
+    return [('memory', found.host, host_free()), *devices]
+
+
+def host_free() -> float | None:
+    """Bytes that the system can give to a new process; in a container, no more than its limit leaves."""
+    try:
+        line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith('MemAvailable'))
+    except (OSError, StopIteration):
+        return None
+    available = 1024.0 * int(line.split()[1])
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ('memory.max', 'memory.current'))
+    except (OSError, ValueError):  # no container, or 'max': no limit
+        return available
+    return min(available, limit - used)
+
+
+def gpu_free(gpu: int) -> float | None:
+    """Bytes free on a GPU, as its driver's program tells; None without it."""
+    command = ['nvidia-smi', f'--id={gpu}', '--query-gpu=memory.free', '--format=csv,noheader,nounits']
+    try:
+        return 2**20 * float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
