@@ -87,4 +87,6 @@ $(STAGES:%=train-%): train-%: caffe
 	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
 	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc) $(if $(RESTART),--restart) \
 	  $(if $(BASE_LR),--base-lr $(BASE_LR)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT)) \
-	  $(if $(UPSAMPLE_LOSS),--upsample-loss)
+	  $(if $(UPSAMPLE_LOSS),--upsample-loss) $(if $(KEEP),--keep $(KEEP)) $(if $(MAX_LOSS),--max-loss $(MAX_LOSS)) \
+	  $(if $(VAL_EVERY),--val-every $(VAL_EVERY)) $(if $(VAL_SPLIT),--val-split $(VAL_SPLIT)) \
+	  $(if $(VAL_LIMIT),--val-limit $(VAL_LIMIT)) $(if $(TENSORBOARD),--tensorboard)

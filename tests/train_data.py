@@ -17,7 +17,7 @@ import numpy as np
 from stored_maps import write_features
 
 from dataset_prep.lmdb_writer import write_lmdb
-from dataset_prep.records import Record
+from dataset_prep.records import Record, save_split
 from tools import train as command
 from tools.support.paths import ROOT
 from tools.training.settings import Settings, settings
@@ -115,3 +115,21 @@ def rows(run_dir: Path) -> list[dict[str, str]]:
 def iterations(run_dir: Path) -> list[int]:
     """The column of iterations."""
     return [int(row['iteration']) for row in rows(run_dir)]
+
+
+def split_with_maps(root: Path, split: str) -> Path:
+    """`root`/toy: a split of images with labels, and the stored scores of it; the folder."""
+    folder, random, records, rows = root / 'toy', np.random.default_rng(1), [], []
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(3):
+        cells = random.integers(0, CLASSES, (6, 8)).astype(np.uint8)
+        paths = folder / f'{split}{index}.png', folder / f'{split}{index}_label.png'
+        cv2.imwrite(str(paths[0]), np.zeros((40, 56, 3), np.uint8))
+        cv2.imwrite(str(paths[1]), np.kron(cells, np.ones((8, 8), np.uint8))[:40, :56])
+        records.append(Record(f'{split}{index}', *paths, 'toy'))
+        shown = np.eye(CLASSES, dtype=np.float32)[cells].transpose(2, 0, 1)
+        rows.append((f'{split}{index}', shown + random.normal(0, 1, shown.shape).astype(np.float32), cells))
+    save_split(folder, split, records)
+    said = {'dataset': 'toy', 'classes': CLASSES, 'blob': 'final', 'weights': 'of no file', 'split': split}
+    write_features(folder / f'{split}_final_toy-front', rows, said)
+    return folder

@@ -41,6 +41,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--keep', type=_positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
     parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
+    parser.add_argument('--data', metavar='DIR', help="folder of the data sets' folders (default: data/)")
+    parser.add_argument('--val-every', type=_positive, metavar='N', help='score the snapshot of every N-th iteration by mean IoU')
+    parser.add_argument(
+        '--val-split', default='val', metavar='NAME', help='split that snapshots are scored on (default: %(default)s)'
+    )
+    parser.add_argument('--val-limit', type=_positive, metavar='N', help='score the first N images of it')
+    parser.add_argument('--tensorboard', action='store_true', help='write event files for TensorBoard (needs tensorboardX)')
     parser.add_argument('--max-loss', type=float, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
     parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')

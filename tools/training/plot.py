@@ -1,4 +1,4 @@
-"""loss.png: the loss over iterations."""
+"""loss.png: loss, learning rate and mean IoU on the validation split over iterations."""
 
 import math
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 
 from tools.support.atomic import whole_file
 from tools.training.caffe_log import Row
+from tools.training.validation import Score, best_score
 
 SMOOTHED_OVER = 25  # a running mean takes in one part of this many of the run
 
@@ -19,19 +20,42 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def plot_loss(rows: list[Row], path: Path, title: str, num_classes: int) -> None:
-    """Draw the loss of each row, its running mean, and ln C, the loss of a guess that gives all classes the same."""
+def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int) -> None:
+    """Draw the loss of each row, its running mean, and ln C, the loss of a guess that gives all classes the same.
+
+    Below it the learning rate, and where there are scores, mean IoU in percent with the best marked.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    heights = [4, 1, 2] if scores else [4, 1]
+    figure = Figure(figsize=(8, 1 + sum(heights)), layout='constrained')
+    loss, rate, *rest = figure.subplots(len(heights), sharex=True, height_ratios=heights)
+    _draw_loss(loss, rows, title, num_classes)
+    rate.plot([row.iteration for row in rows], [row.lr for row in rows], color='tab:orange')
+    rate.set(ylabel='learning rate', yscale='log')
+    for axes in rest:
+        _draw_scores(axes, scores)
+    figure.axes[-1].set_xlabel('iteration')
+    with whole_file(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary)
+
+
+def _draw_loss(axes, rows: list[Row], title: str, num_classes: int) -> None:
+    """The loss of each iteration, and its running mean."""
     iterations, losses = [row.iteration for row in rows], np.array([row.loss for row in rows])
-    figure = Figure(figsize=(8, 4.5), layout='constrained')
-    axes = figure.add_subplot(xlabel='iteration', ylabel='loss', title=title)
     axes.plot(iterations, losses, color='tab:blue', alpha=0.35, linewidth=0.8, label='each iteration')
     window = max(1, len(rows) // SMOOTHED_OVER)
     axes.plot(iterations, running_mean(losses, window), color='tab:blue', label=f'mean of the last {window}')
     axes.axhline(math.log(num_classes), color='gray', linestyle=':', label=f'ln {num_classes}')
-    axes.set_ylim(bottom=0)
+    axes.set(ylabel='loss', title=title, ylim=(0, None))
     axes.legend()
-    with whole_file(path) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary)
+
+
+def _draw_scores(axes, scores: list[Score]) -> None:
+    """Mean IoU of the snapshots."""
+    axes.plot([score.iteration for score in scores], [100 * score.mean_iou for score in scores], 'o-', color='tab:green')
+    if best := best_score(scores):
+        axes.plot([best.iteration], [100 * best.mean_iou], '*', markersize=14, color='tab:red', label=f'best, {best.iteration}')
+        axes.legend()
+    axes.set(ylabel='mean IoU, %', ylim=(0, 100))

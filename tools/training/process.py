@@ -26,7 +26,9 @@ def check_program() -> None:
         raise UserError(f'no program {CAFFE}; run: make caffe')
 
 
-def start(command: list[str], cwd: Path, log: IO[bytes], lock: int, variables: dict[str, str]) -> subprocess.Popen:
+def start(
+    command: list[str], cwd: Path, log: IO[bytes], lock: int | None = None, variables: dict[str, str] | None = None
+) -> subprocess.Popen:
     """Start Caffe in `cwd` with all it says appended to `log`, holding the descriptor `lock` for as long as it lives.
 
     `variables` are environment variables beside ours.
@@ -39,8 +41,8 @@ def start(command: list[str], cwd: Path, log: IO[bytes], lock: int, variables: d
             os._exit(1)
 
     return subprocess.Popen(
-        command, cwd=cwd, env=_environment() | variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-        pass_fds=(lock,), preexec_fn=die_with_parent,
+        command, cwd=cwd, env=_environment() | (variables or {}), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        pass_fds=() if lock is None else (lock,), preexec_fn=die_with_parent,
         start_new_session=True,  # a terminal's Ctrl-C then reaches us only, and Caffe through us, once
     )  # fmt: skip
 

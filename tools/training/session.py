@@ -9,11 +9,13 @@ from prototxt import networks
 from tools.netinfo.free import warn_of_memory
 from tools.support.errors import UserError
 from tools.training import preflight, process, record, runs
+from tools.training.events import check_tensorboard
 from tools.training.initial import weight_files
 from tools.training.settings import Settings
-from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel
+from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel, whole_snapshots
 from tools.training.start import Start, prepare
 from tools.training.supervisor import Supervisor
+from tools.training.validation import Validation, check_validation
 
 
 def train(settings: Settings) -> int:
@@ -31,6 +33,7 @@ def train(settings: Settings) -> int:
         resumed = _resumed(settings, net)
         if resumed and resumed.iteration >= stage.max_iter:
             print(f'{settings.stage_name} is already at iteration {resumed.iteration}: {resumed.caffemodel}')
+            _score_rest(settings, net)
             return 0
         manifest = _checked(settings, net, resumed)
         if settings.restart and runs.move_aside(settings.run_dir):
@@ -48,6 +51,17 @@ def _run(settings: Settings, net, start: Start, lock: int) -> int:
         raise
     record.end_session(settings.run_dir, record.FINISHED if status == 0 else record.STOPPED)
     return status
+
+
+def _score_rest(settings: Settings, net) -> None:
+    """Score what a run that is at its end has left to score."""
+    check_validation(settings)
+    validation = Validation(settings)
+    try:
+        validation.note(whole_snapshots(settings.run_dir, net))
+        validation.finish()
+    finally:
+        validation.close()
 
 
 def _resumed(settings: Settings, net) -> Snapshot | None:
@@ -84,6 +98,9 @@ def _refuse_other_data(settings: Settings) -> None:
 def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
     manifest = preflight.check_lmdb(settings)
+    check_validation(settings)
+    if settings.tensorboard:
+        check_tensorboard()
     preflight.check_disk(settings, net)
     warn_of_memory(settings.stage_name, net, settings.batch_per_pass, settings.gpus)
     if not resumed:

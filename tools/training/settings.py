@@ -27,6 +27,11 @@ class Settings:
     gpus: tuple[int, ...] = ()  # none: the CPU
     keep: int = 2
     restart: bool = False
+    data: Path = DATA  # the folder of the data sets' own
+    val_every: int | None = None  # iterations between snapshots that are scored; None: none is
+    val_split: str = 'val'
+    val_limit: int | None = None  # images that are scored; None: all
+    tensorboard: bool = False
     max_loss: float | None = None  # above which training is stopped; None: tools.training.watch
 
     @property
@@ -57,11 +62,12 @@ def settings(args) -> Settings:
     """
     name = resolve(args.stage, STAGES, 'stage')
     gpus = check_gpus(args.gpu) if args.gpu else ()
+    data = Path(args.data).absolute() if args.data else DATA
     stage = _override(STAGES[name], args, len(gpus) or 1)
     return Settings(
         stage_name=name,
         stage=stage,
-        lmdb=Path(args.lmdb).absolute() if args.lmdb else default_lmdb(STAGES[name], stage),
+        lmdb=Path(args.lmdb).absolute() if args.lmdb else default_lmdb(STAGES[name], stage, data),
         run_dir=Path(args.run_dir).absolute() if args.run_dir else RUNS / name,
         weights=tuple(Path(path).absolute() for path in args.weights) if args.weights else None,
         random_fc=args.random_fc,
@@ -69,13 +75,18 @@ def settings(args) -> Settings:
         keep=args.keep,
         restart=args.restart,
         max_loss=args.max_loss,
+        data=data,
+        val_every=args.val_every,
+        val_split=args.val_split,
+        val_limit=args.val_limit,
+        tensorboard=args.tensorboard,
     )
 
 
-def default_lmdb(row: Stage, stage: Stage) -> Path:
+def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
     """The LMDB of the stage's training split; one with a crop_size of the user's own is cut from the row's unless it is there."""
-    own = DATA / lmdb_of(stage)
-    return own if own.exists() or row.start != 'data' else DATA / lmdb_of(row)
+    own = data / lmdb_of(stage)
+    return own if own.exists() or row.start != 'data' else data / lmdb_of(row)
 
 
 def _override(row: Stage, args, devices: int) -> Stage:

@@ -78,14 +78,18 @@ def resumable(snapshot: Snapshot, net) -> bool:
     return fault(snapshot, net) is None
 
 
+def whole_snapshots(run_dir: Path, net) -> list[Snapshot]:
+    """Those that training can go on from, oldest first."""
+    return [snapshot for snapshot in snapshots(run_dir) if resumable(snapshot, net)]
+
+
 def newest_whole(run_dir: Path, net) -> Snapshot | None:
     """The newest snapshot that training can go on from; those that a kill cut short are passed over."""
     return next((snapshot for snapshot in reversed(snapshots(run_dir)) if resumable(snapshot, net)), None)
 
 
-def prune(run_dir: Path, net, keep: int) -> None:
-    """Delete what is older than the newest `keep` whole snapshots, once those are on the disk: the power may go."""
-    whole = [snapshot for snapshot in snapshots(run_dir) if resumable(snapshot, net)]
+def prune(run_dir: Path, whole: list[Snapshot], keep: int) -> None:
+    """Delete what is older than the newest `keep` of the `whole` snapshots, once those are on the disk: the power may go."""
     if len(whole) > keep:
         for snapshot in whole[-keep:]:
             to_disk(*snapshot.files())

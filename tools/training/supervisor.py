@@ -11,13 +11,15 @@ from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
 from tools.training import process, runs
 from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
+from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
-from tools.training.plot import plot_loss
+from tools.training.plot import plot_run
 from tools.training.progress import Progress
 from tools.training.settings import Settings
-from tools.training.snapshots import delete_all, newest_whole, prune, resumable, snapshots
+from tools.training.snapshots import delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
 from tools.training.start import Start
+from tools.training.validation import Validation, read_scores
 from tools.training.watch import Watch
 
 _SECONDS_BETWEEN_PLOTS = 10
@@ -33,7 +35,7 @@ class Supervisor:
         self._reader, self._tail = LogReader(), deque[str](maxlen=_TAIL)
         self._snapshot_begun = False
         self._drawn = -math.inf
-        self._watch = Watch(settings)
+        self._watch, self._validation = Watch(settings), Validation(settings)
 
     def run(self, start: Start, lock: int) -> int:
         """Run Caffe to its end; the exit status as `train` gives it."""
@@ -45,14 +47,20 @@ class Supervisor:
                 self._watch.fault(row)
             child, offset = process.start(start.command, self._run_dir, log, lock, start.variables), log.tell()
         stage = self._settings.stage
+        self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)
         self._progress = Progress(self._settings.stage_name, start.iteration, stage.max_iter, stage.batch_size)
         try:
             with process.stopping(child) as signals:
                 for line in process.follow(child, self._log, offset):
                     self._take(line, child, stopping=bool(signals))
+            self._keep_up(last=True)
+            if not signals and child.wait() == 0:
+                self._validation.finish()
+                self._draw()
         finally:
             self._progress.close()
-        self._keep_up(last=True)
+            self._validation.close()
+            self._events.close()
         return self._result(child.wait(), stopped=bool(signals))
 
     def _take(self, line: str, child: subprocess.Popen, *, stopping: bool) -> None:
@@ -66,10 +74,13 @@ class Supervisor:
             return
         self._metrics.append(row)
         self._progress.show(row)
+        self._events.add(row)
         if fault := self._watch.fault(row):
             child.kill()
             child.wait()
             raise UserError(self._diverged(row, fault))
+        if self._validation.busy:
+            self._validation.keep_up()
         if self._snapshot_begun:  # and ended: Caffe computes again
             self._snapshot_begun = False
             self._keep_up()
@@ -77,12 +88,22 @@ class Supervisor:
                 child.kill()
 
     def _keep_up(self, *, last: bool = False) -> None:
-        """After a snapshot, and after the `last`: let the oldest go, draw the curve, which is not done again at once."""
-        prune(self._run_dir, self._net, self._settings.keep)
-        if self._metrics.rows and (last or time.monotonic() - self._drawn > _SECONDS_BETWEEN_PLOTS):
-            self._drawn = time.monotonic()
+        """After a snapshot, and after the `last`: see that it is scored, let the oldest go, draw the curve now and then."""
+        whole = whole_snapshots(self._run_dir, self._net)
+        self._validation.note(whole)
+        self._validation.keep_up()
+        prune(self._run_dir, whole, self._settings.keep)
+        if last or time.monotonic() - self._drawn > _SECONDS_BETWEEN_PLOTS:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the curves of what is known."""
+        self._drawn = time.monotonic()
+        scores = read_scores(self._run_dir)
+        self._events.add_scores(scores)
+        if self._metrics.rows:
             title, classes = self._settings.stage_name, self._settings.dataset.num_classes
-            plot_loss(self._metrics.rows, self._run_dir / runs.PLOT, title, classes)
+            plot_run(self._metrics.rows, scores, self._run_dir / runs.PLOT, title, classes)
 
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""

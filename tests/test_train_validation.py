@@ -1,0 +1,152 @@
+"""Snapshots scored while the training goes on, the best kept, and the curves and events that show it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import pytest
+from train_data import asked, maps_lmdb, rows, split_with_maps
+
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+from tools.training import events
+from tools.training.session import train
+from tools.training.snapshots import snapshots
+from tools.training.validation import Score, best_score, read_scores
+
+
+@pytest.fixture(scope='module')
+def words(tmp_path_factory):
+    """Words of a command that trains Basic and scores some snapshots on three images."""
+    root = tmp_path_factory.mktemp('data')
+    split_with_maps(root, 'val')
+    return 'toy-basic', '--lmdb', maps_lmdb(root), '--batch', 2, '--data', root, '--snapshot', 10, '--val-every', 20
+
+
+@pytest.fixture(scope='module')
+def scored(words, tmp_path_factory):
+    """A finished run of 50 iterations: the snapshots at 20 and 40 were scored, those at 10, 30 and 50 not."""
+    run_dir = tmp_path_factory.mktemp('scored') / 'run'
+    assert train(asked(*words, '--run-dir', run_dir, '--iters', 50, '--keep', 1, '--tensorboard')) == 0
+    return run_dir
+
+
+def score_again(run_dir, words, weights):
+    """Mean IoU of a file of weights by tools/test.py."""
+    data = words[words.index('--data') + 1] / 'toy'
+    command = [
+        sys.executable, str(ROOT / 'tools' / 'test.py'), '--net', 'basic_toy', '--weights', str(weights), '--data', str(data),
+        '--split', 'val', '--features', str(data / 'val_final_toy-front'), '--out', str(run_dir / 'again'),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return json.loads((run_dir / 'again' / 'scores.json').read_text())['mean_iou']
+
+
+def test_snapshots_are_scored_though_they_are_gone(scored):
+    """Those of every 20th iteration, of which the run keeps none."""
+    assert [score.iteration for score in read_scores(scored)] == [20, 40]
+    assert [snapshot.iteration for snapshot in snapshots(scored)] == [50]
+
+
+def test_best_weights_are_kept_and_named(scored, words):
+    """best.caffemodel has the score that the table says, and best.json which it is."""
+    best = best_score(read_scores(scored))
+    assert json.loads((scored / 'best.json').read_text()) == {
+        'iteration': best.iteration, 'mean_iou': best.mean_iou, 'split': 'val',
+    }  # fmt: skip
+    assert score_again(scored, words, scored / 'best.caffemodel') == best.mean_iou
+    assert not list((scored / 'validation').glob('*.caffemodel'))
+
+
+def test_best_of_equals_is_the_first():
+    """And of none there is none."""
+    assert best_score([Score(10, 0.25), Score(20, 0.5), Score(30, 0.5)]) == Score(20, 0.5)
+    assert best_score([]) is None
+
+
+def test_worse_score_leaves_the_best(scored, words, tmp_path, monkeypatch, capsys):
+    """A run whose table begins with a perfect score keeps the weights of that."""
+    run_dir = tmp_path / 'run'
+    assert train(asked(*words[:-2], '--run-dir', run_dir, '--iters', 20)) == 0
+    (run_dir / 'validation.csv').write_text('iteration,mean_iou\n10,1.0\n')
+    (run_dir / 'best.caffemodel').write_bytes(b'perfect')
+    assert train(asked(*words, '--run-dir', run_dir, '--iters', 20)) == 0
+    assert [score.iteration for score in read_scores(run_dir)] == [10, 20]
+    assert (run_dir / 'best.caffemodel').read_bytes() == b'perfect'
+
+
+def test_what_was_not_scored_is_scored_when_asked_again(scored, words, tmp_path, capsys):
+    """A run at its end, stopped while the weights of iteration 40 waited: nothing is trained."""
+    run_dir = shutil.copytree(scored, tmp_path / 'run')
+    shutil.copy(run_dir / 'best.caffemodel', run_dir / 'validation' / 'iter_40.caffemodel')
+    first = read_scores(run_dir)[0]
+    (run_dir / 'validation.csv').write_text(f'iteration,mean_iou\n20,{first.mean_iou}\n')
+    assert train(asked(*words, '--run-dir', run_dir, '--iters', 50)) == 0
+    assert [score.iteration for score in read_scores(run_dir)] == [20, 40]
+    assert 'already at iteration 50' in capsys.readouterr().out
+
+
+def test_images_without_labels_do_not_stop_the_training(words, tmp_path, capsys):
+    """It is said where the reason stands, the rest goes on."""
+    data = split_with_maps(tmp_path / 'data', 'val')
+    (data / 'val1_label.png').unlink()
+    own = [tmp_path / 'data' if word == words[words.index('--data') + 1] else word for word in words]
+    assert train(asked(*own, '--run-dir', tmp_path / 'run', '--iters', 20)) == 0
+    assert 'iter_20 could not be scored (status 1); see ' in capsys.readouterr().err
+    assert 'no label of val1' in (tmp_path / 'run' / 'validation' / 'iter_20.log').read_text()
+    assert read_scores(tmp_path / 'run') == []
+
+
+@pytest.mark.parametrize(
+    ('more', 'fault'),
+    [
+        (('--val-every', 15), 'no multiple of the 10 iterations between snapshots'),
+        (('--val-split', 'vale'), r'toy has no split vale \(train, val, test\)'),
+        (('--val-split', 'test'), r'no list of the split test at .*test\.json; prepare the data set \(make lmdb-toy\)'),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_training(words, tmp_path, more, fault):
+    """With the way out."""
+    with pytest.raises(UserError, match=fault):
+        train(asked(*words, *more, '--run-dir', tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_curves_show_the_scores(scored, tmp_path, words, capsys):
+    """The picture of a run with scores is taller by their panel."""
+    assert train(asked(*words[:-2], '--run-dir', tmp_path / 'run', '--iters', 2)) == 0
+    plain, shown = (cv2.imread(str(folder / 'loss.png')) for folder in (tmp_path / 'run', scored))
+    assert shown.shape[0] - plain.shape[0] == 200
+    assert shown.shape[1] == plain.shape[1]
+
+
+def test_events_hold_what_the_tables_hold(scored):
+    """Read back by the protocol buffers of tensorboardX: a loss an iteration, a mean IoU a score."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = {}
+    (path,) = (scored / 'tensorboard').iterdir()
+    for record in records_of(path.read_bytes()):
+        event = Event.FromString(record)
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    assert found['loss'] == [(int(row['iteration']), pytest.approx(float(row['loss']))) for row in rows(scored)]
+    assert [step for step, _ in found['mean_IoU']] == [20, 40]
+    assert found['mean_IoU'] == [(score.iteration, pytest.approx(score.mean_iou)) for score in read_scores(scored)]
+
+
+def records_of(content):
+    """The records of a TFRecord file: 8 bytes of length, 4 of a sum, the record, 4 of a sum."""
+    while content:
+        size = int.from_bytes(content[:8], 'little')
+        yield content[12 : 12 + size]
+        content = content[16 + size :]
+
+
+def test_without_the_package_the_command_is_named(monkeypatch):
+    """pip's words."""
+    monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+    with pytest.raises(UserError, match="run: .venv/bin/pip install 'tensorboardX"):
+        events.check_tensorboard()

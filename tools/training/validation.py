@@ -1,0 +1,205 @@
+"""Snapshots scored on the validation split while the training goes on, one after the other, by tools/test.py.
+
+A snapshot's weights are linked to validation/iter_N.caffemodel, so that they stay until they are scored though the snapshot
+may go; the best so far are best.caffemodel. validation.csv has a row for each that was scored.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from prototxt.lmdb_names import lmdb_of
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+from tools.training import process
+from tools.training.settings import Settings
+from tools.training.snapshots import Snapshot
+
+FOLDER, TABLE, BEST, BEST_SCORE = 'validation', 'validation.csv', 'best.caffemodel', 'best.json'
+COLUMNS = ('iteration', 'mean_iou')
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean IoU of a snapshot on the validation split, as a fraction."""
+
+    iteration: int
+    mean_iou: float
+
+
+def read_scores(run_dir: Path) -> list[Score]:
+    """What was scored so far in a run, in the order of iterations."""
+    path = run_dir / TABLE
+    if not path.exists():
+        return []
+    with path.open(newline='') as lines:
+        return [Score(int(row['iteration']), float(row['mean_iou'])) for row in csv.DictReader(lines)]
+
+
+def best_score(scores: list[Score]) -> Score | None:
+    """The best, of equals the first; None of none."""
+    return max(scores, key=lambda score: score.mean_iou, default=None)
+
+
+def check_validation(settings: Settings) -> None:
+    """Raise UserError if snapshots are to be scored and that cannot be done, with what to do instead."""
+    every, split = settings.val_every, settings.val_split
+    if every is None:
+        return
+    if every % settings.stage.snapshot:
+        raise UserError(
+            f'--val-every {every} is no multiple of the {settings.stage.snapshot} iterations between snapshots; '
+            'give another (VAL_EVERY=), or other snapshots (--snapshot, SNAPSHOT=)'
+        )
+    if split not in settings.dataset.splits:
+        raise UserError(
+            f'{settings.dataset.name} has no split {split} ({", ".join(settings.dataset.splits)}); give --val-split '
+            '(VAL_SPLIT=), but scores on a split that chose the snapshot are no test on it'
+        )
+    records = settings.data / settings.dataset.name / f'{split}.json'
+    if not records.is_file():
+        raise UserError(f'no list of the split {split} at {records}; prepare the data set (make lmdb-{settings.dataset.name})')
+    maps = _maps(settings)
+    if maps and not (maps / 'data.mdb').is_file():
+        raise UserError(
+            f'no stored maps of the split {split} at {maps}; make them by tools/extract_features.py --split {split}, or '
+            'let make train-NAME of the whole chain do it'
+        )
+
+
+class Validation:
+    """Scores snapshots in a process beside Caffe. Without --val-every it does nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._folder = settings, settings.run_dir / FOLDER
+        self._child: subprocess.Popen | None = None
+        self._now: Path | None = None  # the weights that are being scored
+
+    @property
+    def busy(self) -> bool:
+        """Whether a snapshot is being scored."""
+        return self._child is not None
+
+    def note(self, snapshots: list[Snapshot]) -> None:
+        """Keep the weights of those that are to be scored and were not."""
+        if self._settings.val_every is None:
+            return
+        done = {score.iteration for score in read_scores(self._settings.run_dir)}
+        for snapshot in snapshots:
+            path = self._folder / f'iter_{snapshot.iteration}.caffemodel'
+            if snapshot.iteration % self._settings.val_every == 0 and snapshot.iteration not in done and not path.exists():
+                _link(snapshot.caffemodel, path)
+
+    def keep_up(self) -> None:
+        """Take the score of what is done, and begin with the next."""
+        if self._child and self._child.poll() is not None:
+            self._take(self._child.returncode)
+        waiting = [] if self._child else self._waiting()
+        if waiting:
+            self._begin(waiting[0])
+
+    def finish(self) -> None:
+        """Score all that wait."""
+        self.keep_up()
+        while self._child:
+            self._child.wait()
+            self.keep_up()
+
+    def close(self) -> None:
+        """Leave what is not done; it is gone on with next time."""
+        if self._child and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+
+    def _waiting(self) -> list[Path]:
+        """Weights that are to be scored, the oldest first."""
+        if self._settings.val_every is None:
+            return []
+        return sorted(self._folder.glob('iter_*.caffemodel'), key=_iteration)
+
+    def _begin(self, weights: Path) -> None:
+        """Start scoring."""
+        _say(f'scoring {self._settings.stage_name} at iteration {_iteration(weights)} on {self._settings.val_split}')
+        with (self._folder / f'{weights.stem}.log').open('wb') as log:
+            self._child, self._now = process.start(_command(self._settings, weights), ROOT, log), weights
+
+    def _take(self, status: int) -> None:
+        """Read the score of `self._now`, keep the weights if they are the best, and let the rest go."""
+        weights, run_dir = self._now, self._settings.run_dir
+        self._child = self._now = None
+        assert weights is not None
+        if status:
+            log = weights.with_suffix('.log')
+            _say(f'{weights.stem} could not be scored (status {status}); see {log}')
+            weights.rename(weights.with_suffix('.unscored'))  # lest it be tried again at once
+            return
+        out = weights.with_suffix('')
+        score = Score(_iteration(weights), json.loads((out / 'scores.json').read_text())['mean_iou'])
+        scores = sorted([*read_scores(run_dir), score], key=lambda one: one.iteration)
+        if best_score(scores) == score:
+            _keep_best(run_dir, weights, score, self._settings.val_split)
+        _write_scores(run_dir, scores)
+        (out / 'scores.json').replace(out.with_suffix('.json'))
+        shutil.rmtree(out)
+        weights.unlink()
+        _say(f'{self._settings.stage_name} at iteration {score.iteration}: mean IoU {100 * score.mean_iou:.1f}')
+
+
+def _say(text: str) -> None:
+    """A line on stderr that leaves the progress bar whole."""
+    with suppress(OSError):  # a terminal that was closed
+        tqdm.write(text, file=sys.stderr)
+
+
+def _command(settings: Settings, weights: Path) -> list[str]:
+    """The command that scores a snapshot of a stage."""
+    data, maps = settings.data / settings.dataset.name, _maps(settings)
+    command = [
+        sys.executable, str(ROOT / 'tools' / 'test.py'), '--net', settings.stage.net, '--weights', str(weights),
+        '--data', str(data), '--split', settings.val_split, '--out', str(weights.with_suffix('')),
+    ]  # fmt: skip
+    command += ['--features', str(maps)] if maps else []
+    command += ['--limit', str(settings.val_limit)] if settings.val_limit else []
+    return command + (['--gpu', str(settings.gpus[0])] if settings.gpus else [])
+
+
+def _maps(settings: Settings) -> Path | None:
+    """The stored maps of the validation split, for a stage that begins with such."""
+    return None if settings.stage.start == 'data' else settings.data / lmdb_of(settings.stage, settings.val_split)
+
+
+def _iteration(path: Path) -> int:
+    """The number in iter_N.caffemodel."""
+    return int(path.stem.removeprefix('iter_'))
+
+
+def _link(source: Path, path: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no such thing."""
+    path.parent.mkdir(exist_ok=True)
+    with whole_file(path) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def _keep_best(run_dir: Path, weights: Path, score: Score, split: str) -> None:
+    """Make `weights` best.caffemodel."""
+    _link(weights, run_dir / BEST)
+    said = {'iteration': score.iteration, 'mean_iou': score.mean_iou, 'split': split}
+    with whole_file(run_dir / BEST_SCORE) as temporary:
+        temporary.write_text(json.dumps(said) + '\n')
+
+
+def _write_scores(run_dir: Path, scores: list[Score]) -> None:
+    with whole_file(run_dir / TABLE) as temporary, temporary.open('w', newline='') as file:
+        csv.writer(file).writerows([COLUMNS, *map(astuple, scores)])
