@@ -21,7 +21,7 @@ from dataset_prep.completeness import add_partial_argument, check_splits
 from dataset_prep.datasets import dataset
 from dataset_prep.lists import by_id, check_pairs
 from dataset_prep.records import Record
-from dataset_prep.trees import need_tree
+from dataset_prep.trees import Tree, need_tree
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
 
@@ -29,9 +29,9 @@ CROP_SIZES = (628,)  # front end, paper A
 HALVES_CROP_SIZE = 1396  # joint training, paper A.3
 IMAGES, LABELS = 'leftImg8bit', 'gtFine'
 IMAGE_END, LABEL_END = '_leftImg8bit.png', '_gtFine_labelIds.png'
-IMAGE_ARCHIVES: dict[str, str | None] = {'leftImg8bit_trainvaltest.zip': None}
-LABEL_ARCHIVES: dict[str, str | None] = {'gtFine_trainvaltest.zip': None}
 TRAIN, HALVES, VAL, TEST = 'train', 'train_halves', 'val', 'test'
+IMAGE_TREE = Tree('images of Cityscapes', (f'{IMAGES}/{TRAIN}',), {'leftImg8bit_trainvaltest.zip': None})
+LABEL_TREE = Tree('labels of Cityscapes', (f'{LABELS}/{TRAIN}',), {'gtFine_trainvaltest.zip': None})
 
 
 def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Record]]:
@@ -39,8 +39,8 @@ def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Recor
 
     Raises UserError when a file of a pair is missing, and for counts other than the published ones unless `allow_partial`.
     """
-    images = need_tree(data, 'images of Cityscapes', (f'{IMAGES}/{TRAIN}',), IMAGE_ARCHIVES) / IMAGES
-    labels = need_tree(data, 'labels of Cityscapes', (f'{LABELS}/{TRAIN}',), LABEL_ARCHIVES) / LABELS
+    images = need_tree(data, IMAGE_TREE) / IMAGES
+    labels = need_tree(data, LABEL_TREE) / LABELS
     splits = {TRAIN: _records(images / TRAIN, labels / TRAIN)}
     splits[HALVES] = [half for record in splits[TRAIN] for half in halves(record)]
     if (images / VAL).is_dir():

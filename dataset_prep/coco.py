@@ -24,14 +24,13 @@ from dataset_prep.json_stream import entries
 from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from dataset_prep.records import Record
-from dataset_prep.trees import need_tree
+from dataset_prep.trees import Tree, need_tree
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 
 SETS = ('train2014', 'val2014')
 COUNTS = {'train2014': 82783, 'val2014': 40504}
-ARCHIVES: dict[str, str | None] = {'annotations_trainval2014.zip': None}
 DRAWN = 'drawn.json'  # beside the labels: what they were drawn from
 RULE = 1  # raised when labels are drawn in another way
 
@@ -95,8 +94,10 @@ class CocoSet:
 def read_set(data: Path, name: str) -> CocoSet:
     """A set of the folder `data`. Raises UserError if it or its annotations are missing, damaged, or not COCO's."""
     file = f'annotations/instances_{name}.json'
-    annotations = need_tree(data, f'annotations of COCO {name}', (file,), ARCHIVES) / file
-    folder = need_tree(data, f'images of COCO {name}', (name,), {f'{name}.zip': None}) / name
+    annotations = (
+        need_tree(data, Tree(f'annotations of COCO {name}', (file,), {f'annotations_trainval{name[-4:]}.zip': None})) / file
+    )
+    folder = need_tree(data, Tree(f'images of COCO {name}', (name,), {f'{name}.zip': None})) / name
     images = _read(annotations)
     chosen = [image for _, image in sorted(images.items()) if any(not one.crowd for one in image.objects)]
     if not chosen:

@@ -41,11 +41,13 @@ def find_splits(
 
     Raises UserError when a file of a pair is missing, two have one name, or a list names what is not there.
     """
+    if not data.is_dir():
+        raise UserError(f'no folder {data}; give the one that holds {IMAGES}/ and {LABELS}/: DATA=FOLDER')
     images, labels = (_files(data / kind, kind) for kind in (IMAGES, LABELS))
-    lists = _lists(data, images, val_fraction, seed)
-    unlabelled = set(lists.get(TEST, ())) - labels.keys()
-    wanted = {name: path for name, path in images.items() if name not in unlabelled}
-    check_pairs(wanted, labels, lambda name: data / IMAGES / f'{name}.*', lambda name: data / LABELS / f'{name}.png')
+    lists = _lists(data, images) or _shares(images, labels, data, val_fraction, seed)
+    for split, names in lists.items():
+        if lacking := [one for one in names if one not in labels and split != TEST]:
+            raise UserError(f'{split}: {lacking[0]} has no label; there is no file at {data / LABELS / lacking[0]}.png')
     return {
         split: [Record(one, images[one], labels.get(one), name, size_wh=size_wh) for one in ids] for split, ids in lists.items()
     }
@@ -61,22 +63,26 @@ def _files(folder: Path, kind: str) -> dict[str, Path]:
     return found
 
 
-def _lists(data: Path, images: dict[str, Path], val_fraction: float, seed: int) -> dict[str, list[str]]:
-    """The names of each split: those that are listed, else a share of all."""
-    if (data / f'{TRAIN}.txt').exists():
-        lists = {split: read_ids(data / f'{split}.txt') for split in (TRAIN, VAL, TEST) if (data / f'{split}.txt').exists()}
-        for split, names in lists.items():
-            if unknown := [name for name in names if name not in images]:
-                raise UserError(
-                    f'{data / split}.txt names {unknown[0]}; there is no such file in {data / IMAGES} (give no suffix)'
-                )
-        return lists
+def _lists(data: Path, images: dict[str, Path]) -> dict[str, list[str]]:
+    """The names of each split that is listed. Raises UserError for val or test without train, and for names of no image."""
+    lists = {split: read_ids(data / f'{split}.txt') for split in (TRAIN, VAL, TEST) if (data / f'{split}.txt').exists()}
+    if lists and TRAIN not in lists:
+        raise UserError(f'{data} has {" and ".join(f"{split}.txt" for split in lists)} but no {TRAIN}.txt; list what to train on')
+    for split, names in lists.items():
+        if unknown := [name for name in names if name not in images]:
+            raise UserError(f'{data / split}.txt names {unknown[0]}; there is no such file in {data / IMAGES} (give no suffix)')
+    return lists
+
+
+def _shares(images: dict[str, Path], labels: dict[str, Path], data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
+    """All images, each of which must have a label, parted into train and val."""
+    check_pairs(images, labels, lambda name: data / IMAGES / f'{name}.*', lambda name: data / LABELS / f'{name}.png')
     if not 0 <= val_fraction < 1:
         raise UserError(f'--val-fraction {val_fraction}: give a share from 0 to less than 1')
     mixed = shuffled(list(images), seed)
     count = max(1, round(val_fraction * len(mixed))) if val_fraction else 0
-    lists = {TRAIN: sorted(mixed[count:])}
-    return lists | {VAL: sorted(mixed[:count])} if count else lists
+    splits = {TRAIN: sorted(mixed[count:])}
+    return splits | {VAL: sorted(mixed[:count])} if count else splits
 
 
 def read_classes(text: str) -> list[tuple[str, Colour]]:

@@ -170,6 +170,11 @@ def dataset(name: str) -> Dataset:
     return _own[name]
 
 
+def own_names() -> list[str]:
+    """The names of the user's own data sets in data/."""
+    return sorted(path.parent.name for path in DATA.glob(f'*/{OWN_ROW}'))
+
+
 def keep_own(row: Dataset) -> Dataset:
     """Make the row of a user's own data set known to this program. Raises UserError if its name is a published one's."""
     if row.name in DATASETS:

@@ -12,14 +12,14 @@ from dataset_prep.completeness import add_partial_argument, check_splits
 from dataset_prep.datasets import dataset
 from dataset_prep.lists import by_id, check_pairs
 from dataset_prep.records import Record
-from dataset_prep.trees import need_tree
+from dataset_prep.trees import Tree, need_tree
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
 
 CROP_SIZES = (628, 900)  # front end and joint training, paper A and A.2
 FOLDERS = {'train': 'Training_00', 'test': 'Validation_07'}  # odometry sequences 00 and 07
 IMAGES, LABELS = 'RGB', 'GT'
-MARKERS = tuple(f'{folder}/{kind}' for folder in FOLDERS.values() for kind in (IMAGES, LABELS))
+TREE = Tree('KITTI of Ros et al.', tuple(f'{folder}/{kind}' for folder in FOLDERS.values() for kind in (IMAGES, LABELS)))
 
 
 def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Record]]:
@@ -27,7 +27,7 @@ def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Recor
 
     Raises UserError when a file of a pair is missing, and for counts other than 100 and 46 unless `allow_partial`.
     """
-    root = need_tree(data, 'KITTI of Ros et al.', MARKERS, {})
+    root = need_tree(data, TREE)
     splits = {split: _records(root / folder) for split, folder in FOLDERS.items()}
     check_splits(dataset('kitti'), splits, allow_partial)
     return splits

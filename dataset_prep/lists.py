@@ -9,7 +9,7 @@ from tools.support.errors import UserError
 def read_ids(path: Path) -> list[str]:
     """The ids, or other names, in a text file, one a line. Raises UserError if it is missing, empty, or has one twice."""
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError as error:
         raise UserError(f'no list at {path}') from error
     except UnicodeDecodeError as error:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from dataset_prep.lists import read_ids
 from dataset_prep.records import Record
+from dataset_prep.trees import Tree
 
-MARKERS = ('img', 'cls', 'train.txt', 'val.txt')
-ARCHIVES = {'benchmark.tgz': '82b4d87ceb2ed10f6038a1cba92111cb'}  # md5; torchvision/datasets/sbd.py
+TREE = Tree(
+    'SBD',
+    ('img', 'cls', 'train.txt', 'val.txt'),
+    {'benchmark.tgz': '82b4d87ceb2ed10f6038a1cba92111cb'},  # md5; torchvision/datasets/sbd.py
+)
 COUNTS = {'train': 8498, 'val': 2857}  # 8,498: shelhamer, data/pascal/README.md; 11,355 in all: sbd.py
 
 

@@ -17,20 +17,22 @@ from dataset_prep.completeness import add_partial_argument, check_complete, chec
 from dataset_prep.datasets import dataset
 from dataset_prep.lists import read_ids
 from dataset_prep.records import Record
-from dataset_prep.sbd import ARCHIVES as SBD_ARCHIVES
 from dataset_prep.sbd import COUNTS as SBD_COUNTS
-from dataset_prep.sbd import MARKERS as SBD_MARKERS
+from dataset_prep.sbd import TREE as SBD_TREE
 from dataset_prep.sbd import sbd_ids, sbd_record
-from dataset_prep.trees import find_tree, need_tree
+from dataset_prep.trees import Tree, find_tree, need_tree
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
 
 CROP_SIZES = (500,)  # fyu/dilation, train.py; the paper does not say
 LISTS = 'ImageSets/Segmentation'
-MARKERS = (f'{LISTS}/train.txt', f'{LISTS}/val.txt', 'JPEGImages', 'SegmentationClass')
-TEST_MARKERS = (f'{LISTS}/test.txt', 'JPEGImages')
-ARCHIVES = {'VOCtrainval_11-May-2012.tar': '6cd6e144f989b92b3379bac3b3de84fd'}  # md5; torchvision/datasets/voc.py
-TEST_ARCHIVES = {'VOC2012test.tar': None}
+TREE = Tree(
+    'PASCAL VOC 2012',
+    (f'{LISTS}/train.txt', f'{LISTS}/val.txt', 'JPEGImages', 'SegmentationClass'),
+    {'VOCtrainval_11-May-2012.tar': '6cd6e144f989b92b3379bac3b3de84fd'},  # md5; torchvision/datasets/voc.py
+    'VOC2012',
+)
+TEST_TREE = Tree('the test set of VOC 2012', (f'{LISTS}/test.txt', 'JPEGImages'), {'VOC2012test.tar': None}, 'VOC2012')
 COUNTS = {'train': 1464, 'val': 1449}  # martinkersner/train-DeepLab, exper/voc12/list/original, counted
 TRAIN_AUG, VAL, TEST = 'train_aug', 'val', 'test'
 
@@ -41,8 +43,8 @@ def find_splits(data: Path, sbd: Path | None = None, allow_partial: bool = False
     Raises UserError when something is missing or listed twice, and for counts other than the published ones unless
     `allow_partial`.
     """
-    voc_root = need_tree(data, 'PASCAL VOC 2012', MARKERS, ARCHIVES, not allow_partial)
-    sbd_root = need_tree(sbd or data, 'SBD', SBD_MARKERS, SBD_ARCHIVES, not allow_partial)
+    voc_root = need_tree(data, TREE, not allow_partial)
+    sbd_root = need_tree(sbd or data, SBD_TREE, not allow_partial)
     voc = {split: read_ids(voc_root / LISTS / f'{split}.txt') for split in COUNTS}
     extra = sbd_ids(sbd_root)
     for what, lists, complete in (('VOC 2012', voc, COUNTS), ('SBD', extra, SBD_COUNTS)):
@@ -54,7 +56,7 @@ def find_splits(data: Path, sbd: Path | None = None, allow_partial: bool = False
         TRAIN_AUG: [voc_record(voc_root, name) if name in own else sbd_record(sbd_root, name) for name in union],
         VAL: [voc_record(voc_root, name) for name in voc['val']],
     }
-    if test_root := find_tree(data, TEST_MARKERS, TEST_ARCHIVES):
+    if test_root := find_tree(data, TEST_TREE):
         splits[TEST] = [voc_record(test_root, name, label=False) for name in read_ids(test_root / LISTS / 'test.txt')]
     check_splits(dataset('pascal_voc'), splits, allow_partial)
     for records in splits.values():

@@ -185,6 +185,7 @@ def test_row_of_a_users_own_data_set_comes_back_from_its_file(tmp_path, monkeypa
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'dataset.json').write_text(datasets.own_json(mine), encoding='utf-8')
     assert dataset('mine') == mine
+    assert datasets.own_names() == ['mine']
     assert datasets.read_own(tmp_path) is None
     with pytest.raises(UserError, match='kitti is the name of a data set of the paper'):
         datasets.keep_own(replace(mine, name='kitti'))

@@ -1,6 +1,7 @@
 """All data sets from their official layouts, in miniature, to what Caffe reads of them; and what is refused on the way."""
 
 import shlex
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -112,6 +113,15 @@ def test_sbd_may_lie_elsewhere_and_voc_at_its_root(tmp_path):
     (tmp_path / 'a' / 'benchmark_RELEASE').rename(tmp_path / 'sbd')
     splits = voc_command.find_splits(tmp_path / 'a' / 'VOCdevkit' / 'VOC2012', tmp_path / 'sbd', allow_partial=True)
     assert [record.id for record in splits['train_aug']] == sorted(train)
+
+
+def test_voc_of_another_year_beside_it_is_left_alone(tmp_path):
+    train, _ = voc(tmp_path)
+    shutil.copytree(tmp_path / 'VOCdevkit' / 'VOC2012', tmp_path / 'VOCdevkit' / 'VOC2007')
+    assert len(voc_command.find_splits(tmp_path, allow_partial=True)['train_aug']) == len(train)
+    (tmp_path / 'VOCdevkit' / 'VOC2012').rename(tmp_path / 'VOCdevkit' / 'VOC2008')
+    with pytest.raises(UserError, match='VOC2007 and .*VOC2008 both hold PASCAL VOC 2012; give one of them'):
+        voc_command.find_splits(tmp_path, allow_partial=True)
 
 
 def test_archives_as_distributed_are_unpacked_once_and_whole(tmp_path, monkeypatch):
@@ -338,10 +348,12 @@ def test_own_folder_comes_through_caffe(tmp_path):
 
 
 def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
+    """Lists that were written on Windows too; files that no list names are left alone."""
     custom(tmp_path)
-    for split, text in (('train', 'plain\na.b\n'), ('val', '猫\n'), ('test', 'straße 1\n')):
+    for split, text in (('train', '\ufeffplain\r\na.b\r\n'), ('val', '猫\n'), ('test', 'straße 1\n')):
         (tmp_path / f'{split}.txt').write_text(text, encoding='utf-8')
     (tmp_path / 'labels' / 'straße 1.png').unlink()
+    (tmp_path / 'images' / 'not labelled yet.png').write_bytes(b'')
     splits = custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
     assert {split: [record.id for record in records] for split, records in splits.items()} == {
         'train': ['plain', 'a.b'], 'val': ['猫'], 'test': ['straße 1'],
@@ -393,7 +405,14 @@ def test_own_files_that_do_not_pair_are_refused(tmp_path):
     (tmp_path / 'train.txt').write_text('plain\nnone.png\n')
     with pytest.raises(UserError, match='train.txt names none.png; there is no such file in'):
         custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    (tmp_path / 'train.txt').rename(tmp_path / 'val.txt')
+    with pytest.raises(UserError, match='has val.txt but no train.txt'):
+        custom_command.find_splits(tmp_path, 'mine', 0, 1)
     (tmp_path / 'labels' / 'plain.png').unlink()
+    (tmp_path / 'val.txt').rename(tmp_path / 'train.txt')
+    (tmp_path / 'train.txt').write_text('a.b\nplain\n')
+    with pytest.raises(UserError, match='train: plain has no label; there is no file at .*labels/plain.png'):
+        custom_command.find_splits(tmp_path, 'mine', 0, 1)
     (tmp_path / 'train.txt').unlink()
     with pytest.raises(UserError, match='1 images lack one file of their pair, the first lacks .*labels/plain.png'):
         custom_command.find_splits(tmp_path, 'mine', 0, 1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from dataset_prep.datasets import DATASETS, how_to_prepare
+from dataset_prep.datasets import DATASETS, dataset, how_to_prepare, own_names
 from pretrained.weights import WEIGHTS
 from tools.caffe_build import cache, caffe_root, environment, system
 from tools.support.errors import run_command
@@ -51,7 +51,7 @@ def main(argv: list[str] | None) -> int:
     for title, lines in (
         ('Machine', machine_lines()),
         ('Caffe', caffe),
-        ('Data sets (data/)', [dataset_line(name) for name in DATASETS]),
+        ('Data sets (data/)', [dataset_line(name) for name in [*DATASETS, *own_names()]]),
         ('Weights (pretrained/)', [weight_line(name) for name in WEIGHTS]),
     ):
         print(title)
@@ -156,7 +156,7 @@ def fault_line(question: str, root: Path) -> Line:
 
 def dataset_line(name: str) -> Line:
     """Which splits of a data set are listed, with their counts, and which LMDBs are whole."""
-    folder, expected = DATA / name, DATASETS[name].splits
+    folder, expected = DATA / name, dataset(name).splits
     counts = {split: record_count(folder / f'{split}.json') for split in expected}
     if not any(counts.values()):
         return Line('-', name, 'not there', preparation(name))
