@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dataset_prep.datasets import Dataset, how_to_prepare
-from dataset_prep.prepare import add_arguments, prepare
+from dataset_prep.prepare import add_arguments, lmdbs_asked, prepare
 from dataset_prep.records import Record
 from dataset_prep.relisting import check_lists
 from tools.support.errors import UserError
@@ -46,4 +46,4 @@ def write(
 ) -> None:
     """Check the lists that are there already, then prepare; with --lists-only no LMDB is written."""
     check_lists(args.out, splits)
-    prepare(args.out, facts, splits, {} if args.lists_only else crop_sizes, args.encoding, args.seed)
+    prepare(args.out, facts, splits, {} if args.lists_only else lmdbs_asked(args, facts, crop_sizes), args.encoding, args.seed)

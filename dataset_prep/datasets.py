@@ -40,6 +40,11 @@ class Dataset:
         """Classes that are told apart; ids run from 0 to one less."""
         return len(self.classes)
 
+    @property
+    def val(self) -> str:
+        """The split that training is measured on: 'val', or 'test' where there is no other with ground truth (KITTI)."""
+        return 'val' if 'val' in self.splits else 'test'
+
 
 def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, **other: str) -> Dataset:
     """A Dataset from aligned (class, colour) rows."""

@@ -54,7 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, cro
         '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='sides of training crops, one LMDB each'
     )
     parser.add_argument('--encoding', choices=ENCODINGS, help="png is smaller, raw is faster (default: the data set's row)")
+    parser.add_argument('--val-lmdb', action='store_true', help='LMDBs of the validation split too, which test.prototxt reads')
     parser.add_argument('--seed', type=int, default=1, help='of the order of records in the LMDBs')
+
+
+def lmdbs_asked(args: argparse.Namespace, facts: Dataset, crop_sizes: Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:
+    """Sides of crops by split: those of the training splits, and with --val-lmdb all of them of the validation split too."""
+    if not args.val_lmdb:
+        return crop_sizes
+    return {**crop_sizes, facts.val: sorted({side for sides in crop_sizes.values() for side in sides})}
 
 
 def _check_disjoint(splits: dict[str, list[Record]]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from dataset_prep.datasets import dataset
-from dataset_prep.prepare import add_arguments, prepare
+from dataset_prep.prepare import add_arguments, lmdbs_asked, prepare
 from dataset_prep.records import Record
 from tools.support.atomic import whole_folder
 from tools.support.errors import run_command
@@ -205,7 +205,7 @@ def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
     facts = dataset('toy')
     splits = {split: draw_split(args.out / 'drawn', split, getattr(args, split), args.seed) for split in facts.splits}
-    prepare(args.out, facts, splits, {'train': args.crop_size}, args.encoding, args.seed)
+    prepare(args.out, facts, splits, lmdbs_asked(args, facts, {'train': args.crop_size}), args.encoding, args.seed)
 
 
 if __name__ == '__main__':

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset, keep_own
 from prototxt.experiments import NETS, STAGES
-from prototxt.lmdb_names import lmdb_of, test_split
+from prototxt.lmdb_names import lmdb_of, val_lmdb_of
 from prototxt.names import resolve
-from prototxt.networks import deploy, testing, training, write
+from prototxt.networks import deploy, evaluation, training, write
 from prototxt.shapes import check_crop_size
 from prototxt.solver import solver
 from prototxt.tables import refresh
@@ -52,8 +52,7 @@ def generate(
             crop = crop_size if stage.start == 'data' else None
             row = replace(stage, crop_size=crop or stage.crop_size, upsample_loss=upsample_loss or stage.upsample_loss)
             put(training(name, f'data/{lmdb_of(row)}', crop, upsample_loss=upsample_loss), net_name, name, 'train.prototxt')
-            test_lmdb = f'data/{lmdb_of(row, test_split(row))}'
-            put(testing(name, test_lmdb, crop, upsample_loss=upsample_loss), net_name, name, 'test.prototxt')
+            put(evaluation(name, f'data/{val_lmdb_of(row)}', crop, upsample_loss=upsample_loss), net_name, name, 'test.prototxt')
             put(
                 solver(name, f'{place}/{net_name}/{name}/train.prototxt', f'runs/{name}/snapshot'),
                 net_name,

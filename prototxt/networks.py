@@ -62,7 +62,7 @@ def training(
     return _named(net, stage_name)
 
 
-def testing(
+def evaluation(
     stage_name: str,
     source: str,
     crop_size: int | None = None,

@@ -5,12 +5,11 @@ import pytest
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from prototxt.experiments import NETS, STAGES
-from prototxt.networks import testing, training
+from prototxt.networks import evaluation, training
 from tests.narrow_nets import WIDTH, caffe, fresh_net, narrow_nets, score_cells, stage_data, write_datums  # noqa: F401
 from tools.netinfo.inference import layers_of
 
 pytestmark = pytest.mark.usefixtures('narrow_nets')
-testing.__test__ = False  # a function of ours, not a test
 
 
 KINDS = [(name, kind) for name in STAGES for kind in (False, True) if not (kind and NETS[STAGES[name].net].upsample)]
@@ -39,7 +38,7 @@ def test_test_phase_measures_loss_and_accuracy(name, tmp_path):
     stage = STAGES[name]
     crop_size = stage.crop_size and 404
     source = stage_data(stage, tmp_path / 'lmdb', stage.label_stride, crop_size)
-    net = fresh_net(name, source, tmp_path, testing, caffe.TEST, crop_size=crop_size)
+    net = fresh_net(name, source, tmp_path, evaluation, caffe.TEST, crop_size=crop_size)
     final = NETS[stage.net].front_end.final
     if final in net.params:
         bias = net.params[final][1].data
@@ -67,7 +66,7 @@ def test_test_phase_takes_the_centre_and_does_not_mirror(tmp_path):
     rng = np.random.default_rng(0)
     pair = rng.integers(0, 11, (4, 420, 460), np.uint8)
     source = write_datums(tmp_path / 'lmdb', [pair])
-    net = fresh_net('camvid-front', source, tmp_path, testing, caffe.TEST, crop_size=404)
+    net = fresh_net('camvid-front', source, tmp_path, evaluation, caffe.TEST, crop_size=404)
     net.forward()
     centre = pair[:, 8 : 8 + 404, 28 : 28 + 404]
     means = np.array(dataset('camvid').mean_bgr)[:, None, None]
@@ -138,7 +137,7 @@ def test_training_and_testing_differ_only_where_a_phase_does():
     """Layers between data and scores are the same in both files, in name, type and shape."""
     for name in STAGES:
         kept = [
-            [(layer.name, layer.type, list(layer.bottom)) for layer in build(name, 'x').layer] for build in (training, testing)
+            [(layer.name, layer.type, list(layer.bottom)) for layer in build(name, 'x').layer] for build in (training, evaluation)
         ]
         assert kept[0] == kept[1][:-1], name
         assert kept[1][-1][1] == 'Accuracy'

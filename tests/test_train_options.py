@@ -1,18 +1,24 @@
 """Stages trained by stock Caffe in the ways that a row's options allow: every pixel's label, reflection, a user's own data."""
 
+import os
+import re
+import subprocess
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from dataset_prep import toy
 from dataset_prep.datasets import Dataset, keep_own
 from dataset_prep.lmdb_writer import iterate, write_lmdb
 from dataset_prep.records import Record
 from pretrained import caffemodel
 from prototxt.experiments import NETS, STAGES
+from prototxt.networks import evaluation, write
 from tests.train_data import asked, images_lmdb, maps_lmdb, rows
 from tools.support.errors import UserError
+from tools.support.paths import CAFFE
 from tools.training.session import train
 
 FRUIT = Dataset('fruit', ('apple', 'pear', 'fig'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)), (120.0, 121.0, 122.0), {'train': 4})
@@ -80,3 +86,16 @@ def test_lmdb_of_another_data_set_is_refused(tmp_path):
     keep_own(FRUIT)
     with pytest.raises(UserError, match='has dataset toy, stage toy-front@fruit needs fruit'):
         train(asked('toy-front@fruit', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380))
+
+
+def test_test_net_runs_in_the_program_caffe(tmp_path):
+    """Drawn scenes with --val-lmdb: `caffe test` takes test.prototxt and trained weights, and prints loss and accuracy."""
+    toy.main(['--out', str(tmp_path), '--train', '2', '--val', '2', '--test', '1', '--crop-size', '564', '--val-lmdb'])
+    assert train(asked('toy-front', '--lmdb', tmp_path / 'train_564', '--run-dir', tmp_path / 'run', '--iters', 1)) == 0
+    write(evaluation('toy-front', str(tmp_path / 'val_564')), tmp_path / 'test.prototxt')
+    (made,) = (tmp_path / 'run').glob('*_iter_1.caffemodel')
+    command = [CAFFE, 'test', '-model', tmp_path / 'test.prototxt', '-weights', made, '-iterations', '1']
+    log = {'GLOG_logtostderr': '1', 'GLOG_minloglevel': '0'}  # pycaffe asks for less
+    said = subprocess.run(command, env=os.environ | log, capture_output=True, text=True, check=True).stderr
+    values = {name: float(value) for name, value in re.findall(r'\] (accuracy|loss) = (\S+)', said)}
+    assert values['loss'] == pytest.approx(np.log(7), abs=0.5) and 0 <= values['accuracy'] <= 1
