@@ -133,8 +133,11 @@ def test_archives_as_distributed_are_unpacked_once_and_whole(tmp_path, monkeypat
     pack(data / 'benchmark.tgz', tmp_path / 'tree' / 'benchmark_RELEASE', 'w:gz')
     with pytest.raises(UserError, match=r'VOCtrainval_11-May-2012.tar is not the archive .*md5 6cd6e144'):
         voc_command.find_splits(data)
+    test = voc_test(tmp_path / 'test')
+    pack(data / 'VOC2012test.tar', tmp_path / 'test' / 'VOCdevkit', 'w')
     run(voc_command, data, tmp_path / 'out')
     check_split(tmp_path / 'out', 'train_aug', train)
+    assert [record.id for record in load_split(tmp_path / 'out', 'test')] == test
     for archive in ('VOCtrainval_11-May-2012.tar', 'benchmark.tgz'):
         (data / archive).unlink()
     assert len(voc_command.find_splits(data, allow_partial=True)['train_aug']) == len(train)
@@ -306,14 +309,27 @@ def test_half_of_a_full_size_image_is_one_crop_of_1396(tmp_path):
         np.testing.assert_array_equal(datum[3, 186:-186, 186:-186], label[:, first : first + 1024])
 
 
+def zip_away(data, folder, archive):
+    """Put a folder into an archive beside it."""
+    with zipfile.ZipFile(data / archive, 'w') as zipped:
+        for path in sorted((data / folder).rglob('*')):
+            zipped.write(path, path.relative_to(data))
+    shutil.rmtree(data / folder)
+
+
+def test_coco_zips_are_unpacked(tmp_path):
+    truth = coco(tmp_path)
+    for folder, archive in (('train2014', 'train2014.zip'), ('annotations', 'annotations_trainval2014.zip')):
+        zip_away(tmp_path, folder, archive)
+    [record] = voc_coco_command.find_coco(tmp_path, ['train2014'], tmp_path / 'out', 0, allow_partial=True)
+    np.testing.assert_array_equal(read_image(record), truth[record.id][0])
+    np.testing.assert_array_equal(read_label(record), truth[record.id][1])
+
+
 @pytest.mark.parametrize('packed', ['leftImg8bit', 'gtFine'])
 def test_cityscapes_zip_is_unpacked(tmp_path, packed):
     truth = cityscapes(tmp_path)
-    archive = tmp_path / f'{packed}_trainvaltest.zip'
-    with zipfile.ZipFile(archive, 'w') as zipped:
-        for path in sorted((tmp_path / packed).rglob('*')):
-            zipped.write(path, path.relative_to(tmp_path))
-    (tmp_path / packed).rename(tmp_path.parent / f'{tmp_path.name}_{packed}')
+    zip_away(tmp_path, packed, f'{packed}_trainvaltest.zip')
     splits = cityscapes_command.find_splits(tmp_path, allow_partial=True)
     np.testing.assert_array_equal(read_image(splits['val'][0]), truth['val']['lindau_000000_000019'][0])
 
