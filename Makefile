@@ -4,15 +4,17 @@
 #   make help                              everything else
 
 PYTHON := .venv/bin/python
+CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
 STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu bench-lmdb bench-memory $(STAGES:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu bench-lmdb bench-memory $(STAGES:%=train-%) $(CHAINS:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
 	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= CROP_SIZE= BASE_LR= SNAPSHOT= GPU= WEIGHTS= RANDOM_FC=1 RESTART=1' \
 	  'UPSAMPLE_LOSS=1 (labels of all pixels), DATASET=NAME (your own data in data/NAME; make lmdb-custom); STAGE is one of these,' \
-	  ' iterations and batch as the paper has them where nothing else is said:'
+	  ' iterations and batch as the paper has them where nothing else is said; CHAIN=1 trains what it starts from first.' \
+	  'train-NAME: a whole chain; NAME is one of $(CHAINS)'
 	@python3 -m prototxt.listing
 
 include tools/caffe_build/caffe.mk
@@ -82,11 +84,11 @@ weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
 camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DATA=folder of CamVid
 	$(PYTHON) tools/camvid_cpu.py $(if $(DATA),--data '$(DATA)')
 
-$(STAGES:%=train-%): train-%: caffe
+$(STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \
 	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
 	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc) $(if $(RESTART),--restart) \
 	  $(if $(BASE_LR),--base-lr $(BASE_LR)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT)) \
 	  $(if $(UPSAMPLE_LOSS),--upsample-loss) $(if $(KEEP),--keep $(KEEP)) $(if $(MAX_LOSS),--max-loss $(MAX_LOSS)) \
 	  $(if $(VAL_EVERY),--val-every $(VAL_EVERY)) $(if $(VAL_SPLIT),--val-split $(VAL_SPLIT)) \
-	  $(if $(VAL_LIMIT),--val-limit $(VAL_LIMIT)) $(if $(TENSORBOARD),--tensorboard)
+	  $(if $(VAL_LIMIT),--val-limit $(VAL_LIMIT)) $(if $(TENSORBOARD),--tensorboard) $(if $(CHAIN),--chain)

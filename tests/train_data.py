@@ -18,6 +18,7 @@ from stored_maps import write_features
 
 from dataset_prep.lmdb_writer import write_lmdb
 from dataset_prep.records import Record, save_split
+from prototxt.experiments import STAGES
 from tools import train as command
 from tools.support.paths import ROOT
 from tools.training.settings import Settings, settings
@@ -29,12 +30,14 @@ RECORDS = 6
 def images_lmdb(folder: Path, crop_size: int = 380) -> Path:
     """Noise of 40x56 pixels, reflected to 412x428, labelled by its blue channel."""
     random, records = np.random.default_rng(0), []
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(RECORDS):
         image = random.integers(0, 256, (40, 56, 3), np.uint8)
         paths = folder / f'{index}.png', folder / f'{index}_label.png'
         cv2.imwrite(str(paths[0]), image)
         cv2.imwrite(str(paths[1]), image[..., 0] // 37)
         records.append(Record(f'r{index}', *paths, 'toy'))
+    save_split(folder, 'train', records)
     write_lmdb(folder / 'images', records, dataset='toy', split='train', crop_size=crop_size)
     return folder / 'images'
 
@@ -133,3 +136,10 @@ def split_with_maps(root: Path, split: str) -> Path:
     said = {'dataset': 'toy', 'classes': CLASSES, 'blob': 'final', 'weights': 'of no file', 'split': split}
     write_features(folder / f'{split}_final_toy-front', rows, said)
     return folder
+
+
+def chain_data(root: Path) -> None:
+    """`root`/toy as dataset_prep writes it, for stage toy-front: noise of 40x56 pixels and its list."""
+    if not (root / 'toy' / 'train.json').exists():
+        made = images_lmdb(root / 'toy', STAGES['toy-front'].crop_size or 0)
+        made.rename(root / 'toy' / 'train_564')

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Train one stage with the stock program `caffe train`, or go on with it where it stopped.
+"""Train one stage with the stock program `caffe train`, or go on with it where it stopped; or a chain of stages.
 
 Everything is checked before Caffe starts. The run lies in runs/STAGE/: train.prototxt, solver.prototxt, run.json (settings,
 commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. Ctrl-C, SIGTERM or a closed terminal: Caffe
 ends its iteration, writes a snapshot and stops. After that, or a kill, the same command goes on from the newest whole
-snapshot and from the record after the last one that it was trained on; --iters may be raised. Crops, mirroring and dropout are
-drawn anew. A loss that is no number, or stays far above ln C, ends the training with the likely causes.
+snapshot and from the record after the last one that it was trained on; --iters may be raised. Crops, mirroring and dropout
+are drawn anew. A loss that is no number, or stays far above ln C, ends the training with the likely causes.
+A chain does what is not done yet: the weights to start from, each stage, and the stored maps between them.
 """
 
 import argparse
@@ -18,7 +19,9 @@ from tools.support.bootstrap import use_project_python
 if __name__ == '__main__':
     use_project_python()
 
+from prototxt.chains import CHAINS, ends, is_chain
 from prototxt.experiments import STAGES
+from prototxt.names import resolve
 from tools.support.errors import run_command
 from tools.support.gpus import gpu_list
 
@@ -26,7 +29,11 @@ from tools.support.gpus import gpu_list
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line; a value that is not given stays None and the stage's row holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('stage', metavar='STAGE', help=f'one of: {", ".join(STAGES)}; STAGE@NAME for your own data in data/NAME')
+    parser.add_argument(
+        'stage', metavar='STAGE',
+        help=f'one of: {", ".join(STAGES)}; or a whole chain: {", ".join(CHAINS)}; STAGE@NAME for your own data in data/NAME',
+    )  # fmt: skip
+    parser.add_argument('--chain', action='store_true', help='first train what the stage starts from, as far as it is not done')
     parser.add_argument('--lmdb', metavar='DIR', help='default: data/<data set>/train_<crop_size>, maps: train_<blob>_<stage>')
     parser.add_argument('--weights', nargs='+', metavar='FILE', help="caffemodels to start from, in place of the row's")
     parser.add_argument('--iters', type=_positive, metavar='N', help="last iteration (default: the row's)")
@@ -50,6 +57,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--tensorboard', action='store_true', help='write event files for TensorBoard (needs tensorboardX)')
     parser.add_argument('--max-loss', type=float, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
+    parser.add_argument('--runs', metavar='DIR', help='of a chain: folder of the run folders (default: runs/)')
     parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')
     return parser.parse_args(argv)
 
@@ -57,6 +65,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Train; the exit status."""
     args = parse_args(argv)
+    if args.chain or is_chain(args.stage):
+        from tools.training.chain import follow
+
+        last = ends(args.stage) if is_chain(args.stage) else (resolve(args.stage, STAGES, 'stage'),)
+        follow(args.stage, last, args, parse_args)
+        return 0
     from tools.training.session import train  # imports Caffe, whose absence is an error with one line
     from tools.training.settings import settings
 

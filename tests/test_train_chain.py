@@ -1,0 +1,118 @@
+"""Chains: their order, and one that is followed from images to the context module."""
+
+import subprocess
+
+import pytest
+from train_data import chain_data, iterations
+
+from dataset_prep.lmdb_writer import read_manifest
+from prototxt.chains import CHAINS, ends, stages_of
+from tools.support.errors import UserError
+from tools.support.hashing import file_sum
+from tools.support.paths import ROOT
+from tools.train import main, parse_args
+from tools.training.chain import Chain
+from tools.training.runs import newest_snapshot
+
+
+@pytest.mark.parametrize(
+    ('name', 'stages'),
+    [
+        ('cityscapes', ['cityscapes-front', 'cityscapes-context', 'cityscapes-joint']),
+        ('camvid', ['camvid-front', 'camvid-joint']),
+        ('kitti', ['kitti-front', 'kitti-joint']),
+        ('toy', ['toy-front', 'toy-basic', 'toy-large']),
+        ('voc-fyu', ['voc-front-fyu', 'voc-context-basic-fyu', 'voc-basic-joint-fyu']),
+        (
+            'voc',
+            ['voc-coco-front', 'voc-coco-front-finetune', 'voc-context-basic', 'voc-context-large', 'voc-large-joint-fyu'],
+        ),
+        ('cityscapes@mine', ['cityscapes-front@mine', 'cityscapes-context@mine', 'cityscapes-joint@mine']),
+    ],
+)
+def test_order_of_a_chain(name, stages):
+    """The paper's appendix A and Sec. 5, and docs/training.md of fyu/dilation."""
+    assert stages_of(ends(name)) == stages
+
+
+@pytest.mark.parametrize('name', [*CHAINS, 'cityscapes-joint'])
+def test_make_knows_every_chain(name):
+    """As it knows every stage, with CHAIN=1."""
+    finished = subprocess.run(['make', '-n', f'train-{name}', 'CHAIN=1'], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f'tools/train.py {name} ' in finished.stdout and '--chain' in finished.stdout
+
+
+def test_chain_from_images_to_context(tmp_path, capfd):
+    """Each stage begins with what the one before it left; the second time nothing is done; more iterations go on."""
+    words = chain_words(tmp_path, '--iters', '2')
+    main(words)
+    front, basic = tmp_path / 'runs' / 'toy-front', tmp_path / 'runs' / 'toy-basic'
+    assert [iterations(run) for run in (front, basic)] == [[0, 1], [0, 1]]
+    manifest = read_manifest(tmp_path / 'data' / 'toy' / 'train_final_toy-front')
+    assert manifest['weights_sha256'] == file_sum(newest_snapshot(front))
+    before = made_files(tmp_path)
+    main(words)
+    assert made_files(tmp_path) == before
+    assert capfd.readouterr().out.count('is already at iteration 2') == 2
+
+
+def chain_words(folder, *more):
+    """The command line of the chain of toy-basic in `folder`."""
+    chain_data(folder / 'data')
+    return ['toy-basic', '--chain', '--data', str(folder / 'data'), '--runs', str(folder / 'runs'), *more]
+
+
+def made_files(folder):
+    """Weights and data with their times."""
+    kinds = ('.caffemodel', '.solverstate', '.mdb')
+    files = [path for path in folder.rglob('*') if path.suffix in kinds and path.name != 'lock.mdb']
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
+    """Not after weeks of training the front end."""
+    parsed = parse_args(['camvid', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
+    with pytest.raises(UserError, match=r'no LMDB at .*camvid/train_628; run: make lmdb-camvid'):
+        main(['camvid', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
+    assert Chain('camvid', ends('camvid'), parsed).stages == ['camvid-front', 'camvid-joint']
+    assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('option', ['--crop-size', '--batch'])
+def test_option_of_one_stage_is_refused(option):
+    """It would fit one of them at most."""
+    with pytest.raises(UserError, match=rf'{option} is for one stage, and camvid is several: camvid-front, camvid-joint'):
+        main(['camvid', option, '628'])
+
+
+@pytest.mark.parametrize(('stage', 'gpus'), [('cityscapes-front', '0,1,2,3'), ('cityscapes-joint', '0'), ('voc-front', '0,1')])
+def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_path):
+    """Batches of 8, 1 and 14 on four."""
+    monkeypatch.setattr('tools.training.chain.check_gpus', lambda numbers: numbers)
+    chain = Chain(stage, (stage,), parse_args([stage, '--gpu', '0,1,2,3', '--runs', str(tmp_path)]))
+    words = chain.options(stage)
+    assert words[words.index('--gpu') + 1] == gpus
+
+
+def test_options_reach_the_stages_that_they_are_for(tmp_path):
+    """--random-fc only where fc6 and fc7 come from a file; the rest everywhere."""
+    words = ['cityscapes', '--random-fc', '--iters', '7', '--val-every', '5', '--runs', str(tmp_path)]
+    chain = Chain('cityscapes', ends('cityscapes'), parse_args(words))
+    found = {name: chain.options(name) for name in chain.stages}
+    assert [name for name, options in found.items() if '--random-fc' in options] == ['cityscapes-front']
+    assert all('7' in options and '--val-every' in options for options in found.values())
+
+
+def test_steps_of_cityscapes(tmp_path, monkeypatch):
+    """Maps of the training and of the validation images lie between front end and context module, with all pixels' labels."""
+    steps = []
+    monkeypatch.setattr('tools.recipe.Recipe.do', lambda self, title, *argv: steps.append([str(word) for word in argv]))
+    monkeypatch.setattr('tools.training.chain.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
+    Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--val-every', '2000', '--runs', str(tmp_path)])).follow()
+    extractions = [step for step in steps if step[0] == 'tools/extract_features.py']
+    assert [step[1] for step in steps if step[0] == 'tools/train.py'] == stages_of(ends('cityscapes'))
+    assert [step[step.index('--split') + 1] for step in extractions] == ['train', 'val']
+    assert ['--mirror' in step for step in extractions] == [True, False]
+    for step in extractions:
+        assert str(tmp_path / 'cityscapes-front' / 'newest.caffemodel') in step
+        assert step[step.index('--label-stride') + 1] == '1'

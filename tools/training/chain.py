@@ -1,0 +1,106 @@
+"""A chain of stages as steps: weights to start from, each stage, stored maps between them. What is done is not done again."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from dataset_prep.datasets import dataset
+from pretrained.weights import WEIGHTS
+from prototxt.chains import stages_of
+from prototxt.experiments import NETS, STAGES, Stage
+from prototxt.lmdb_names import lmdb_of
+from prototxt.shapes import STRIDE
+from tools.recipe import Recipe
+from tools.support.errors import UserError
+from tools.support.gpus import check_gpus
+from tools.support.paths import DATA, RUNS
+from tools.training.preflight import check_lmdb
+from tools.training.runs import TRAIN_PROTOTXT, newest_snapshot
+from tools.training.settings import RANDOM_FC, Settings, settings
+from tools.training.validation import check_validation
+
+_OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'batch_per_pass', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
+_PASSED_ON = ('iters', 'snapshot', 'keep', 'max_loss', 'val_every', 'val_split', 'val_limit')
+
+
+def follow(name: str, last: tuple[str, ...], args: Namespace, parse_args: Callable[[list[str]], Namespace]) -> None:
+    """Train the stages that end in `last`, storing the maps that some train on.
+
+    `args` is the command line of tools/train.py as `parse_args` gave it. Raises UserError for an option that is for one stage,
+    for what a later stage lacks before the first begins, and for the step that fails.
+    """
+    for option in _OF_ONE_STAGE:
+        if getattr(args, option):
+            raise UserError(f'--{option.replace("_", "-")} is for one stage, and {name} is several: {", ".join(stages_of(last))}')
+    chain = Chain(name, last, args)
+    for stage in chain.stages:
+        chain.check(stage, settings(parse_args([stage, *chain.options(stage)])))
+    chain.follow()
+
+
+class Chain:
+    """The steps of a chain as commands of this toolkit."""
+
+    def __init__(self, name: str, last: tuple[str, ...], args: Namespace) -> None:
+        self.stages, self._args = stages_of(last), args
+        self._runs = Path(args.runs).absolute() if args.runs else RUNS
+        self._data = Path(args.data).absolute() if args.data else DATA
+        self._gpus = check_gpus(args.gpu) if args.gpu else ()
+        anew = 'run the training among the commands above with --restart, then this again'
+        self._recipe = Recipe(self._runs / f'chain-{name}.json', anew)
+
+    def check(self, name: str, asked: Settings) -> None:
+        """Raise UserError if a stage lacks what no step before it makes: its LMDB of images, and what it is scored on."""
+        run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
+        if STAGES[name].start == 'data' and not run_is_there:
+            check_lmdb(asked)
+            check_validation(asked)
+
+    def follow(self) -> None:
+        """Do all steps."""
+        for name in dict.fromkeys(source for stage in self.stages for source in _files(STAGES[stage])):
+            if not WEIGHTS[name].path.is_file():
+                self._recipe.do(f'Weights to start from: {name}', '-m', f'pretrained.{name}')
+        for name in self.stages:
+            self._store_maps(name)
+            self._recipe.do(f'Train {name}', 'tools/train.py', name, *self.options(name))
+
+    def _store_maps(self, name: str) -> None:
+        """The maps that a stage trains on, and those that its snapshots are scored on; none for a stage on images."""
+        stage = STAGES[name]
+        if stage.start == 'data':
+            return
+        self._store(stage, stage.split or dataset(NETS[stage.net].dataset).train, *(('--mirror',) if stage.mirror else ()))
+        if self._args.val_every:
+            self._store(stage, self._args.val_split)
+
+    def _store(self, stage: Stage, split: str, *more: str) -> None:
+        """The maps of one split."""
+        maker = STAGES[str(stage.features_from)]
+        stride = () if stage.label_stride == STRIDE else ('--label-stride', stage.label_stride)
+        self._recipe.do(
+            f'Store {stage.start} of the {split} images',
+            'tools/extract_features.py', '--net', maker.net, '--weights', newest_snapshot(self._runs / str(stage.features_from)),
+            '--blob', stage.start, '--data', self._data / dataset(NETS[stage.net].dataset).name, '--split', split,
+            '--out', self._data / lmdb_of(stage, split), *more, *stride, *(('--gpu', self._gpus[0]) if self._gpus else ()),
+        )  # fmt: skip
+
+    def options(self, name: str) -> list[str]:
+        """The options of tools/train.py for one stage; a batch that does not split over all GPUs is given to fewer."""
+        stage, given = STAGES[name], vars(self._args)
+        words: list[object] = ['--run-dir', self._runs / name, '--data', self._data]
+        for option in _PASSED_ON:
+            if given[option] is not None:
+                words += [f'--{option.replace("_", "-")}', given[option]]
+        if self._gpus:
+            fitting = max(count for count in range(1, len(self._gpus) + 1) if stage.batch_size % count == 0)
+            words += ['--gpu', ','.join(map(str, self._gpus[:fitting]))]
+        words += ['--tensorboard'] if self._args.tensorboard else []
+        from_file = _files(stage) and not set(RANDOM_FC) & set(stage.fresh)
+        words += ['--random-fc'] if self._args.random_fc and from_file else []
+        return [str(word) for word in words]
+
+
+def _files(stage: Stage) -> list[str]:
+    """The weights that one starts from and that no stage makes."""
+    return [name for name in stage.init if name in WEIGHTS]
