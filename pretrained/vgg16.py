@@ -70,7 +70,7 @@ def convert(source: Path, widths: FrontEnd, told: str | None = None) -> Converte
     convolutions['conv1_1'] = for_caffe(weights, bias, CONVENTIONS[convention])
     fc, fault = _fully_connected(found.layers, {name: shapes[name] for name in FC})
     layers: Layers = {name: list(blobs) for name, blobs in convolutions.items()}
-    return Converted(layers | fc, [f'a file of {found.kind}', said, *([fault] if fault else [])])
+    return Converted(layers | fc, [f'kind: {found.kind}', said, *([fault] if fault else [])])
 
 
 def default_source(folder: Path = PRETRAINED) -> Path:

@@ -1,7 +1,7 @@
 """`make bench-memory`: the estimate beside the measured peak, for nets large and small, forward and in training.
 
-Each case is a process of its own on random weights and data: tools/inference as in tools/predict.py, or `caffe train` for two
-iterations with the snapshot at its end. Prints a table for pretrained/README.md. Takes minutes, and 9 GB for the largest case.
+Each case is a process of its own on random weights and data: tools/inference as in tools/predict.py, or `caffe train` for one
+iteration and the snapshot after it. Prints a table for pretrained/README.md. Takes minutes, and 9 GB for the largest case.
 """
 
 import argparse
@@ -76,7 +76,7 @@ class Training:
         lmdb = random_lmdb(self, folder / 'lmdb')
         net = networks.training(self.stage, str(lmdb), self.crop_size, self.batch)
         networks.write(net, folder / 'train.prototxt')
-        message = solver(self.stage, 'train.prototxt', 'snapshot', max_iter=2, iter_size=1)
+        message = solver(self.stage, 'train.prototxt', 'snapshot', max_iter=1, iter_size=1)
         networks.write(message, folder / 'solver.prototxt')
         command = [str(CAFFE), 'train', '--solver', 'solver.prototxt']
         with (folder / 'log').open('wb') as log:
@@ -98,6 +98,7 @@ CASES: dict[str, Forward | Training] = {
     'toy-front': Training('toy-front', 564, 2),
     'toy-basic': Training('toy-basic', None, 8, (8, 64, 64)),
     'camvid-front': Training('camvid-front', 628, 1),
+    'camvid-small': Training('camvid-front', 396, 1),
     'camvid-joint': Training('camvid-joint', 852, 1),
     'voc-front': Training('voc-front', 500, 2),
 }
