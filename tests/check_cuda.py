@@ -1,14 +1,21 @@
-"""`make check-cuda`: what can be known of the CUDA build in .venv/cuda, with a GPU or without. Not part of `make test`."""
+"""`make check-cuda`: what can be known of the CUDA build in .venv/cuda, with a GPU or without. Not part of `make test`.
+
+Without a GPU, what needs one is reported as skipped, each with that reason: it did not run.
+"""
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import lmdb
 import numpy as np
 import pytest
 
+from pretrained import caffemodel
 from tools.caffe_build import cuda, environment
 from tools.caffe_build.cache import read_manifest
 from tools.caffe_build.fatbin import architectures
@@ -16,7 +23,7 @@ from tools.support.paths import VENV
 
 FOLDER = VENV / 'cuda'
 PROGRAM, LIBRARY, MODULE = FOLDER / 'bin' / 'caffe', FOLDER / 'lib' / 'libcaffe.so', FOLDER / 'python' / 'caffe' / '_caffe.so'
-GPU_HERE = bool(cuda.architectures_present())
+GPUS = cuda.architectures_present()
 ENVIRONMENT = {**os.environ, 'GLOG_minloglevel': '1', 'OPENBLAS_NUM_THREADS': '1', 'PYTHONPATH': str(FOLDER / 'python')}
 ENVIRONMENT.pop('LD_LIBRARY_PATH', None)
 
@@ -32,21 +39,10 @@ layer { name: "loss" type: "Reduction" bottom: "pool" top: "loss" loss_weight: 1
 """
 SOLVER = 'net: "net.prototxt" base_lr: 1e-6 momentum: 0.9 lr_policy: "fixed" max_iter: 3 snapshot: 3 snapshot_prefix: "run" '
 SOLVER += 'random_seed: 1 solver_mode: MODE'
-TWO_NETS = """
-import sys, caffe, numpy as np
-gpu = sys.argv[1] == 'gpu'
-caffe.set_mode_gpu() if gpu else caffe.set_mode_cpu()
-caffe.set_random_seed(1)
-nets = [caffe.Net('net.prototxt', caffe.TEST, weights='run_iter_3.caffemodel') for _ in range(2)]
-blob = np.random.RandomState(0).rand(2, 3, 32, 32)
-def run(net):
-    net.blobs['data'].data[...] = blob
-    net.forward(start='conv')
-    net.backward()
-    return net.params['conv'][0].diff.copy()
-first, second, again = run(nets[0]), run(nets[1]), run(nets[0])
-np.save(sys.argv[2], [first, second, again])
-"""
+SCENARIOS = Path(__file__).with_name('cuda_scenarios.py')
+needs_gpu = pytest.mark.skipif(not GPUS, reason='did not run: no GPU here')
+needs_two_gpus = pytest.mark.skipif(len(GPUS) < 2, reason='did not run: fewer than two GPUs here')
+SHARING = ('in_turn', 'growing', 'threads', 'modes', 'left_alive')
 
 
 @pytest.fixture(scope='module')
@@ -70,10 +66,26 @@ def call(*command, cwd=None):
     return subprocess.run([str(part) for part in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
-def train(folder, mode):
+def write_solver(folder, mode, iterations=3, iter_size=1):
+    """solver.prototxt in `folder`, with one snapshot, at the end."""
+    text = SOLVER.replace('MODE', mode).replace('snapshot: 3', f'snapshot: {iterations}')
+    text = text.replace('max_iter: 3', f'max_iter: {iterations} iter_size: {iter_size}')
+    (folder / 'solver.prototxt').write_text(text, encoding='utf-8')
+
+
+def train(folder, mode, gpus='0', iter_size=1):
     """Three iterations by the program `caffe`."""
-    (folder / 'solver.prototxt').write_text(SOLVER.replace('MODE', mode), encoding='utf-8')
-    return call(PROGRAM, 'train', '--solver=solver.prototxt', *(['--gpu=0'] if mode == 'GPU' else []), cwd=folder)
+    write_solver(folder, mode, iter_size=iter_size)
+    return call(PROGRAM, 'train', '--solver=solver.prototxt', *([f'--gpu={gpus}'] if mode == 'GPU' else []), cwd=folder)
+
+
+def gradients(scenario, device, folder, **variables):
+    """What a scenario computes, one row a time it did; its process must end well."""
+    out = folder / f'{scenario}-{device}.npy'
+    command = [str(part) for part in (environment.PYTHON, SCENARIOS, scenario, device, out)]
+    finished = subprocess.run(command, cwd=folder, env=ENVIRONMENT | variables, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    return np.load(out)
 
 
 def test_holds_machine_code_for_the_architectures_asked_for():
@@ -125,20 +137,70 @@ def test_trains_on_the_cpu_without_a_word(folder):
     assert (folder / 'run_iter_3.caffemodel').exists()
 
 
-def test_several_nets_share_a_buffer_and_exit_cleanly(folder):
-    """Two nets in turn give the gradients of one, on the CPU and on a GPU, and the process ends with 0."""
-    train(folder, 'CPU')
-    gradients = {}
-    for mode in ('cpu', 'gpu') if GPU_HERE else ('cpu',):
-        finished = call(environment.PYTHON, '-c', TWO_NETS, mode, folder / f'{mode}.npy', cwd=folder)
-        assert finished.returncode == 0, finished.stderr
-        first, second, again = gradients[mode] = np.load(folder / f'{mode}.npy')
-        assert np.array_equal(first, again) and np.array_equal(first, second) and np.abs(first).max() > 0
-    for values in gradients.values():
-        np.testing.assert_allclose(values, gradients['cpu'], rtol=1e-4)
+@pytest.mark.parametrize('scenario', SHARING)
+def test_buffer_is_shared_rightly_on_the_cpu(scenario, folder):
+    """Nets in turn, in threads, of growing sizes: the same gradients each time, and the process ends with 0."""
+    found = gradients(scenario, 'cpu', folder)
+    assert len(found) > 1 and all(np.array_equal(found[0], other) for other in found) and np.abs(found[0]).max() > 0
+
+
+@needs_gpu
+@pytest.mark.parametrize('scenario', SHARING)
+def test_buffer_is_shared_rightly_on_a_gpu(scenario, folder):
+    """The same on a GPU, and what the CPU computes to within rounding."""
+    found = gradients(scenario, 'gpu', folder)
+    assert all(np.array_equal(found[0], other) for other in found)
+    np.testing.assert_allclose(found[0], gradients(scenario, 'cpu', folder)[0], rtol=1e-4, atol=1e-6 * np.abs(found[0]).max())
+
+
+@needs_two_gpus
+def test_a_thread_that_changes_gpus(folder):
+    """Memory of one GPU never reaches another's kernels."""
+    found = gradients('two_gpus', 'gpu', folder)
+    assert np.array_equal(found[0], found[2])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+@needs_gpu
+def test_tf32_is_used_when_asked_for_only(folder):
+    """CAFFE_TF32=1 rounds factors to 10 bits (2^-11 of each product at most); without it, and with 0, the bits stay."""
+    plain, again, rounded = (gradients('in_turn', 'gpu', folder, **{'CAFFE_TF32': value})[0] for value in ('', '0', '1'))
+    assert np.array_equal(plain, again)
+    np.testing.assert_allclose(rounded, plain, atol=2e-2 * np.abs(plain).max())
+    if int(GPUS[0]) >= 80:
+        assert not np.array_equal(plain, rounded)
 
 
 def test_a_gpu_asked_for_is_used_or_refused_with_the_reason(folder):
     """With a GPU, training on it ends well; without, the word of the driver is passed on."""
     finished = train(folder, 'GPU')
-    assert finished.returncode == 0 if GPU_HERE else 'CUDA driver version is insufficient' in finished.stderr
+    assert finished.returncode == 0 if GPUS else 'CUDA driver version is insufficient' in finished.stderr
+
+
+@needs_two_gpus
+def test_two_gpus_train_as_one(folder):
+    """Two GPUs with two records each take the steps that one takes with four, in two passes; NCCL adds the gradients."""
+    weights = []
+    for gpus, iter_size in (('0', 2), ('0,1', 1)):
+        assert train(folder, 'GPU', gpus, iter_size).returncode == 0
+        weights.append(caffemodel.load(folder / 'run_iter_3.caffemodel'))
+    for layer in ('conv', 'wide'):
+        np.testing.assert_allclose(weights[0][layer][0], weights[1][layer][0], rtol=1e-5, atol=1e-7)
+
+
+@needs_two_gpus
+def test_two_gpus_stop_by_snapshot(folder):
+    """SIGINT with --sigint_effect=snapshot, as tools/train.py has it: a snapshot, and all threads go on until they are ended."""
+    write_solver(folder, 'GPU', iterations=1_000_000)
+    command = [str(PROGRAM), 'train', '--solver=solver.prototxt', '--gpu=0,1', '--sigint_effect=snapshot']
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(15)
+        before = set(folder.glob('run_iter_*.solverstate'))
+        process.send_signal(signal.SIGINT)
+        time.sleep(5)
+        assert process.poll() is None
+        assert set(folder.glob('run_iter_*.solverstate')) - before
+    finally:
+        process.kill()
+        process.wait()

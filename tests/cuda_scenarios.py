@@ -1,0 +1,124 @@
+"""Ways to use the shared im2col buffer of the CUDA build, each a process: python cuda_scenarios.py NAME cpu|gpu OUT.npy
+
+Run in a folder with net.prototxt. OUT.npy gets the gradients of the first convolution, one row for each time they were computed
+for the same net, weights and input, by whatever thread and device: all rows of a device are to be the same.
+"""
+
+import sys
+import threading
+
+import caffe
+import numpy as np
+
+SIDE, LARGER_SIDE = 32, 96
+KEPT = []  # alive until the process ends
+
+
+def new_net(side=SIDE):
+    """The net with its own weights, always the same ones, for inputs of `side` pixels."""
+    net = caffe.Net('net.prototxt', caffe.TEST)
+    net.blobs['data'].reshape(2, 3, side, side)
+    net.reshape()
+    random = np.random.RandomState(0)
+    for blobs in net.params.values():
+        blobs[0].data[...] = random.randn(*blobs[0].shape) / 10
+    return net
+
+
+def gradient(net):
+    """Gradient of the first convolution for a fixed input."""
+    blob = net.blobs['data']
+    blob.data[...] = np.random.RandomState(1).rand(*blob.shape)
+    net.params['conv'][0].diff[...] = 0
+    net.forward(start='conv')
+    net.backward()
+    return net.params['conv'][0].diff.copy()
+
+
+def use(device):
+    """Compute on 'cpu', on 'gpu' (the first), or on a GPU by number, in the calling thread."""
+    if device == 'cpu':
+        caffe.set_mode_cpu()
+        return
+    caffe.set_device(0 if device == 'gpu' else device)
+    caffe.set_mode_gpu()
+
+
+def in_turn(device):
+    """Two nets of a thread, one after the other and again."""
+    use(device)
+    nets = [new_net(), new_net()]
+    return [gradient(net) for net in (*nets, *nets)]
+
+
+def growing(device):
+    """A net whose buffer is larger comes between, and grows the buffer that is shared."""
+    use(device)
+    small, large = new_net(), new_net(LARGER_SIDE)
+    return [gradient(small), gradient(large) * 0 + gradient(small), gradient(small)]
+
+
+def threads(device):
+    """Four threads, each with a net and so with a buffer of its own, at the same time; they end before the process does."""
+    found = []
+
+    def work():
+        use(device)
+        net = new_net()
+        for _ in range(5):
+            found.append(gradient(net))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return found
+
+
+def modes(device):
+    """A thread that computes on the CPU, then on the device, then on the CPU; of the device's gradients there are two."""
+    use('cpu')
+    on_cpu = new_net()
+    before = gradient(on_cpu)
+    use(device)
+    net = new_net()
+    found = [gradient(net), gradient(net)]
+    use('cpu')
+    assert np.array_equal(before, gradient(on_cpu))
+    return found
+
+
+def left_alive(device):
+    """Nets that nobody frees: of the main thread, and of a thread that is still there when the process ends."""
+    ready = threading.Event()
+
+    def stay():
+        use(device)
+        KEPT.append(new_net())
+        gradient(KEPT[-1])
+        ready.set()
+        threading.Event().wait()
+
+    threading.Thread(target=stay, daemon=True).start()
+    ready.wait()
+    use(device)
+    KEPT.append(new_net())
+    return [gradient(KEPT[-1]), gradient(KEPT[-1])]
+
+
+def two_gpus(device):
+    """A thread that goes from one GPU to another and back."""
+    use(0)
+    first = new_net()
+    found = [gradient(first)]
+    use(1)
+    second = new_net()
+    found += [gradient(second)]
+    use(0)
+    return [*found, gradient(first)]
+
+
+if __name__ == '__main__':
+    scenario, device, out = sys.argv[1:]
+    np.save(out, globals()[scenario](device))
