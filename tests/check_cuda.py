@@ -153,6 +153,13 @@ def test_buffer_is_shared_rightly_on_a_gpu(scenario, folder):
     np.testing.assert_allclose(found[0], gradients(scenario, 'cpu', folder)[0], rtol=1e-4, atol=1e-6 * np.abs(found[0]).max())
 
 
+@needs_gpu
+def test_bands_of_columns(folder):
+    """CAFFE_COLUMN_MIB: a row at a time gives what all at once gives, to within rounding."""
+    whole, banded = (gradients('in_turn', 'gpu', folder, **more)[0] for more in ({}, {'CAFFE_COLUMN_MIB': '0.0001'}))
+    np.testing.assert_allclose(banded, whole, rtol=1e-4, atol=1e-6 * np.abs(whole).max())
+
+
 @needs_two_gpus
 def test_a_thread_that_changes_gpus(folder):
     """Memory of one GPU never reaches another's kernels."""

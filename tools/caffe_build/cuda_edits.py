@@ -1,9 +1,10 @@
 """The edits to Caffe's source that only a CUDA build needs. They come after those of edits.py, whose text they may change."""
 
+from tools.caffe_build import cuda_bands
+from tools.caffe_build.cuda_bands import SHARED_BUFFER_ON_GPU
 from tools.caffe_build.edits import BASE_CONV_HPP, Edit
 
 CUDA = 'cuda'
-SHARED_BUFFER_ON_GPU = 'cuda-shared-im2col'
 COMMON = 'src/caffe/common.cpp'
 THREAD = 'src/caffe/internal_thread.cpp'
 SYNCED_HPP = 'include/caffe/syncedmem.hpp'
@@ -189,4 +190,4 @@ ONE_BUFFER_A_DEVICE = (
     ),
 )
 
-EDITS = TODAYS_CUDA + WITHOUT_A_DRIVER + CLEAN_EXIT + TF32 + ONE_BUFFER_A_DEVICE
+EDITS = TODAYS_CUDA + WITHOUT_A_DRIVER + CLEAN_EXIT + TF32 + ONE_BUFFER_A_DEVICE + cuda_bands.EDITS
