@@ -10,7 +10,7 @@ from train_data import asked, kill_all, maps_lmdb, wait_for
 from tools.support import gpus
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpu, check_gpus, count_gpus, gpu_list, gpu_number
-from tools.training import session, settings
+from tools.training import runs, settings, start
 from tools.training.snapshots import newest_whole, snapshots
 
 NO_DRIVER = 'Check failed: error == cudaSuccess (35 vs. 0)  CUDA driver version is insufficient for CUDA runtime version'
@@ -137,8 +137,8 @@ def test_a_batch_of_one_is_for_one_gpu(with_gpus):
 def test_what_caffe_is_told(with_gpus, words, flags, layer_wise):
     """The devices; with several, a stop that its threads survive, and gradients added once an update if that takes passes."""
     made = asked('camvid-front', *words.split())
-    assert session._command(made, [], None)[-len(flags.split()) :] == flags.split()
-    solver = session._solver(made, 0)
+    assert start._command(made, [], None)[-len(flags.split()) :] == flags.split()
+    solver = start._solver(made, 0)
     assert solver.solver_mode == solver.GPU
     assert solver.layer_wise_reduce is layer_wise
 
@@ -158,5 +158,5 @@ def test_stop_by_snapshot(tmp_path):
         kill_all(process)
     assert process.returncode == 130, err
     assert 'the same command goes on from there' in out
-    assert newest_whole(run, session.runs.read_net(run / 'train.prototxt'))
+    assert newest_whole(run, runs.read_net(run / 'train.prototxt'))
     assert '--sigint_effect snapshot' in (run / 'caffe.log').read_text()
