@@ -12,6 +12,7 @@ import shutil
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def _object(entry: dict) -> CocoObject | None:
     """One annotation; None if it outlines nothing.
 
     Outlines of one or two points are left out, as Detectron does: pycocotools would take two points for a box. Raises
-    ValueError for half a point.
+    ValueError for half a point, and for run lengths that are not as long as their image: pycocotools would take them too.
     """
     segmentation = entry['segmentation']
     if isinstance(segmentation, list):
@@ -150,11 +151,16 @@ def _object(entry: dict) -> CocoObject | None:
             raise ValueError(f'annotation {entry["id"]}: a polygon with half a point')
         if not segmentation:
             return None
+    elif isinstance(segmentation['counts'], list) and sum(segmentation['counts']) != prod(segmentation['size']):
+        raise ValueError(f'annotation {entry["id"]}: run lengths of another size than they say')
     return CocoObject(entry['id'], VOC_ID[entry['category_id']], bool(entry.get('iscrowd', 0)), segmentation)
 
 
 def draw_label(height: int, width: int, objects: Iterable[CocoObject]) -> np.ndarray:
-    """The label of one image, uint8 (height, width): VOC's ids, 0 for all else, 255 for crowds; overlaps as stated above."""
+    """The label of one image, uint8 (height, width): VOC's ids, 0 for all else, 255 for crowds; overlaps as stated above.
+
+    Raises ValueError for run lengths of an image of another size.
+    """
     label = np.zeros((height, width), np.uint8)
     codes = [(one, _run_lengths(one.segmentation, height, width)) for one in objects]
     for one, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(coco_mask.area(pair[1])), pair[0].id)):
@@ -166,6 +172,8 @@ def _run_lengths(segmentation: list[array] | dict, height: int, width: int) -> d
     """pycocotools' compressed run-length code of one annotation, as its COCO.annToRLE makes it."""
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects([polygon.tolist() for polygon in segmentation], height, width))
+    if list(segmentation['size']) != [height, width]:
+        raise ValueError(f'run lengths of {segmentation["size"]} pixels (height, width) in an image of {[height, width]}')
     if isinstance(segmentation['counts'], list):
         return coco_mask.frPyObjects(segmentation, height, width)
     return segmentation
@@ -183,8 +191,12 @@ def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
         name = Path(image.file_name).stem
         path = target / f'{name}.png'
         if not path.exists():
+            try:
+                label = draw_label(image.height, image.width, image.objects)
+            except ValueError as error:
+                raise UserError(f'{coco.annotations}: {image.file_name} has {error}') from error
             with whole_file(path) as temporary:
-                _picture(draw_label(image.height, image.width, image.objects)).save(temporary)
+                _picture(label).save(temporary)
         return name, path
 
     return dict(progress(in_order(draw, coco.images), f'drawing labels of {coco.name}', len(coco.images)))

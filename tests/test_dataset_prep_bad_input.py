@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mini_archives import cityscapes, coco, custom, kitti, noise, save, save_mat, voc, write_coco
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from dataset_prep import cityscapes as cityscapes_command
 from dataset_prep import coco as coco_layout
@@ -205,6 +206,8 @@ def test_grey_and_palette_images_are_read_and_transparent_ones_refused(tmp_path)
     [
         ({'category_id': 1, 'segmentation': [[1, 2, 3, 4, 5, 6, 7]]}, 'annotation 100: a polygon with half a point'),
         ({'category_id': 1, 'segmentation': [[1, 2, 3, 4]]}, 'lists no object of the 20 categories of VOC'),
+        ({'category_id': 1, 'segmentation': {'size': [40, 50], 'counts': [10]}}, 'annotation 100: run lengths of another size'),
+        ({'category_id': 1, 'segmentation': {'size': [40, 50]}}, "an entry of annotations .*'counts'"),
         ({'category_id': 1}, "an entry of annotations that is not as COCO has them.*'segmentation'"),
         ({'category_id': 47, 'segmentation': [[0, 0, 9, 0, 9, 9]]}, 'lists no object of the 20 categories of VOC'),
     ],
@@ -214,6 +217,24 @@ def test_bad_annotations_are_named(tmp_path, objects, words):
     write_coco(tmp_path, 'val2014', {'COCO_val2014_000000000042': [objects]})
     with pytest.raises(UserError, match=words):
         coco_layout.read_set(tmp_path, 'val2014')
+
+
+def test_run_lengths_of_an_image_of_another_size_are_named(tmp_path):
+    coco(tmp_path)
+    code = {'category_id': 1, 'segmentation': {'size': [30, 50], 'counts': [1500]}}
+    write_coco(tmp_path, 'val2014', {'COCO_val2014_000000000042': [code]})
+    with pytest.raises(UserError, match=r'instances_val2014.json: COCO_val2014_000000000042.jpg has run lengths of \[30, 50\]'):
+        coco_layout.draw_labels(coco_layout.read_set(tmp_path, 'val2014'), tmp_path / 'out')
+
+
+def test_compressed_run_lengths_are_drawn():
+    """As pycocotools writes them: rows 3 to 8, columns 4 to 19."""
+    mask = np.zeros((40, 50), np.uint8, order='F')
+    mask[3:9, 4:20] = 1
+    code = coco_mask.encode(mask)
+    code['counts'] = code['counts'].decode()
+    label = coco_layout.draw_label(40, 50, [coco_layout.CocoObject(1, 15, False, code)])
+    np.testing.assert_array_equal(label, 15 * mask)
 
 
 @pytest.mark.parametrize(
