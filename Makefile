@@ -27,7 +27,10 @@ test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYT
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
 
-.PHONY: bench
+.PHONY: bench tables
+tables: caffe ## the paper's tables beside what was measured here; ends in out/tables/report.html
+	$(PYTHON) tools/tables.py
+
 bench: caffe ## prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' evaluator (PARTS=cold, BENCH_FLAGS=)
 	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
 	$(PYTHON) -m tools.caffe_build.test_packages bench

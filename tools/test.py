@@ -40,6 +40,7 @@ from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.paper_tables import paper_row
+from tools.report.results import released_files
 from tools.scoring.benchmarks import CATEGORIES
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
@@ -103,7 +104,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     parser.add_argument('--split', help="default: the paper's: val of VOC and Cityscapes, else test")
-    parser.add_argument('--out', type=Path, metavar='DIR', help='folder for the results (default: out/test/<net>/<split>)')
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help='folder for the results (default: out/test/<net>/<split>; out/released/...)'
+    )
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
@@ -125,7 +128,7 @@ def positive(text: str) -> int:
 def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
     test = describe(args)
-    out = args.out or ROOT / 'out' / 'test' / test.net_name / test.split
+    out = args.out or default_out(test)
     records = load_split(test.data, test.split)[: args.limit]
     has_truth = any(record.label for record in records)
     if has_truth:
@@ -179,6 +182,12 @@ def describe(args: argparse.Namespace) -> Evaluation:
         check_maps_of_snapshot(weights, args.features, manifest)
     data = args.data or DATA / facts.name
     return Evaluation(net_name, facts, data, split, weights, args.tiling, check_gpus(args.gpu), args.features, manifest)
+
+
+def default_out(test: Evaluation) -> Path:
+    """Results of the authors' weights and of ours lie beside each other."""
+    released = test.weights[-1].name in released_files()
+    return ROOT / 'out' / ('released' if released else 'test') / test.net_name / test.split
 
 
 def split_of(args: argparse.Namespace, net_name: str) -> str:

@@ -44,14 +44,15 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], width_px:
     return np.vstack([part for line in lines for part in (line, gap)][:-1])
 
 
-def loss_plot(curves: Sequence[Curve], chance: float) -> bytes:
-    """PNG of the loss curves, smoothed over a twentieth of each, with the loss of guessing, ln C, as a line."""
+def loss_plot(curves: Sequence[Curve], chance: float | None) -> bytes:
+    """PNG of the loss curves, smoothed over a twentieth of each, with the loss of guessing, ln C, as a line where given."""
     figure, axes = pyplot.subplots(figsize=(7, 3.2), dpi=120)
     for curve in curves:
         span = max(1, len(curve.losses) // 20)
         smooth = np.convolve(curve.losses, np.ones(span) / span, mode='valid')
         axes.plot(curve.iterations[span - 1 :], smooth, label=curve.name, linewidth=1.2)
-    axes.axhline(chance, color='grey', linestyle=':', linewidth=1, label='guessing, ln C')
+    if chance is not None:
+        axes.axhline(chance, color='grey', linestyle=':', linewidth=1, label='guessing, ln C')
     axes.set(xlabel='iteration', ylabel='softmax loss', ylim=(0, None))
     axes.legend(fontsize=8)
     figure.tight_layout()

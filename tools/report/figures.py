@@ -1,0 +1,109 @@
+"""Pictures in the manner of the paper's Figures 2 to 5, from label maps on disk: small, each a file's bytes for a page."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dataset_prep.datasets import DATASETS, dataset
+from dataset_prep.parallel import in_order
+from dataset_prep.records import Record, load_split, read_image, read_label
+from tools import scoring
+from tools.inference.pictures import colorize, shrink
+from tools.report.pictures import data_uri, evenly_spaced
+from tools.report.results import Result
+from tools.scoring.png import read_map
+from tools.support.errors import UserError
+from tools.support.paths import DATA, ROOT
+
+WIDTH = 300  # pixels of a picture
+STAGES_WIDTH = 480  # where one image is shown through the stages
+WORST, EVEN = 4, 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with what stands below it."""
+
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures of one image."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+def records_of(result: Result) -> list[Record]:
+    """The images that a result is of and whose files are there; none where the data set was moved away."""
+    for folder in (DATA / result.dataset, result.folder.parents[1] / 'data', ROOT / 'demo' / 'data'):
+        try:
+            records = load_split(folder, result.split)
+        except UserError:
+            continue
+        if records and records[0].dataset == result.dataset:
+            return [record for record in records if is_there(record, result)]
+    return []
+
+
+def is_there(record: Record, result: Result) -> bool:
+    """Whether image, truth and prediction are on the disk."""
+    files = (record.image, record.label, result.folder / f'{record.id}.png')
+    return all(path is not None and path.is_file() for path in files)
+
+
+def image_scores(result: Result, records: Sequence[Record]) -> list[float]:
+    """Mean IoU of each image alone, over the classes that occur in it."""
+    classes = DATASETS[result.dataset].num_classes
+
+    def score(record: Record) -> float:
+        return scoring.mean_iou(scoring.confusion(read_label(record), read_map(result.folder / f'{record.id}.png'), classes))
+
+    return list(in_order(score, records))
+
+
+def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list[Row]:
+    """Figure 4: image, our result, ground truth of the images with the lowest scores, the worst first."""
+    scores = image_scores(result, records)
+    order = sorted(range(len(records)), key=lambda i: (scores[i], records[i].id))
+    return [
+        row(records[i], [('Our result', result)], title=f'{records[i].id}: mean IoU of this image {100 * scores[i]:.1f}')
+        for i in order[:count]
+    ]
+
+
+def side_by_side(results: Sequence[Result], records: Sequence[Record], count: int = EVEN) -> list[Row]:
+    """Figures 2 and 3: image, a prediction of each system, ground truth, of images at even distances through the split."""
+    return [row(record, [(result.name, result) for result in results]) for record in evenly_spaced(records, count)]
+
+
+def through_stages(results: Sequence[Result], record: Record) -> list[Row]:
+    """Figure 5: one image, larger, as the network sees it after each stage of training."""
+    return [row(record, [(result.name, result) for result in results], STAGES_WIDTH)]
+
+
+def row(record: Record, systems: Sequence[tuple[str, Result]], width: int = WIDTH, title: str = '') -> Row:
+    """Image, predictions, ground truth."""
+    facts = dataset(record.dataset)
+    pictures = [Picture('Image', photo(read_image(record), width))]
+    for name, result in systems:
+        pictures.append(Picture(name, drawing(colorize(read_map(result.folder / f'{record.id}.png'), facts), width)))
+    pictures.append(Picture('Ground truth', drawing(colorize(read_label(record), facts), width)))
+    return Row(title or record.id, tuple(pictures))
+
+
+def photo(image: np.ndarray, width: int) -> str:
+    """A photograph as a data URI."""
+    content = cv2.imencode('.jpg', shrink(image, min(width, image.shape[1])))[1].tobytes()
+    return 'data:image/jpeg;base64,' + base64.b64encode(content).decode()
+
+
+def drawing(picture: np.ndarray, width: int) -> str:
+    """A label map in colours, which stay what they are."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return data_uri(cv2.imencode('.png', cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))[1].tobytes())

@@ -1,0 +1,199 @@
+"""Scores that tools/test.py wrote anywhere below out/ and demo/, and the cells of the paper's tables that they fill."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataset_prep.datasets import DATASETS
+from pretrained.weights import RELEASED, WEIGHTS
+from prototxt.experiments import NETS, STAGES
+from tools.paper_tables import PaperRow, PaperTable
+from tools.support.paths import ROOT
+
+FOLDERS = (ROOT / 'out', ROOT / 'demo')
+OURS = {  # (table, row): the network, the stages that train it, in the order of preference, and what refines its scores
+    (2, 'Our front end'): ('front_pascal_voc', ('voc-front', 'voc-front-fyu'), ''),
+    (3, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
+    (3, 'Front + Basic'): ('basic_pascal_voc', ('voc-context-basic',), ''),
+    (3, 'Front + Large'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
+    (3, 'Front end + CRF'): ('front_pascal_voc', ('voc-coco-front-finetune',), 'crf'),
+    (3, 'Front + Basic + CRF'): ('basic_pascal_voc', ('voc-context-basic',), 'crf'),
+    (3, 'Front + Large + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
+    (3, 'Front end + RNN'): ('front_pascal_voc', ('voc-front-crfrnn',), 'crfrnn'),
+    (3, 'Front + Basic + RNN'): ('basic_pascal_voc', ('voc-basic-crfrnn',), 'crfrnn'),
+    (3, 'Front + Large + RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (4, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
+    (4, 'Context'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
+    (4, 'Context + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
+    (4, 'Context + CRF-RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (5, 'Dilation8'): ('dilation8_camvid', ('camvid-joint',), ''),
+    (6, 'Dilation7'): ('dilation7_kitti', ('kitti-joint',), ''),
+    (7, 'Dilation10'): ('dilation10_cityscapes', ('cityscapes-joint',), ''),
+    (8, 'Dilation10'): ('dilation10_cityscapes', ('cityscapes-joint',), ''),
+}
+HIDDEN_TRUTH = {('pascal_voc', 'test'), ('cityscapes', 'test')}  # splits that only a server scores
+
+
+@dataclass(frozen=True)
+class Result:
+    """One scores.json. `released`: whether the authors' file was tested; `stage`: which training made the weights, if one did."""
+
+    folder: Path
+    net: str
+    dataset: str
+    split: str
+    released: bool
+    stage: str
+    refined: str
+    images: int
+    mean_iou: float | None
+    class_iou: dict[str, float | None]
+    confusion: list[list[int]] = field(repr=False)
+    category_iou: dict[str, float | None] = field(default_factory=dict)
+    mean_category_iou: float | None = None
+    written: float = 0.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all images of the split were scored."""
+        return self.images >= DATASETS[self.dataset].splits.get(self.split, 1)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the network, and whose weights."""
+        refined = f' + {self.refined}' if self.refined else ''
+        return f'{self.net}{refined}, {"released" if self.released else self.stage or "weights given"}'
+
+    def scores(self, table: PaperTable) -> list[float | None]:
+        """The mean, then the columns of a table, in percent."""
+        mean, cells = (self.mean_category_iou, self.category_iou) if table.by_category else (self.mean_iou, self.class_iou)
+        return [percent(mean), *(percent(cells.get(name)) for name in table.columns)]
+
+
+def percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table with what was measured: from released weights, from weights trained here, and what fills a blank."""
+
+    name: str
+    split: str
+    source: str
+    paper: PaperRow | None
+    released: Result | None = None
+    trained: Result | None = None
+    released_todo: tuple[str, ...] = ()
+    trained_todo: tuple[str, ...] = ()
+
+
+def find_results(folders: Sequence[Path] = FOLDERS) -> list[Result]:
+    """All scores below the folders, newest first; files of another sort are passed over."""
+    found = [read_result(path) for folder in folders for path in sorted(folder.rglob('scores.json'))]
+    return sorted((result for result in found if result), key=lambda result: -result.written)
+
+
+def read_result(path: Path) -> Result | None:
+    """The result in a scores.json; None if it is not one of tools/test.py, or of a network that there is no more."""
+    try:
+        scores = json.loads(path.read_text())
+        settings = scores['settings']
+        net, dataset, last = settings['net'], settings['dataset'], settings['weights'][-1][0]
+        if net not in NETS or dataset not in DATASETS:
+            return None
+        return Result(
+            path.parent, net, dataset, settings['split'],
+            released=last in released_files(), stage=stage_of(last), refined=refinement(net, settings),
+            images=scores['images'], mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
+            category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
+            written=path.stat().st_mtime,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def released_files() -> set[str]:
+    """Names of the authors' caffemodels."""
+    return {row.file for row in WEIGHTS.values() if row.source == RELEASED}
+
+
+def stage_of(file: str) -> str:
+    """The stage whose snapshot a file is by its name; empty if none."""
+    stage = file.partition('_iter_')[0]
+    return stage if stage in STAGES else ''
+
+
+def refinement(net: str, settings: dict) -> str:
+    """What refined the scores: a dense CRF, a CRF-RNN, or nothing."""
+    return (
+        'crfrnn' if 'crfrnn' in net or 'crfrnn' in stage_of(settings['weights'][-1][0]) else 'crf' if settings.get('crf') else ''
+    )
+
+
+def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
+    """The rows of a table with our numbers beside them; after them, results of networks that the paper does not have."""
+    lines = [_line(table, row, results) for row in table.rows]
+    if table.number in (2, 4, 8):  # shown with the table of the same data set that can be scored here
+        return lines
+    used = {result.folder for line in lines for result in (line.released, line.trained) if result}
+    splits = {row.split for row in table.rows}
+    others = [
+        result for result in results
+        if result.dataset == table.dataset and result.split in splits and result.folder not in used and result.whole
+    ]  # fmt: skip
+    for result in others:
+        whose = (result, None) if result.released else (None, result)
+        lines.append(Line(result.name, result.split, 'not in the paper', None, *whose))
+    return lines
+
+
+def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
+    ours = OURS.get((table.number, row.name))
+    if ours is None:
+        return Line(row.name, row.split, row.source, row)
+    net, stages, refined = ours
+    fitting = [
+        result for result in results
+        if (result.net, result.split, result.refined, result.whole) == (net, row.split, refined, True)
+    ]  # fmt: skip
+    released = next((result for result in fitting if result.released), None)
+    trained = next((result for stage in stages for result in fitting if not result.released and result.stage == stage), None)
+    return Line(
+        row.name, row.split, row.source, row, released, trained,
+        () if released else released_commands(net, row.split, refined),
+        () if trained else trained_commands(net, row.split, stages[0], refined),
+    )  # fmt: skip
+
+
+def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
+    """What tests the authors' file; nothing where they released none."""
+    if net not in WEIGHTS or WEIGHTS[net].source != RELEASED or refined == 'crfrnn':
+        return ()
+    return (f'make weights-{net}', *test_commands(net, split, refined, f' --weights pretrained/{WEIGHTS[net].file}'))
+
+
+def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[str, ...]:
+    """What trains a stage, those that it starts from first, and tests it; nothing for a stage that there is not."""
+    if stage not in STAGES:
+        return ()
+    return (*(f'make train-{name}' for name in chain(stage)), *test_commands(STAGES[stage].net, split, refined))
+
+
+def chain(stage: str) -> list[str]:
+    """The stages before `stage`, and itself, in the order to train them."""
+    row = STAGES[stage]
+    before = [name for name in (*row.init, row.features_from or '') if name in STAGES]
+    names = [name for earlier in before for name in chain(earlier)] + [stage]
+    return list(dict.fromkeys(names))
+
+
+def test_commands(net: str, split: str, refined: str, weights: str = '') -> tuple[str, ...]:
+    """What labels a split and scores it, or packs it for the server that does."""
+    dataset = NETS[net].dataset
+    hidden = (dataset, split) in HIDDEN_TRUTH
+    options = (f' --split {split}' if hidden else '') + weights + (' --crf' if refined == 'crf' else '')
+    out = f'out/released/{net}/{split}' if weights else f'out/test/{net}/{split}'
+    commands = [f'python3 tools/test.py --net {net}{options}']
+    return (*commands, f'python3 tools/submit.py --dataset {dataset} --pred {out}') if hidden else tuple(commands)

@@ -1,0 +1,123 @@
+"""One HTML page: the paper's tables beside ours, bars, confusion matrices, pictures and loss curves. Opens from disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+
+from dataset_prep.datasets import DATASETS, Dataset, how_to_prepare
+from tools.paper_tables import TABLES, PaperTable
+from tools.report import figures
+from tools.report.content import Curve, read_curve
+from tools.report.pictures import data_uri, loss_plot
+from tools.report.results import Line, Result, lines_of
+from tools.report.tables_text import HEAD, cells, number, per_class, sides, todo
+from tools.support.atomic import whole_file
+from tools.support.paths import DATA, RUNS
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with what is shown of it; `prepare` says how to have the data set where it is missing."""
+
+    table: PaperTable
+    lines: Sequence[Line]
+    prepare: str
+
+    @property
+    def blanks(self) -> list[tuple[str, str, str]]:
+        return todo(self.lines)
+
+    @property
+    def measured(self) -> list[Line]:
+        """Rows with numbers of ours."""
+        return [line for line in self.lines if sides(line)]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one data set's split."""
+
+    facts: Dataset
+    split: str
+    side_by_side: Sequence[figures.Row]
+    worst: Sequence[tuple[str, Sequence[figures.Row]]]
+    stages: Sequence[figures.Row]
+
+    @property
+    def legend(self) -> list[tuple[str, tuple[int, int, int]]]:
+        return list(zip(self.facts.classes, self.facts.palette, strict=True))
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix as parts of each true class, rows adding up to one."""
+
+    title: str
+    classes: tuple[str, ...]
+    rows: list[tuple[str, list[float | None]]]
+
+
+def sections(results: Sequence[Result]) -> list[Section]:
+    """All tables."""
+    return [
+        Section(table, lines_of(table, results), '' if (DATA / table.dataset).is_dir() else how_to_prepare(table.dataset))
+        for table in TABLES
+    ]
+
+
+def galleries(results: Sequence[Result]) -> list[Gallery]:
+    """Pictures of every split that was tested here, of results whose images and maps are on the disk."""
+    found = []
+    for name, split in dict.fromkeys((result.dataset, result.split) for result in results):
+        tested = [(result, figures.records_of(result)) for result in results if (result.dataset, result.split) == (name, split)]
+        tested = [(result, records) for result, records in tested if records][::-1]
+        if not tested:
+            continue
+        common = [record for record in tested[0][1] if all(record in records for _, records in tested)]
+        systems = [result for result, _ in tested]
+        found.append(
+            Gallery(
+                DATASETS[name], split,
+                figures.side_by_side(systems, common) if common else [],
+                [(result.name, figures.worst(result, records)) for result, records in tested],
+                figures.through_stages(systems, common[len(common) // 2]) if common and len(systems) > 1 else [],
+            )
+        )  # fmt: skip
+    return found
+
+
+def matrices(results: Sequence[Result]) -> list[Matrix]:
+    """Of every result."""
+    made = []
+    for result in results:
+        classes = DATASETS[result.dataset].classes
+        rows = []
+        for name, counts in zip(classes, result.confusion, strict=True):
+            total = sum(counts)
+            rows.append((name, [count / total if total else None for count in counts]))
+        made.append(Matrix(f'{result.name}, {result.dataset} {result.split}, {result.images} images', classes, rows))
+    return made
+
+
+def curves() -> list[tuple[str, str]]:
+    """Name and picture of the loss of each training run here."""
+    found = []
+    for path in sorted(RUNS.glob('*/metrics.csv')):
+        curve: Curve = read_curve(path.parent.name, path.parent)
+        if curve.losses:
+            found.append((curve.name, data_uri(loss_plot([curve], None))))
+    return found
+
+
+def write_page(path: Path, results: Sequence[Result]) -> None:
+    """Write the page, whole."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.filters['number'] = number
+    text = environment.get_template('tables.html').render(
+        head=HEAD, cells=cells, per_class=per_class, sections=sections(results), results=results,
+        galleries=galleries(results), matrices=matrices(results), curves=curves(),
+    )  # fmt: skip
+    with whole_file(path) as temporary:
+        temporary.write_text(text)

@@ -1,0 +1,100 @@
+"""The paper's tables with our numbers beside them, for the terminal and as Markdown."""
+
+from collections.abc import Sequence
+from math import isnan
+
+from tools.paper_tables import PaperTable
+from tools.report.results import Line, Result
+
+HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
+
+
+def cells(line: Line, table: PaperTable) -> list[str]:
+    """One row as text: name, split, and means in percent; a blank where nothing was run."""
+    paper = line.paper.mean_iou if line.paper else None
+    row = [line.name, line.split, number(paper)]
+    for result in (line.released, line.trained):
+        mean = result.scores(table)[0] if result else None
+        row += [number(mean), difference(mean, paper)]
+    return row
+
+
+def number(value: float | None) -> str:
+    """67.123 -> 67.1; blank for none."""
+    return '' if value is None or isnan(value) else f'{value:.1f}'
+
+
+def difference(ours: float | None, paper: float | None) -> str:
+    """Ours less the paper's, with its sign."""
+    return '' if ours is None or paper is None else f'{ours - paper:+.1f}'
+
+
+def per_class(line: Line, table: PaperTable) -> list[tuple[str, list[float | None]]]:
+    """What there is of the paper, released weights and weights trained here: mean and columns, in percent."""
+    found: list[tuple[str, list[float | None]]] = []
+    if line.paper:
+        found.append(('paper', [line.paper.mean_iou, *line.paper.class_iou]))
+    found += [(name, result.scores(table)) for name, result in sides(line)]
+    return found
+
+
+def sides(line: Line) -> list[tuple[str, Result]]:
+    """The results of a line, by whose weights."""
+    both = (('released weights', line.released), ('trained here', line.trained))
+    return [(name, result) for name, result in both if result]
+
+
+def todo(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
+    """Row, column and commands of each cell that is blank and can be filled."""
+    found = []
+    for line in lines:
+        for column, commands in (('released weights', line.released_todo), ('trained here', line.trained_todo)):
+            if commands:
+                found.append((f'{line.name}, {line.split}', column, ' && '.join(commands)))
+    return found
+
+
+def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
+    """Aligned columns, the means of all rows, then the columns of those that have numbers of ours, then what fills blanks."""
+    text = [f'Table {table.number}. {table.title} (paper, {table.section}); mean IoU in percent']
+    text += aligned([list(HEAD), *(cells(line, table) for line in lines)])
+    for line in lines:
+        if sides(line):
+            rows = [[line.name, 'mean', *table.columns]]
+            rows += [[name, *map(number, values)] for name, values in per_class(line, table)]
+            text += ['', *aligned([list(row) for row in zip(*rows, strict=True)])]
+    blanks = todo(lines)
+    if blanks:
+        text += ['', 'blank cells:'] + [f'  {row}, {column}: {commands}' for row, column, commands in blanks]
+    return '\n'.join(text)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of one width, the first to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *others in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append('  '.join([name.ljust(widths[0]), *numbers]).rstrip())
+    return lines
+
+
+def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
+    """The same as Markdown."""
+    text = [f'## Table {table.number}. {table.title}', '', f'Paper, {table.section}. IoU in percent.', '']
+    text += grid([list(HEAD), *(cells(line, table) for line in lines)])
+    rows = [
+        [f'{line.name}, {line.split}: {name}', *map(number, values)]
+        for line in lines for name, values in per_class(line, table)
+    ]  # fmt: skip
+    text += ['', *grid([['', 'mean', *table.columns], *rows])]
+    blanks = todo(lines)
+    if blanks:
+        text += ['', *grid([['blank cell', 'column', 'what fills it'], *([a, b, f'`{c}`'] for a, b, c in blanks)])]
+    return '\n'.join(text) + '\n'
+
+
+def grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
+    return [lines[0], '|' + ' --- |' * len(rows[0]), *lines[1:]]

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""The paper's Tables 2 to 8 beside what was measured here: from the authors' weights, and from weights trained here.
+
+Reads every scores.json below out/ and demo/ that tools/test.py wrote for a whole split; prints the tables with what fills each
+blank cell, and writes OUT/tables.md and OUT/report.html, which has pictures, bars per class, confusion matrices and loss curves.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from tools.paper_tables import TABLES
+from tools.report.results import FOLDERS, find_results, lines_of
+from tools.report.tables_page import write_page
+from tools.report.tables_text import markdown, terminal
+from tools.support.atomic import whole_file
+from tools.support.errors import run_command
+from tools.support.paths import ROOT
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'tables', metavar='DIR', help='default: out/tables/')
+    parser.add_argument('--results', type=Path, nargs='+', default=list(FOLDERS), metavar='DIR', help='where to look for scores')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    results = find_results(args.results)
+    page, text = args.out / 'report.html', args.out / 'tables.md'
+    print('\n\n'.join(terminal(table, lines_of(table, results)) for table in TABLES))
+    with whole_file(text) as temporary:
+        temporary.write_text('\n'.join(markdown(table, lines_of(table, results)) for table in TABLES))
+    write_page(page, results)
+    print(f'\n{len(results)} tested networks found\n{text}\n{page}')
+
+
+if __name__ == '__main__':
+    run_command(main)
