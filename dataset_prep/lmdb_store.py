@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -167,10 +168,21 @@ def _entries(path: Path) -> int | None:
         return None
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[lmdb.Transaction]:
+    """A transaction that reads the LMDB at `path`, values as views. Raises UserError if there is none, or no whole one."""
+    try:
+        environment = lmdb.open(str(path), readonly=True, lock=False, create=False)
+    except lmdb.Error as error:
+        raise UserError(f'{path} cannot be read ({error}); write it again') from error
+    with environment, environment.begin(buffers=True) as transaction:
+        yield transaction
+
+
 def stored_keys(path: Path) -> list[bytes]:
     """The keys of an LMDB in the order in which Caffe reads them."""
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
-        return list(transaction.cursor().iternext(keys=True, values=False))
+    with reading(path) as transaction:
+        return [bytes(stored_key) for stored_key in transaction.cursor().iternext(keys=True, values=False)]
 
 
 def stored_ids(path: Path) -> list[str]:
@@ -184,6 +196,6 @@ def iterate(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     Arrays are uint8 (4, H, W) B, G, R, label for images, float32 (C+1, h, w) maps and label for features.
     """
     read_manifest(path)
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin(buffers=True) as transaction:
+    with reading(path) as transaction:
         for stored_key, value in transaction.cursor():
             yield id_of(bytes(stored_key)), decode_datum(value)

@@ -18,6 +18,7 @@ from tools.report.content import Curve, Scores, System, read_curve, read_scores
 from tools.report.page import Report, text_table, write_report
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
+from tools.support.sheets import GAP, LINE
 from tools.support.stop_signals import STOPPED
 
 
@@ -141,7 +142,7 @@ def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
     assert 'Front &lt;end&gt;' in text
     assert text.count('src="data:image/png;base64,') == 2
     assert 'http' not in text
-    assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * pictures.GAP_PX
+    assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * GAP
 
 
 def test_missing_label_map_is_named(tested, tmp_path):
@@ -155,4 +156,4 @@ def test_sheet_has_a_title_bar_and_a_line_for_each_row():
     """Two rows of two pictures, 40 pixels wide, half as high."""
     picture = np.zeros((10, 20, 3), np.uint8)
     sheet = pictures.sheet([[picture, picture]] * 2, ['a', 'b'], width_px=40)
-    assert sheet.shape == (pictures.BAR_PX + 2 * (pictures.GAP_PX + 20), 2 * 40 + pictures.GAP_PX, 3)
+    assert sheet.shape == (LINE + 2 * (GAP + 20), 2 * 40 + GAP, 3)

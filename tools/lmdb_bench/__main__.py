@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from dataset_prep.lmdb_store import check_disk_space
 from dataset_prep.parallel import WORKERS
+from dataset_prep.voc_coco import SPLIT
 from prototxt.shapes import MARGIN
 from tools.lmdb_bench.children import Run, convert_imageset, python
 from tools.lmdb_bench.photographs import draw
@@ -47,6 +48,7 @@ CASES = (
     Case('cityscapes', (2048, 1024), '.png', 80, 628),
 )
 BATCH = 8
+COCO_COUNT, COCO_CROP = 10_000, 500
 STEP_STAGE, STEP_CROP = 'camvid-front', 628
 
 
@@ -144,6 +146,19 @@ def _step(work: Path) -> None:
     print(f'\n{STEP_STAGE}, crop {STEP_CROP}, CPU: {seconds:.1f} s an image, {BATCH * seconds:.0f} s a batch of {BATCH}')
 
 
+def _coco(work: Path) -> None:
+    """A set like COCO, from the layout of its owners to the LMDB: read and checked, labels drawn, read again and written."""
+    python('tools.lmdb_bench.coco', work, '--count', COCO_COUNT)
+    run = python('tools.lmdb_bench.coco', work, '--count', COCO_COUNT, '--crop-size', COCO_CROP)
+    said = json.loads(run.answer)
+    size, seconds = _size(work / 'prepared' / f'{SPLIT}_{COCO_CROP}'), said['seconds']
+    print(
+        f'\n{said["count"]} pictures of 320x240 in the layout of COCO, crop {COCO_CROP}: {seconds:.0f} s '
+        f'({said["count"] / seconds:.0f} pictures/s), {size / 1e9:.1f} GB, peak memory {run.peak_bytes / 1e6:.0f} MB '
+        f'({run.cpu_seconds:.0f} s of processor time)'
+    )
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(
@@ -153,6 +168,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--repeat', type=int, default=3, metavar='N', help='runs of each, the fastest is shown (default: 3)')
     parser.add_argument('--scale', type=float, default=1.0, metavar='X', help='times as many pictures (default: 1)')
     parser.add_argument('--step', action='store_true', help='time a pass of the full-size front end too (a minute, 4.5 GB)')
+    parser.add_argument('--coco', action='store_true', help=f'only this: prepare {COCO_COUNT:,} pictures laid out like COCO')
     return parser.parse_args(argv)
 
 
@@ -163,6 +179,9 @@ def main(argv: list[str] | None) -> None:
     with TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
+        if args.coco:
+            check_disk_space(work, 20 * 10**9)
+            return _coco(work)
         check_disk_space(work, max(8 * case.count * case.pair_bytes for case in cases))
         print(f'{WORKERS} cores')
         for case in cases:

@@ -21,21 +21,24 @@ def draw(folder: Path, count: int, size_wh: tuple[int, int], suffix: str, datase
         name = f'{number:06d}'
         image, label = folder / f'{name}{suffix}', folder / f'{name}_label.png'
         if not label.exists():
-            _draw(image, label, size_wh, dataset(dataset_name).num_classes, np.random.default_rng((seed, number)))
+            pixels, ids = draw_picture(size_wh, dataset(dataset_name).num_classes, np.random.default_rng((seed, number)))
+            cv2.imwrite(str(image), pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == '.jpg' else [])
+            cv2.imwrite(str(label), ids)
         records.append(Record(name, image, label, dataset_name))
     return records
 
 
-def _draw(image: Path, label: Path, size_wh: tuple[int, int], classes: int, rng: np.random.Generator) -> None:
-    """One picture: segments with a colour and a class each, under detail at all scales; the edges of segments are ignored."""
+def draw_picture(size_wh: tuple[int, int], classes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A picture, uint8 (H, W, 3), and its label, uint8 (H, W).
+
+    Segments with a colour and a class each, their edges ignored, under detail at all scales.
+    """
     segments = _segments(size_wh, rng)
     colours = rng.uniform(40, 215, (SEGMENTS, 3)).astype(np.float32)
     ids = rng.integers(0, classes, SEGMENTS).astype(np.uint8)[segments]
     edges = cv2.morphologyEx(segments.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     pixels = colours[segments] + _detail(size_wh, rng)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if image.suffix == '.jpg' else []
-    cv2.imwrite(str(image), np.clip(pixels, 0, 255).astype(np.uint8), quality)
-    cv2.imwrite(str(label), np.where(edges, IGNORE_LABEL, ids).astype(np.uint8))
+    return np.clip(pixels, 0, 255).astype(np.uint8), np.where(edges, IGNORE_LABEL, ids).astype(np.uint8)
 
 
 def _segments(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

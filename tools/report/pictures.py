@@ -14,12 +14,10 @@ from dataset_prep.records import Record, read_image, read_label
 from tools.inference import colorize
 from tools.report.content import Curve, System
 from tools.support.errors import UserError
+from tools.support.sheets import below, beside, caption, scaled
 
 matplotlib.use('Agg')
 from matplotlib import pyplot  # noqa: E402  (the backend is chosen before)
-
-GAP_PX, BAR_PX = 6, 26
-FONT, INK = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
 
 
 def evenly_spaced(records: Sequence[Record], count: int) -> list[Record]:
@@ -38,10 +36,8 @@ def row(record: Record, systems: Sequence[System], dataset: Dataset) -> list[np.
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], width_px: int = 360) -> np.ndarray:
     """All rows under a bar of titles, each picture `width_px` wide."""
-    scaled = [[_fit(picture, width_px) for picture in pictures] for pictures in rows]
-    lines = [_beside([_title(text, width_px) for text in titles])] + [_beside(pictures) for pictures in scaled]
-    gap = np.full((GAP_PX, lines[0].shape[1], 3), 255, np.uint8)
-    return np.vstack([part for line in lines for part in (line, gap)][:-1])
+    titled = beside([caption(text, width_px) for text in titles])
+    return below([titled, *(beside([scaled(picture, width=width_px) for picture in pictures]) for pictures in rows)])
 
 
 def loss_plot(curves: Sequence[Curve], chance: float | None) -> bytes:
@@ -77,20 +73,3 @@ def _label_map(path: Path) -> np.ndarray:
     if label_map is None:
         raise UserError(f'no label map at {path}; run tools/test.py for it first')
     return label_map
-
-
-def _fit(picture: np.ndarray, width_px: int) -> np.ndarray:
-    height, width = picture.shape[:2]
-    interpolation = cv2.INTER_AREA if width_px < width else cv2.INTER_NEAREST
-    return cv2.resize(picture, (width_px, round(height * width_px / width)), interpolation=interpolation)
-
-
-def _title(text: str, width_px: int) -> np.ndarray:
-    bar = np.full((BAR_PX, width_px, 3), 255, np.uint8)
-    cv2.putText(bar, text, (2, BAR_PX - 8), FONT, 0.5, INK, 1, cv2.LINE_AA)
-    return bar
-
-
-def _beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    gap = np.full((pictures[0].shape[0], GAP_PX, 3), 255, np.uint8)
-    return np.hstack([part for picture in pictures for part in (picture, gap)][:-1])

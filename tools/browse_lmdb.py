@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Look into an LMDB: print what its manifest says, and write a contact sheet of a few of its records as Caffe reads them.
+
+Images: the pixels with their margin, the label in the colours of the classes (white where ignored), both laid over each other; a
+line is drawn around the image itself. Stored maps: the class with the largest score in each cell (of other maps, their mean), and
+the label. Below are the names of the classes with their share of the labelled pixels: in an LMDB of images of all of them, in one
+of maps of those shown.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__':
+    from tools.support.bootstrap import use_project_python
+
+    use_project_python()
+
+from dataset_prep.contact_sheet import label_pictures, sheet_row, spread, write_sheet
+from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset
+from dataset_prep.datum import decode_datum
+from dataset_prep.feature_geometry import label_planes
+from dataset_prep.lmdb_store import id_of, read_manifest, reading, stored_keys
+from dataset_prep.lmdb_writer import SIZES
+from tools.support.errors import UserError, run_command
+from tools.support.sheets import WHITE, colorize
+
+SHEET = 'contact_sheet.png'
+LINE_BGR = (0, 0, 255)
+
+
+def chosen(path: Path, count: int, ids: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """(id, array) of the records `ids`, or of `count` at even distances. Raises UserError if one is not there, or none is."""
+    keys = stored_keys(path)
+    by_id = {id_of(stored_key): stored_key for stored_key in keys}
+    if unknown := [name for name in ids if name not in by_id]:
+        raise UserError(f'{path} has no record {unknown[0]}; its first is {next(iter(by_id), "none")}')
+    if not keys:
+        raise UserError(f'{path} is empty; write it again')
+    wanted = [by_id[name] for name in ids] or spread(keys, count)
+    with reading(path) as transaction:
+        return [(id_of(stored_key), decode_datum(transaction.get(stored_key, b''))) for stored_key in wanted]
+
+
+def image_pictures(stacked: np.ndarray, size_hw: tuple[int, int] | None, facts: Dataset) -> list[np.ndarray]:
+    """Image, label and overlay of a Datum of B, G, R, label; a line around the image of `size_hw` in its middle."""
+    image = np.ascontiguousarray(stacked[:3].transpose(1, 2, 0))
+    pictures = [image, *label_pictures(image, stacked[3], facts)]
+    if size_hw:
+        top, left = ((stored - side) // 2 for stored, side in zip(stacked.shape[1:], size_hw, strict=True))
+        for picture in pictures:
+            cv2.rectangle(picture, (left - 1, top - 1), (left + size_hw[1], top + size_hw[0]), LINE_BGR)
+    return pictures
+
+
+def map_pictures(stacked: np.ndarray, planes: int, facts: Dataset) -> list[np.ndarray]:
+    """The maps and the label of a Datum of stored maps; of labels of all pixels the first of each cell."""
+    maps, label = stacked[:-planes], stacked[-planes].astype(np.uint8)
+    if len(maps) == facts.num_classes:
+        shown = colorize(maps.argmax(axis=0).astype(np.uint8), facts)
+    else:
+        grey = cv2.normalize(maps.mean(axis=0), None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+        shown = cv2.merge([grey] * 3)
+    return [shown, colorize(label, facts, WHITE)]
+
+
+def shares(counts: dict[str, int], ignored: int, facts: Dataset) -> list[tuple[str, tuple[int, int, int]]]:
+    """Legend entries: each class with its share of the labelled pixels, and the ignored ones with theirs of all."""
+    labelled = sum(counts.values())
+    entries = [
+        (f'{name} {100 * counts[name] / labelled:.1f} %' if labelled else name, colour)
+        for name, colour in zip(facts.classes, facts.palette, strict=True)
+    ]
+    return [*entries, (f'ignored {100 * ignored / max(1, labelled + ignored):.1f} % of all', WHITE)]
+
+
+def counted(manifest: dict, records: Sequence[tuple[str, np.ndarray]], facts: Dataset) -> tuple[dict[str, int], int]:
+    """Pixels of each class and ignored ones: those that the manifest has, else those of the labels of `records`."""
+    if 'pixels_per_class' in manifest:
+        return manifest['pixels_per_class'], manifest['ignored_pixels']
+    labels = np.concatenate([stacked[-label_planes(manifest) :].ravel() for _, stacked in records]).astype(np.uint8)
+    histogram = np.bincount(labels, minlength=256)
+    return {name: int(histogram[place]) for place, name in enumerate(facts.classes)}, int(histogram[IGNORE_LABEL])
+
+
+def sizes(path: Path) -> dict[str, tuple[int, int]]:
+    """Height and width of each image before it was padded, where the LMDB says them."""
+    if not (path / SIZES).is_file():
+        return {}
+    rows = (line.split('\t') for line in (path / SIZES).read_text(encoding='utf-8').splitlines())
+    return {name: (int(height), int(width)) for name, height, width in rows}
+
+
+def print_manifest(manifest: dict) -> None:
+    """One line a fact."""
+    width = max(map(len, manifest))
+    for name, value in manifest.items():
+        if name == 'pixels_per_class':
+            value = ', '.join(f'{one} {count:,}' for one, count in value.items())
+        print(f'{name:<{width}}  {value}')
+
+
+def browse(path: Path, out: Path, count: int, ids: Sequence[str]) -> None:
+    """Print the manifest and write the sheet."""
+    manifest = read_manifest(path)
+    facts = dataset(manifest['dataset'])
+    records = chosen(path, count, ids)
+    images, known = manifest['kind'] == 'images', sizes(path)
+    rows = []
+    for name, stacked in records:
+        size = known.get(name)
+        stored = f'{stacked.shape[2]}x{stacked.shape[1]}'
+        title = f'{name} ({size[1]}x{size[0]}, stored {stored})' if size else f'{name} ({stored})'
+        shown = image_pictures(stacked, size, facts) if images else map_pictures(stacked, label_planes(manifest), facts)
+        rows.append(sheet_row(title, shown))
+    write_sheet(out, rows, shares(*counted(manifest, records, facts), facts))
+    print_manifest(manifest)
+    print(f'look at {out}')
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('lmdb', type=Path, metavar='LMDB', help='a folder that this toolkit wrote, such as data/camvid/train_628')
+    parser.add_argument('--count', type=_count, default=6, metavar='N', help='records to show (default: 6)')
+    parser.add_argument('--ids', nargs='+', default=[], metavar='ID', help='show these records')
+    parser.add_argument('--out', type=Path, metavar='PNG', help=f'default: LMDB/{SHEET}')
+    return parser.parse_args(argv)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of records')
+    return int(text)
+
+
+def main(argv: list[str] | None) -> None:
+    """Browse as the command line says."""
+    args = parse_args(argv)
+    browse(args.lmdb, args.out or args.lmdb / SHEET, args.count, args.ids)
+
+
+if __name__ == '__main__':
+    run_command(main)
