@@ -133,12 +133,15 @@ def system_python():
     return shutil.which('python3', path='/usr/bin:/usr/local/bin') or sys.executable
 
 
-def test_command_finds_the_projects_python_from_any_folder(tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'option'), [('predict', '--weights'), ('extract_features', '--weights'), ('browse_lmdb', '--ids')]
+)
+def test_command_finds_the_projects_python_from_any_folder(tmp_path, name, option):
     """Run by the system's Python in another folder, a command that needs Caffe works."""
-    command = [system_python(), str(ROOT / 'tools' / 'predict.py'), '--help']
+    command = [system_python(), str(ROOT / 'tools' / f'{name}.py'), '--help']
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert '--weights' in finished.stdout
+    assert option in finished.stdout
 
 
 def test_command_without_a_venv_says_what_to_run(tmp_path):

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if __name__ == '__main__':
-    from tools.support.bootstrap import use_project_python
-
-    use_project_python()
 
 from dataset_prep.contact_sheet import label_pictures, sheet_row, spread, write_sheet
 from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset

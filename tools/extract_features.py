@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if __name__ == '__main__':
-    from tools.support.bootstrap import use_project_python
+from tools.support.bootstrap import use_project_python
 
+if __name__ == '__main__':
     use_project_python()
+
+import numpy as np
 
 from dataset_prep.datasets import Dataset, dataset
 from dataset_prep.feature_geometry import border_cells, label_planes, with_border

@@ -43,9 +43,9 @@ class Case:
 
 
 CASES = (
-    Case('pascal_voc', (500, 375), '.jpg', 1000, 500),
-    Case('camvid', (640, 480), '.png', 400, 628),
-    Case('cityscapes', (2048, 1024), '.png', 80, 628),
+    Case('pascal_voc', (500, 375), '.jpg', 400, 500),
+    Case('camvid', (640, 480), '.png', 200, 628),
+    Case('cityscapes', (2048, 1024), '.png', 40, 628),
 )
 BATCH = 8
 COCO_COUNT, COCO_CROP = 10_000, 500
