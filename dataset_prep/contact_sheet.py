@@ -46,7 +46,7 @@ def label_pictures(image: np.ndarray, label: np.ndarray, facts: Dataset) -> list
     return [colorize(label, facts, WHITE), overlay(image, colorize(label, facts))]
 
 
-def sheet_row(title: str, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures side by side under a title; the nearest pixels are taken, so that label colours stay pure."""
-    row = beside([scaled(picture, height=CELL_HEIGHT, pure=True) for picture in pictures])
+def sheet_row(title: str, pictures: Sequence[np.ndarray], height: int = CELL_HEIGHT) -> np.ndarray:
+    """Pictures side by side under a title; of the second, the label, the nearest pixels, so that its colours stay pure."""
+    row = beside([scaled(picture, height=height, pure=place == 1) for place, picture in enumerate(pictures)])
     return below([caption(title, row.shape[1]), row], 0)

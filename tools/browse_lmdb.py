@@ -31,7 +31,7 @@ from tools.support.errors import UserError, run_command
 from tools.support.sheets import WHITE, colorize
 
 SHEET = 'contact_sheet.png'
-LINE_BGR = (0, 0, 255)
+HEIGHT, LINE_BGR = 280, (0, 0, 255)  # pixels of a picture; the line around the image itself
 
 
 def chosen(path: Path, count: int, ids: Sequence[str]) -> list[tuple[str, np.ndarray]]:
@@ -54,7 +54,9 @@ def image_pictures(stacked: np.ndarray, size_hw: tuple[int, int] | None, facts: 
     if size_hw:
         top, left = ((stored - side) // 2 for stored, side in zip(stacked.shape[1:], size_hw, strict=True))
         for picture in pictures:
-            cv2.rectangle(picture, (left - 1, top - 1), (left + size_hw[1], top + size_hw[0]), LINE_BGR)
+            width = 1 + stacked.shape[1] // HEIGHT  # it is to be seen after shrinking
+            corner = left - width // 2 - 1, top - width // 2 - 1
+            cv2.rectangle(picture, corner, (left + size_hw[1] + width // 2, top + size_hw[0] + width // 2), LINE_BGR, width)
     return pictures
 
 
@@ -117,7 +119,7 @@ def browse(path: Path, out: Path, count: int, ids: Sequence[str]) -> None:
         stored = f'{stacked.shape[2]}x{stacked.shape[1]}'
         title = f'{name} ({size[1]}x{size[0]}, stored {stored})' if size else f'{name} ({stored})'
         shown = image_pictures(stacked, size, facts) if images else map_pictures(stacked, label_planes(manifest), facts)
-        rows.append(sheet_row(title, shown))
+        rows.append(sheet_row(title, shown, HEIGHT))
     write_sheet(out, rows, shares(*counted(manifest, records, facts), facts))
     print_manifest(manifest)
     print(f'look at {out}')
