@@ -47,7 +47,7 @@ def test_upsampled_loss_on_images(tmp_path, capsys):
 
 def test_maps_with_a_label_a_cell_are_refused_for_the_upsampled_loss(tmp_path):
     """Both values are named."""
-    with pytest.raises(UserError, match='has channels 8, stage toy-basic needs 71'):
+    with pytest.raises(UserError, match='has label_stride 8, stage toy-basic needs 1'):
         train(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--upsample-loss'))
 
 

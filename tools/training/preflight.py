@@ -39,9 +39,9 @@ def check_lmdb(settings: Settings) -> dict:
     _expect(settings, manifest, 'kind', 'images' if images else 'features')
     _expect(settings, manifest, 'dataset', settings.dataset.name)
     _expect(settings, manifest, 'classes', settings.dataset.num_classes)
-    _expect(settings, manifest, 'channels', _channels(settings))
     check = _check_images if images else _check_features
     check(settings, manifest)
+    _expect(settings, manifest, 'channels', _channels(settings))
     _check_opens(path)
     _check_labels(settings)
     return manifest
