@@ -11,12 +11,12 @@ from dataset_prep.datasets import DATASETS, dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from tools import scoring
-from tools.inference.pictures import colorize, shrink
 from tools.report.pictures import data_uri, evenly_spaced
 from tools.report.results import Result
 from tools.scoring.png import read_map
 from tools.support.errors import UserError
 from tools.support.paths import DATA, ROOT
+from tools.support.sheets import colorize, scaled
 
 WIDTH = 300  # pixels of a picture
 STAGES_WIDTH = 480  # where one image is shown through the stages
@@ -99,7 +99,7 @@ def row(record: Record, systems: Sequence[tuple[str, Result]], width: int = WIDT
 
 def photo(image: np.ndarray, width: int) -> str:
     """A photograph as a data URI."""
-    content = cv2.imencode('.jpg', shrink(image, min(width, image.shape[1])))[1].tobytes()
+    content = cv2.imencode('.jpg', scaled(image, width=min(width, image.shape[1])))[1].tobytes()
     return 'data:image/jpeg;base64,' + base64.b64encode(content).decode()
 
 
