@@ -1,10 +1,13 @@
 """Trainings on real Caffe: to their end, stopped, killed, gone on with."""
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from train_data import (
 
 from pretrained import caffemodel
 from tools.support.errors import UserError
+from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED
 from tools.training.runs import newest_snapshot, read_net
 from tools.training.session import train
@@ -158,6 +162,23 @@ def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
         train(asked(*basic, '--restart', '--lmdb', tmp_path / 'none'))
     assert {path: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ['run']
+
+
+def test_record_of_a_run(finished, maps):
+    """What made it: row and what was put in its place, weights, data, Caffe, code, and what was typed."""
+    record = json.loads((finished / 'run.json').read_text())
+    assert record['settings']['base_lr'] == 0.001
+    assert record['overrides'] == {'batch_size': 6, 'max_iter': 4, 'snapshot': 2}
+    (weights,) = record['weights']
+    assert weights['sha256'] == hashlib.sha256((finished / 'identity.caffemodel').read_bytes()).hexdigest()
+    assert record['lmdb'] == {'folder': str(maps), 'manifest': json.loads((maps / 'manifest.json').read_text())}
+    (session,) = record['sessions']
+    program = Path(session['command'][0])
+    assert session['caffe']['sha256'] == hashlib.sha256(program.read_bytes()).hexdigest()
+    head = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    assert session['git_commit'] == (head or None)
+    assert session['typed'] == [Path(sys.argv[0]).name, *sys.argv[1:]]
+    assert session['how'] == 'finished'
 
 
 def test_newest_snapshots_are_kept(basic, tmp_path, capsys):

@@ -15,8 +15,17 @@ def toolkit_version() -> str:
 
 def git_commit() -> str | None:
     """The commit of this checkout, if it is one."""
+    return _git('rev-parse', 'HEAD') or None
+
+
+def uncommitted() -> list[str]:
+    """The files that differ from that commit, as git names them; empty where git cannot tell."""
+    return (_git('status', '--porcelain') or '').splitlines()
+
+
+def _git(*words: str) -> str | None:
+    """What git says of this checkout, stripped; None where there is no git."""
     try:
-        answer = subprocess.run(['git', '-C', str(ROOT), 'rev-parse', 'HEAD'], capture_output=True, text=True)
+        return subprocess.run(['git', '-C', str(ROOT), *words], capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
         return None
-    return answer.stdout.strip() or None

@@ -15,7 +15,7 @@ from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import CAFFE
-from tools.support.version import git_commit
+from tools.support.version import git_commit, uncommitted
 from tools.training.initial import asked_weights, fresh_layers
 from tools.training.settings import Settings
 
@@ -54,6 +54,7 @@ def session(command: list[str], start: int, first_record: int, settings: Setting
         'typed': [Path(sys.argv[0]).name, *sys.argv[1:]],
         'command': command,
         'git_commit': git_commit(),
+        'uncommitted': uncommitted(),
         'caffe': _caffe_build(),
     }
 

@@ -17,7 +17,7 @@ from tools.training.snapshots import snapshots, whole_caffemodel
 
 TRAIN_PROTOTXT, SOLVER_PROTOTXT = 'train.prototxt', 'solver.prototxt'
 LOG, METRICS, PLOT = 'caffe.log', 'metrics.csv', 'loss.png'
-_LOCK = '.lock'
+LOCK = '.lock'
 _LOCK_PATIENCE_S = 5.0  # a killed training's Caffe is gone by then
 
 
@@ -57,8 +57,8 @@ def locked(run_dir: Path) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        if _is_at(run_dir / _LOCK, descriptor) and len(list(run_dir.iterdir())) == 1:
-            (run_dir / _LOCK).unlink()
+        if _is_at(run_dir / LOCK, descriptor) and len(list(run_dir.iterdir())) == 1:
+            (run_dir / LOCK).unlink()
             run_dir.rmdir()
         os.close(descriptor)
 
@@ -78,10 +78,10 @@ def _lock(run_dir: Path) -> int:
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
         run_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(run_dir / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(run_dir / _LOCK, descriptor):
+            if _is_at(run_dir / LOCK, descriptor):
                 return descriptor  # else the folder was moved aside or taken away meanwhile
         except BlockingIOError:
             if time.monotonic() > deadline:

@@ -1,0 +1,104 @@
+"""tools/runs.py: what is listed of runs in each of their states."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+from train_data import alive, asked, begin, caffe_of, kill_all, maps_lmdb, rows, wait_for
+
+from tools import runs as command
+from tools.support.errors import UserError
+from tools.training.overview import overview
+from tools.training.session import train
+from tools.training.snapshots import snapshots
+
+
+@pytest.fixture(scope='module')
+def words(tmp_path_factory):
+    """Words of a command that trains Basic."""
+    return 'toy-basic', '--lmdb', maps_lmdb(tmp_path_factory.mktemp('maps')), '--batch', 2, '--snapshot', 20
+
+
+@pytest.fixture(scope='module')
+def finished(words, tmp_path_factory):
+    """A run of 40 iterations that two scores were written into."""
+    run_dir = tmp_path_factory.mktemp('runs') / 'mine'
+    assert train(asked(*words, '--run-dir', run_dir, '--iters', 40)) == 0
+    (run_dir / 'validation.csv').write_text('iteration,mean_iou\n20,0.25\n40,0.125\n')
+    return run_dir
+
+
+def test_finished_run(finished):
+    """The loss is the mean of the last 25 rows."""
+    found = overview(finished)
+    assert (found.name, found.stage, found.state) == ('mine', 'toy-basic', 'finished')
+    assert (found.iteration, found.max_iter, found.sessions) == (40, 40, 1)
+    last = [float(row['loss']) for row in rows(finished)][-25:]
+    assert found.loss == pytest.approx(sum(last) / 25)
+    assert (found.lr, found.best_iou, found.best_iteration) == (0.001, 0.25, 20)
+    assert found.snapshot == 'toy-basic_iter_40.caffemodel'
+
+
+def test_training_and_killed_run(words, tmp_path):
+    """Held while it trains; after a kill it says nothing of its end, which is what gives it away."""
+    process = begin(*words, '--run-dir', tmp_path / 'run', '--iters', 100_000)
+    try:
+        wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1)
+        assert overview(tmp_path / 'run').state == 'training'
+        child = caffe_of(process)
+        os.kill(process.pid, signal.SIGKILL)
+        wait_for(lambda: not alive(child))
+    finally:
+        kill_all(process)
+    found = overview(tmp_path / 'run')
+    assert found.state == 'killed' and 0 < found.iteration < 100_000
+
+
+def test_failed_run_says_why(words, tmp_path):
+    """In one word in its line, with the reason below."""
+    with pytest.raises(UserError, match='diverged'):
+        train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 100_000, '--max-loss', 1e-3))
+    found = overview(tmp_path / 'run')
+    assert found.state == 'failed' and 'on average for 50 iterations' in found.problem
+    text = command.table([found])
+    assert text.splitlines()[-1].startswith('run: ') and 'learning rate' in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize('content', ['', '{"settings": {}, "sessions": []}', '[]', '{"settings": 1, "sessions": [{}]}'])
+def test_damaged_record_is_a_state(finished, tmp_path, content):
+    """The other runs are listed all the same."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    (run_dir / 'run.json').write_text(content)
+    assert overview(run_dir).state == 'damaged'
+
+
+def test_row_cut_short_does_not_count(finished, tmp_path):
+    """Read while it is being written."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    with (run_dir / 'metrics.csv').open('a') as file:
+        file.write('40,1.')
+    assert overview(run_dir).iteration == 40
+
+
+def test_list(finished, capsys):
+    """Columns under their heads; folders that are no runs are not in it."""
+    (finished.parent / 'something else').mkdir(exist_ok=True)
+    command.main([str(finished.parent)])
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split('  ')[0] == 'run' and 'best IoU %' in head
+    assert line.startswith('mine  finished  40 of 40') and '25.0 at 20' in line
+
+
+def test_json(finished, capsys):
+    """All fields."""
+    command.main([str(finished.parent), '--json'])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found['best_iou'] == 0.25 and found['snapshot'] == 'toy-basic_iter_40.caffemodel'
+
+
+def test_no_folder_names_what_makes_one(tmp_path):
+    """A whole command."""
+    with pytest.raises(UserError, match='no runs in .*make train-STAGE'):
+        command.main([str(tmp_path / 'none')])

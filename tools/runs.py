@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""List the training runs: state, iteration, loss, best mean IoU.
+
+States: training (now), finished, stopped (goes on when asked), failed (with the reason), killed (goes on when asked).
+The loss is the mean of the last 25 iterations. Scores are those of --val-every; the best weights are RUN/best.caffemodel.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from tools.support.errors import UserError, run_command
+from tools.support.paths import RUNS
+from tools.training.overview import Overview, overviews
+
+HEAD = ('run', 'state', 'iteration', 'loss', 'rate', 'best IoU %', 'sessions', 'begun (UTC)')
+GAP = '  '
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', nargs='?', type=Path, default=RUNS, help='folder of run folders (default: runs/)')
+    parser.add_argument('--json', action='store_true', help='print all that is known of each run as JSON')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    if not args.folder.is_dir():
+        raise UserError(f'no runs in {args.folder}; one comes with: make train-STAGE (make help lists the stages)')
+    found = list(overviews(args.folder))
+    print(json.dumps([asdict(run) for run in found], indent=1) if args.json else table(found))
+
+
+def table(runs: Sequence[Overview]) -> str:
+    """A line for each run under a heading, in columns; a line more where there is a problem."""
+    lines = [HEAD, *map(line, runs)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [GAP.join(map(str.ljust, cells, widths)).rstrip() for cells in lines]
+    problems = [f'{run.name}: {run.problem}' for run in runs if run.problem]
+    return '\n'.join([*text, *problems])
+
+
+def line(run: Overview) -> tuple[str, ...]:
+    """The cells of a run; a dash where there is nothing to say."""
+    best = None if run.best_iou is None else f'{100 * run.best_iou:.1f} at {run.best_iteration:,}'
+    far = None if run.max_iter is None else f'{run.iteration:,} of {run.max_iter:,}'
+    begun = run.begun and run.begun[:16].replace('T', ' ')
+    loss, rate = (None if number is None else f'{number:.4g}' for number in (run.loss, run.lr))
+    return tuple(str(cell) if cell else '-' for cell in (run.name, run.state, far, loss, rate, best, run.sessions, begun))
+
+
+if __name__ == '__main__':
+    run_command(main)

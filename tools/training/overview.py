@@ -1,0 +1,103 @@
+"""What a run folder says about its run at a glance."""
+
+import csv
+import fcntl
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.support.errors import UserError
+from tools.training.metrics import COLUMNS
+from tools.training.record import FAILED, read_record
+from tools.training.runs import LOCK, METRICS, TRAIN_PROTOTXT
+from tools.training.validation import best_score, read_scores
+
+TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # beside what record.py has
+TAIL_BYTES = 4096  # of metrics.csv that are read: some hundred rows
+AVERAGED = 25  # rows that the loss is the mean of
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A run: how it is, how far, and how good. `loss` is the mean of the last 25 iterations, `best_iou` a fraction."""
+
+    name: str
+    state: str
+    stage: str | None = None
+    iteration: int = 0  # iterations done
+    max_iter: int | None = None
+    loss: float | None = None
+    lr: float | None = None
+    best_iou: float | None = None
+    best_iteration: int | None = None
+    snapshot: str | None = None  # the newest caffemodel
+    begun: str | None = None
+    sessions: int = 0
+    problem: str | None = None  # why it failed
+
+
+def overviews(folder: Path) -> Iterator[Overview]:
+    """Of all runs in `folder`, by name."""
+    for run_dir in sorted(path for path in folder.iterdir() if (path / TRAIN_PROTOTXT).exists()):
+        yield overview(run_dir)
+
+
+def overview(run_dir: Path) -> Overview:
+    """Of one run; a damaged run.json is a state, not an error."""
+    try:
+        record = read_record(run_dir)
+        session = record['sessions'][-1]
+        how = str(session.get('how', KILLED))
+        state, _, problem = how.partition(': ')
+        settings, begun = record['settings'], record['sessions'][0]['begun']
+        stage, max_iter = settings['stage'], session['max_iter']
+    except (UserError, LookupError, TypeError, AttributeError) as error:
+        return Overview(run_dir.name, DAMAGED, problem=str(error))
+    rows = _last_rows(run_dir / METRICS)
+    best = best_score(read_scores(run_dir))
+    return Overview(
+        name=run_dir.name,
+        state=TRAINING if is_held(run_dir) else state,
+        stage=stage,
+        iteration=int(rows[-1]['iteration']) + 1 if rows else 0,
+        max_iter=max_iter,
+        loss=sum(float(row['loss']) for row in rows) / len(rows) if rows else None,
+        lr=float(rows[-1]['lr']) if rows else None,
+        best_iou=best.mean_iou if best else None,
+        best_iteration=best.iteration if best else None,
+        snapshot=_newest_name(run_dir),
+        begun=begun,
+        sessions=len(record['sessions']),
+        problem=problem if state == FAILED else None,
+    )
+
+
+def is_held(run_dir: Path) -> bool:
+    """Whether a training holds the folder."""
+    try:
+        with (run_dir / LOCK).open('rb') as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _last_rows(path: Path) -> list[dict[str, str]]:
+    """The last whole rows of metrics.csv, without reading all of it."""
+    if not path.exists():
+        return []
+    with path.open('rb') as file:
+        file.seek(-min(TAIL_BYTES, path.stat().st_size), 2)
+        lines = file.read().decode(errors='replace').splitlines(keepends=True)
+    whole = [line for line in lines[1:] if line.endswith('\n')]  # the first is the head, or a part of a row
+    rows = csv.DictReader(whole, fieldnames=COLUMNS)
+    return [row for row in rows if None not in row.values()][-AVERAGED:]
+
+
+def _newest_name(run_dir: Path) -> str | None:
+    """The name of the newest caffemodel, which is not looked into."""
+    found = ((re.fullmatch(r'.*_iter_(\d+)\.caffemodel', path.name), path.name) for path in run_dir.iterdir())
+    return max(((int(match[1]), name) for match, name in found if match), default=(0, None))[1]
