@@ -24,8 +24,7 @@ from dataset_prep.feature_geometry import (
     padded_input,
     without_border,
 )
-from dataset_prep.lmdb_store import check_current, id_of, iterate, read_manifest, stored_ids, stored_keys
-from dataset_prep.lmdb_writer import SIZES
+from dataset_prep.lmdb_store import SIZES, check_current, id_of, iterate, read_manifest, read_sizes, stored_ids, stored_keys
 from dataset_prep.order import shuffled
 from dataset_prep.padding import padded_size
 from dataset_prep.parallel import in_order
@@ -113,15 +112,15 @@ class LmdbSource(PictureSource):
 
     def __init__(self, path: Path, facts: Dataset, **options):
         manifest = _manifest_of(path, 'images')
-        if not (path / SIZES).is_file():
-            check_current(path, {}, 'prepare the data set again')
+        if not (sizes := read_sizes(path)):
+            raise UserError(f'{path} has no {SIZES}; write it again')
         if manifest['margin_px'] != MARGIN:
             raise UserError(
                 f'{path} has margin_px {manifest["margin_px"]}, the front end needs {MARGIN}; prepare the data set again'
             )
         self._crop_size, self.split = manifest['crop_size'], manifest['split']
         self._path, self._keys = path, {id_of(stored_key): stored_key for stored_key in stored_keys(path)}
-        self._sizes = _read_sizes(path / SIZES)
+        self._sizes = sizes
         super().__init__(self._sizes, facts, **options)
         self.facts['files_sha256'] = manifest['files_sha256']
 
@@ -174,12 +173,6 @@ def _manifest_of(path: Path, kind: str) -> dict:
         raise UserError(f'{path} holds {manifest["kind"]}, wanted are {kind}; --lmdb takes images, --features takes stored maps')
     check_current(path, manifest, 'write it again')
     return manifest
-
-
-def _read_sizes(file: Path) -> dict[str, Size]:
-    """Height and width by id."""
-    rows = (line.split('\t') for line in file.read_text(encoding='utf-8').splitlines())
-    return {name: (int(height), int(width)) for name, height, width in rows}
 
 
 def _common_input_size(sizes: dict[str, Size], tile_hw: Size | None) -> Size:

@@ -14,6 +14,7 @@ from dataset_prep.datum import decode_datum
 from tools.support.errors import UserError
 
 MANIFEST = 'manifest.json'
+SIZES = 'sizes.tsv'  # of an LMDB of images: id, height and width of each before padding, in its order
 BATCH_BYTES = 64 << 20  # what one transaction may hold in memory
 PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
 KEY_BYTES = 511  # LMDB's longest key
@@ -137,6 +138,13 @@ def read_manifest(path: Path) -> dict:
         return json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
         raise UserError(f'{file} is damaged ({error}); remove {path} and write the LMDB again') from error
+
+
+def read_sizes(path: Path) -> dict[str, tuple[int, int]]:
+    """Height and width by id of the images in the LMDB at `path`; nothing for one of something else, or of an earlier version."""
+    file = Path(path) / SIZES
+    lines = file.read_text(encoding='utf-8').splitlines() if file.is_file() else []
+    return {name: (int(height), int(width)) for name, height, width in (line.split('\t') for line in lines)}
 
 
 def check_current(path: Path, manifest: dict, way_out: str) -> None:

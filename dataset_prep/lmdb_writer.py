@@ -11,7 +11,7 @@ from dataset_prep.datasets import dataset as dataset_row
 from dataset_prep.datum import empty_raw_datum, png_datum
 from dataset_prep.feature_writer import FeatureWriter
 from dataset_prep.growing import GrowingLmdb
-from dataset_prep.lmdb_store import check_disk_space, iterate, read_manifest, stored_bytes
+from dataset_prep.lmdb_store import SIZES, check_disk_space, iterate, read_manifest, stored_bytes
 from dataset_prep.order import shuffled
 from dataset_prep.padding import pad_for_crops, padded_size
 from dataset_prep.parallel import in_order
@@ -26,7 +26,6 @@ __all__ = ['ENCODINGS', 'FeatureWriter', 'iterate', 'read_manifest', 'write_lmdb
 
 ENCODINGS = ('raw', 'png')
 FORMAT = 2  # counts up when the same settings give other records or files; an LMDB of another format is written again
-SIZES = 'sizes.tsv'  # beside the data: id, height and width of each image before padding, in the order of the LMDB
 SAMPLE = 8  # records that are encoded to estimate the size of a PNG-encoded LMDB
 SPARE = 1.25  # by which the estimate is raised
 

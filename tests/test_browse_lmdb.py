@@ -11,6 +11,7 @@ from PIL import Image
 from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
+from dataset_prep.lmdb_store import read_sizes
 from dataset_prep.lmdb_writer import write_lmdb
 from dataset_prep.records import Record
 from tools import browse_lmdb
@@ -56,7 +57,7 @@ def test_manifest_is_printed_and_the_classes_are_in_the_picture(lmdb, tmp_path):
 def test_datum_is_shown_as_caffe_reads_it(lmdb):
     """420x432: the image in the middle, reflected around; label white there; class and image half each in the overlay."""
     [(name, stacked)] = browse_lmdb.chosen(lmdb, 1, ['é2'])
-    image, label, both = browse_lmdb.image_pictures(stacked, browse_lmdb.sizes(lmdb)[name], dataset('toy'))
+    image, label, both = browse_lmdb.image_pictures(stacked, read_sizes(lmdb)[name], dataset('toy'))
     assert image.shape == label.shape == both.shape == (420, 432, 3)
     assert image[5, 5].tolist() == list(GREY) and label[5, 5].tolist() == list(WHITE) and both[5, 5].tolist() == list(GREY)
     sky = np.array(dataset('toy').palette[0])

@@ -25,8 +25,7 @@ from dataset_prep.contact_sheet import label_pictures, sheet_row, spread, write_
 from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset
 from dataset_prep.datum import decode_datum
 from dataset_prep.feature_geometry import label_planes
-from dataset_prep.lmdb_store import id_of, read_manifest, reading, stored_keys
-from dataset_prep.lmdb_writer import SIZES
+from dataset_prep.lmdb_store import id_of, read_manifest, read_sizes, reading, stored_keys
 from tools.support.errors import UserError, run_command
 from tools.support.sheets import WHITE, colorize
 
@@ -90,14 +89,6 @@ def counted(manifest: dict, records: Sequence[tuple[str, np.ndarray]], facts: Da
     return {name: int(histogram[place]) for place, name in enumerate(facts.classes)}, int(histogram[IGNORE_LABEL])
 
 
-def sizes(path: Path) -> dict[str, tuple[int, int]]:
-    """Height and width of each image before it was padded, where the LMDB says them."""
-    if not (path / SIZES).is_file():
-        return {}
-    rows = (line.split('\t') for line in (path / SIZES).read_text(encoding='utf-8').splitlines())
-    return {name: (int(height), int(width)) for name, height, width in rows}
-
-
 def print_manifest(manifest: dict) -> None:
     """One line a fact."""
     width = max(map(len, manifest))
@@ -112,7 +103,7 @@ def browse(path: Path, out: Path, count: int, ids: Sequence[str]) -> None:
     manifest = read_manifest(path)
     facts = dataset(manifest['dataset'])
     records = chosen(path, count, ids)
-    images, known = manifest['kind'] == 'images', sizes(path)
+    images, known = manifest['kind'] == 'images', read_sizes(path)
     rows = []
     for name, stacked in records:
         size = known.get(name)
