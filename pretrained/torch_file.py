@@ -84,6 +84,8 @@ class _Unpickler(pickle.Unpickler):
             return _parameter
         if module == 'torch' and name in STORAGES:
             return np.dtype(STORAGES[name])
+        if module == 'torch' and name.endswith('Storage'):
+            raise ValueError(f'numbers of a {name}; save them as 32-bit floats')
         raise Refused(f'{module}.{name}')
 
     def persistent_load(self, identity) -> Storage:

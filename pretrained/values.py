@@ -36,9 +36,7 @@ def rows_of_columns(columns: Callable[[int, int], np.ndarray], shape: tuple[int,
     def pieces() -> Iterator[np.ndarray]:
         for first in range(0, outputs, ROWS):
             block = np.asarray(columns(first, min(first + ROWS, outputs)), np.float32)
-            if map_hwc:
-                block = block.reshape(*map_hwc, -1).transpose(2, 0, 1, 3).reshape(inputs, -1)
-            yield np.ascontiguousarray(block.T)
+            yield np.ascontiguousarray(block.reshape(*map_hwc, -1).transpose(3, 2, 0, 1) if map_hwc else block.T)
 
     return Streamed((outputs, inputs), pieces)
 

@@ -1,6 +1,8 @@
 """The choice of a tile by memory."""
 
 import argparse
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from tools import predict
 from tools.inference import Predictor
 from tools.netinfo.fit import fit_tile, largest_tile, memory_size, tile_memory
 from tools.support.errors import UserError
+from tools.support.paths import ROOT
 
 
 @pytest.mark.parametrize(('text', 'size'), [
@@ -82,3 +85,25 @@ def test_predict_labels_with_the_tile_that_fits(tmp_path, capsys):
     found = cv2.imread(str(tmp_path / 'out' / 'scene.png'), cv2.IMREAD_UNCHANGED)
     assert tile < (564, 948)
     assert np.array_equal(found, Predictor('basic_toy', [weights], tile).label_map(image))
+
+
+MEASURED = """
+import sys
+from tools import predict
+from tools.netinfo.measure import peak_bytes
+predict.main(sys.argv[1:])
+print(peak_bytes())
+"""
+
+
+def test_predict_stays_within_the_memory_it_is_given(tmp_path):
+    """A process of its own, on an image of several tiles: its peak, beside the limit and what it would take without one."""
+    weights = random_weights('basic_toy', tmp_path / 'w.caffemodel')
+    cv2.imwrite(str(tmp_path / 'scene.png'), random_image(200, 400))
+    words = ['--net', 'basic_toy', '--weights', weights, '--out', tmp_path / 'out', tmp_path / 'scene.png']
+    peaks = []
+    for limit in ([], ['--max-memory', '330M']):
+        command = [sys.executable, '-c', MEASURED, *map(str, [*words, *limit])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[1] < 1.05 * 330e6 < 1.1 * 330e6 < peaks[0]

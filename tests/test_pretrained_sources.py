@@ -205,6 +205,14 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path, save):
     assert not (tmp_path / 'made').exists()
 
 
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_numbers_without_a_place_in_numpy_are_named(tmp_path, save):
+    """bfloat16."""
+    save({'features.0.weight': torch.zeros(3, dtype=torch.bfloat16)}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='numbers of a BFloat16Storage; save them as 32-bit floats'):
+        torch_file.read(tmp_path / 'w.pth')
+
+
 def test_a_plain_pickle_is_refused(tmp_path):
     (tmp_path / 'w.pth').write_bytes(pickle.dumps(Evil(tmp_path / 'made')))
     with pytest.raises(UserError, match='a pickle that PyTorch did not write'):
