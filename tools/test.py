@@ -4,6 +4,7 @@
 Writes to --out: <id>.png (class ids), settings.json, scores.json, and pictures/contact_sheet.png (image | truth |
 prediction | overlay); with --overlay, pictures/<id>.png, such a strip for every image. Label maps that are there already,
 made with the same settings, are kept. With --features, the layers after the stored blob are run, not the whole network.
+With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps.
 A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
 """
 
@@ -42,6 +43,9 @@ from tools.netinfo.fit import fit_tile, memory_size
 from tools.paper_tables import paper_row
 from tools.report.results import released_files
 from tools.scoring.benchmarks import CATEGORIES
+from tools.structured.dense_crf import CrfParameters, load_parameters
+from tools.structured.refining import refine_records
+from tools.structured.score_maps import prepare_folder, score_path
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import check_gpus, gpu_list
@@ -66,6 +70,7 @@ class Evaluation:
     features: Path | None
     manifest: dict | None
     tile_hw: tuple[int, int] | None = None  # in place of the network's own
+    scores: Path | None = None  # where score maps are kept
 
     @cached_property
     def sums(self) -> tuple[str, ...]:
@@ -75,11 +80,12 @@ class Evaluation:
     def job(self) -> Job:
         """What the processes that label are told; paths are absolute, as they may be elsewhere."""
         weights, gpu = tuple(path.absolute() for path in self.weights), self.gpus[0] if self.gpus else None
+        scores = self.scores and self.scores.absolute()
         if not self.features or not self.manifest:
-            return Job(self.net_name, weights, self.tiling, self.tile_hw, gpu, weights_sha256=self.sums)
+            return Job(self.net_name, weights, self.tiling, self.tile_hw, gpu, scores=scores, weights_sha256=self.sums)
         blob, least_hw = self.manifest['blob'], tuple(self.manifest['min_side_hw'])
         maps = {'features': self.features.absolute(), 'blob': blob, 'blob_hw': least_hw}
-        return Job(self.net_name, weights, gpu=gpu, weights_sha256=self.sums, **maps)
+        return Job(self.net_name, weights, gpu=gpu, scores=scores, weights_sha256=self.sums, **maps)
 
     def settings(self) -> dict:
         """What the label maps depend on, as plain JSON."""
@@ -92,6 +98,7 @@ class Evaluation:
             'tiling': None if self.manifest else self.tiling,
             'tile_hw': self.tile_hw and list(self.tile_hw),
             'features': self.manifest,
+            'crf': None,
         }
 
 
@@ -104,9 +111,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     parser.add_argument('--split', help="default: the paper's: val of VOC and Cityscapes, else test")
-    parser.add_argument(
-        '--out', type=Path, metavar='DIR', help='folder for the results (default: out/test/<net>/<split>; out/released/...)'
-    )
+    parser.add_argument('--out', type=Path, metavar='DIR', help='for the results (default: out/{test,released}/<net>[-crf]/<split>)')
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
@@ -114,6 +119,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--jobs', type=positive, default=1, metavar='N', help='processes on this CPU (default: 1, of all cores)')
     parser.add_argument('--scheduler', metavar='ADDRESS', help='of a Dask cluster whose machines share these folders')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
+    parser.add_argument('--save-scores', type=Path, metavar='DIR', help='keep the score maps there, for tools/crf_search.py')
+    parser.add_argument('--crf', type=Path, metavar='FILE', help='dense CRF parameters, by tools/crf_search.py')
     parser.add_argument('--features', type=Path, metavar='LMDB', help='stored maps of a blob, by tools/extract_features.py')
     return parser.parse_args(argv)
 
@@ -128,25 +135,30 @@ def positive(text: str) -> int:
 def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
     test = describe(args)
-    out = args.out or default_out(test)
+    out = args.out or default_out(test, with_crf=bool(args.crf))
     records = load_split(test.data, test.split)[: args.limit]
     has_truth = any(record.label for record in records)
     if has_truth:
         check_truth(records)
     sizes = {record.size_hw for record in records}
     test.tile_hw = fit_tile(test.net_name, test.weights, sizes, args.max_memory, test.gpus[0] if test.gpus else None)
-    label_maps = LabelMaps(out, test.settings())
-    label(test, records, label_maps, args.jobs, args.scheduler)
+    crf = load_parameters(args.crf) if args.crf else None
+    settings = test.settings() | {'crf': crf and asdict(crf)}
+    label_maps = LabelMaps(out, settings)
+    if crf:
+        label_by_crf(test, records, label_maps, crf, args.jobs, args.scheduler)
+    else:
+        label(test, records, label_maps, args.jobs, args.scheduler)
     if has_truth:
-        report(test, records, label_maps, out, every=args.overlay)
+        report(test, records, label_maps, settings, every=args.overlay)
     else:
         print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
     print(f'written to {out}')
 
 
-def report(test: Evaluation, records: list[Record], label_maps: LabelMaps, out: Path, every: bool) -> None:
+def report(test: Evaluation, records: list[Record], label_maps: LabelMaps, settings: dict, every: bool) -> None:
     """Score the maps, write and print the scores, draw the pictures."""
-    settings = test.settings()
+    out = label_maps.folder
     matrix, ignored = score(records, label_maps, test.facts)
     paper = paper_row(test.net_name, test.split)
     scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
@@ -181,13 +193,15 @@ def describe(args: argparse.Namespace) -> Evaluation:
     if manifest:
         check_maps_of_snapshot(weights, args.features, manifest)
     data = args.data or DATA / facts.name
-    return Evaluation(net_name, facts, data, split, weights, args.tiling, check_gpus(args.gpu), args.features, manifest)
+    gpus = check_gpus(args.gpu)
+    return Evaluation(net_name, facts, data, split, weights, args.tiling, gpus, args.features, manifest, scores=args.save_scores)
 
 
-def default_out(test: Evaluation) -> Path:
-    """Results of the authors' weights and of ours lie beside each other."""
+def default_out(test: Evaluation, with_crf: bool) -> Path:
+    """Results of the authors' weights and of ours lie beside each other, as do those without and with the dense CRF."""
     released = test.weights[-1].name in released_files()
-    return ROOT / 'out' / ('released' if released else 'test') / test.net_name / test.split
+    name = test.net_name + ('-crf' if with_crf else '')
+    return ROOT / 'out' / ('released' if released else 'test') / name / test.split
 
 
 def split_of(args: argparse.Namespace, net_name: str) -> str:
@@ -210,6 +224,11 @@ def features_manifest(path: Path, net: Net, split: str) -> dict:
 
 def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> None:
     """Make the label maps that are not there yet."""
+    if test.scores:
+        prepare_folder(test.scores, test.settings())
+        for record in records:
+            if not score_path(test.scores, record.id).exists():
+                label_maps.path(record.id).unlink(missing_ok=True)  # both come from one run of the network
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:
         return
@@ -218,6 +237,18 @@ def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: 
         label_in_processes(test.job(), pending, label_maps.folder.absolute(), jobs, test.gpus, scheduler)
     else:
         label_records(test.job(), pending, label_maps.folder)
+
+
+def label_by_crf(
+    test: Evaluation, records: list[Record], label_maps: LabelMaps, crf: CrfParameters, jobs: int, scheduler: str | None
+) -> None:
+    """Make the label maps that are not there yet by the dense CRF, from score maps, which the network makes if need be."""
+    pending = [record for record in records if not label_maps.path(record.id).exists()]
+    if not pending:
+        return
+    test.scores = test.scores or label_maps.folder / 'scores'
+    label(test, pending, LabelMaps(label_maps.folder / 'plain', test.settings()), jobs, scheduler)
+    refine_records(test.scores, pending, crf, label_maps.folder)
 
 
 def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple[np.ndarray, int]:

@@ -15,6 +15,8 @@ from dataset_prep.lmdb_writer import iterate, read_manifest
 from dataset_prep.records import Record, read_image
 from tools.inference.label_maps import write_png
 from tools.inference.predictor import MapPredictor, Predictor
+from tools.inference.upsampling import argmax
+from tools.structured.score_maps import ScoreMap, score_path, write_scores
 from tools.support.errors import UserError
 from tools.support.pipeline import read_ahead, write_behind
 
@@ -33,6 +35,7 @@ class Job:
     features: Path | None = None
     blob: str = ''
     blob_hw: tuple[int, int] = (0, 0)  # least side of the maps
+    scores: Path | None = None  # a folder that gets the score maps, too
     weights_sha256: tuple[str, ...] = ()  # so that a process which holds the network of an older file does not go on with it
 
     def on_gpu(self, gpu: int | None) -> 'Job':
@@ -55,7 +58,9 @@ def _label_images(job: Job, records: Sequence[Record], folder: Path, bar: tqdm) 
     with _images(records) as images, _writer(len(records)) as write:
         predictor = _predictor(job)
         for record, image in zip(records, images, strict=True):
-            write(folder / f'{record.id}.png', predictor.label_map(image))
+            prob = predictor.predict_scores(image)
+            _keep_scores(job, record, prob, image.shape[:2], predictor.zoom)
+            write(folder / f'{record.id}.png', argmax(prob, image.shape[:2], predictor.zoom))
             bar.update()
 
 
@@ -68,7 +73,9 @@ def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path
         for image_id, stacked in iterate(lmdb):
             if record := wanted.pop(image_id, None):
                 maps = stacked[:-planes]
-                write(folder / f'{image_id}.png', _label(predictor, maps, record, lmdb))
+                prob = predictor.predict_scores(maps)
+                _keep_scores(job, record, prob, record.size_hw, predictor.zoom)
+                write(folder / f'{image_id}.png', _label(prob, record, predictor.zoom, lmdb))
                 bar.update()
             if not wanted:
                 break
@@ -76,9 +83,14 @@ def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path
         raise UserError(f'{lmdb} has no maps for {len(wanted)} of the images asked for, the first being {min(wanted)}')
 
 
-def _label(predictor: MapPredictor, maps: np.ndarray, record: Record, lmdb: Path) -> np.ndarray:
+def _keep_scores(job: Job, record: Record, prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> None:
+    if job.scores:
+        write_scores(score_path(job.scores, record.id), ScoreMap(prob, size_hw, factor))
+
+
+def _label(prob: np.ndarray, record: Record, factor: int, lmdb: Path) -> np.ndarray:
     try:
-        return predictor.label_map(maps, record.size_hw)
+        return argmax(prob, record.size_hw, factor)
     except ValueError as error:
         raise UserError(f'{lmdb}, {record.id}: {error}') from error
 

@@ -91,6 +91,10 @@ class MapPredictor:
         self.zoom = zoom_factor(net_name)
         self.net = load_net(deploy(net_name, start=start, size_hw=size_hw), weights, gpu)
 
+    def predict_scores(self, features: np.ndarray) -> np.ndarray:
+        """Class probabilities (C, h, w) from the maps of an image, float32 (channels, h, w), at the net's own resolution."""
+        return forward(self.net, features)
+
     def label_map(self, features: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         """Class ids, uint8 (*size_hw), of an image of `size_hw` pixels from its maps, float32 (channels, h, w)."""
-        return argmax(forward(self.net, features), size_hw, self.zoom)
+        return argmax(self.predict_scores(features), size_hw, self.zoom)

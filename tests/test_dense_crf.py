@@ -1,0 +1,242 @@
+"""The dense CRF on stored scores: files, refinement by both engines, the commands, and the grid search."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.records import Record, load_split, save_split
+from tests.toy_nets import random_image, random_weights
+from tools import crf, crf_search, test
+from tools.structured import dense_crf, grid_search
+from tools.structured.dense_crf import CrfParameters, by_lattice, load_parameters, refine, save_parameters
+from tools.structured.grid_search import around
+from tools.structured.heat_map import cells
+from tools.structured.score_maps import ScoreMap, read_scores, score_path, write_scores
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+CLASSES, HW = 7, (40, 56)
+NARROW = CrfParameters(bilateral_weight=5, position_std=20, colour_std=15)
+
+
+def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An image of a disc before a ground, its labels, and probabilities (C, h, w) on cells of 8 pixels, blurred and noisy."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.indices(HW)
+    truth = np.where((rows - 20) ** 2 + (columns - 24 - 2 * seed) ** 2 < 150, 2, 0).astype(np.uint8)
+    image = (np.where(truth[..., None] == 2, 190, 60) + random.normal(0, 6, (*HW, 3))).clip(0, 255).astype(np.uint8)
+    blurred = np.stack([cv2.GaussianBlur((truth == label).astype(np.float32), (0, 0), 4) for label in range(CLASSES)])
+    logits = 3 * blurred[:, ::8, ::8] + random.normal(0, 0.4, (CLASSES, 5, 7))
+    prob = np.exp(logits) / np.exp(logits).sum(axis=0)
+    return image, truth, prob.astype(np.float32)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A validation split of three scenes with their scores; the folder of each."""
+    data, scores = tmp_path / 'data', tmp_path / 'scores'
+    data.mkdir()
+    records = []
+    for number in range(3):
+        image, truth, prob = scene(number)
+        paths = data / f'i{number}.png', data / f'i{number}_label.png'
+        cv2.imwrite(str(paths[0]), image)
+        cv2.imwrite(str(paths[1]), truth)
+        records.append(Record(f'i{number}', *paths, 'toy'))
+        write_scores(score_path(scores, f'i{number}'), ScoreMap(prob, HW, 8))
+    save_split(data, 'val', records)
+    return data, scores
+
+
+def test_score_maps_keep_what_matters(tmp_path):
+    """Probabilities to the precision of float16, size and factor; cells beyond the image's next one are left out."""
+    prob = np.random.default_rng(0).dirichlet(np.ones(CLASSES), (20, 20)).transpose(2, 0, 1).astype(np.float32)
+    write_scores(tmp_path / 'a.scores', ScoreMap(prob, HW, 8))
+    read = read_scores(tmp_path / 'a.scores')
+    assert (read.size_hw, read.factor, read.prob.shape) == (HW, 8, (CLASSES, 6, 8))
+    np.testing.assert_allclose(read.prob, prob[:, :6, :8], atol=2**-11)
+    np.testing.assert_allclose(read.full(), ScoreMap(prob, HW, 8).full(), atol=2**-11)
+    assert (tmp_path / 'a.scores').stat().st_size < 2 * CLASSES * 6 * 8 + 200
+
+
+@pytest.mark.parametrize(('spoil', 'fault'), [
+    (lambda content: content[:-5], 'damaged'),
+    (lambda content: b'PNG' + content, 'damaged .it is no score map'),
+    (lambda content: content.replace(b'"version": 1', b'"version": 2'), 'of version 2, not 1'),
+    (lambda content: b'', 'damaged'),
+])  # fmt: skip
+def test_bad_score_maps_are_refused(tmp_path, spoil, fault):
+    """One line that says what and what to do."""
+    path = tmp_path / 'a.scores'
+    write_scores(path, ScoreMap(scene()[2], HW, 8))
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError, match=fault):
+        read_scores(path)
+    with pytest.raises(UserError, match='--save-scores'):
+        read_scores(tmp_path / 'b.scores')
+
+
+def test_refined_labels_follow_the_image():
+    """A blurred disc gets the edge that its colours have."""
+    image, truth, prob = scene()
+    full = ScoreMap(prob, HW, 8).full()
+    refined = refine(full, image, NARROW)
+    np.testing.assert_allclose(refined.sum(axis=0), 1, atol=1e-4)
+    before, after = ((maps.argmax(axis=0) != truth).mean() for maps in (full, refined))
+    assert before > 0.04 and after < 0.01
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason='pydensecrf2 does not compile for Python 3.13')
+def test_both_engines_agree():
+    """Kraehenbuehl's code, which is the one used, and the mean field of CRF-RNN, which is used where that cannot be."""
+    image, _, prob = scene()
+    full = ScoreMap(prob, HW, 8).full()
+    assert dense_crf.engine() is dense_crf.by_pydensecrf
+    logits = np.log(np.clip(full, 1e-5, 1))
+    for parameters in (NARROW, CrfParameters(), CrfParameters(0, 10, 5, 2, 1.5, 3)):
+        theirs = dense_crf.by_pydensecrf(logits, image, parameters)
+        np.testing.assert_allclose(by_lattice(logits, image, parameters), theirs, atol=2e-5)
+
+
+def test_parameter_files(tmp_path):
+    """What was saved is what is loaded; anything else is refused by name."""
+    path = tmp_path / 'crf.json'
+    save_parameters(path, NARROW, search={'images': 3})
+    assert load_parameters(path) == NARROW
+    for content, fault in (('{}', 'format'), ('[', 'Expecting'), ('{"format": "x"}', "format is 'x'")):
+        path.write_text(content)
+        with pytest.raises(UserError, match=fault):
+            load_parameters(path)
+    said = {'format': dense_crf.FORMAT, 'parameters': {'colour': 3}}
+    path.write_text(json.dumps(said))
+    with pytest.raises(UserError, match='no such parameters: colour'):
+        load_parameters(path)
+    with pytest.raises(UserError, match='colour_std 0 must be'):
+        CrfParameters(colour_std=0)
+
+
+def test_crf_command(stored, tmp_path, capsys):
+    """tools/crf.py: label maps of the named images, by the file's parameters and the options'."""
+    data, scores = stored
+    save_parameters(tmp_path / 'crf.json', NARROW)
+    images = [str(data / 'i0.png'), str(data / 'i2.png')]
+    crf.main(['--scores', str(scores), '--images', *images, '--out', str(tmp_path / 'out'), '--crf', str(tmp_path / 'crf.json')])
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['i0.png', 'i2.png']
+    for number in (0, 2):
+        image, _, _ = scene(number)
+        expected = refine(read_scores(score_path(scores, f'i{number}')).full(), image, NARROW).argmax(axis=0)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out' / f'i{number}.png'), cv2.IMREAD_UNCHANGED), expected)
+    assert 'colour_std=15' in capsys.readouterr().out
+    with pytest.raises(UserError, match='no score map at .*i0_label.scores'):
+        crf.main(['--scores', str(scores), '--images', str(data), '--out', str(tmp_path / 'out2')])
+    with pytest.raises(UserError, match='would be overwritten'):
+        crf.main(['--scores', str(scores), '--images', *images, '--out', str(data)])
+
+
+SMALL_GRID = ['--bilateral-weight', '2', '5', '--position-std', '10', '20', '--colour-std', '5', '15', '--iterations', '3']
+
+
+def search(stored, out, *options):
+    data, scores = stored
+    argv = ['--scores', str(scores), '--data', str(data), '--out', str(out), *SMALL_GRID, *options]
+    crf_search.main(argv)
+    return [json.loads(line) for line in (out / 'trials.jsonl').read_text().splitlines()]
+
+
+def test_search_finds_the_best_of_what_it_tried(stored, tmp_path, capsys):
+    """Coarse grid, then half the steps around the best; the file that --crf takes, the picture, and images a second."""
+    out = tmp_path / 'search'
+    trials = search(stored, out, '--rounds', '2')
+    assert len(trials) >= 1 + 8 + 10 and trials[0]['parameters'] is None
+    coarse = {(row['parameters']['bilateral_weight'], row['parameters']['colour_std']) for row in trials[1:9]}
+    assert coarse == {(2, 5), (2, 15), (5, 5), (5, 15)}
+    iou = [grid_search.scoring.mean_iou(np.array(row['matrix'])) for row in trials]
+    best = int(np.argmax(iou[1:])) + 1
+    assert load_parameters(out / 'crf.json') == CrfParameters(**trials[best]['parameters'])
+    found = json.loads((out / 'crf.json').read_text())['search']
+    assert found['mean_iou'] == pytest.approx(iou[best]) and found['mean_iou_without_crf'] == pytest.approx(iou[0])
+    assert iou[best] > iou[0] + 0.1
+    assert cv2.imread(str(out / 'heat_map.png')).shape[2] == 3
+    said = capsys.readouterr().out
+    assert 'images/s' in said and f'mean IoU {100 * iou[best]:.2f} %' in said
+
+
+def test_search_goes_on_where_it_was(stored, tmp_path, monkeypatch):
+    """A line cut short is tried again, whole ones are not; other images are refused."""
+    out = tmp_path / 'search'
+    first = search(stored, out, '--rounds', '1')
+    lines = (out / 'trials.jsonl').read_text().splitlines(keepends=True)
+    (out / 'trials.jsonl').write_text(''.join(lines[:6]) + lines[6][:30])
+    made = []
+    count = grid_search.run_on_cores
+    monkeypatch.setattr(grid_search, 'run_on_cores', lambda *args: made.append(args[2]) or count(*args))
+    assert search(stored, out, '--rounds', '1') == first
+    assert len(made) == len(first) - 6
+    with pytest.raises(UserError, match='other scores or images'):
+        search(stored, out, '--images', '2')
+
+
+def test_search_survives_a_kill(stored, tmp_path):
+    """Killed in the middle, the same command ends with what one run finds."""
+    data, scores = stored
+    whole = search(stored, tmp_path / 'whole', '--rounds', '1')
+    out = tmp_path / 'killed'
+    command = [sys.executable, str(ROOT / 'tools' / 'crf_search.py'), '--out', str(out), '--scores', str(scores)]
+    command += ['--data', str(data), *SMALL_GRID, '--rounds', '1']
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (out / 'trials.jsonl').exists() or not (out / 'trials.jsonl').read_text().count('\n'):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert search(stored, out, '--rounds', '1') == whole
+
+
+def test_grid_around_a_value():
+    """Neighbours at the step, none below the least."""
+    assert around(5, 1.5, 0.25) == (3.5, 5, 6.5)
+    assert around(0.5, 1.0, 0.25) == (0.25, 0.5, 1.5)
+
+
+def test_cells_of_the_heat_map():
+    """The best mean IoU, in percent, at each pair of deviations; NaN where nothing was tried."""
+    tried = {CrfParameters(3, 40, 5): 0.5, CrfParameters(3, 40, 5, 1): 0.6, CrfParameters(4, 50, 5): 0.7}
+    np.testing.assert_array_equal(cells(tried, 3, [40, 50], [5]), [[60], [np.nan]])
+
+
+def test_test_command_with_crf(tmp_path):
+    """tools/test.py --crf on real Caffe: label maps are the CRF's on the stored scores, which a second run takes as they are."""
+    data, out = tmp_path / 'data', tmp_path / 'out'
+    data.mkdir()
+    records = []
+    for number in range(2):
+        image, label = data / f'{number}.png', data / f'{number}_label.png'
+        cv2.imwrite(str(image), random_image(20, 28, seed=number))
+        cv2.imwrite(str(label), np.full((20, 28), number, np.uint8))
+        records.append(Record(str(number), image, label, 'toy'))
+    save_split(data, 'test', records)
+    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
+    save_parameters(tmp_path / 'crf.json', NARROW)
+    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--out', str(out), '--tiling', 'tight']
+    test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
+    for record in load_split(data, 'test'):
+        scores = read_scores(score_path(out / 'scores', record.id)).full()
+        image = cv2.imread(str(record.image))
+        for folder, maps in ((out / 'plain', scores), (out, refine(scores, image, NARROW))):
+            written = cv2.imread(str(folder / f'{record.id}.png'), cv2.IMREAD_UNCHANGED)
+            assert (written != maps.argmax(axis=0)).mean() < 0.01  # of the plain map, half-precision may turn a tie
+    assert json.loads((out / 'scores.json').read_text())['settings']['crf']['colour_std'] == 15
+    (out / '1.png').unlink()
+    before = score_path(out / 'scores', '1').stat().st_mtime_ns
+    test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
+    assert (out / '1.png').is_file() and score_path(out / 'scores', '1').stat().st_mtime_ns == before
+    save_parameters(tmp_path / 'crf.json', CrfParameters())
+    test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
+    assert score_path(out / 'scores', '1').stat().st_mtime_ns == before

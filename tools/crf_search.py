@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Find the dense CRF's parameters by grid search, coarse to fine, on stored scores of a validation split.
+
+The network does not run: its scores are those of tools/test.py --save-scores. --out gets crf.json, the best parameters, for --crf
+of tools/crf.py and tools/test.py; trials.jsonl, all that were tried; heat_map.png. Stopped, the same command goes on.
+"""
+
+import argparse
+import random
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from dataset_prep.records import Record, load_split
+from tools.structured.dense_crf import CrfParameters, save_parameters
+from tools.structured.grid_search import AXES, LEAST, Search, title
+from tools.structured.heat_map import draw_heat_map
+from tools.structured.score_maps import SUFFIX, score_path
+from tools.support.errors import UserError, run_command
+from tools.support.hashing import file_sum
+
+IMAGES, SEED, ROUNDS = 100, 10, 3  # images and seed as in DeepLab's scripts (SetupEnv.m)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--scores', type=Path, required=True, metavar='DIR', help='folder of score maps of the split')
+    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='folder written by dataset_prep')
+    parser.add_argument('--split', default='val', help='default: %(default)s')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
+    parser.add_argument('--images', type=int, default=IMAGES, metavar='N', help='so many, drawn at random (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=ROUNDS, metavar='N', help='grids, each finer (default: %(default)s)')
+    parser.add_argument('--iterations', type=int, default=10, metavar='N', help='of mean-field inference (default: %(default)s)')
+    for name in LEAST:
+        shown = AXES.get(name, (getattr(CrfParameters(), name),))
+        option = '--' + name.replace('_', '-')
+        parser.add_argument(option, type=float, nargs='+', default=shown, metavar='X', help=f'first grid (default: {shown})')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.images < 1 or args.rounds < 1:
+        raise UserError('--images and --rounds must be at least 1')
+    records = drawn(load_split(args.data, args.split), args.scores, args.images)
+    search = Search(args.out, args.scores, records, settings(args, records))
+    axes = {name: tuple(getattr(args, name)) for name in LEAST if len(getattr(args, name)) > 1}
+    start = replace(CrfParameters(iterations=args.iterations), **{name: getattr(args, name)[0] for name in LEAST})
+    began, done = time.monotonic(), len(search.trials)
+    for trial in search.coarse_to_fine(start, axes, args.rounds):
+        print(f'{100 * trial.mean_iou:6.2f} %  {title(trial.parameters)}', flush=True)
+    seconds, made = time.monotonic() - began, len(search.trials) - done
+    finish(search, records, args.out)
+    if made:
+        print(f'{made} trials of {len(records)} images in {seconds:.0f} s: {made * len(records) / seconds:.2f} images/s')
+
+
+def drawn(records: list[Record], scores: Path, images: int) -> list[Record]:
+    """The images to search on. UserError if one has no scores or no ground truth."""
+    chosen = random.Random(SEED).sample(records, min(images, len(records)))
+    for record in chosen:
+        if not score_path(scores, record.id).is_file():
+            raise UserError(f'no {record.id}{SUFFIX} in {scores}; run: tools/test.py --split SPLIT --save-scores {scores}')
+        if record.label is None:
+            raise UserError(f'{record.id} has no ground truth; give another --split')
+    return chosen
+
+
+def settings(args: argparse.Namespace, records: list[Record]) -> dict:
+    """What the trials depend on, as plain JSON."""
+    said = args.scores / 'settings.json'
+    return {
+        'scores_sha256': file_sum(said) if said.is_file() else None,
+        'split_sha256': file_sum(args.data / f'{args.split}.json'),
+        'images': [record.id for record in records],
+    }
+
+
+def finish(search: Search, records: list[Record], out: Path) -> None:
+    """Write the best parameters and the picture; say them."""
+    best, without = search.best(), search.tried(None).mean_iou
+    assert best.parameters
+    found = {'mean_iou': best.mean_iou, 'mean_iou_without_crf': without, 'images': len(records), 'trials': len(search.trials) - 1}
+    save_parameters(out / 'crf.json', best.parameters, search=found)
+    tried = {parameters: trial.mean_iou for parameters, trial in search.trials.items() if parameters}
+    draw_heat_map(tried, out / 'heat_map.png', without)
+    print(f'best: {best.parameters}\nmean IoU {100 * best.mean_iou:.2f} %, without CRF {100 * without:.2f} %; written to {out}')
+
+
+if __name__ == '__main__':
+    run_command(main)

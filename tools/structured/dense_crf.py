@@ -1,0 +1,115 @@
+"""The dense CRF of Kraehenbuehl and Koltun (NIPS 2011), as DeepLab uses it (Chen et al., ICLR 2015, eq. 1 and 2).
+
+Unary -log p; Potts terms of two kernels on positions p and colours I:
+    w1 exp(-|p_i - p_j|^2 / 2 sa^2 - |I_i - I_j|^2 / 2 sb^2) + w2 exp(-|p_i - p_j|^2 / 2 sg^2)
+each divided by its sum around pixel i, as their first code does (NORMALIZE_AFTER). Mean-field inference.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+
+FORMAT = 'dense CRF parameters, version 1'
+LEAST_PROBABILITY = 1e-5  # as pydensecrf's unary_from_softmax: a class is never ruled out
+INSTALL = 'make crf-packages'
+
+
+@dataclass(frozen=True)
+class CrfParameters:
+    """Weights and standard deviations (pixels; grey levels of 0-255). Defaults: those listed for DeepLab-LargeFOV on VOC."""
+
+    bilateral_weight: float = 4.0  # w1
+    position_std: float = 121.0  # sa
+    colour_std: float = 5.0  # sb
+    spatial_weight: float = 3.0  # w2
+    spatial_std: float = 3.0  # sg
+    iterations: int = 10
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 0 if name.endswith('weight') else 1e-3
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
+                raise UserError(f'dense CRF: {name} {value!r} must be a number of at least {least:g}')
+        if self.iterations != int(self.iterations) or self.iterations < 1:
+            raise UserError(f'dense CRF: iterations {self.iterations} must be a whole number of at least 1')
+
+
+def save_parameters(path: Path, parameters: CrfParameters, **found: object) -> None:
+    """Write a file that --crf takes, whole; `found` says how they were found, as JSON."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps({'format': FORMAT, 'parameters': asdict(parameters), **found}, indent=2) + '\n')
+
+
+def load_parameters(path: Path) -> CrfParameters:
+    """Parameters from a file; UserError if it is missing, or holds something else."""
+    try:
+        content = json.loads(path.read_text())
+        if content['format'] != FORMAT:
+            raise ValueError(f'its format is {content["format"]!r}')
+        values = content['parameters']
+        unknown = values.keys() - {field.name for field in fields(CrfParameters)}
+        if unknown:
+            raise ValueError(f'no such parameters: {", ".join(sorted(unknown))}')
+        return CrfParameters(**values)
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}; make it by tools/crf_search.py') from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} holds no dense CRF parameters ({error}); make it by tools/crf_search.py') from error
+
+
+def refine(prob: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
+    """Probabilities float32 (C, H, W) after inference, from those of a network and its image, uint8 (H, W, 3)."""
+    if prob.shape[1:] != image_bgr.shape[:2]:
+        raise ValueError(f'scores of {prob.shape[1:]} pixels for an image of {image_bgr.shape[:2]} (height, width)')
+    logits = np.log(np.clip(prob, LEAST_PROBABILITY, 1, dtype=np.float32))
+    return engine()(logits, image_bgr, parameters)
+
+
+def engine() -> Callable[[np.ndarray, np.ndarray, CrfParameters], np.ndarray]:
+    """pydensecrf; where it cannot be (Python 3.13), the same iterations by tools.crf_rnn. UserError if neither is installed."""
+    try:
+        import pydensecrf.densecrf  # noqa: F401 -- only asked whether it is there
+
+        return by_pydensecrf
+    except ImportError:
+        pass
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        raise UserError(f'the dense CRF needs Python packages that are not installed; run: {INSTALL}') from error
+    return by_lattice
+
+
+def by_pydensecrf(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
+    """Kraehenbuehl's own code."""
+    from pydensecrf import densecrf
+
+    classes, height, width = logits.shape
+    crf = densecrf.DenseCRF2D(width, height, classes)
+    crf.setUnaryEnergy(np.ascontiguousarray(-logits.reshape(classes, -1)))
+    after = densecrf.NORMALIZE_AFTER
+    crf.addPairwiseGaussian(parameters.spatial_std, parameters.spatial_weight, normalization=after)
+    deviations = parameters.position_std, parameters.colour_std
+    image, weight = np.ascontiguousarray(image_bgr), parameters.bilateral_weight
+    crf.addPairwiseBilateral(*deviations, image, weight, normalization=after)
+    return np.array(crf.inference(parameters.iterations), np.float32).reshape(logits.shape)
+
+
+def by_lattice(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
+    """The mean field of CRF-RNN with the same energy."""
+    from tools.crf_rnn.mean_field import MeanField, Thetas, bilateral_kernel, potts, softmax, spatial_kernel
+
+    classes, *size_hw = logits.shape
+    thetas = Thetas(parameters.position_std, parameters.colour_std, parameters.spatial_std)
+    image = image_bgr.transpose(2, 0, 1).astype(np.float32)
+    field = MeanField(spatial_kernel((size_hw[0], size_hw[1]), thetas), bilateral_kernel(image, thetas))
+    unary = np.ascontiguousarray(logits.reshape(classes, -1).T)
+    weights = potts(classes, parameters.spatial_weight, parameters.bilateral_weight)
+    return np.ascontiguousarray(softmax(field.forward(unary, weights, parameters.iterations)).T).reshape(logits.shape)

@@ -1,0 +1,122 @@
+"""Dense CRF parameters by grid search, coarse to fine, on stored scores of a validation split.
+
+As Chen et al. (DeepLab, ICLR 2015, Sec. 4) describe it: on 100 images; w2 and sg fixed at 3; w1, sa and sb first on a coarse
+grid, then around the best; picked by mean IoU.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.datasets import dataset
+from dataset_prep.records import Record, read_image, read_label
+from tools import scoring
+from tools.structured.dense_crf import CrfParameters
+from tools.structured.refining import labels_of, run_on_cores
+from tools.structured.score_maps import score_path
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+
+# First values of each axis; the step is halved each round. DeepLab's first ranges are w1 5-10, sa 50-100, sb 3-10; its published
+# optima reach w1 3 and sa 121, so the grid goes there too.
+AXES = {'bilateral_weight': (3.0, 5.0, 8.0), 'position_std': (40.0, 70.0, 100.0), 'colour_std': (3.0, 5.0, 10.0)}
+LEAST = {'bilateral_weight': 0.25, 'position_std': 1.0, 'colour_std': 0.5, 'spatial_weight': 0.25, 'spatial_std': 0.5}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Parameters that were tried (None: no CRF), and the confusion matrix over all images."""
+
+    parameters: CrfParameters | None
+    matrix: np.ndarray
+
+    @property
+    def mean_iou(self) -> float:
+        """As a fraction."""
+        return float(scoring.mean_iou(self.matrix))
+
+
+class Search:
+    """A search in a folder: `trials.jsonl`, a line for each set of parameters. Stopped, it goes on after the last whole line."""
+
+    def __init__(self, folder: Path, scores: Path, records: Sequence[Record], settings: dict) -> None:
+        """UserError if the folder holds a search on other images or scores than `settings` (plain JSON) says."""
+        self._scores, self._records, self._file = scores, records, folder / 'trials.jsonl'
+        self.classes = dataset(records[0].dataset).num_classes
+        said = folder / 'settings.json'
+        if said.is_file() and json.loads(said.read_text()) != settings:
+            raise UserError(f'{folder} holds a search on other scores or images; choose another --out')
+        with whole_file(said) as temporary:
+            temporary.write_text(json.dumps(settings, indent=2) + '\n')
+        self.trials = {trial.parameters: trial for trial in self._read()}
+
+    def tried(self, parameters: CrfParameters | None) -> Trial:
+        """The trial of `parameters`, made now if there is none yet."""
+        if parameters not in self.trials:
+            work = partial(count, self._scores, parameters, self.classes)
+            trial = Trial(parameters, np.sum(run_on_cores(work, self._records, title(parameters)), axis=0))
+            with self._file.open('a') as file:
+                file.write(json.dumps({'parameters': parameters and asdict(parameters), 'matrix': trial.matrix.tolist()}) + '\n')
+            self.trials[parameters] = trial
+        return self.trials[parameters]
+
+    def coarse_to_fine(self, start: CrfParameters, axes: dict[str, tuple[float, ...]], rounds: int) -> Iterator[Trial]:
+        """Each trial as it is done: `start` without a CRF and on the grid of `axes`, then around the best with half the steps."""
+        yield self.tried(None)
+        steps = {name: smallest_step(values) for name, values in axes.items()}
+        for _ in range(rounds):
+            yield from (self.tried(parameters) for parameters in grid(start, axes))
+            start = self.best().parameters or start
+            steps = {name: step / 2 for name, step in steps.items()}
+            axes = {name: around(getattr(start, name), steps[name], LEAST[name]) for name in axes}
+
+    def best(self) -> Trial:
+        """The trial with a CRF of the largest mean IoU, of several the first."""
+        return max((trial for trial in self.trials.values() if trial.parameters), key=lambda trial: trial.mean_iou)
+
+    def _read(self) -> Iterator[Trial]:
+        """Trials of an earlier run; a line that a kill cut short is dropped."""
+        if not self._file.is_file():
+            return
+        whole = [line for line in self._file.read_text().splitlines(keepends=True) if line.endswith('\n')]
+        with whole_file(self._file) as temporary:
+            temporary.write_text(''.join(whole))
+        for line in whole:
+            row = json.loads(line)
+            parameters = CrfParameters(**row['parameters']) if row['parameters'] else None
+            yield Trial(parameters, np.array(row['matrix'], np.int64))
+
+
+def grid(start: CrfParameters, axes: dict[str, tuple[float, ...]]) -> list[CrfParameters]:
+    """All combinations of the values of `axes`, the rest as in `start`."""
+    return [CrfParameters(**asdict(start) | dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+
+
+def around(value: float, step: float, least: float) -> tuple[float, ...]:
+    """`value` and its neighbours at `step`, none below `least`."""
+    return tuple(sorted({max(least, value + sign * step) for sign in (-1, 0, 1)}))
+
+
+def smallest_step(values: Sequence[float]) -> float:
+    """Between neighbouring values of an axis; 0 for an axis of one value, which stays."""
+    ordered = sorted(values)
+    return min((after - before for before, after in zip(ordered, ordered[1:], strict=False)), default=0.0)
+
+
+def count(scores: Path, parameters: CrfParameters | None, classes: int, record: Record) -> np.ndarray:
+    """Confusion matrix of one image."""
+    return scoring.confusion(
+        read_label(record), labels_of(score_path(scores, record.id), read_image(record), parameters), classes
+    )
+
+
+def title(parameters: CrfParameters | None) -> str:
+    """w1, sa and sb in short, for the progress bar."""
+    if parameters is None:
+        return 'no CRF'
+    return f'w {parameters.bilateral_weight:g} xy {parameters.position_std:g} colour {parameters.colour_std:g}'

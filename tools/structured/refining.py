@@ -1,0 +1,58 @@
+"""Score maps to label maps by the dense CRF, on all cores."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from dataset_prep.records import Record, read_image
+from tools.inference.label_maps import write_png
+from tools.structured.dense_crf import CrfParameters, engine, refine
+from tools.structured.score_maps import read_scores, score_path
+from tools.support.errors import UserError
+
+ONE_THREAD = {'CRF_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # in each process: there is one a core
+
+
+def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | None) -> np.ndarray:
+    """Class ids uint8 (H, W) from a stored score map and its image; without `parameters`, the network's own.
+
+    UserError naming the file if they do not fit.
+    """
+    stored = read_scores(scores)
+    if stored.size_hw != image_bgr.shape[:2]:
+        raise UserError(f'{scores} is of an image of {stored.size_hw}, this one is {image_bgr.shape[:2]} (height, width)')
+    prob = stored.full()
+    return (refine(prob, image_bgr, parameters) if parameters else prob).argmax(axis=0).astype(np.uint8)
+
+
+def refine_records(scores: Path, records: Sequence[Record], parameters: CrfParameters, out: Path) -> None:
+    """Make `<out>/<id>.png` from `<scores>/<id>.scores` for each record."""
+    run_on_cores(partial(_refine_record, scores, parameters, out), records, 'dense CRF')
+
+
+def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> list:
+    """[work(item)], each in one of `jobs` processes (default: one a core), with a progress bar."""
+    engine()  # missing packages are better known here
+    jobs = min(jobs or len(os.sched_getaffinity(0)), max(1, len(items)))
+    with tqdm(total=len(items), unit='image', desc=title, disable=None) as bar:
+        results = []
+        with joblib.parallel_config(backend='loky', n_jobs=jobs):
+            for result in joblib.Parallel(return_as='generator')(joblib.delayed(in_process)(work, item) for item in items):
+                results.append(result)
+                bar.update()
+    return results
+
+
+def in_process(work, item):
+    """work(item) with one thread."""
+    os.environ.update(ONE_THREAD)
+    return work(item)
+
+
+def _refine_record(scores: Path, parameters: CrfParameters, out: Path, record: Record) -> None:
+    write_png(out / f'{record.id}.png', labels_of(score_path(scores, record.id), read_image(record), parameters))
