@@ -15,7 +15,8 @@ from PIL import Image
 from dataset_prep import growing, lmdb_store, lmdb_writer
 from dataset_prep.lmdb_store import iterate, read_manifest
 from dataset_prep.lmdb_writer import write_lmdb
-from dataset_prep.records import Record, files_sha256
+from dataset_prep.records import Record, files_sha256, save_split
+from dataset_prep.relisting import check_lists
 from dataset_prep.statistics import of_pair
 from tools.support import atomic
 from tools.support.errors import UserError
@@ -272,3 +273,18 @@ def test_manifest_says_with_what_it_was_made(tmp_path, pictures):
     assert manifest['tool_version'].startswith('0.')
     assert manifest['files_sha256'] == files_sha256([next(one for one in records if one.id == name) for name in order])
     assert sorted((tmp_path / 'x' / 'sizes.tsv').read_text().splitlines()) == ['r0\t50\t20', 'r1\t30\t40', 'r2\t50\t20']
+
+
+def test_list_that_changes_beside_an_lmdb_of_an_earlier_version_is_refused(tmp_path, pictures):
+    """Whether it was made from the same files cannot be told."""
+    records = records_of(pictures, 3)
+    save_split(tmp_path, 'train', records)
+    write(tmp_path / 'train_420', pictures, count=3)
+    manifest = read_manifest(tmp_path / 'train_420')
+    del manifest['files_sha256']
+    lmdb_store.write_manifest(tmp_path / 'train_420', manifest)
+    check_lists(tmp_path, {'train': records})
+    with pytest.raises(
+        UserError, match='train_420 was written by an earlier version .*; remove it and run the same'
+    ):
+        check_lists(tmp_path, {'train': records[:2]})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -66,6 +67,8 @@ def test_lmdb_of_another_kind(images, stage, fault):
         ({'classes': 11}, 'classes 11, stage toy-basic needs 7'),
         ({'blob': 'conv5_3'}, 'blob conv5_3, stage toy-basic needs final'),
         ({'channels': 12}, 'channels 12, stage toy-basic needs 8'),
+        ({'label_stride': 1}, 'label_stride 1, stage toy-basic needs 8'),
+        ({'mirror': True}, 'mirror True, stage toy-basic needs False'),
     ],
 )
 def test_maps_that_do_not_fit(tmp_path, changes, fault):
@@ -74,6 +77,24 @@ def test_maps_that_do_not_fit(tmp_path, changes, fault):
     manifest_says(lmdb, **changes)
     with pytest.raises(UserError, match=fault):
         check_lmdb(asked('toy-basic', '--lmdb', lmdb))
+
+
+def test_images_with_another_margin(images, tmp_path):
+    """Reflected by other than the 186 pixels that the front end takes off; both values are named."""
+    lmdb = shutil.copytree(images, tmp_path / 'copy')
+    manifest_says(lmdb, margin_px=100)
+    with pytest.raises(UserError, match='margin_px 100, stage toy-front needs 186'):
+        check_lmdb(asked('toy-front', '--lmdb', lmdb))
+
+
+def test_lmdb_of_an_earlier_version(images, tmp_path):
+    """One whose manifest does not say what files it was made from: what is wrong, and the command that makes it anew."""
+    lmdb = shutil.copytree(images, tmp_path / 'copy')
+    manifest = json.loads((lmdb / 'manifest.json').read_text())
+    del manifest['files_sha256']
+    (lmdb / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match='an earlier version of this toolkit .*no files_sha256.*; run: make lmdb-toy'):
+        check_lmdb(asked('toy-front', '--lmdb', lmdb))
 
 
 def test_crop_larger_than_the_images(images):
