@@ -1,6 +1,7 @@
 """The CUDA side of the build, as far as it goes without a GPU, nvcc or the packages: edits, keys, architectures, versions."""
 
 import os
+from contextlib import nullcontext
 
 import pytest
 
@@ -103,6 +104,24 @@ def test_an_nvcc_of_another_age_is_refused(path_with, text):
     path_with('nvcc', text)
     with pytest.raises(UserError, match='take it off the PATH and CUDA 13 is fetched'):
         cuda.packages()
+
+
+@pytest.mark.parametrize(
+    ('nvcc', 'driver', 'words'),
+    [
+        ('13.0', '575.57.08', 'too old for CUDA 13; put the nvcc of CUDA 12 on the PATH .* 580 or newer'),
+        ('12.4', '470.82.01', 'too old for CUDA 12; bring the driver to 525 or newer'),
+        ('13.0', '580.159.04', None),
+        ('12.4', '550.54.14', None),
+    ],
+)
+def test_a_driver_too_old_is_known_before_anything_is_fetched(path_with, nvcc, driver, words):
+    """Libraries of CUDA 13 need a driver of the 580s, those of 12 one of the 525s; without a driver nothing is asked."""
+    path_with('nvcc', f'Cuda compilation tools, release {nvcc}, V{nvcc}.1')
+    cuda.check_driver()
+    path_with('nvidia-smi', driver)
+    with pytest.raises(UserError, match=words) if words else nullcontext():
+        cuda.check_driver()
 
 
 def test_libraries_are_found_from_the_installed_build():

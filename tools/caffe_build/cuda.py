@@ -27,6 +27,7 @@ class Packages:
     toolkit: tuple[str, ...]  # nvcc and what it needs; empty: the index has no whole one, nvcc must be on the PATH
     folders: tuple[str, ...]  # below site-packages/nvidia, each with include/ and lib/
     files: tuple[str, ...]  # what Caffe links to, below site-packages/nvidia
+    driver: int  # the oldest major version of the driver that runs it (NVIDIA's table of minor version compatibility)
 
 
 PACKAGES = {
@@ -35,6 +36,7 @@ PACKAGES = {
         ('nvidia-cuda-nvcc==13.0.88', 'nvidia-cuda-crt==13.0.88', 'nvidia-nvvm==13.0.88', 'nvidia-cuda-cccl==13.0.85'),
         ('cu13', 'nccl'),
         ('cu13/lib/libcudart.so.13', 'cu13/lib/libcublas.so.13', 'cu13/lib/libcurand.so.10', 'nccl/lib/libnccl.so.2'),
+        driver=580,
     ),
     12: Packages(
         (
@@ -51,6 +53,7 @@ PACKAGES = {
             'curand/lib/libcurand.so.10',
             'nccl/lib/libnccl.so.2',
         ),
+        driver=525,
     ),
 }
 NEWEST = max(PACKAGES)
@@ -74,11 +77,26 @@ def architectures(variables: Mapping[str, str]) -> str:
 
 def architectures_present() -> list[str]:
     """Architectures of the GPUs of this machine; none without a driver."""
+    return [line.replace('.', '') for line in ask_driver('compute_cap')]
+
+
+def ask_driver(field: str) -> list[str]:
+    """What nvidia-smi says in a field of its --query-gpu, for each GPU; nothing without a driver."""
     if shutil.which('nvidia-smi') is None:
         return []
-    query = ['nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader']
-    finished = subprocess.run(query, capture_output=True, text=True)
-    return [line.replace('.', '').strip() for line in finished.stdout.splitlines()] if finished.returncode == 0 else []
+    finished = subprocess.run(['nvidia-smi', f'--query-gpu={field}', '--format=csv,noheader'], capture_output=True, text=True)
+    return [line.strip() for line in finished.stdout.splitlines()] if finished.returncode == 0 else []
+
+
+def check_driver() -> None:
+    """Raise UserError if there is a driver and it is too old for the libraries that fit this machine's nvcc."""
+    row = packages()[0]
+    version = next(number for number, other in PACKAGES.items() if other is row)
+    for driver in ask_driver('driver_version')[:1]:
+        if int(driver.split('.')[0]) < row.driver:
+            older = [number for number in PACKAGES if PACKAGES[number].driver <= int(driver.split('.')[0])]
+            way = f'put the nvcc of CUDA {max(older)} on the PATH (the Python package index has none), or ' if older else ''
+            raise UserError(f'the driver {driver} is too old for CUDA {version}; {way}bring the driver to {row.driver} or newer')
 
 
 def nvcc_on_path() -> tuple[str, int] | None:
@@ -110,6 +128,7 @@ def facts() -> dict[str, object]:
 
 def prepare() -> None:
     """Install the packages that are missing into `.venv` (650 MB to fetch, 110 MB more without an nvcc)."""
+    check_driver()
     missing = [name for name in packages()[1] if not is_installed(name)]
     if missing:
         print(f'fetching {" ".join(missing)}', file=sys.stderr, flush=True)
