@@ -456,10 +456,10 @@ def test_full_size_in_the_memory_of_one_copy(tmp_path):
     expected = model.fc7(IMAGE)
     del model
     peak, said = peak_bytes(tmp_path / 'vgg16.pth', '--out', tmp_path / 'out.caffemodel', '--input', 'torchvision')
-    assert peak < 1.3 * (tmp_path / 'vgg16.pth').stat().st_size
+    assert peak < 1.2 * (tmp_path / 'vgg16.pth').stat().st_size
     assert 'conv1_1 ... fc7, 134,260,544 parameters' in said
     again, _ = peak_bytes(tmp_path / 'out.caffemodel', '--out', tmp_path / 'again.caffemodel')
-    assert again < 1.3 * (tmp_path / 'out.caffemodel').stat().st_size
+    assert again < 1.2 * (tmp_path / 'out.caffemodel').stat().st_size
     found = caffe_fc7(tmp_path, tmp_path / 'out.caffemodel', IMAGE, full)
     assert np.allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
