@@ -284,7 +284,5 @@ def test_list_that_changes_beside_an_lmdb_of_an_earlier_version_is_refused(tmp_p
     del manifest['files_sha256']
     lmdb_store.write_manifest(tmp_path / 'train_420', manifest)
     check_lists(tmp_path, {'train': records})
-    with pytest.raises(
-        UserError, match='train_420 was written by an earlier version .*; remove it and run the same'
-    ):
+    with pytest.raises(UserError, match='train_420 was written by an earlier version .*; remove it and run the same'):
         check_lists(tmp_path, {'train': records[:2]})

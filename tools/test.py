@@ -111,7 +111,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     parser.add_argument('--split', help="default: the paper's: val of VOC and Cityscapes, else test")
-    parser.add_argument('--out', type=Path, metavar='DIR', help='for the results (default: out/{test,released}/<net>[-crf]/<split>)')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='results (default: out/{test,released}/<net>[-crf]/<split>)')
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
