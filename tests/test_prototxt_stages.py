@@ -7,11 +7,13 @@ import pytest
 from google.protobuf import text_format
 
 from dataset_prep.datasets import Dataset, dataset, keep_own
+from pretrained.identity import identity_weights
 from prototxt import generate
 from prototxt.experiments import NETS, STAGES
 from prototxt.listing import listing
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
+from prototxt.networks import training
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tools.support.caffe_import import import_caffe
@@ -35,6 +37,8 @@ PAPER = {
     'cityscapes-context': (None, 100, [(1e-4, 24_000)], 0.99),
     'cityscapes-joint': (1396, 1, [(1e-5, 60_000)], 0.99),
 }
+
+VGG_16 = {f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)} | {'fc6', 'fc7'}
 
 
 def rates(message) -> list[tuple[float, int]]:
@@ -82,6 +86,22 @@ def test_what_a_stage_starts_from_is_there_before_it(name):
     for source in sources:
         other = NETS[STAGES[source].net]
         assert (other.front_end.final, other.dataset) == (final, NETS[stage.net].dataset)
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_every_layer_has_a_start_that_fits(name):
+    """Each learned layer is in what the stage starts from, in its shape, or fresh: joint stages find both parts by name."""
+    stage = STAGES[name]
+    wanted = {layer: shapes for layer, shapes in param_shapes(training(name, 'x')).items() if 'upsample' not in layer}
+    found = {layer: wanted[layer] for layer in stage.fresh}
+    for source in stage.init:
+        if source == 'vgg16':
+            found |= {layer: shapes for layer, shapes in wanted.items() if layer in VGG_16}
+        elif source == 'identity':
+            found |= {layer: [blob.shape for blob in blobs] for layer, blobs in identity_weights(stage.net).items()}
+        else:
+            found |= param_shapes(training(source, 'x'))
+    assert {layer: found.get(layer) for layer in wanted} == wanted
 
 
 def test_make_lists_every_stage_with_what_it_needs():
