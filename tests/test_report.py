@@ -12,6 +12,7 @@ import pytest
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record
+from tests.browser import SIZES, assert_sound, open_page
 from tools.recipe import Done, Recipe
 from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_curve, read_scores
@@ -140,7 +141,7 @@ def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
     text = page.read_text()
     assert 'A &amp; B' in text
     assert 'Front &lt;end&gt;' in text
-    assert text.count('src="data:image/png;base64,') == 2
+    assert text.count('src="data:image/png;base64,') == 3 and text.count('src="data:image/jpeg;base64,') == 1
     assert 'http' not in text
     assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * GAP
 
@@ -157,3 +158,12 @@ def test_sheet_has_a_title_bar_and_a_line_for_each_row():
     picture = np.zeros((10, 20, 3), np.uint8)
     sheet = pictures.sheet([[picture, picture]] * 2, ['a', 'b'], width_px=40)
     assert sheet.shape == (LINE + 2 * (GAP + 20), 2 * 40 + GAP, 3)
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_page_opens_in_a_browser(tested, tmp_path, chromium, size):
+    """From disk, on a desktop and a phone; the name of a system is shown as it is."""
+    open_page(chromium, write_report(tested, tmp_path / 'out')[1], size)
+    assert_sound(chromium, size)
+    captions = chromium.execute_script('return [...document.querySelectorAll("figcaption")].map(c => c.textContent)')
+    assert captions == ['Image', 'Ground truth', 'Front <end>']

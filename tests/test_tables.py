@@ -11,7 +11,7 @@ from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, save_split
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import STAGES
-from tests.browser import SIZES, assert_sound, browser, open_page
+from tests.browser import SIZES, assert_sound, open_page
 from tools import scoring, submit, tables
 from tools import test as test_command
 from tools.paper_tables import TABLE, TABLES
@@ -208,12 +208,6 @@ def test_a_page_without_any_results_has_all_tables(place):
 
 def test_the_terminal_names_the_paper_sections():
     assert terminal(TABLE[6], lines_of(TABLE[6], [])).startswith('Table 6. KITTI (paper, A.2)')
-
-
-@pytest.fixture(scope='module')
-def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp('profile')) as driver:
-        yield driver
 
 
 @pytest.mark.parametrize('size', SIZES)

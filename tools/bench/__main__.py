@@ -86,7 +86,7 @@ def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int],
             'PyTorch, passes over one tile of the network: '
             + ', '.join(f'{float(line):.1f} s' for line in rows.popitem()[1].lines)
         )
-    return {name: {'s': row.seconds, 'peak_bytes': row.peak_bytes} for name, row in rows.items()}
+    return {name: {'s': row.seconds, 'cpu_s': row.cpu_seconds, 'peak_bytes': row.peak_bytes} for name, row in rows.items()}
 
 
 def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
@@ -107,9 +107,11 @@ def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
 def print_rows(rows: dict[str, Run]) -> None:
     """Seconds and memory, and both as parts of the first row."""
     first = next(iter(rows.values()))
+    print(f'  {"":<28} {"seconds":>8} {"processor":>10} {"memory":>9}   as parts of the first row')
     for name, row in rows.items():
-        parts = f'{row.seconds / first.seconds:5.2f} of the time, {row.peak_bytes / first.peak_bytes:.2f} of the memory'
-        print(f'  {name:<28} {row.seconds:6.1f} s  {row.peak_bytes / 1e9:5.2f} GB  {parts if row is not first else ""}')
+        parts = [row.seconds / first.seconds, row.cpu_seconds / first.cpu_seconds, row.peak_bytes / first.peak_bytes]
+        compared = '' if row is first else '   ' + ' '.join(f'{part:.2f}' for part in parts)
+        print(f'  {name:<28} {row.seconds:8.1f} {row.cpu_seconds:10.1f} {row.peak_bytes / 1e9:6.2f} GB{compared}')
 
 
 def stream(args: argparse.Namespace) -> dict:
@@ -162,9 +164,12 @@ def scoring(args: argparse.Namespace) -> dict:
     theirs = run([HERE / 'evaluator.py', predictions, truths, OUT / 'theirs.json'])
     same = json.loads((OUT / 'ours.json').read_text())['mean_iou'] == json.loads((OUT / 'theirs.json').read_text())
     print(f'{args.maps} label maps of 2048x1024; the means are {"the same in every bit" if same else "DIFFERENT"}')
-    times = theirs.seconds / ours.seconds
-    print(f'  cityscapesScripts {theirs.seconds:.1f} s, tools/score.py {ours.seconds:.1f} s: {times:.1f} times as fast')
-    return {'cityscapesscripts_s': theirs.seconds, 'ours_s': ours.seconds, 'times': times, 'same': same}
+    times, cpu_times = theirs.seconds / ours.seconds, theirs.cpu_seconds / ours.cpu_seconds
+    print(
+        f'  cityscapesScripts {theirs.seconds:.1f} s ({theirs.cpu_seconds:.1f} s of processor time), tools/score.py '
+        f'{ours.seconds:.1f} s ({ours.cpu_seconds:.1f} s): {times:.1f} times as fast ({cpu_times:.1f} by processor time)'
+    )
+    return {'cityscapesscripts_s': theirs.seconds, 'ours_s': ours.seconds, 'times': times, 'cpu_times': cpu_times, 'same': same}
 
 
 PARTS = {'zoom': zoom, 'scoring': scoring, 'cold': cold, 'stream': stream, 'large': large}

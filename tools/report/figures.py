@@ -1,42 +1,22 @@
 """Pictures in the manner of the paper's Figures 2 to 5, from label maps on disk: small, each a file's bytes for a page."""
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import cv2
-import numpy as np
 
 from dataset_prep.datasets import DATASETS, dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from tools import scoring
-from tools.report.pictures import data_uri, evenly_spaced
+from tools.report.pictures import evenly_spaced
 from tools.report.results import Result
+from tools.report.strips import Picture, Row, drawing, photo
 from tools.scoring.png import read_map
 from tools.support.errors import UserError
 from tools.support.paths import DATA, ROOT
-from tools.support.sheets import colorize, scaled
+from tools.support.sheets import colorize
 
 WIDTH = 300  # pixels of a picture
 STAGES_WIDTH = 480  # where one image is shown through the stages
 WORST, EVEN = 4, 3
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture with what stands below it."""
-
-    caption: str
-    uri: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """Pictures of one image."""
-
-    title: str
-    pictures: tuple[Picture, ...]
 
 
 def records_of(result: Result) -> list[Record]:
@@ -95,15 +75,3 @@ def row(record: Record, systems: Sequence[tuple[str, Result]], width: int = WIDT
         pictures.append(Picture(name, drawing(colorize(read_map(result.folder / f'{record.id}.png'), facts), width)))
     pictures.append(Picture('Ground truth', drawing(colorize(read_label(record), facts), width)))
     return Row(title or record.id, tuple(pictures))
-
-
-def photo(image: np.ndarray, width: int) -> str:
-    """A photograph as a data URI."""
-    content = cv2.imencode('.jpg', scaled(image, width=min(width, image.shape[1])))[1].tobytes()
-    return 'data:image/jpeg;base64,' + base64.b64encode(content).decode()
-
-
-def drawing(picture: np.ndarray, width: int) -> str:
-    """A label map in colours, which stay what they are."""
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return data_uri(cv2.imencode('.png', cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))[1].tobytes())

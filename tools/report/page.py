@@ -12,7 +12,10 @@ from dataset_prep.records import Record
 from tools.recipe import Done
 from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_scores
+from tools.report.strips import Picture, Row, drawing, photo
 from tools.support.atomic import whole_file
+
+PICTURE_PX = 360  # width of a picture in the page
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Pat
     with whole_file(picture) as temporary:
         temporary.write_bytes(pictures.encode_png(sheet))
     with whole_file(page) as temporary:
-        temporary.write_text(_html(report, pictures.encode_png(sheet)))
+        temporary.write_text(_html(report, [_strip(record, report) for record in shown]))
     return picture, page
 
 
@@ -67,7 +70,15 @@ def percent(fraction: float | None) -> str:
     return '-' if fraction is None or math.isnan(fraction) else f'{100 * fraction:.1f}'
 
 
-def _html(report: Report, sheet_png: bytes) -> str:
+def _strip(record: Record, report: Report) -> Row:
+    """The pictures of a record, each by itself, so that a narrow window shows them below each other."""
+    image, *maps = pictures.row(record, report.systems, report.dataset)
+    names = ['Ground truth', *(system.name for system in report.systems)]
+    drawn = [Picture(name, drawing(labels, PICTURE_PX)) for name, labels in zip(names, maps, strict=True)]
+    return Row(record.id, (Picture('Image', photo(image, PICTURE_PX)), *drawn))
+
+
+def _html(report: Report, rows: Sequence[Row]) -> str:
     chance = math.log(report.dataset.num_classes)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['percent'] = percent
@@ -75,6 +86,6 @@ def _html(report: Report, sheet_png: bytes) -> str:
         report=report,
         scores=[read_scores(system) for system in report.systems],
         legend=list(zip(report.dataset.classes, report.dataset.palette, strict=True)),
-        sheet=pictures.data_uri(sheet_png),
+        rows=rows,
         losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
     )

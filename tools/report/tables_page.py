@@ -12,6 +12,7 @@ from tools.report import figures
 from tools.report.content import Curve, read_curve
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of
+from tools.report.strips import Row
 from tools.report.tables_text import HEAD, cells, number, per_class, sides, todo
 from tools.support.atomic import whole_file
 from tools.support.paths import DATA, RUNS
@@ -41,9 +42,9 @@ class Gallery:
 
     facts: Dataset
     split: str
-    side_by_side: Sequence[figures.Row]
-    worst: Sequence[tuple[str, Sequence[figures.Row]]]
-    stages: Sequence[figures.Row]
+    side_by_side: Sequence[Row]
+    worst: Sequence[tuple[str, Sequence[Row]]]
+    stages: Sequence[Row]
 
     @property
     def legend(self) -> list[tuple[str, tuple[int, int, int]]]:
