@@ -1,7 +1,6 @@
 """Running a command for its seconds and its memory."""
 
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -32,38 +31,36 @@ class Run:
 def run(command: Sequence[object], variables: Mapping[str, str] | None = None) -> Run:
     """Run a command with this Python, given as after `python`. Raises UserError when it fails."""
     words = [sys.executable, *map(str, command)]
-    begun, spent = time.perf_counter(), _children_seconds()
+    begun = time.perf_counter()
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **(variables or {})})
-    peak = _Peak(process.pid)
+    watch = _Watch(process.pid)
     out, _ = process.communicate()
     seconds = time.perf_counter() - begun
     if process.returncode:
         raise UserError(f'status {process.returncode} from: {" ".join(words)}')
-    return Run(seconds, _children_seconds() - spent, peak.stop(), tuple(out.splitlines()))
+    return Run(seconds, *watch.stop(), tuple(out.splitlines()))
 
 
-def _children_seconds() -> float:
-    """Processor time of all commands that have ended, and of what they started."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-class _Peak:
-    """Watches the memory of a process and its children."""
+class _Watch:
+    """Watches the memory and the processor time of a process and its children, some of which may end before it."""
 
     def __init__(self, pid: int) -> None:
-        self._pid, self._most, self._stop = pid, 0, threading.Event()
+        self._pid, self._most, self._spent, self._stop = pid, 0, dict[int, float](), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def stop(self) -> int:
+    def stop(self) -> tuple[float, int]:
+        """Processor seconds of all, and the most memory of all at once."""
         self._stop.set()
         self._thread.join()
-        return self._most
+        return sum(self._spent.values()), self._most
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_S):
-            self._most = max(self._most, sum(map(resident_bytes, family(self._pid))))
+            pids = family(self._pid)
+            self._most = max(self._most, sum(map(resident_bytes, pids)))
+            for pid in pids:
+                self._spent[pid] = max(self._spent.get(pid, 0.0), cpu_seconds(pid))
 
 
 def family(pid: int) -> list[int]:
@@ -85,6 +82,15 @@ def resident_bytes(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('Pss:')), 0)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, its threads' included; 0 when it is gone."""
+    try:
+        fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def available_bytes() -> int:
