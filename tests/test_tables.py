@@ -12,7 +12,7 @@ from dataset_prep.records import Record, save_split
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import STAGES
 from tests.browser import SIZES, assert_sound, open_page
-from tools import scoring, submit, tables
+from tools import crf_search, scoring, submit, tables
 from tools import test as test_command
 from tools.paper_tables import TABLE, TABLES
 from tools.report import figures, tables_page
@@ -122,9 +122,9 @@ def test_what_fills_a_cell_can_be_typed(command):
     if program == 'make':
         kind, _, name = words[0].partition('-')
         assert name in {'train': STAGES, 'weights': WEIGHTS}[kind]
-    elif '--crf' not in words:
-        parse = {'tools/test.py': test_command.parse_args, 'tools/submit.py': submit.parse_args}[words[0]]
-        parse(words[1:])
+    else:
+        commands = {'tools/test.py': test_command, 'tools/submit.py': submit, 'tools/crf_search.py': crf_search}
+        commands[words[0]].parse_args(words[1:])
 
 
 def test_every_row_of_ours_has_a_way_to_fill_it():

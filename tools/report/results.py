@@ -190,10 +190,16 @@ def chain(stage: str) -> list[str]:
 
 
 def test_commands(net: str, split: str, refined: str, weights: str = '') -> tuple[str, ...]:
-    """What labels a split and scores it, or packs it for the server that does."""
+    """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters."""
     dataset = NETS[net].dataset
-    hidden = (dataset, split) in HIDDEN_TRUTH
-    options = (f' --split {split}' if hidden else '') + weights + (' --crf' if refined == 'crf' else '')
-    out = f'out/released/{net}/{split}' if weights else f'out/test/{net}/{split}'
-    commands = [f'python3 tools/test.py --net {net}{options}']
-    return (*commands, f'python3 tools/submit.py --dataset {dataset} --pred {out}') if hidden else tuple(commands)
+    test = f'python3 tools/test.py --net {net}{weights}'
+    out, commands = f'out/{"released" if weights else "test"}/{net}/{split}', []
+    if refined == 'crf':
+        commands += [
+            f'{test} --split val --save-scores out/scores/{net}',
+            f'python3 tools/crf_search.py --scores out/scores/{net} --data data/{dataset} --out out/crf/{net}',
+        ]
+        test, out = f'{test} --crf out/crf/{net}/crf.json', out.replace(net, f'{net}-crf')
+    if (dataset, split) in HIDDEN_TRUTH:
+        return (*commands, f'{test} --split {split}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
+    return (*commands, test)
