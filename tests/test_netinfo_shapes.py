@@ -4,9 +4,8 @@ import pytest
 from google.protobuf import text_format
 
 from pretrained.caffemodel import caffe_pb2
-from prototxt import networks
 from prototxt.experiments import NETS, STAGES
-from prototxt.networks import deploy, training, write
+from prototxt.networks import deploy, evaluation, training, write
 from tests.narrow_nets import map_hw, narrow_nets, stage_data  # noqa: F401
 from tools import summarize
 from tools.netinfo.by_caffe import layers_by_caffe
@@ -128,7 +127,7 @@ def test_stages_have_caffes_shapes(narrow_nets, tmp_path, name):  # noqa: F811
     stage = STAGES[name]
     crop = None if stage.crop_size is None else 396
     lmdb = stage_data(stage, tmp_path / 'lmdb', stage.label_stride, crop)
-    for make, phase in ((networks.training, 'train'), (networks.testing, 'test')):
+    for make, phase in ((training, 'train'), (evaluation, 'test')):
         net = make(name, str(lmdb), crop)
         write(net, tmp_path / 'net.prototxt')
         expected = by_caffe(tmp_path / 'net.prototxt', phase)
