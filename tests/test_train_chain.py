@@ -3,10 +3,10 @@
 import subprocess
 
 import pytest
-from train_data import chain_data, iterations
 
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt.chains import CHAINS, ends, stages_of
+from tests.train_data import chain_data, iterations
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import ROOT

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from train_data import alive, asked, begin, caffe_of, iterations, kill_all, maps_lmdb, rows, wait_for
 
 from dataset_prep.lmdb_writer import iterate
 from pretrained import caffemodel
+from tests.train_data import alive, asked, begin, caffe_of, iterations, kill_all, maps_lmdb, rows, wait_for
 from tools.training import record_order
 from tools.training.record import read_record
 from tools.training.runs import newest_snapshot
@@ -63,25 +63,27 @@ def test_each_session_begins_with_the_record_after_the_last_one(maps, tmp_path, 
 
 def test_killed_four_times_is_as_if_never_killed(maps, tmp_path, capsys):
     """kill -9 at any moment: every loss and every weight is the same in every bit as without."""
-    until, run_dir, moment = 1500, tmp_path / 'run', random.Random(1)
-    assert train(asked(*words(maps, tmp_path / 'straight', until))) == 0
-    for kill in range(1, 5):
-        process = begin(*words(maps, run_dir, until))
+    run_dir, moment = tmp_path / 'run', random.Random(1)
+    for _ in range(4):
+        process, before = begin(*words(maps, run_dir, 100_000)), newest(run_dir)
         try:
-            wait_for(lambda least=240 * kill: newest(run_dir) > least)
+            wait_for(lambda least=before + 60: newest(run_dir) > least)
             time.sleep(0.05 * moment.random())
             child = caffe_of(process)
             os.kill(process.pid, signal.SIGKILL)
             wait_for(lambda pid=child: not alive(pid))
         finally:
             kill_all(process)
+    until = newest(run_dir) + 37
     assert train(asked(*words(maps, run_dir, until))) == 0
+    assert train(asked(*words(maps, tmp_path / 'straight', until))) == 0
     starts = [session['from_iteration'] for session in read_record(run_dir)['sessions']]
     assert len(starts) == 5 and all(later > earlier for earlier, later in pairwise(starts))
     assert iterations(run_dir) == list(range(until))
     assert losses(run_dir) == losses(tmp_path / 'straight')
     assert np.array_equal(weights(run_dir), weights(tmp_path / 'straight'))
-    assert [snapshot.iteration for snapshot in snapshots(run_dir)] == [1450, 1500]
+    kept, last = snapshots(run_dir)
+    assert (last.iteration, kept.iteration) == (until, (until - 1) // 50 * 50)
 
 
 def newest(run_dir):

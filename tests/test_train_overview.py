@@ -6,8 +6,8 @@ import shutil
 import signal
 
 import pytest
-from train_data import alive, asked, begin, caffe_of, kill_all, maps_lmdb, rows, wait_for
 
+from tests.train_data import alive, asked, begin, caffe_of, kill_all, maps_lmdb, rows, wait_for
 from tools import runs as command
 from tools.support.errors import UserError
 from tools.training.overview import overview

@@ -6,12 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
-from train_data import asked, begin, images_lmdb, maps_lmdb
 
 from dataset_prep.lmdb_writer import read_manifest
 from pretrained import caffemodel
 from prototxt.networks import training, write
 from prototxt.shapes import param_shapes
+from tests.train_data import asked, begin, images_lmdb, maps_lmdb
 from tools.support.errors import UserError
 from tools.training.initial import weight_files
 from tools.training.preflight import check_disk, check_features_source, check_lmdb, check_weights

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_data import (
+
+from pretrained import caffemodel
+from tests.train_data import (
     alive,
     asked,
     begin,
@@ -24,8 +26,6 @@ from train_data import (
     rows,
     wait_for,
 )
-
-from pretrained import caffemodel
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED

@@ -1,9 +1,9 @@
 """The command line of tools/train.py over the rows of the table."""
 
 import pytest
-from train_data import asked
 
 from prototxt.experiments import STAGES, Stage
+from tests.train_data import asked
 from tools.support.errors import UserError
 from tools.support.paths import DATA, RUNS
 from tools.training.settings import per_pass

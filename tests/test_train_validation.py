@@ -7,8 +7,8 @@ import sys
 
 import cv2
 import pytest
-from train_data import asked, maps_lmdb, rows, split_with_maps
 
+from tests.train_data import asked, maps_lmdb, rows, split_with_maps
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import events

@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from train_data import asked, iterations, maps_lmdb
 
 from pretrained import caffemodel
 from pretrained.identity import identity_weights
+from tests.train_data import asked, iterations, maps_lmdb
 from tools.support.errors import UserError
 from tools.training.caffe_log import Row
 from tools.training.record import read_record

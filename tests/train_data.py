@@ -27,18 +27,18 @@ CLASSES = 7  # of the data set 'toy'
 RECORDS = 6
 
 
-def images_lmdb(folder: Path, crop_size: int = 380) -> Path:
-    """Noise of 40x56 pixels, reflected to 412x428, labelled by its blue channel."""
+def images_lmdb(folder: Path, crop_size: int = 380, dataset: str = 'toy', split: str = 'train', count: int = RECORDS) -> Path:
+    """Noise of 40x56 pixels, reflected to 412x428, labelled by its blue channel: seven classes."""
     random, records = np.random.default_rng(0), []
     folder.mkdir(parents=True, exist_ok=True)
-    for index in range(RECORDS):
+    for index in range(count):
         image = random.integers(0, 256, (40, 56, 3), np.uint8)
         paths = folder / f'{index}.png', folder / f'{index}_label.png'
         cv2.imwrite(str(paths[0]), image)
         cv2.imwrite(str(paths[1]), image[..., 0] // 37)
-        records.append(Record(f'r{index}', *paths, 'toy'))
-    save_split(folder, 'train', records)
-    write_lmdb(folder / 'images', records, dataset='toy', split='train', crop_size=crop_size)
+        records.append(Record(f'r{index}', *paths, dataset))
+    save_split(folder, split, records)
+    write_lmdb(folder / 'images', records, dataset=dataset, split=split, crop_size=crop_size)
     return folder / 'images'
 
 

@@ -1,0 +1,61 @@
+"""Every row of the table trained by its command, at its own crop and with few channels: checks, net, weights, stock Caffe."""
+
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from pretrained import caffemodel
+from prototxt.experiments import NETS, STAGES
+from prototxt.networks import training
+from prototxt.shapes import param_shapes
+from tests.narrow_nets import map_hw, narrow_nets, random_labels  # noqa: F401
+from tests.stored_maps import write_features
+from tests.train_data import asked, images_lmdb, iterations
+from tools.training.session import train
+from tools.training.snapshots import snapshots
+
+IDENTITY_ONLY = ('identity',)
+
+
+def stage_lmdb(name, folder):
+    """An LMDB that the row fits: images, or maps and labels, of its data set, crop and blob."""
+    stage = STAGES[name]
+    facts = dataset(NETS[stage.net].dataset)
+    if stage.start == 'data':
+        return images_lmdb(folder, stage.crop_size, dataset=facts.name, split=stage.split or facts.train, count=1)
+    random, net = np.random.default_rng(0), training(name, 'unused')
+    channels = next(layer.slice_param.slice_point[0] for layer in net.layer if layer.type == 'Slice')
+    planes = (8 // stage.label_stride) ** 2
+    maps = random.normal(0, 1, (channels, *map_hw(stage))).astype(np.float32)
+    labels = random_labels(random, (planes, *map_hw(stage)), facts.num_classes).astype(np.uint8)
+    said = {'dataset': facts.name, 'classes': facts.num_classes, 'blob': stage.start, 'split': facts.train}
+    said |= {'label_stride': stage.label_stride, 'mirror': stage.mirror, 'weights': 'of no file'}
+    rows = [(f'r{index}', maps, labels[0] if planes == 1 else labels) for index in range(2)]
+    write_features(folder / 'maps', rows, said)
+    return folder / 'maps'
+
+
+def start_weights(name, folder):
+    """The options that give the row weights to start from, where those of the row are files that are not here."""
+    stage = STAGES[name]
+    if not stage.init or stage.init == IDENTITY_ONLY:
+        return ()
+    random, shapes = np.random.default_rng(1), param_shapes(training(name, 'unused'))
+    blobs = {layer: [random.normal(0, 0.1, shape).astype(np.float32) for shape in found] for layer, found in shapes.items()}
+    for layer in stage.fresh:
+        del blobs[layer]
+    caffemodel.write(folder / 'start.caffemodel', blobs)
+    return '--weights', folder / 'start.caffemodel'
+
+
+@pytest.mark.parametrize('name', STAGES)
+def test_row_trains(name, narrow_nets, tmp_path, capsys):  # noqa: F811
+    """One iteration on one image, and a snapshot of all layers."""
+    lmdb, run_dir = stage_lmdb(name, tmp_path), tmp_path / 'runs' / name
+    if maker := STAGES[name].features_from:
+        (run_dir.parent / maker).mkdir(parents=True)  # lest a run of this checkout be taken for the one that made the maps
+    words = '--lmdb', lmdb, '--run-dir', run_dir, '--iters', 1, '--batch', 1
+    assert train(asked(name, *words, *start_weights(name, tmp_path))) == 0
+    assert iterations(run_dir) == [0]
+    (snapshot,) = snapshots(run_dir)
+    assert caffemodel.load(snapshot.caffemodel).keys() == param_shapes(training(name, 'unused')).keys()
