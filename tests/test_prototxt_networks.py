@@ -106,6 +106,7 @@ def test_parameter_counts():
     assert count(voc, ('ct_',)) == 6_803_139
     camvid = param_shapes(deploy('dilation8_camvid'))
     assert count(camvid, ('ctx_',)) == 64 * 11**2 + 8 * 11
+    assert count(param_shapes(deploy('basic_pascal_voc')), ('ctx_',)) == 64 * 21**2 + 8 * 21 == 28_392
 
 
 def test_large_channels_are_the_tables():

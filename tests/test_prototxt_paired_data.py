@@ -1,23 +1,16 @@
 """Image and label stay together through the stock layers: crop, mirror, stride, offset."""
 
-import lmdb
 import numpy as np
 
 from dataset_prep.datasets import dataset
 from prototxt.networks import training, write
 from prototxt.shapes import front_end_size
+from tests.narrow_nets import write_datums
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()
 CROP = 404
 CELLS = front_end_size(CROP)  # 4
-
-
-def write_datums(path, arrays):
-    """An LMDB of uint8 (C, H, W) or float (C, h, w) arrays."""
-    with lmdb.open(str(path), map_size=2**28) as env, env.begin(write=True) as txn:
-        for i, array in enumerate(arrays):
-            txn.put(f'{i:08d}'.encode(), caffe.io.array_to_datum(array).SerializeToString())
 
 
 def stage_net(stage, source, tmp_path, **options):
