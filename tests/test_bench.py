@@ -1,0 +1,85 @@
+"""The yardsticks of `make bench` do what they stand for: the same labels, the same network, the same scores."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from prototxt.networks import deploy, write
+from tests.toy_nets import random_image, random_weights
+from tools.bench import material
+from tools.bench.measure import run
+from tools.inference import Predictor
+from tools.scoring.benchmarks import BENCHMARKS
+from tools.scoring.folders import count_chunk, find_pairs
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+TILE = (372 + 16, 372 + 24)
+BENCH = ROOT / 'tools' / 'bench'
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A deploy prototxt and weights."""
+    write(deploy('basic_toy', size_hw=TILE), tmp_path / 'deploy.prototxt')
+    return tmp_path / 'deploy.prototxt', random_weights('basic_toy', tmp_path / 'basic.caffemodel')
+
+
+def test_the_authors_procedure_gives_our_labels(toy, tmp_path):
+    """Several tiles, every pixel: what is timed beside each other does the same."""
+    prototxt, weights = toy
+    image = random_image(35, 50)
+    cv2.imwrite(str(tmp_path / 'image.png'), image)
+    (tmp_path / 'out').mkdir()
+    mean = map(str, dataset('toy').mean_bgr)
+    command = [sys.executable, BENCH / 'authors.py', prototxt, weights, '8', *mean, tmp_path / 'out', tmp_path / 'image.png']
+    subprocess.run(command, check=True, capture_output=True)
+    theirs = cv2.imread(str(tmp_path / 'out' / 'image.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(theirs, Predictor('basic_toy', [weights], size_hw=TILE).label_map(image))
+
+
+def test_pytorchs_network_is_ours(toy):
+    """Probabilities of one tile."""
+    torch = pytest.importorskip('torch')
+    from pretrained import caffemodel
+    from tools.bench.forward_torch import forward
+    from tools.inference.caffe_net import forward as caffe_forward
+    from tools.inference.caffe_net import load_net
+    from tools.training.runs import read_net
+
+    prototxt, path = toy
+    data = 50 * np.random.default_rng(0).standard_normal((3, *TILE), np.float32)
+    weights = {name: [torch.from_numpy(np.array(blob)) for blob in blobs] for name, blobs in caffemodel.load(path).items()}
+    ours = forward(read_net(prototxt), weights, torch.from_numpy(data)[None])[0].numpy()
+    np.testing.assert_allclose(ours, caffe_forward(load_net(read_net(prototxt), [path]), data), atol=1e-5)
+
+
+def test_the_evaluators_mean_is_ours(tmp_path):
+    """On the label maps that both are timed with."""
+    predictions, truths = material.city_maps(tmp_path, 2)
+    result = run([BENCH / 'evaluator.py', predictions, truths, tmp_path / 'mean.json'])
+    benchmark = BENCHMARKS['cityscapes']
+    matrix = count_chunk(benchmark, 'cityscapes', 'ids', find_pairs(benchmark, predictions, truths))
+    from tools import scoring
+
+    assert json.loads((tmp_path / 'mean.json').read_text()) == scoring.summary(benchmark.classes, matrix)['mean_iou']
+    assert 0.1 < scoring.summary(benchmark.classes, matrix)['mean_iou'] < 1
+    assert result.seconds > 0 and result.peak_bytes > 10**7
+
+
+def test_a_command_that_fails_is_named():
+    with pytest.raises(UserError, match='status 3 from: .*sys.exit'):
+        run(['-c', 'import sys; sys.exit(3)'])
+
+
+def test_memory_is_that_of_all_processes_together():
+    """Two that each hold 150 MB at the same time."""
+    child = 'import time; held = bytearray(150_000_000); time.sleep(1.5)'
+    script = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {child!r}])'
+    both = f'import subprocess, sys; [p.wait() for p in [subprocess.Popen([sys.executable, "-c", {script!r}]) for _ in range(2)]]'
+    assert 300_000_000 < run(['-c', both]).peak_bytes < 400_000_000
