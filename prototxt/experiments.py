@@ -35,14 +35,31 @@ class Context:
 
 
 @dataclass(frozen=True)
+class CrfRnn:
+    """Mean-field iterations as layers (Zheng et al. 2015): deviations in pixels (alpha, gamma) and grey levels (beta)."""
+
+    theta_alpha: float = 160
+    theta_beta: float = 3
+    theta_gamma: float = 3
+    iterations_train: int = 5
+    iterations_test: int = 10
+
+
+@dataclass(frozen=True)
 class Net:
-    """A network: a front end, perhaps a context module on its scores, perhaps a fixed bilinear x8 upsampling."""
+    """A network: a front end, perhaps a context module on its scores, perhaps a fixed bilinear x8 upsampling or a CRF-RNN."""
 
     dataset: str
     input_size_hw: tuple[int, int]
     context: Context | None = None
     front_end: FrontEnd = field(default_factory=FrontEnd)
     upsample: bool = False
+    crf_rnn: CrfRnn | None = None
+
+    @property
+    def pixels(self) -> bool:
+        """Whether its probabilities are those of pixels, not of cells."""
+        return self.upsample or self.crf_rnn is not None
 
     @property
     def layers(self) -> int:
@@ -57,6 +74,7 @@ DILATION10 = (1, 1, 2, 4, 8, 16, 32, 64, 1)
 VOC_TILE, CAMVID_TILE, KITTI_TILE, CITYSCAPES_TILE, TOY_TILE = (900, 900), (900, 1100), (852, 1640), (1396, 1396), (564, 948)
 # The released VOC model names its scores so; the other VOC networks follow it, and their weights fit together by name.
 VOC_FRONT = FrontEnd(final='fc-final')
+VOC_LARGE = Context(DILATION8, LARGE, prefix='ct', pad='once')
 NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
 
@@ -88,7 +106,7 @@ class NetTable(Table[Net]):
 
 NETS = NetTable({
     # released models
-    'dilation8_pascal_voc': Net('pascal_voc', VOC_TILE, Context(DILATION8, LARGE, prefix='ct', pad='once'), VOC_FRONT),
+    'dilation8_pascal_voc': Net('pascal_voc', VOC_TILE, VOC_LARGE, VOC_FRONT),
     'dilation8_camvid': Net('camvid', CAMVID_TILE, Context(DILATION8)),
     'dilation7_kitti': Net('kitti', KITTI_TILE, Context(DILATION7)),
     'dilation10_cityscapes': Net('cityscapes', CITYSCAPES_TILE, Context(DILATION10), upsample=True),
@@ -103,6 +121,10 @@ NETS = NetTable({
     'large_pascal_voc_reflect': Net('pascal_voc', VOC_TILE, Context(DILATION8, LARGE, prefix='ct', pad='reflect'), VOC_FRONT),
     # Basic as fyu/dilation's network.py has it, padded at each layer; the paper pads its input by 33
     'basic_pascal_voc_fyu': Net('pascal_voc', VOC_TILE, Context(DILATION8), VOC_FRONT),
+    # Table 3, bottom: the three with CRF-RNN
+    'voc-front-crfrnn': Net('pascal_voc', VOC_TILE, None, VOC_FRONT, crf_rnn=CrfRnn()),
+    'voc-basic-crfrnn': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='once'), VOC_FRONT, crf_rnn=CrfRnn()),
+    'voc-large-crfrnn': Net('pascal_voc', VOC_TILE, VOC_LARGE, VOC_FRONT, crf_rnn=CrfRnn()),
     # CamVid within reach of a CPU: frozen trunk, narrow fc6 and fc7
     'front_camvid_fc128': Net('camvid', CAMVID_TILE, front_end=NARROW_FC),
     'dilation8_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC),
@@ -156,7 +178,7 @@ class Stage:
     @property
     def label_stride(self) -> int:
         """Pixels between the labels that the loss is taken at: 8, one a score cell, or 1 after upsampling."""
-        return 1 if self.upsample_loss or NETS[self.net].upsample else 8
+        return 1 if self.upsample_loss or NETS[self.net].pixels else 8
 
 
 class StageTable(Table[Stage]):
@@ -185,6 +207,8 @@ FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
 CROP = ('crop', FYU)
 BATCH = ('batch', FYU)
 FYU_STEPS = (100_000, 200_000, 300_000)
+ZHENG = 'Zheng et al. 2015, and their code'
+CRFRNN_OPEN = (('crop', 'this toolkit'), ('iterations', 'this toolkit'))  # 884 leaves 512 pixels: a whole image of VOC
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
 STAGES = StageTable({
@@ -239,6 +263,19 @@ STAGES = StageTable({
         'dilation8_pascal_voc', 'data', init=('voc-coco-front-finetune', 'voc-context-large'), fresh=(),
         crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS,
         source=FYU + ', where it is for Basic',
+    ),
+    # CRF-RNN end to end on whole images. Zheng et al. have a rate of 1e-13 on the sum over pixels: 2.5e-8 on the mean of 500x500.
+    'voc-front-crfrnn': Stage(
+        'voc-front-crfrnn', 'data', init=('voc-coco-front-finetune',), fresh=('inference1',),
+        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
+    ),
+    'voc-basic-crfrnn': Stage(
+        'voc-basic-crfrnn', 'data', init=('voc-coco-front-finetune', 'voc-context-basic'), fresh=('inference1',),
+        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
+    ),
+    'voc-large-crfrnn': Stage(
+        'voc-large-crfrnn', 'data', init=('voc-coco-front-finetune', 'voc-context-large'), fresh=('inference1',),
+        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
     ),
     # CamVid: A and A.1
     'camvid-front': Stage(

@@ -46,7 +46,7 @@ def generate(
     for net_name in net_names:
         net = NETS[net_name]
         put(deploy(net_name, size_hw=size_hw), net_name, 'deploy.prototxt')
-        if net.context:
+        if net.context and not net.crf_rnn:
             put(deploy(net_name, start=net.front_end.final), net_name, 'deploy_context.prototxt')
         for name, stage in STAGES.of(net_name).items():
             crop = crop_size if stage.start == 'data' else None

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from tools.support.errors import UserError
 
+# As the paper's Table 3 calls them: front end, + Basic, + Large, each with CRF-RNN.
+ALIASES = {f'front{context}-crfrnn': f'voc{context or "-front"}-crfrnn' for context in ('', '-basic', '-large')}
+
 
 def resolve(name: str, table: Iterable[str], what: str = 'network') -> str:
     """The one row that `name` stands for: the row itself, or the only one beginning with it; `-` and `_` are alike.
@@ -11,6 +14,7 @@ def resolve(name: str, table: Iterable[str], what: str = 'network') -> str:
     What follows an `@`, a user's own data set, stays as it is. Raises UserError with the full names when none or several fit.
     """
     name, at, own = name.partition('@')
+    name = ALIASES.get(name.replace('_', '-'), name)
     return _row(name, list(table), what) + at + own
 
 

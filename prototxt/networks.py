@@ -7,6 +7,7 @@ from google.protobuf import text_format
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from prototxt.context import append_context
+from prototxt.crf_rnn import append_crf_rnn
 from prototxt.experiments import NETS, STAGES, Net, Stage
 from prototxt.front_end import append_front_end, start_channels
 from prototxt.layers import L, accuracy, bilinear_x8, caffe, loss, pixels_of_cells
@@ -36,6 +37,8 @@ def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int
     scores = _append_layers(net, row, classes, start, learn=False)
     if row.upsample:
         scores = net.ctx_upsample = bilinear_x8(scores, classes)
+    if row.crf_rnn:
+        scores = append_crf_rnn(net, scores, row.crf_rnn, learn=False)
     net.prob = L.Softmax(scores)
     message = _named(net, name)
     if start != 'data':
@@ -106,7 +109,9 @@ def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
         channels = start_channels(row.front_end, stage.start, facts.num_classes)
         append_maps(net, source, stage.start, channels, batch, before_fc6=stage.start == TRUNK_END)
     scores = _append_layers(net, row, facts.num_classes, stage.start, learn=learn)
-    if stage.label_stride == 1:
+    if row.crf_rnn:
+        scores = append_crf_rnn(net, scores, row.crf_rnn, window=net.label_window, learn=learn)
+    elif stage.label_stride == 1:
         scores = net['ctx_upsample' if row.context else 'upsample'] = bilinear_x8(scores, facts.num_classes)
         if not images:
             net.score_planes, net.score_pixels = pixels_of_cells(scores, facts.num_classes)

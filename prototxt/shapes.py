@@ -79,6 +79,9 @@ def check_crop_size(crop_size: int) -> int:
     return crop_size
 
 
+MEAN_FIELD = 'MultiStageMeanfield'  # of tools.crf_rnn.layers, the one Python layer that learns
+
+
 def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
     """Shapes of the learnable blobs of each layer of a NetParameter, without making the net.
 
@@ -98,6 +101,9 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
         elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop', 'Python'):
             if layer.bottom[0] in channels:
                 channels[layer.top[0]] = channels[layer.bottom[0]]
+            if layer.python_param.layer == MEAN_FIELD:
+                classes = channels[layer.bottom[0]]
+                shapes[layer.name] = [(1, 1, classes, classes)] * 3
         elif layer.type not in ('Data', 'DummyData', 'Im2col', 'Reshape', 'SoftmaxWithLoss', 'Accuracy', 'Silence'):
             raise ValueError(f'layer {layer.name}: parameters of type {layer.type} are not known here')
     return shapes

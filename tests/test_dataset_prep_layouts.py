@@ -447,7 +447,7 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize('stage', [name for name, row in STAGES.items() if row.start == 'data'])
+@pytest.mark.parametrize('stage', [name for name, row in STAGES.items() if row.start == 'data' and 'crfrnn' not in name])
 def test_commands_write_the_lmdb_of_every_stage_by_default(stage):
     assert lmdb_of(STAGES[stage]) in {f'{split}_{side}' for split, sides in MODULES.items() for side in sides}
 

@@ -67,7 +67,7 @@ def test_dilated_convolution_is_equation_2(dilation, tmp_path):
 
 
 @pytest.mark.usefixtures('narrow_nets')
-@pytest.mark.parametrize('name', NETS)
+@pytest.mark.parametrize('name', [name for name, row in NETS.items() if not row.crf_rnn])
 def test_forward_is_pytorchs_and_opencvs(name, tmp_path):
     """Class probabilities of a 404 x 428 input, to float tolerance; OpenCV has no reflection layer to read."""
     context = NETS[name].context

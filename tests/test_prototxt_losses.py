@@ -12,14 +12,14 @@ from tools.netinfo.inference import layers_of
 pytestmark = pytest.mark.usefixtures('narrow_nets')
 
 
-KINDS = [(name, kind) for name in STAGES for kind in (False, True) if not (kind and NETS[STAGES[name].net].upsample)]
+KINDS = [(name, kind) for name in STAGES for kind in (False, True) if not (kind and NETS[STAGES[name].net].pixels)]
 
 
 @pytest.mark.parametrize(('name', 'upsample_loss'), KINDS)
 def test_label_is_as_large_as_the_scores_and_the_first_loss_is_ln_c(name, upsample_loss, tmp_path):
     """A label a cell, or at stride 1 one a pixel of it; a start that prefers no class costs ln C (fyu/dilation, issue 12)."""
     stage = STAGES[name]
-    stride = 1 if upsample_loss or NETS[stage.net].upsample else 8
+    stride = 1 if upsample_loss or NETS[stage.net].pixels else 8
     source = stage_data(stage, tmp_path / 'lmdb', stride, stage.crop_size)
     net = fresh_net(name, source, tmp_path, batch_per_pass=1, upsample_loss=upsample_loss)
     loss = net.forward()['loss']

@@ -19,7 +19,7 @@ from tools.support.errors import UserError
 
 def zoom_factor(net_name: str) -> int:
     """Pixels per cell of `prob`: 8, or 1 for a network that upsamples by itself."""
-    return 1 if NETS[net_name].upsample else STRIDE
+    return 1 if NETS[net_name].pixels else STRIDE
 
 
 def _load(net_name: str, weights: Sequence[Path], gpu: int | None, size_hw: tuple[int, int]):

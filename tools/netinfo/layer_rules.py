@@ -142,11 +142,18 @@ def _im2col(layer, bottoms: list[Shape]) -> Made:
 
 
 def _python(layer, bottoms: list[Shape]) -> Made:
-    """Only our own Python layer is known (prototxt.reflect_pad)."""
-    if (layer.python_param.module, layer.python_param.layer) != ('prototxt.reflect_pad', 'ReflectPad'):
-        raise Unknown(f'layer {layer.name} is a program in Python, whose shapes are not known without Caffe')
-    (num, channels, *size), pad = _four(layer, bottoms[0]), int(layer.python_param.param_str)
-    return Made([(num, channels, *(side + 2 * pad for side in size))])
+    """Only our own Python layers are known (prototxt.reflect_pad, tools.crf_rnn.layers)."""
+    param, (num, channels, *size) = layer.python_param, _four(layer, bottoms[0])
+    match param.module, param.layer:
+        case 'prototxt.reflect_pad', 'ReflectPad':
+            pad = int(param.param_str)
+            return Made([(num, channels, *(side + 2 * pad for side in size))])
+        case 'tools.crf_rnn.layers', 'BilinearZoom':
+            out = bottoms[1][2:] if len(bottoms) > 1 else [8 * side for side in size]
+            return Made([(num, channels, *out)])
+        case 'tools.crf_rnn.layers', 'MultiStageMeanfield':
+            return Made([(num, channels, *size)], params=((1, 1, channels, channels),) * 3)
+    raise Unknown(f'layer {layer.name} is a program in Python, whose shapes are not known without Caffe')
 
 
 def _pooling(layer, bottoms: list[Shape]) -> Made:

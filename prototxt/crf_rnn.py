@@ -1,0 +1,29 @@
+"""CRF-RNN after the scores of a network (Zheng et al. 2015): upsampling by 8, mean-field iterations on the image; at every pixel.
+
+Two Python layers (tools/crf_rnn/layers.py), which stock Caffe loads from this checkout. Names, shapes and rates are those of
+torrvision/caffe, examples/segmentationcrfasrnn.
+"""
+
+import json
+from dataclasses import asdict
+
+from prototxt.experiments import CrfRnn
+from prototxt.layers import L
+from prototxt.shapes import MARGIN
+
+LAYER = 'inference1'  # its name in the authors' caffemodels
+MODULE = 'tools.crf_rnn.layers'
+RATES = [dict(lr_mult=10_000), dict(lr_mult=10_000), dict(lr_mult=1_000)]  # spatial and bilateral weights, compatibility
+
+
+def append_crf_rnn(net, scores, crf_rnn: CrfRnn, *, window=None, learn: bool):
+    """Append the layers after `scores`, one a cell, to a NetSpec with the blob `data` that they were made of; returns the logits.
+
+    `window` is a blob of the size of the image without its margin, where the upsampled scores must not be it: in training, as
+    the size of the label must come from a blob that takes no gradient.
+    """
+    net.upscore = L.Python(scores, python_param=dict(module=MODULE, layer='BilinearZoom'))
+    net.image = L.Crop(net.data, net.upscore if window is None else window, axis=2, offset=MARGIN)
+    param = dict(module=MODULE, layer='MultiStageMeanfield', param_str=json.dumps(asdict(crf_rnn)))
+    net[LAYER] = L.Python(net.upscore, net.image, python_param=param, **(dict(param=RATES) if learn else {}))
+    return net[LAYER]
