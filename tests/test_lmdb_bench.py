@@ -13,7 +13,7 @@ from tools.support.errors import UserError
 
 def test_all_figures_of_a_case(tmp_path, capsys):
     """Both encodings hold the same pixels, and what is printed has a row for each way."""
-    case = bench.Case('toy', (40, 30), '.jpg', 8, 380)
+    case = bench.Case('toys', 'toy', (40, 30), '.jpg', 8, 380)
     found = bench.measure(case, tmp_path, repeat=1)
     bench.report(case, found)
     lines = capsys.readouterr().out.splitlines()

@@ -29,8 +29,9 @@ PIECE = 64 << 20  # bytes written to a plain file at a time, and the bytes of on
 
 @dataclass(frozen=True)
 class Case:
-    """Pictures like those of a data set, how many, and the crop of its front end."""
+    """Pictures like those of a data set, how many, and the crop that they are padded for."""
 
+    like: str
     dataset: str
     size_wh: tuple[int, int]
     suffix: str
@@ -44,9 +45,9 @@ class Case:
 
 
 CASES = (
-    Case('pascal_voc', (500, 375), '.jpg', 400, 500),
-    Case('camvid', (640, 480), '.png', 200, 628),
-    Case('cityscapes', (2048, 1024), '.png', 40, 628),
+    Case('VOC', 'pascal_voc', (500, 375), '.jpg', 400, 500),
+    Case('COCO', 'pascal_voc', (640, 480), '.jpg', 200, 628),
+    Case('Cityscapes', 'cityscapes', (2048, 1024), '.png', 40, 628),
 )
 BATCH = 8
 COCO_COUNT, COCO_CROP = 10_000, 500
@@ -73,7 +74,7 @@ def fastest(runs: list[Run]) -> Run:
 
 def measure(case: Case, work: Path, repeat: int) -> dict[str, object]:
     """All figures of one case, by name; times are the fastest of `repeat`."""
-    pictures = work / f'{case.dataset}_pictures'
+    pictures = work / f'{case.like}_pictures'
     draw(pictures, case.count, case.size_wh, case.suffix, case.dataset)
     raw, png = work / 'raw', work / 'png'
     ways: dict[str, Callable[[], Run]] = {
@@ -97,7 +98,7 @@ def report(case: Case, found: dict) -> None:
     """Print the figures of one case."""
     width, height = case.size_wh
     base = found['runs']['convert_imageset'].seconds
-    print(f'\n{case.count} pairs of {width}x{height} ({case.suffix[1:]} and png), like {case.dataset}')
+    print(f'\n{case.count} pairs of {width}x{height} ({case.suffix[1:]} and png), like those of {case.like}')
     print(f'{"":24}{"pairs/s":>9}{"MB/s":>8}{"against":>9}{"cpu s":>8}{"peak MB":>9}{"LMDB MB":>9}{"batch of 8 read in":>20}')
     for name, run in found['runs'].items():
         size = found['sizes'].get(name, case.count * case.pair_bytes)
@@ -142,10 +143,10 @@ def _size(lmdb: Path) -> int:
 
 def _step(work: Path) -> None:
     """One pass of the full-size front end, to compare reading with."""
-    case = CASES[1]
-    draw(work / f'{case.dataset}_pictures', 8, case.size_wh, case.suffix, case.dataset)
+    case = replace(CASES[1], like='CamVid', dataset='camvid', count=BATCH)
+    draw(work / f'{case.like}_pictures', case.count, case.size_wh, case.suffix, case.dataset)
     if not (work / 'step').exists():
-        _ours(case, work / f'{case.dataset}_pictures', work / 'step', MARGIN, STEP_CROP, 'raw')
+        _ours(case, work / f'{case.like}_pictures', work / 'step', MARGIN, STEP_CROP, 'raw')
     run = python('tools.lmdb_bench.step', STEP_STAGE, work / 'step', '--crop-size', STEP_CROP)
     seconds = json.loads(run.answer)['seconds']
     print(f'\n{STEP_STAGE}, crop {STEP_CROP}, CPU: {seconds:.1f} s an image, {BATCH * seconds:.0f} s a batch of {BATCH}')
@@ -180,7 +181,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None) -> None:
     """Measure all cases."""
     args = parse_args(argv)
-    cases = [Case(c.dataset, c.size_wh, c.suffix, max(BATCH, int(c.count * args.scale)), c.crop_size) for c in CASES]
+    cases = [replace(case, count=max(BATCH, int(case.count * args.scale))) for case in CASES]
     with TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
