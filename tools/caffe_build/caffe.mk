@@ -20,6 +20,10 @@ bench-im2col: caffe ## the build as released beside ours: same bits? memory, tim
 	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
 	$(PYTHON) -m tools.caffe_build.compare_builds $(ARGS)
 
+.PHONY: caffe-bundle
+caffe-bundle: caffe ## the program caffe with its libraries as one archive, for a machine where nothing can be installed (OUT=caffe.tar.xz)
+	$(PYTHON) -m tools.caffe_build.bundle $(or $(OUT),out/caffe.tar.xz) $(ARGS)
+
 .PHONY: bench-gpu
 bench-gpu: caffe ## on a GPU: Caffe and PyTorch, forward passes and training steps, time and memory (GPU=0, ARGS=--rehearse: on the CPU)
 	$(PYTHON) tools/bench_gpu.py $(if $(GPU),--gpu $(GPU)) $(ARGS)

@@ -1,0 +1,48 @@
+"""A Caffe that is carried to another machine."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from tools.caffe_build import bundle, install
+from tools.support.errors import UserError
+from tools.support.paths import PROTOTXT
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """The bundle of the Caffe in use, moved after it was made."""
+    path = tmp_path_factory.mktemp('bundle')
+    bundle.pack(install.in_use(), [], path / 'made')
+    return (path / 'made').rename(path / 'moved')
+
+
+def test_every_library_is_inside(folder):
+    """All that the program loads is in the bundle, but the C library and, of a CUDA build, CUDA's; GDAL's hundred are gone."""
+    variables = os.environ | {'LD_LIBRARY_PATH': str(folder / 'lib')}
+    said = subprocess.run(['ldd', folder / 'caffe'], env=variables, capture_output=True, text=True, check=True).stdout
+    outside = [name for name, path in re.findall(r'(\S+) => (\S+)', said) if not path.startswith(str(folder))]
+    assert outside and all(bundle.OF_THE_C_LIBRARY.match(name) or bundle.OF_CUDA.match(name) for name in outside)
+    assert len(said.splitlines()) < 150
+
+
+def test_it_runs(folder, tmp_path):
+    """A forward and backward pass by the carried program, with no variable of this machine."""
+    text = (PROTOTXT / 'basic_toy' / 'deploy.prototxt').read_text()
+    (tmp_path / 'deploy.prototxt').write_text(re.sub(r'dim: (564|948)\b', 'dim: 380', text))
+    command = [folder / 'run', 'caffe', 'time', '-model', tmp_path / 'deploy.prototxt', '-iterations', '1']
+    finished = subprocess.run(command, env={'PATH': '/usr/bin:/bin'}, capture_output=True, text=True)
+    assert finished.returncode == 0 and 'Average Forward pass' in finished.stderr, finished.stderr
+
+
+def test_a_library_that_is_not_there(tmp_path):
+    """A program that would not start is no use elsewhere either."""
+    command = ['c++', '-shared', '-nostdlib', '-fPIC', '-x', 'assembler', '-', '-Wl,-soname,libnowhere.so']
+    subprocess.run([*command, '-o', tmp_path / 'libnowhere.so'], input='ret\n', text=True, check=True)
+    (tmp_path / 'main.c').write_text('int main() { return 0; }\n')
+    flags = ['-Wl,--no-as-needed', f'-L{tmp_path}', '-lnowhere']
+    subprocess.run(['c++', tmp_path / 'main.c', *flags, '-o', tmp_path / 'program'], check=True)
+    with pytest.raises(UserError, match='needs libnowhere.so, which is not found'):
+        bundle.linked([tmp_path / 'program'], {})

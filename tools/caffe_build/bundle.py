@@ -1,0 +1,98 @@
+"""`make caffe-bundle OUT=caffe.tar.xz`: the program `caffe` in use with all its libraries, for where nothing can be installed.
+
+The other machine brings a C library at least as new, and for a CUDA build the driver, and CUDA's own libraries in the folders
+that NVIDIA_LIBS names (those of PyTorch will do): NVIDIA_LIBS=... caffe/run caffe train --solver ... --gpu 0
+OpenCV's decoder links to GDAL and GDCM and to a hundred libraries through them; Caffe never calls those, so they are left out.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from tools.caffe_build import install
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, run_command
+
+OF_THE_C_LIBRARY = re.compile(r'(ld-linux|lib(c|m|dl|rt|pthread|resolv|util)\.so)')
+OF_CUDA = re.compile(r'lib(cuda|cudart|cublas|cublasLt|curand|nccl)\.so')
+LEFT_OUT = re.compile(r'lib(gdal|gdcm\w+)\.so')
+RUN = """#!/bin/sh
+# run PROGRAM ARGUMENTS
+here=$(dirname "$(readlink -f "$0")")
+program=$1
+shift
+LD_LIBRARY_PATH="$here/lib${NVIDIA_LIBS:+:$NVIDIA_LIBS}" exec "$here/$program" "$@"
+"""
+
+
+def main(argv: list[str] | None) -> None:
+    """Write the archive."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', type=Path, help='the archive to write, .tar.xz')
+    parser.add_argument('more', nargs='*', type=Path, help='other programs to pack, such as caffe_tests')
+    args = parser.parse_args(argv)
+    build = install.in_use()
+    if build is None or not (build / 'lib' / 'libcaffe.so').is_file():
+        raise UserError('no Caffe of this toolkit in .venv; run: make caffe')
+    with tempfile.TemporaryDirectory() as folder:
+        pack(build, args.more, Path(folder) / 'caffe')
+        with whole_file(args.out) as temporary, tarfile.open(temporary, 'w:xz', preset=3) as archive:
+            archive.add(Path(folder) / 'caffe', 'caffe')
+    print(f'{args.out}: {args.out.stat().st_size / 1e6:.0f} MB')
+
+
+def pack(build: Path, more: list[Path], folder: Path) -> None:
+    """Fill `folder` with the programs, the libraries, and `run`."""
+    libraries = folder / 'lib'
+    libraries.mkdir(parents=True)
+    shutil.copy(build / 'lib' / 'libcaffe.so', libraries)
+    programs = [build / 'bin' / 'caffe', *more]
+    for program in programs:
+        shutil.copy(program, folder)
+    (folder / 'run').write_text(RUN, encoding='utf-8')
+    (folder / 'run').chmod(0o755)
+    needed = linked([build / 'lib' / 'libcaffe.so', *programs], {})
+    decoder = next((path for name, path in needed.items() if name.startswith('libopencv_imgcodecs')), None)
+    for name, path in needed.items():
+        if decoder and LEFT_OUT.match(name):
+            stand_in(path, decoder, libraries / name)
+    # With the stand-ins first on the path, what only the real ones need is not named any more.
+    for name, path in linked([build / 'lib' / 'libcaffe.so', *programs], {'LD_LIBRARY_PATH': str(libraries)}).items():
+        if not (libraries / name).exists() and not OF_THE_C_LIBRARY.match(name) and not OF_CUDA.match(name):
+            shutil.copy(path, libraries / name)
+
+
+def linked(files: list[Path], variables: dict[str, str]) -> dict[str, Path]:
+    """Every library that `files` load, by name. Raises UserError for one that is not found."""
+    found: dict[str, Path] = {}
+    for file in files:
+        said = subprocess.run(
+            ['ldd', str(file)], env=variables | {'PATH': '/usr/bin:/bin'}, capture_output=True, text=True
+        ).stdout
+        for name, path in re.findall(r'(\S+) => (not found|/\S+)', said):
+            if path == 'not found':
+                raise UserError(f'{file} needs {name}, which is not found; run: make caffe')
+            found[name] = Path(path)
+    return found
+
+
+def stand_in(library: Path, user: Path, out: Path) -> None:
+    """A library in place of `library` with the functions that `user` names, none of which does anything."""
+    names = sorted(symbols(library, '--defined-only') & symbols(user, '--undefined-only'))
+    text = ''.join(f'.globl {name}\n.type {name},@function\n{name}:\n' for name in names) + 'ret\n'
+    command = ['c++', '-shared', '-nostdlib', '-fPIC', f'-Wl,-soname,{out.name}', '-x', 'assembler', '-', '-o', str(out)]
+    subprocess.run(command, input=text, text=True, check=True)
+
+
+def symbols(file: Path, which: str) -> set[str]:
+    """Dynamic symbols of a library, without their versions."""
+    said = subprocess.run(['nm', '-D', which, str(file)], capture_output=True, text=True, check=True).stdout
+    return {line.split()[-1].split('@')[0] for line in said.splitlines()}
+
+
+if __name__ == '__main__':
+    run_command(main)
