@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
-from prototxt.names import resolve
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.label_maps import write_png
+from tools.inference.networks import HELP, network
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.support.errors import UserError, run_command
@@ -36,7 +36,8 @@ IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.we
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='an image file, or a folder of them')
-    parser.add_argument('--net', required=True, help='one of, or the beginning of one of: ' + ', '.join(NETS))
+    parser.add_argument('--net', required=True, help=HELP)
+    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
     parser.add_argument(
         '--weights', action='append', type=Path, metavar='FILE',
         help='a caffemodel; repeat for layers spread over several (default: newest snapshot, else pretrained/<net>.caffemodel)',
@@ -50,7 +51,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
-    net_name = resolve(args.net, NETS)
+    net_name = network(args.net, args.dataset)
     images = find_images(args.images)
     check_results(images, args.out)
     weights = find_weights(net_name, 'data', args.weights)

@@ -29,12 +29,12 @@ from dataset_prep.lmdb_writer import read_manifest
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import NETS, Net
-from prototxt.names import resolve
 from prototxt.shapes import TRUNK_END
 from tools import scoring
 from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps, write_png
 from tools.inference.labelling import Job, cores, label_records
+from tools.inference.networks import HELP, network
 from tools.inference.origin import check_maps_of_snapshot
 from tools.inference.pictures import contact_sheet, strip
 from tools.inference.spread import label_in_processes
@@ -104,7 +104,8 @@ class Evaluation:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--net', required=True, help='one of, or the beginning of one of: ' + ', '.join(NETS))
+    parser.add_argument('--net', required=True, help=HELP)
+    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
     parser.add_argument(
         '--weights', action='extend', nargs='+', type=Path, metavar='FILE',
         help='caffemodels, loaded in this order (default: newest snapshot, else pretrained/<net>.caffemodel)',
@@ -182,7 +183,7 @@ def check_truth(records: list[Record]) -> None:
 
 def describe(args: argparse.Namespace) -> Evaluation:
     """The test that the command line asks for; UserError if something it needs is not there."""
-    net_name = resolve(args.net, NETS)
+    net_name = network(args.net, args.dataset)
     facts = dataset(NETS[net_name].dataset)
     if args.features and args.max_memory:
         raise UserError('--max-memory chooses the tile of images; maps of a blob are run whole: leave it out with --features')

@@ -1,0 +1,51 @@
+"""Networks by what people and the paper call them: dilation10; dilation8 and a data set; front, front-basic, front-large."""
+
+import sys
+from collections.abc import Iterable
+
+from prototxt.experiments import NETS
+from prototxt.names import resolve
+from tools.support.errors import UserError
+
+# Table 3's names, on VOC where no data set is named; other data sets have one context module, which is a Basic one (appendix A).
+PAPER_NAMES = ('front', 'front_basic', 'front_large')
+PAPER_DATASET = 'pascal_voc'
+ALIASES = {
+    'front_basic_pascal_voc': 'basic_pascal_voc',
+    'front_large_pascal_voc': 'dilation8_pascal_voc',
+    'front_basic_camvid': 'dilation8_camvid',
+    'front_basic_kitti': 'dilation7_kitti',
+    'front_basic_cityscapes': 'dilation10_cityscapes',
+}
+HELP = 'dilation7, dilation10, front-large, or any name, or the beginning of one, of: ' + ', '.join(NETS)
+
+
+def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -> str:
+    """The row of NETS that is meant by a name, and perhaps a data set; UserError with the names where none or several are.
+
+    A name that is not a row's own is said on stderr with what it stands for.
+    """
+    rows = list(nets)
+    asked = name.replace('-', '_')
+    if asked in rows and dataset is None:
+        return asked
+    if dataset is None and asked in PAPER_NAMES:
+        dataset = PAPER_DATASET
+    found = _with_dataset(asked, dataset, rows) if dataset else resolve(name, rows)
+    if found != asked:
+        print(f'network: {found}', file=sys.stderr)
+    return found
+
+
+def _with_dataset(asked: str, dataset: str, rows: list[str]) -> str:
+    """The row whose name is the one asked for and the data set's, or which an alias of that form stands for."""
+    if asked in rows and NETS[asked].dataset == dataset:
+        return asked
+    for whole in (f'{asked}_{dataset}', f'{asked.removeprefix("front_")}_{dataset}'):
+        if ALIASES.get(whole, whole) in rows:
+            return ALIASES.get(whole, whole)
+    of_dataset = [row for row in rows if NETS[row].dataset == dataset]
+    if not of_dataset:
+        there = ', '.join(sorted({NETS[row].dataset for row in rows}))
+        raise UserError(f'no network of a data set {dataset}; there are those of {there}')
+    return resolve(asked, of_dataset, f'network of {dataset}')
