@@ -78,7 +78,7 @@ bench-lmdb: caffe ## LMDBs written and read: ours, Caffe's convert_imageset, the
 weights-vgg16: caffe ## VGG-16 for the front end, from what is in pretrained/ or FROM=FILE of Caffe, PyTorch, Keras or ONNX (INPUT= for your own)
 	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
 
-bench-memory: caffe ## the memory estimate of nets beside the measured peak (ARGS=CASE...); minutes, up to 9 GB
+bench-memory: caffe ## the memory estimate of nets beside the measured peak (ARGS=CASE...); minutes, up to 6 GB
 	$(PYTHON) -m tools.netinfo.bench $(ARGS)
 
 weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
