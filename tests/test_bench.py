@@ -15,7 +15,7 @@ from tools.bench import material
 from tools.bench.measure import run
 from tools.inference import Predictor
 from tools.scoring.benchmarks import BENCHMARKS
-from tools.scoring.folders import count_chunk, find_pairs
+from tools.scoring.folders import find_pairs, score_pairs
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -64,7 +64,7 @@ def test_the_evaluators_mean_is_ours(tmp_path):
     predictions, truths = material.city_maps(tmp_path, 2)
     result = run([BENCH / 'evaluator.py', predictions, truths, tmp_path / 'mean.json'])
     benchmark = BENCHMARKS['cityscapes']
-    matrix = count_chunk(benchmark, 'cityscapes', 'ids', find_pairs(benchmark, predictions, truths))
+    matrix = sum(score_pairs(benchmark, 'cityscapes', find_pairs(benchmark, predictions, truths), 'ids'))
     from tools import scoring
 
     assert json.loads((tmp_path / 'mean.json').read_text()) == scoring.summary(benchmark.classes, matrix)['mean_iou']

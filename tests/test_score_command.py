@@ -73,13 +73,13 @@ def none_if_nan(value):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_cityscapes_is_its_evaluator_on_random_maps(run, tmp_path, seed):
-    """All 34 ids in truth and predictions, in more images than one process takes at a time."""
+    """All 34 ids in truth and predictions, in more images than are read at a time."""
     rng = np.random.default_rng(seed)
     for number in range(11):
         truth = rng.integers(0, 34, (24, 40))
         noise = rng.integers(0, 34, (24, 40))
         city(tmp_path, np.where(rng.random((24, 40)) < 0.6, truth, noise), truth, number, ('aachen', 'ulm')[number % 2])
-    assert_official(run('cityscapes', '--processes', '2'), official(tmp_path))
+    assert_official(run('cityscapes'), official(tmp_path))
 
 
 ROAD, WALL, PARKING, VOID, TRAIN, BUS = (LABELS.index(name) for name in ('road', 'wall', 'parking', 'static', 'train', 'bus'))
@@ -283,6 +283,22 @@ def test_a_map_reads_as_by_other_code(tmp_path, monkeypatch):
         assert scoring.count_pairs(labels, 1 - labels)[:2, :2].tolist() == [[0, (labels == 0).sum()], [labels.sum(), 0]]
         monkeypatch.setattr(counting, 'library', lambda source: None)
         monkeypatch.setattr(png_reader, 'library', lambda source: None)
+
+
+@pytest.mark.parametrize('run_length', [1, 5, 8, 30])
+def test_runs_of_pixels_are_counted_one_by_one(tmp_path, run_length):
+    """Runs shorter and longer than what is taken at once, beginning anywhere; also through the PNG filter for runs."""
+    rng = np.random.default_rng(run_length)
+    truth, prediction = (
+        np.repeat(rng.integers(0, 256, 200, np.uint8), run_length)[3 : 3 + 190].reshape(10, 19) for _ in range(2)
+    )
+    for name, labels in (('truth', truth), ('prediction', prediction)):
+        (tmp_path / f'{name}.png').write_bytes(png(labels, [1] * 10))
+        np.testing.assert_array_equal(read_map(tmp_path / f'{name}.png'), labels)
+    expected = np.zeros((256, 256), int)
+    for pair in zip(truth.flat, prediction.flat, strict=True):
+        expected[pair] += 1
+    np.testing.assert_array_equal(scoring.count_pairs(truth, prediction), expected)
 
 
 def test_large_counts_are_exact():

@@ -4,6 +4,7 @@ import errno
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -158,5 +159,15 @@ def test_without_a_compiler_there_is_no_compiled_code(monkeypatch, tmp_path, cap
     """And it is said: what it does is done otherwise."""
     monkeypatch.setattr(native, 'VENV', tmp_path)
     monkeypatch.setenv('CC', 'false')
-    assert native.library.__wrapped__(ROOT / 'tools' / 'inference' / 'zoom.c') is None
+    assert native._library.__wrapped__(ROOT / 'tools' / 'inference' / 'zoom.c') is None
     assert 'zoom.c does not compile' in capsys.readouterr().err
+
+
+def test_threads_that_want_compiled_code_at_once_all_get_it(monkeypatch, tmp_path):
+    """It is compiled once."""
+    monkeypatch.setattr(native, 'VENV', tmp_path)
+    source = tmp_path / 'one.c'
+    source.write_text('int one(void) { return 1; }\n')
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(native.library, [source] * 8))
+    assert len(set(map(id, found))) == 1 and found[0].one() == 1

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tools.scoring.benchmarks import BENCHMARKS
-from tools.scoring.folders import CHUNK, cores, find_pairs, score_pairs
+from tools.scoring.folders import find_pairs, score_pairs
 from tools.scoring.summary import summary, summary_table
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
@@ -37,7 +37,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--gt', required=True, type=Path, metavar='DIR', help='folder of ground truth')
     parser.add_argument('--gt-encoding', default='ids', metavar='NAME', help=f'how ground truth names classes: {encodings()}')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the scores there too, as fractions')
-    parser.add_argument('--processes', type=int, default=cores(), metavar='N', help='default: one a core, here %(default)s')
     return parser.parse_args(argv)
 
 
@@ -52,10 +51,8 @@ def main(argv: list[str] | None) -> None:
     benchmark = BENCHMARKS[args.dataset]
     if args.gt_encoding not in benchmark.encodings:
         raise UserError(f'--gt-encoding {args.gt_encoding}: {args.dataset} has {", ".join(benchmark.encodings)}')
-    if args.processes < 1:
-        raise UserError(f'--processes {args.processes}: at least 1')
     pairs = find_pairs(benchmark, args.pred, args.gt)
-    scores = score(args.dataset, pairs, args.gt_encoding, args.processes) | {'images': len(pairs)}
+    scores = score(args.dataset, pairs, args.gt_encoding) | {'images': len(pairs)}
     if args.json:
         with whole_file(args.json) as temporary:
             temporary.write_text(json.dumps(scores, indent=2) + '\n')
@@ -63,14 +60,13 @@ def main(argv: list[str] | None) -> None:
     print(summary_table(scores))
 
 
-def score(name: str, pairs: list, encoding: str, processes: int) -> dict:
+def score(name: str, pairs: list, encoding: str) -> dict:
     """Scores over all pairs, as tools.scoring.summary has them."""
     benchmark = BENCHMARKS[name]
     matrix = np.zeros((benchmark.ids, benchmark.ids), np.int64)
-    with tqdm(total=len(pairs), unit='image', desc='scoring', disable=None) as bar:
-        for part in score_pairs(benchmark, name, pairs, encoding, processes):
-            matrix += part
-            bar.update(min(CHUNK, len(pairs) - bar.n))
+    parts = score_pairs(benchmark, name, pairs, encoding)
+    for part in tqdm(parts, total=len(pairs), unit='image', desc='scoring', disable=None):
+        matrix += part
     return summary(benchmark.classes, matrix, benchmark.categories)
 
 

@@ -6,6 +6,7 @@ columns, in double, rounded to float, then the first of the most probable classe
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 
@@ -43,9 +44,14 @@ def argmax(prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> np.ndarra
         for rows in bands:
             work(rows)
     else:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            list(pool.map(work, bands))
+        list(_threads().map(work, bands))
     return labels
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """One a core, kept from image to image."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
 
 def _fill_natively(prob: np.ndarray, labels: np.ndarray, rows: range, factor: int) -> None:

@@ -1,10 +1,7 @@
 """Scoring a folder of predicted label maps against a folder of ground truth, on all cores."""
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +10,11 @@ import numpy as np
 from dataset_prep.datasets import dataset
 from dataset_prep.image_files import read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
+from dataset_prep.parallel import in_order
 from tools.scoring.benchmarks import Benchmark
 from tools.scoring.counting import confusion
 from tools.scoring.png import read_map
 from tools.support.errors import UserError
-
-CHUNK = 8  # pairs that a process takes at a time
 
 
 class Pair(NamedTuple):
@@ -72,36 +68,25 @@ def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[Pa
     return [path for path in found if path.parent == folder] or found
 
 
-def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str, processes: int) -> Iterator[np.ndarray]:
-    """The confusion matrix, int64 (ids, ids), of each `CHUNK` of pairs. Raises UserError naming a file that cannot be scored."""
-    chunks = [pairs[i : i + CHUNK] for i in range(0, len(pairs), CHUNK)]
-    count = partial(count_chunk, benchmark, name, encoding)
-    if processes == 1 or len(chunks) == 1:
-        yield from map(count, chunks)
-        return
-    with ProcessPoolExecutor(min(processes, len(chunks)), get_context('forkserver')) as pool:
-        yield from pool.map(count, chunks)
+def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray]:
+    """The confusion matrix, int64 (ids, ids), of each pair. Raises UserError naming a file that cannot be scored.
+
+    By threads: what takes time lets go of Python's lock, and processes would take longer to start than many maps to score.
+    """
+    yield from in_order(partial(count_pair, benchmark, name, encoding), pairs)
 
 
-def count_chunk(benchmark: Benchmark, name: str, encoding: str, pairs: Sequence[Pair]) -> np.ndarray:
-    """One matrix over some pairs."""
-    total = np.zeros((benchmark.ids, benchmark.ids), np.int64)
-    for pair in pairs:
-        prediction = read_map(pair.prediction)
-        truth = read_map(pair.truth) if encoding == 'ids' else read_encoded(pair.truth, encoding, name)
-        try:
-            total += confusion(truth, prediction, benchmark.ids, benchmark.ignore)
-        except ValueError as error:
-            raise UserError(f'{pair.prediction} against {pair.truth}: {error}') from error
-    return total
+def count_pair(benchmark: Benchmark, name: str, encoding: str, pair: Pair) -> np.ndarray:
+    """One matrix."""
+    prediction = read_map(pair.prediction)
+    truth = read_map(pair.truth) if encoding == 'ids' else read_encoded(pair.truth, encoding, name)
+    try:
+        return confusion(truth, prediction, benchmark.ids, benchmark.ignore)
+    except ValueError as error:
+        raise UserError(f'{pair.prediction} against {pair.truth}: {error}') from error
 
 
 def read_encoded(path: Path, encoding: str, name: str) -> np.ndarray:
     """A ground-truth file in one of dataset_prep's encodings, as ids of data set `name`, uint8 (H, W)."""
     values = (read_rgb_label if is_coloured(encoding) else read_index_label)(path)
     return decode(values, encoding, dataset(name), path)
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -14,9 +15,17 @@ from tools.support.paths import VENV
 OPTIONS = ('-O3', '-ffp-contract=off')
 
 
-@cache
+_one_at_a_time = Lock()
+
+
 def library(source: Path) -> ctypes.CDLL | None:
     """The compiled code of a C file; None where it cannot be had, which is said once on stderr."""
+    with _one_at_a_time:
+        return _library(source)
+
+
+@cache
+def _library(source: Path) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(shared_library(source, VENV / 'native', OPTIONS, ('-lm',))))
     except (OSError, subprocess.CalledProcessError) as error:
