@@ -4,6 +4,8 @@ import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -117,3 +119,38 @@ def test_file_that_does_not_fit_on_the_disk(maps, tmp_path, capsys):
     assert [session['from_iteration'] for session in read_record(run_dir)['sessions']] == [0, 2, 2]
     assert losses(run_dir) == losses(tmp_path / 'straight')
     assert np.array_equal(weights(run_dir), weights(tmp_path / 'straight'))
+
+
+TWO_LAYERS = """
+import sys, tempfile
+import caffe, numpy as np
+layer = 'layer {{ name: "{0}" type: "Data" top: "{0}" data_param {{ source: "{1}" backend: LMDB batch_size: 1 }} }}'
+with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
+    file.write(''.join(layer.format(name, sys.argv[1]) for name in 'ab'))
+    file.flush()
+    net = caffe.Net(file.name, caffe.TRAIN)
+np.save(sys.argv[2], [[blob[0].copy() for blob in net.forward().values()] for _ in range(5)])
+"""
+
+
+def test_each_data_layer_begins_with_the_record_and_goes_round(maps, tmp_path):
+    """As those of several GPUs: each has a cursor of its own. After the last record comes the first, not number 4."""
+    variables = os.environ | record_order.variables(4)
+    variables['LD_PRELOAD'] += ':liblmdb.so.0'  # which the program caffe is linked with, while Python opens it for itself
+    command = [sys.executable, '-c', TWO_LAYERS, str(maps), str(tmp_path / 'seen.npy')]
+    finished = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert [record_order.record_begun_with(line) for line in finished.stderr.splitlines() if line.startswith('===')] == [4, 4]
+    stored = [array for _, array in iterate(maps)]
+    seen = np.load(tmp_path / 'seen.npy')
+    for found, number in zip(seen, [4, 5, 0, 1, 2], strict=True):
+        for layer in found:
+            np.testing.assert_array_equal(layer, stored[number])
+
+
+def test_caffe_that_does_not_skip_is_noticed(maps, tmp_path, monkeypatch, capsys):
+    """As one with an LMDB of its own inside: it is said, and run.json does not claim what was not."""
+    monkeypatch.setattr('tools.training.start.record_order.variables', lambda record: {'FIRST_RECORD': str(record)})
+    for iters in (1, 2):
+        assert train(asked(*words(maps, tmp_path / 'run', iters))) == 0
+    assert 'begin again at the first, not at number 4: this Caffe' in capsys.readouterr().err
+    assert read_record(tmp_path / 'run')['sessions'][-1]['first_record'] == 0

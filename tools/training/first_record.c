@@ -32,8 +32,19 @@ static int replace(void *what, void *with) {
     return place < MANY;
 }
 
+/* liblmdb's own function of that name; not found where a program opens liblmdb for itself, as Python does. */
+static void *own(const char *name) {
+    void *found = dlsym(RTLD_NEXT, name);
+    if (!found) {
+        fprintf(stderr, "error: first_record.c: no %s in the libraries that the program is linked with\n", name);
+        abort();
+    }
+    return found;
+}
+
 int mdb_cursor_open(void *transaction, Database database, void **cursor) {
-    Open *open = (Open *)dlsym(RTLD_NEXT, "mdb_cursor_open");
+    static Open *open;
+    if (!open) open = (Open *)own("mdb_cursor_open");
     int status = open(transaction, database, cursor);
     if (status == 0) replace(NULL, *cursor);
     return status;
@@ -41,7 +52,7 @@ int mdb_cursor_open(void *transaction, Database database, void **cursor) {
 
 int mdb_cursor_get(void *cursor, Value *key, Value *value, int operation) {
     static Get *get;
-    if (!get) get = (Get *)dlsym(RTLD_NEXT, "mdb_cursor_get");
+    if (!get) get = (Get *)own("mdb_cursor_get");
     int status = get(cursor, key, value, operation);
     if (operation != FIRST || !replace(cursor, NULL)) return status;
     const char *given = getenv("FIRST_RECORD");

@@ -64,11 +64,16 @@ def add_session(record: dict, session: dict) -> dict:
     return record | {'sessions': [*record['sessions'], session]}
 
 
-def end_session(run_dir: Path, how: str) -> None:
-    """Note in run.json how the last session ended, in words; after a kill nothing is noted."""
+def amend_session(run_dir: Path, **said: object) -> None:
+    """Note in run.json something more, or something else, of the last session."""
     record = read_record(run_dir)
     *before, last = record['sessions']
-    write_record(run_dir, record | {'sessions': [*before, last | {'ended': _now(), 'how': how}]})
+    write_record(run_dir, record | {'sessions': [*before, last | said]})
+
+
+def end_session(run_dir: Path, how: str) -> None:
+    """Note in run.json how the last session ended, in words; after a kill nothing is noted."""
+    amend_session(run_dir, ended=_now(), how=how)
 
 
 def write_record(run_dir: Path, record: dict) -> None:

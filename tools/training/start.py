@@ -16,9 +16,10 @@ from tools.training.snapshots import Snapshot, delete_all, snapshots
 
 @dataclass(frozen=True)
 class Start:
-    """One start of Caffe: from which iteration, with what command line, and environment variables beside ours."""
+    """One start of Caffe: from which iteration and record, with what command line, and environment variables beside ours."""
 
     iteration: int
+    first_record: int
     command: list[str]
     variables: dict[str, str]
 
@@ -29,10 +30,11 @@ def prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict) -
     weights = [] if resumed else weight_files(settings, run_dir)
     begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest)
     first = record_order.first_record(iteration, settings.stage.batch_size, manifest['count'])
-    start = Start(iteration, _command(settings, weights, resumed), _skip_to(first))
+    variables = _skip_to(first)
+    start = Start(iteration, first if variables else 0, _command(settings, weights, resumed), variables)
     networks.write(net, run_dir / runs.TRAIN_PROTOTXT)
     networks.write(_solver(settings, iteration), run_dir / runs.SOLVER_PROTOTXT)
-    session = record.session(start.command, iteration, first if start.variables else 0, settings)
+    session = record.session(start.command, iteration, start.first_record, settings)
     record.write_record(run_dir, record.add_session(begun, session))
     delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration > iteration)
     return start
@@ -77,7 +79,10 @@ def _skip_to(first: int) -> dict[str, str]:
     try:
         return record_order.variables(first)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(
-            f'the records begin again at the first, not at number {first}: {record_order.SOURCE.name} ({error})', file=sys.stderr
-        )
+        say_order_lost(first, f'{record_order.SOURCE.name} ({error})')
         return {}
+
+
+def say_order_lost(first: int, reason: str) -> None:
+    """A line on stderr: Caffe does not begin with the record that it should."""
+    print(f'the records begin again at the first, not at number {first}: {reason}', file=sys.stderr)

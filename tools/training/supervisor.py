@@ -9,16 +9,17 @@ from collections import deque
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
-from tools.training import process, runs
+from tools.training import process, record, runs
 from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
 from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
 from tools.training.plot import plot_run
 from tools.training.progress import Progress
+from tools.training.record_order import record_begun_with
 from tools.training.settings import Settings
 from tools.training.snapshots import delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
-from tools.training.start import Start
+from tools.training.start import Start, say_order_lost
 from tools.training.validation import Validation, read_scores
 from tools.training.watch import Watch
 
@@ -46,6 +47,7 @@ class Supervisor:
             for row in self._metrics.rows:
                 self._watch.fault(row)
             child, offset = process.start(start.command, self._run_dir, log, lock, start.variables), log.tell()
+        self._awaited = start.first_record  # until Caffe says that it begins with it
         stage = self._settings.stage
         self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)
         self._progress = Progress(self._settings.stage_name, start.iteration, stage.max_iter, stage.batch_size)
@@ -69,9 +71,15 @@ class Supervisor:
         if snapshot_begun(line):
             self._snapshot_begun = True
             to_disk(self._log)  # before the snapshot may be whole: else a power cut could leave it without the rows before it
+        if record_begun_with(line) is not None:
+            self._awaited = 0
         row = self._reader.feed(line)
         if row is None:
             return
+        if self._awaited:
+            say_order_lost(self._awaited, 'this Caffe does not read LMDBs by the library liblmdb')
+            record.amend_session(self._run_dir, first_record=0)
+            self._awaited = 0
         self._metrics.append(row)
         self._progress.show(row)
         self._events.add(row)
