@@ -14,10 +14,14 @@ from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tests.toy_nets import random_image
+from tests.train_data import asked
 from tools.crf_rnn.mean_field import potts
 from tools.inference import Predictor
 from tools.inference.upsampling import zoom
+from tools.structured import packages
 from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
+from tools.training.preflight import check_lmdb
 
 caffe = import_caffe()
 ROWS = [name for name, row in NETS.items() if row.crf_rnn]
@@ -79,6 +83,16 @@ def test_training_reaches_every_layer(name, tmp_path):
     moved = {layer for layer, blobs in ours.net.params.items() if any((blob.data != old).any()
              for blob, old in zip(blobs, before[layer], strict=True))}  # fmt: skip
     assert moved == set(before)
+
+
+def test_missing_packages_and_lmdb_are_named(monkeypatch, tmp_path):
+    """Before Caffe starts: make crf-packages; make lmdb-voc with the crop that whole images need."""
+    with monkeypatch.context() as patch, pytest.raises(UserError, match='run: make crf-packages'):
+        patch.setattr(packages, 'find_spec', lambda name: None)
+        packages.check_packages(deploy('voc-front-crfrnn'))
+    packages.check_packages(deploy('voc-front-crfrnn'))
+    with pytest.raises(UserError, match='make lmdb-voc DATA=FOLDER CROP_SIZE=884'):
+        check_lmdb(asked('voc-front-crfrnn', '--lmdb', tmp_path / 'none'))
 
 
 @pytest.mark.parametrize('name', ROWS)

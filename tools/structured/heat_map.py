@@ -32,7 +32,7 @@ def draw_heat_map(tried: dict[CrfParameters, float], path: Path, without: float)
     for panel, weight in zip(panels, weights, strict=False):
         values = cells(tried, weight, positions, colours)
         shown = panel.imshow(values, cmap='viridis', aspect='auto', origin='lower', **limits)
-        _label(panel, values, weight, positions, colours)
+        _label(panel, values, weight, positions, colours, limits['vmin'] + 0.6 * (limits['vmax'] - limits['vmin']))
         if weight == best.bilateral_weight:
             _frame(panel, colours.index(best.colour_std), positions.index(best.position_std))
     for panel in panels[len(weights) :]:
@@ -53,10 +53,11 @@ def cells(tried: dict[CrfParameters, float], weight: float, positions: Sequence[
     return values
 
 
-def _label(panel, values: np.ndarray, weight: float, positions: Sequence[float], colours: Sequence[float]) -> None:
-    """Numbers in the cells, and the axes."""
+def _label(panel, values: np.ndarray, weight: float, positions: Sequence[float], colours: Sequence[float], bright: float) -> None:
+    """Numbers in the cells, black on those above `bright`, and the axes."""
     for row, column in np.argwhere(~np.isnan(values)):
-        panel.text(column, row, f'{values[row, column]:.1f}', ha='center', va='center', fontsize=7, color='white')
+        colour = 'black' if values[row, column] > bright else 'white'
+        panel.text(column, row, f'{values[row, column]:.1f}', ha='center', va='center', fontsize=7, color=colour)
     panel.set(title=f'weight {weight:g}', xlabel='colour std', ylabel='position std, pixels')
     panel.set_xticks(range(len(colours)), [f'{value:g}' for value in colours])
     panel.set_yticks(range(len(positions)), [f'{value:g}' for value in positions])

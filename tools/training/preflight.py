@@ -164,7 +164,8 @@ def _how_to_make(settings: Settings) -> str:
     """The command that makes the stage's LMDB."""
     stage, name = settings.stage, settings.dataset.name
     if stage.start == 'data':
-        return how_to_prepare(name, stage.split).removeprefix('run: ')
+        command = how_to_prepare(name, stage.split).removeprefix('run: ')
+        return f'{command} CROP_SIZE={stage.crop_size}' if NETS[stage.net].crf_rnn else command
     return _MAPS_MADE_BY.get(stage.source) or (
         f'python tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
     )

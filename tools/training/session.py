@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
 from tools.netinfo.free import warn_of_memory
+from tools.structured.packages import check_packages
 from tools.support.errors import UserError
 from tools.training import preflight, process, record, runs
 from tools.training.events import check_tensorboard
@@ -97,6 +98,7 @@ def _refuse_other_data(settings: Settings) -> None:
 
 def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
+    check_packages(net)
     manifest = preflight.check_lmdb(settings)
     check_validation(settings)
     if settings.tensorboard:
