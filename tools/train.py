@@ -49,7 +49,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
     parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
     parser.add_argument('--data', metavar='DIR', help="folder of the data sets' folders (default: data/)")
-    parser.add_argument('--val-every', type=_positive, metavar='N', help='score the snapshot of every N-th iteration by mean IoU')
+    parser.add_argument(
+        '--val-every',
+        type=_positive,
+        metavar='N',
+        help='score the snapshot of every N-th iteration by mean IoU, beside the training',
+    )
     parser.add_argument(
         '--val-split', default='val', metavar='NAME', help='split that snapshots are scored on (default: %(default)s)'
     )

@@ -20,7 +20,8 @@ from tools.training.settings import RANDOM_FC, Settings, settings
 from tools.training.validation import check_validation
 
 _OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'batch_per_pass', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
-_PASSED_ON = ('iters', 'snapshot', 'keep', 'max_loss', 'val_every', 'val_split', 'val_limit')
+_WITHOUT_SCORES = ('iters', 'snapshot', 'keep', 'max_loss')
+_PASSED_ON = (*_WITHOUT_SCORES, 'val_every', 'val_split', 'val_limit')
 
 
 def follow(name: str, last: tuple[str, ...], args: Namespace, parse_args: Callable[[list[str]], Namespace]) -> None:
@@ -47,6 +48,7 @@ class Chain:
         self._data = Path(args.data).absolute() if args.data else DATA
         self._gpus = check_gpus(args.gpu) if args.gpu else ()
         anew = 'run the training among the commands above with --restart, then this again'
+        self._stored: set[Path] = set()  # two stages may train on the same maps
         self._recipe = Recipe(self._runs / f'chain-{name}.json', anew)
 
     def check(self, name: str, asked: Settings) -> None:
@@ -76,20 +78,25 @@ class Chain:
 
     def _store(self, stage: Stage, split: str, *more: str) -> None:
         """The maps of one split."""
+        out = self._data / lmdb_of(stage, split)
+        if out in self._stored:
+            return
+        self._stored.add(out)
         maker = STAGES[str(stage.features_from)]
         stride = () if stage.label_stride == STRIDE else ('--label-stride', stage.label_stride)
         self._recipe.do(
             f'Store {stage.start} of the {split} images',
             'tools/extract_features.py', '--net', maker.net, '--weights', newest_snapshot(self._runs / str(stage.features_from)),
             '--blob', stage.start, '--data', self._data / dataset(NETS[stage.net].dataset).name, '--split', split,
-            '--out', self._data / lmdb_of(stage, split), *more, *stride, *(('--gpu', self._gpus[0]) if self._gpus else ()),
+            '--out', out, *more, *stride, *(('--gpu', self._gpus[0]) if self._gpus else ()),
         )  # fmt: skip
 
     def options(self, name: str) -> list[str]:
         """The options of tools/train.py for one stage; a batch that does not split over all GPUs is given to fewer."""
         stage, given = STAGES[name], vars(self._args)
-        words: list[object] = ['--run-dir', self._runs / name, '--data', self._data]
-        for option in _PASSED_ON:
+        words: list[object] = ['--run-dir', self._runs / name] if given['runs'] else []
+        words += ['--data', self._data] if given['data'] else []
+        for option in _PASSED_ON if given['val_every'] else _WITHOUT_SCORES:
             if given[option] is not None:
                 words += [f'--{option.replace("_", "-")}', given[option]]
         if self._gpus:
