@@ -37,7 +37,9 @@ def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, 
     """
     net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)
     label = 'label_padded' if before_fc6 else 'label'
-    net[blob], net[label] = L.Slice(net.pair, axis=1, slice_point=channels, ntop=2)
+    # Named like its top, the layer would be in snapshots under the name of the layer whose maps these are, without weights:
+    # Caffe would abort when the snapshot is loaded into the whole network.
+    net[blob], net[label] = L.Slice(net.pair, name='maps_and_label', axis=1, slice_point=channels, ntop=2)
     if before_fc6:
         # Crop takes its size from a blob. The scores would do, but then Caffe wants a gradient for the label;
         # a pooling that spans as much as fc6 does has the size and no gradient.

@@ -2,7 +2,9 @@
 
 import pytest
 
-from prototxt.experiments import NETS
+from prototxt.experiments import NETS, STAGES
+from prototxt.networks import deploy, training
+from prototxt.shapes import param_shapes
 from tools.inference.networks import ALIASES, network
 from tools.support.errors import UserError
 
@@ -54,3 +56,12 @@ def test_names_that_fit_none_or_several(asked, message):
 def test_aliases_stand_for_rows_of_their_data_set():
     for alias, row in ALIASES.items():
         assert alias.endswith(NETS[row].dataset)
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_a_snapshot_holds_no_layer_under_another_ones_name(stage):
+    """Caffe loads weights by name, and aborts where a layer of that name has none."""
+    with_weights = param_shapes(deploy(STAGES[stage].net)).keys()
+    net = training(stage, 'unused')
+    others = {layer.name for layer in net.layer} - param_shapes(net).keys()
+    assert not with_weights & others
