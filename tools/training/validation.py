@@ -143,7 +143,7 @@ class Validation:
             weights.rename(weights.with_suffix('.unscored'))  # lest it be tried again at once
             return
         out = weights.with_suffix('')
-        score = Score(_iteration(weights), json.loads((out / 'scores.json').read_text())['mean_iou'])
+        score = Score(_iteration(weights), json.loads((out / 'scores.json').read_text())['mean_iou'] or 0.0)  # none: all ignored
         scores = sorted([*read_scores(run_dir), score], key=lambda one: one.iteration)
         if best_score(scores) == score:
             _keep_best(run_dir, weights, score, self._settings.val_split)
