@@ -89,7 +89,7 @@ def test_parameter_counts(name, count):
     assert sum(blob.size for blobs in identity_weights(name).values() for blob in blobs) == count
 
 
-@pytest.mark.parametrize('name', WITH_CONTEXT)
+@pytest.mark.parametrize('name', [name for name in WITH_CONTEXT if not NETS[name].crf_rnn])
 def test_file_covers_the_context_module(tmp_path, name):
     """Every layer of the net after the front end's scores, by name and shape, and no other."""
     path = tmp_path / 'identity.caffemodel'
@@ -112,6 +112,12 @@ def test_without_noise_real_caffe_passes_the_input(tmp_path, name):
     net.forward()
     last = f'{row.context.prefix}_final'
     assert np.allclose(net.blobs[last].data, scores, rtol=1e-5, atol=1e-5)
+
+
+def test_crf_rnn_starts_from_images():
+    """A network with CRF-RNN reads the image: it is not made for stored scores."""
+    with pytest.raises(UserError, match='reads the image too'):
+        deploy('voc-basic-crfrnn', start='fc-final')
 
 
 def test_a_net_without_context_is_refused():
