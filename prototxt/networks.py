@@ -32,7 +32,7 @@ def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None =
 def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int] | None = None):
     """The same of a row that need not be in the table."""
     if row.crf_rnn and start != 'data':
-        raise UserError(f'{name}: CRF-RNN reads the image too, so this network cannot start from stored {start}; start from images')
+        raise UserError(f'{name}: CRF-RNN reads the image too; start from images, not from stored {start}')
     classes = dataset(row.dataset).num_classes
     net = caffe.NetSpec()
     height, width = size_hw or _tile_at(row, start)
