@@ -12,6 +12,7 @@ STAGES := $(shell sed -n "s/^    '\(.*\)': Stage.*/\1/p" prototxt/experiments.py
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
 	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= CROP_SIZE= BASE_LR= SNAPSHOT= GPU= WEIGHTS= RANDOM_FC=1 RESTART=1' \
+	  'KEEP= MAX_LOSS= VAL_EVERY= VAL_SPLIT= VAL_LIMIT= (mean IoU of snapshots while training) TENSORBOARD=1' \
 	  'UPSAMPLE_LOSS=1 (labels of all pixels), DATASET=NAME (your own data in data/NAME; make lmdb-custom); STAGE is one of these,' \
 	  ' iterations and batch as the paper has them where nothing else is said; CHAIN=1 trains what it starts from first.' \
 	  'train-NAME: a whole chain; NAME is one of $(CHAINS)'
