@@ -13,6 +13,8 @@ CC_BY = 'CC BY 4.0'
 NOT_STATED = 'not stated; the code of fyu/dilation is MIT'
 RELEASED = 'model released with the paper (fyu/dilation)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
+DEEPLAB_HOST = 'http://www.cs.jhu.edu/~alanlab/ccvl'
+DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
 HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
 
 
@@ -88,10 +90,18 @@ WEIGHTS = {
         size=537_496_438, else_do=HOST_GONE,
     ),
     # models that the paper compares with
-    'fcn8s-heavy-pascal': Row(
-        'fcn8s-heavy-pascal.caffemodel', 'not stated', 'FCN-8s, for comparison (shelhamer/fcn.berkeleyvision.org)',
-        'http://dl.caffe.berkeleyvision.org/fcn8s-heavy-pascal.caffemodel',
+    'fcn8s': Row(
+        'fcn8s.caffemodel', 'not stated', 'FCN-8s, for comparison: fcn8s-heavy-pascal (shelhamer/fcn.berkeleyvision.org)',
+        'http://dl.caffe.berkeleyvision.org/fcn8s-heavy-pascal.caffemodel', min_size=537_959_036,
         sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
+    ),
+    'deeplab-largefov': Row(
+        'deeplab-largefov.caffemodel', 'not stated', 'DeepLab-LargeFOV, for comparison (train2_iter_8000 of its authors)',
+        f'{DEEPLAB_HOST}/DeepLab-LargeFOV/train2_iter_8000.caffemodel', min_size=82_021_716, else_do=DEEPLAB_GONE,
+    ),
+    'vgg16_20M': Row(
+        'vgg16_20M.caffemodel', CC_BY, 'start of DeepLab-LargeFOV: VGG-16 with a thinned fc6 and fc7',
+        f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel', min_size=81_935_616, else_do=DEEPLAB_GONE,
     ),
     'TVG_CRFRNN_COCO_VOC': Row(
         'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'CRF-RNN, for comparison (torrvision/crfasrnn)',

@@ -6,22 +6,75 @@ A special case is a field of a row, never an `if` on a name elsewhere.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 Row = TypeVar('Row')
 
 # Channels of each context layer as multiples of the number of classes C (paper Table 1); as long as a row's dilations plus one.
+VGG16 = (64, 128, 256, 512, 512)
 BASIC = (1,)
 LARGE = (2, 2, 4, 8, 16, 32, 32, 1)
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Widths of the front end (paper Sec. 4): the five groups of VGG-16's convolutions, and fc6 = fc7."""
+    """The front end (paper Sec. 4). Widths: the five groups of VGG-16's convolutions, and fc6 = fc7.
 
-    trunk: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
+    `pooling` and `padding` bring back what the paper takes out: pool4 and pool5, at stride 1; zeros around each layer's input.
+    """
+
+    trunk: tuple[int, int, int, int, int] = VGG16
     fc: int = 4096
     final: str = 'final'  # name of the scoring layer
+    pooling: bool = False
+    padding: bool = False
+    pixels: ClassVar[bool] = False
+    aligned: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Fcn:
+    """FCN-32s, -16s, -8s (Long et al. 2015): VGG-16 at stride 32; the groups in `skips` are scored at their poolings too."""
+
+    skips: tuple[int, ...] = ()
+    trunk: tuple[int, int, int, int, int] = VGG16
+    fc: int = 4096
+    final: str = 'score_fr'
+    pixels: ClassVar[bool] = True  # its scores are those of pixels
+    aligned: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class DeepLab:
+    """DeepLab-LargeFOV (Chen et al. 2015); with `multi_scale`, its MSc form, in which only the added layers are trained."""
+
+    final: str
+    multi_scale: bool = False
+    trunk: tuple[int, int, int, int, int] = VGG16
+    fc: int = 1024
+    pixels: ClassVar[bool] = False
+    aligned: ClassVar[bool] = True  # score cell i is that of pixel 8 i, and upsampling leaves 8 (n - 1) + 1 pixels
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How an image goes in whole: extended at its bottom and right to sides of `step` n + `plus` pixels.
+
+    `border`: 'mean', which the net sees as zeros, or 'reflect'. `fill`: to the row's input size at least.
+    """
+
+    step: int = 1
+    plus: int = 0
+    border: str = 'mean'
+    fill: bool = False
+
+    def below(self, side: int) -> int:
+        """The largest side of that form that is not longer than `side`."""
+        return (side - self.plus) // self.step * self.step + self.plus
+
+    def above(self, side: int) -> int:
+        """The smallest that is not shorter."""
+        return -((self.plus - side) // self.step) * self.step + self.plus
 
 
 @dataclass(frozen=True)
@@ -47,19 +100,30 @@ class CrfRnn:
 
 @dataclass(frozen=True)
 class Net:
-    """A network: a front end, perhaps a context module on its scores, perhaps a fixed bilinear x8 upsampling or a CRF-RNN."""
+    """A network: a front end, perhaps a context module on its scores, perhaps a fixed bilinear x8 upsampling or a CRF-RNN.
+
+    A network that the paper compares with is a row with that network in place of the front end. Images are cut into tiles of
+    the input size with a reflected margin, or go in `whole`; `mean_bgr` is subtracted, by default the data set's own.
+    """
 
     dataset: str
     input_size_hw: tuple[int, int]
     context: Context | None = None
-    front_end: FrontEnd = field(default_factory=FrontEnd)
+    front_end: FrontEnd | Fcn | DeepLab = field(default_factory=FrontEnd)
     upsample: bool = False
     crf_rnn: CrfRnn | None = None
+    whole: Whole | None = None
+    mean_bgr: tuple[float, float, float] | None = None
 
     @property
     def pixels(self) -> bool:
         """Whether its probabilities are those of pixels, not of cells."""
-        return self.upsample or self.crf_rnn is not None
+        return self.upsample or self.crf_rnn is not None or self.front_end.pixels
+
+    @property
+    def pixel_loss(self) -> bool:
+        """Whether it is always trained on the label of every pixel. DeepLab upsamples in deployment only."""
+        return self.pixels and not self.front_end.aligned
 
     @property
     def layers(self) -> int:
@@ -77,6 +141,36 @@ VOC_FRONT = FrontEnd(final='fc-final')
 VOC_LARGE = Context(DILATION8, LARGE, prefix='ct', pad='once')
 NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
+
+# What the paper compares with, on each data set as on VOC. Tiles: for the images of VOC, of CamVid at 640x480, of Cityscapes.
+FCN_MEAN = (104.00699, 116.66877, 122.67892)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s/net.py
+DEEPLAB_MEAN = (104.008, 116.669, 122.675)  # martinkersner/train-DeepLab, train.prototxt of DeepLab-LargeFOV
+WHOLE, WHOLE_STRIDE_8 = Whole(), Whole(8, 0, 'reflect')
+DEEPLAB_WHOLE = Whole(8, 1, fill=True)
+IMAGES = {'pascal_voc': (500, 500), 'camvid': (480, 640), 'cityscapes': (1024, 2048)}
+DEEPLAB_TILES = {'pascal_voc': (513, 513), 'camvid': (481, 641), 'cityscapes': (1025, 2049)}
+
+
+def fcn(data: str, network: Fcn) -> Net:
+    """FCN: an image as it is."""
+    return Net(data, IMAGES[data], front_end=network, whole=WHOLE, mean_bgr=FCN_MEAN)
+
+
+def deeplab(data: str, network: DeepLab) -> Net:
+    """DeepLab: an image filled up by the mean to 513x513, or the like."""
+    return Net(data, DEEPLAB_TILES[data], front_end=network, upsample=True, whole=DEEPLAB_WHOLE, mean_bgr=DEEPLAB_MEAN)
+
+
+def brought_back(
+    data: str, tile_hw: tuple[int, int], front_end: FrontEnd, *, pooling: bool = False, padding: bool = False
+) -> Net:
+    """A front end with pooling or padding brought back; where there is padding, an image goes in without a margin."""
+    front_end = replace(front_end, pooling=pooling, padding=padding)
+    if not padding:
+        return Net(data, tile_hw, front_end=front_end)
+    height, width = IMAGES[data]
+    size_hw = WHOLE_STRIDE_8.above(height), WHOLE_STRIDE_8.above(width)
+    return Net(data, size_hw, front_end=front_end, whole=WHOLE_STRIDE_8)
 
 
 class Table(dict[str, Row]):
@@ -125,6 +219,29 @@ NETS = NetTable({
     'voc-front-crfrnn': Net('pascal_voc', VOC_TILE, None, VOC_FRONT, crf_rnn=CrfRnn()),
     'voc-basic-crfrnn': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='once'), VOC_FRONT, crf_rnn=CrfRnn()),
     'voc-large-crfrnn': Net('pascal_voc', VOC_TILE, VOC_LARGE, VOC_FRONT, crf_rnn=CrfRnn()),
+    # Table 2: the networks that the front end is compared with, as their authors released them
+    'fcn32s': fcn('pascal_voc', Fcn()),
+    'fcn32s_camvid': fcn('camvid', Fcn()),
+    'fcn32s_cityscapes': fcn('cityscapes', Fcn()),
+    'fcn16s': fcn('pascal_voc', Fcn((4,))),
+    'fcn16s_camvid': fcn('camvid', Fcn((4,))),
+    'fcn16s_cityscapes': fcn('cityscapes', Fcn((4,))),
+    'fcn8s': fcn('pascal_voc', Fcn((4, 3))),
+    'fcn8s_camvid': fcn('camvid', Fcn((4, 3))),
+    'fcn8s_cityscapes': fcn('cityscapes', Fcn((4, 3))),
+    'deeplab-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12')),
+    'deeplab-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid')),
+    'deeplab-largefov_cityscapes': deeplab('cityscapes', DeepLab('fc8_cityscapes')),
+    'deeplab-msc-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12', multi_scale=True)),
+    'deeplab-msc-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True)),
+    'deeplab-msc-largefov_cityscapes': deeplab('cityscapes', DeepLab('fc8_cityscapes', multi_scale=True)),
+    # Sec. 4: the front end with what it takes out of VGG-16 brought back, one part at a time and both
+    'front_pooling_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True),
+    'front_padding_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, padding=True),
+    'front_pooling_padding_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True, padding=True),
+    'front_pooling_camvid': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True),
+    'front_padding_camvid': brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True),
+    'front_pooling_padding_camvid': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True),
     # CamVid within reach of a CPU: frozen trunk, narrow fc6 and fc7
     'front_camvid_fc128': Net('camvid', CAMVID_TILE, front_end=NARROW_FC),
     'dilation8_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC),
@@ -169,6 +286,7 @@ class Stage:
     upsample_loss: bool = False
     random_seed: int | None = None
     split: str | None = None  # the split that its LMDB is of; None: the data set's own `train`
+    normalization: str = 'VALID'  # of the loss: by the number of pixels that have a label, or 'NONE': their sum
 
     @property
     def batch_per_pass(self) -> int:
@@ -178,7 +296,7 @@ class Stage:
     @property
     def label_stride(self) -> int:
         """Pixels between the labels that the loss is taken at: 8, one a score cell, or 1 after upsampling."""
-        return 1 if self.upsample_loss or NETS[self.net].pixels else 8
+        return 1 if self.upsample_loss or NETS[self.net].pixel_loss else 8
 
 
 class StageTable(Table[Stage]):
@@ -211,12 +329,57 @@ ZHENG = 'Zheng et al. 2015, and their code'
 CRFRNN_OPEN = (('crop', 'this toolkit'), ('iterations', 'this toolkit'))  # 884 leaves 512 pixels: a whole image of VOC
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
+# The compared networks. Crops are as large as whole images, with the margin that the LMDBs have: FCN's 512 of VOC, 480 of CamVid
+# at 480x360, 1024 of halves of Cityscapes; DeepLab's 321 = 8 (41 - 1) + 1, out of 328.
+FCN_CODE, LARGEFOV_CODE = 'shelhamer/fcn.berkeleyvision.org', 'DeepLab-LargeFOV solver.prototxt, train.prototxt'
+MSC_PAPER = 'Chen et al. 2015, 2.4'
+FCN_CROPS = {'pascal_voc': 884, 'camvid': 852, 'cityscapes': 1396}
+FCN_RATES = {'fcn32s': 1e-10, 'fcn16s': 1e-12, 'fcn8s': 1e-14}  # of a loss that is the sum over the pixels
+DEEPLAB_CROP = 372 + 328
+BRANCHES = ('data', 'pool1', 'pool2', 'pool3', 'pool4')  # that DeepLab-MSc scores beside fc7
+BRANCH_LAYERS = tuple(f'{branch}_{layer}' for branch in BRANCHES for layer in ('conv', 'fc', 'ms'))
+
+
+def fcn_stage(net: str, start: str, fresh: str) -> Stage:
+    """FCN on whole images one by one. What is fresh begins at zero."""
+    data = NETS[net].dataset
+    return Stage(
+        net, 'data', init=(start, 'bilinear'), fresh=(fresh,), split=HALVES if data == 'cityscapes' else None,
+        crop_size=FCN_CROPS[data], batch_size=1, base_lr=FCN_RATES[net.partition('_')[0]], momentum=0.99, max_iter=100_000,
+        mirror=False, normalization='NONE', snapshot=4000, source=FCN_CODE,
+    )  # fmt: skip
+
+
+def deeplab_stage(net: str) -> Stage:
+    """DeepLab-LargeFOV from VGG-16 with a thinned fc6 and fc7."""
+    return Stage(
+        net, 'data', init=('vgg16_20M',), fresh=(NETS[net].front_end.final,), crop_size=DEEPLAB_CROP, batch_size=30,
+        base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=LARGEFOV_CODE,
+    )  # fmt: skip
+
+
+def msc_stage(net: str, start: str) -> Stage:
+    """The layers that DeepLab-MSc adds to a trained DeepLab-LargeFOV."""
+    assumed = tuple((field, LARGEFOV_CODE) for field in ('crop', 'batch', 'iterations'))
+    return replace(deeplab_stage(net), init=(start,), fresh=BRANCH_LAYERS, source=MSC_PAPER, assumed=assumed)
+
+
+def ablation_stage(net: str, front: Stage) -> Stage:
+    """As the front end of the data set, and on the same crops."""
+    return replace(front, net=net, source=f'{front.source}, of its front end')
+
+
+VOC_FRONT_STAGE = Stage(
+    'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
+    crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=60_000, source='paper 4', assumed=(CROP,),
+)  # fmt: skip
+CAMVID_FRONT_STAGE = Stage(
+    'front_camvid', 'data', init=('vgg16',), fresh=('final',),
+    crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1',
+)  # fmt: skip
 STAGES = StageTable({
     # PASCAL VOC 2012: Sec. 4 and 5
-    'voc-front': Stage(
-        'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
-        crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=60_000, source='paper 4', assumed=(CROP,),
-    ),
+    'voc-front': VOC_FRONT_STAGE,
     'voc-front-fyu': Stage(
         'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
         crop_size=500, batch_size=14, base_lr=1e-4, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS, source=FYU,
@@ -278,10 +441,7 @@ STAGES = StageTable({
         crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
     ),
     # CamVid: A and A.1
-    'camvid-front': Stage(
-        'front_camvid', 'data', init=('vgg16',), fresh=('final',),
-        crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1',
-    ),
+    'camvid-front': CAMVID_FRONT_STAGE,
     'camvid-joint': Stage(
         'dilation8_camvid', 'data', init=('camvid-front', 'identity'), fresh=(),
         crop_size=852, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=20_000,
@@ -309,6 +469,29 @@ STAGES = StageTable({
         'dilation10_cityscapes', 'data', init=('cityscapes-front', 'cityscapes-context'), fresh=(), split=HALVES,
         crop_size=1396, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=60_000, source='paper A, A.3',
     ),
+    # Table 2: the compared networks by their authors' settings
+    'voc-fcn32s': fcn_stage('fcn32s', 'vgg16', 'score_fr'),
+    'voc-fcn16s': fcn_stage('fcn16s', 'voc-fcn32s', 'score_pool4'),
+    'voc-fcn8s': fcn_stage('fcn8s', 'voc-fcn16s', 'score_pool3'),
+    'voc-deeplab-largefov': deeplab_stage('deeplab-largefov'),
+    'voc-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov', 'voc-deeplab-largefov'),
+    'camvid-fcn32s': fcn_stage('fcn32s_camvid', 'vgg16', 'score_fr'),
+    'camvid-fcn16s': fcn_stage('fcn16s_camvid', 'camvid-fcn32s', 'score_pool4'),
+    'camvid-fcn8s': fcn_stage('fcn8s_camvid', 'camvid-fcn16s', 'score_pool3'),
+    'camvid-deeplab-largefov': deeplab_stage('deeplab-largefov_camvid'),
+    'camvid-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov_camvid', 'camvid-deeplab-largefov'),
+    'cityscapes-fcn32s': fcn_stage('fcn32s_cityscapes', 'vgg16', 'score_fr'),
+    'cityscapes-fcn16s': fcn_stage('fcn16s_cityscapes', 'cityscapes-fcn32s', 'score_pool4'),
+    'cityscapes-fcn8s': fcn_stage('fcn8s_cityscapes', 'cityscapes-fcn16s', 'score_pool3'),
+    'cityscapes-deeplab-largefov': deeplab_stage('deeplab-largefov_cityscapes'),
+    'cityscapes-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov_cityscapes', 'cityscapes-deeplab-largefov'),
+    # Sec. 4: the front end with what it takes out of VGG-16 brought back
+    'voc-front-pooling': ablation_stage('front_pooling_pascal_voc', VOC_FRONT_STAGE),
+    'voc-front-padding': ablation_stage('front_padding_pascal_voc', VOC_FRONT_STAGE),
+    'voc-front-pooling-padding': ablation_stage('front_pooling_padding_pascal_voc', VOC_FRONT_STAGE),
+    'camvid-front-pooling': ablation_stage('front_pooling_camvid', CAMVID_FRONT_STAGE),
+    'camvid-front-padding': ablation_stage('front_padding_camvid', CAMVID_FRONT_STAGE),
+    'camvid-front-pooling-padding': ablation_stage('front_pooling_padding_camvid', CAMVID_FRONT_STAGE),
     # CamVid within reach of a CPU
     'camvid-cpu-front': Stage(
         'front_camvid_fc128', 'conv5_3', init=(), fresh=('fc6', 'fc7', 'final'), features_from='vgg16', mirror=False,

@@ -1,7 +1,7 @@
 """The front end (paper Sec. 4): VGG-16 adapted to dense prediction, no padding anywhere."""
 
-from prototxt.experiments import FrontEnd
-from prototxt.layers import L, conv, max_pool
+from prototxt.experiments import DeepLab, Fcn, FrontEnd
+from prototxt.layers import append_window, conv
 from prototxt.shapes import FRONT_END, Window
 
 FINAL_FILLER = dict(type='gaussian', std=0.001)  # fyu/dilation network.py
@@ -9,6 +9,8 @@ FINAL_FILLER = dict(type='gaussian', std=0.001)  # fyu/dilation network.py
 # layer takes them down to about 6: at 60 the scores swing so much that only a very small learning rate is stable.
 FIRST_FILLER = dict(type='gaussian', std=0.02)
 FILLER = dict(type='msra')
+# What Sec. 4 takes out and `pooling` brings back: behind which layer, and so that the map keeps its size (as in DeepLab).
+POOLINGS = {'conv4_3': Window('pool4', 3, pad=1), 'conv5_3': Window('pool5', 3, pad=1)}
 
 
 def append_front_end(net, widths: FrontEnd, num_classes: int, *, start: str, learn: bool) -> None:
@@ -19,37 +21,43 @@ def append_front_end(net, widths: FrontEnd, num_classes: int, *, start: str, lea
     if start == widths.final:
         return
     bottom = net[start]
-    for window in _after(start):
-        bottom = _append(net, window, bottom, widths, learn)
+    for window in _after(start, windows(widths)):
+        bottom = append_window(net, bottom, window, num_output(window, widths), learn=learn, filler=filler_of(window))
     net[widths.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER)
 
 
-def start_channels(widths: FrontEnd, start: str, num_classes: int) -> int:
+def windows(widths: FrontEnd) -> tuple[Window, ...]:
+    """The layers up to fc7, with the padding and the poolings that the row has."""
+    found = []
+    for window in FRONT_END:
+        pad = (window.extent - 1) // 2 if widths.padding and not window.pooling else 0
+        found.append(window._replace(pad=pad))
+        if widths.pooling and window.name in POOLINGS:
+            found.append(POOLINGS[window.name])
+    return tuple(found)
+
+
+def start_channels(widths: FrontEnd | Fcn | DeepLab, start: str, num_classes: int) -> int:
     """Channels of the blob `start`."""
     if start == 'data':
         return 3
-    return num_classes if start == widths.final else _num_output(start, widths)
+    return num_classes if start == widths.final else _channels(start, widths)
 
 
-def _after(start: str) -> tuple[Window, ...]:
-    names = [window.name for window in FRONT_END]
-    return FRONT_END if start == 'data' else FRONT_END[names.index(start) + 1 :]
+def num_output(window: Window, widths: FrontEnd | Fcn | DeepLab) -> int:
+    """Channels of a layer; a pooling has no number of its own."""
+    return 0 if window.pooling else _channels(window.name, widths)
 
 
-def _append(net, window: Window, bottom, widths: FrontEnd, learn: bool):
-    """One layer with its ReLU and dropout, named as in VGG-16; returns its last top."""
-    name = window.name
-    if window.stride > 1:
-        net[name] = max_pool(bottom)
-        return net[name]
-    filler = FIRST_FILLER if window is FRONT_END[0] else FILLER
-    net[name] = conv(bottom, _num_output(name, widths), window.kernel, dilation=window.dilation, learn=learn, filler=filler)
-    suffix = name.removeprefix('conv').removeprefix('fc')
-    top = net[f'relu{suffix}'] = L.ReLU(net[name], in_place=True)
-    if name.startswith('fc'):
-        top = net[f'drop{suffix}'] = L.Dropout(top, dropout_ratio=0.5, in_place=True)
-    return top
+def filler_of(window: Window) -> dict:
+    """How a layer of VGG-16 that gets no weights from a file begins."""
+    return FIRST_FILLER if window.name == FRONT_END[0].name else FILLER
 
 
-def _num_output(name: str, widths: FrontEnd) -> int:
+def _after(start: str, layers: tuple[Window, ...]) -> tuple[Window, ...]:
+    names = [window.name for window in layers]
+    return layers if start == 'data' else layers[names.index(start) + 1 :]
+
+
+def _channels(name: str, widths: FrontEnd | Fcn | DeepLab) -> int:
     return widths.fc if name.startswith('fc') else widths.trunk[int(name[4]) - 1]

@@ -1,30 +1,49 @@
 """Vocabulary over caffe.NetSpec: the few shapes of layers that the networks are made of."""
 
-from prototxt.shapes import STRIDE
+from prototxt.shapes import STRIDE, Window
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()
 L, P = caffe.layers, caffe.params
 
 LEARN = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]  # weights, bias (fyu/dilation network.py)
+LEARN_FAST = [dict(lr_mult=10, decay_mult=1), dict(lr_mult=20, decay_mult=0)]  # DeepLab-LargeFOV train.prototxt, fc8
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
-def conv(bottom, num_output: int, kernel_size: int, *, dilation: int = 1, pad: int = 0, learn: bool, filler: dict | None = None):
+def conv(
+    bottom, num_output: int, kernel_size: int, *, stride: int = 1, dilation: int = 1, pad: int = 0,
+    learn: bool, filler: dict | None = None, rates: list[dict] = LEARN,
+):  # fmt: skip
     """A convolution; `learn` adds learning-rate multipliers and the weight filler, which a deploy net does without."""
     fields: dict = dict(num_output=num_output, kernel_size=kernel_size)
+    if stride > 1:
+        fields['stride'] = stride
     if pad:
         fields['pad'] = pad
     if dilation > 1:
         fields['dilation'] = dilation
     if learn and filler:
         fields['weight_filler'] = filler
-    return L.Convolution(bottom, convolution_param=fields, **(dict(param=LEARN) if learn else {}))
+    return L.Convolution(bottom, convolution_param=fields, **(dict(param=rates) if learn else {}))
 
 
-def max_pool(bottom):
-    """2x2 maximum, stride 2."""
-    return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=2, stride=2)
+def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, filler: dict | None = None, rates=LEARN):
+    """A pooling, or a convolution with its ReLU and, of fc6 and fc7, dropout; named as in VGG-16. Returns the last top."""
+    name, pad = window.name, dict(pad=window.pad) if window.pad else {}
+    if window.pooling:
+        kind = P.Pooling.AVE if window.average else P.Pooling.MAX
+        net[name] = L.Pooling(bottom, pool=kind, kernel_size=window.kernel, stride=window.stride, **pad)
+        return net[name]
+    net[name] = conv(
+        bottom, num_output, window.kernel, stride=window.stride, dilation=window.dilation, pad=window.pad,
+        learn=learn, filler=filler, rates=rates,
+    )  # fmt: skip
+    suffix = name.removeprefix('conv').removeprefix('fc')
+    top = net[f'relu{suffix}'] = L.ReLU(net[name], in_place=True)
+    if name.startswith('fc'):
+        top = net[f'drop{suffix}'] = L.Dropout(top, dropout_ratio=0.5, in_place=True)
+    return top
 
 
 def bilinear_x8(bottom, num_classes: int):
@@ -34,6 +53,18 @@ def bilinear_x8(bottom, num_classes: int):
         param=FIXED,
         convolution_param=dict(
             num_output=num_classes, bias_term=False, pad=4, kernel_size=16, group=num_classes, stride=8,
+            weight_filler=dict(type='bilinear'),
+        ),
+    )  # fmt: skip
+
+
+def aligned_x8(bottom, num_classes: int):
+    """Fixed bilinear upsampling by 8 from n to 8 (n - 1) + 1, corners on corners: what DeepLab's Interp does at zoom_factor 8."""
+    return L.Deconvolution(
+        bottom,
+        param=FIXED,
+        convolution_param=dict(
+            num_output=num_classes, bias_term=False, pad=7, kernel_size=15, group=num_classes, stride=8,
             weight_filler=dict(type='bilinear'),
         ),
     )  # fmt: skip
@@ -50,9 +81,10 @@ def pixels_of_cells(scores, num_classes: int):
     return planes, L.Reshape(planes, reshape_param=dict(shape=dict(dim=[0, num_classes, STRIDE**2, -1])))
 
 
-def loss(scores, label, ignore_label: int):
-    """Softmax loss, averaged over the pixels whose label is not `ignore_label`."""
-    return L.SoftmaxWithLoss(scores, label, loss_param=dict(ignore_label=ignore_label, normalization=P.Loss.VALID))
+def loss(scores, label, ignore_label: int, normalization: str = 'VALID'):
+    """Softmax loss of the pixels whose label is not `ignore_label`: averaged over them, or with 'NONE' their sum."""
+    kind = getattr(P.Loss, normalization)
+    return L.SoftmaxWithLoss(scores, label, loss_param=dict(ignore_label=ignore_label, normalization=kind))
 
 
 def accuracy(scores, label, ignore_label: int):

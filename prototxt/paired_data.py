@@ -3,24 +3,34 @@
 A Datum holds B, G, R and the label as four channels; Data crops and mirrors all four, Slice parts them again.
 """
 
+from prototxt.experiments import Whole
 from prototxt.layers import L, P
 from prototxt.shapes import FC6_CELLS, MARGIN, STRIDE, front_end_size
 
 
 def append_images(
-    net, source: str, crop_size: int, batch_size: int, mean_bgr: tuple[float, float, float], *, label_stride: int, mirror: bool
-) -> None:
+    net, source: str, crop_size: int, batch_size: int, mean_bgr: tuple[float, float, float], *,
+    label_stride: int, mirror: bool, whole: Whole | None = None,
+) -> None:  # fmt: skip
     """Append blobs `data` (N, 3, crop, crop), BGR minus the mean, and `label` (N, 1, n, n) or, at stride 1, (N, 1, 8n, 8n).
 
     n is the number of score cells. The label of cell (i, j) is that of crop pixel (186 + 8 i, 186 + 8 j), as the authors take it;
-    at stride 1 cell (i, j) has the labels of the 8x8 pixels from there.
+    at stride 1 cell (i, j) has the labels of the 8x8 pixels from there. For a network that takes images `whole`, `data` is the
+    crop without its margin of 186 pixels, or the upper left 8n - 7 pixels of that: the same images, the same labels.
     """
     transform = dict(crop_size=crop_size, mirror=mirror, mean_value=[*mean_bgr, 0])
     net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size, transform_param=transform)
-    net.data, net.label_pixels = L.Slice(net.pair, axis=1, slice_point=3, ntop=2)
+    image = 'data_pixels' if whole else 'data'
+    net[image], net.label_pixels = L.Slice(net.pair, axis=1, slice_point=3, ntop=2)
+    cells = front_end_size(crop_size)
+    side = whole.below(STRIDE * cells) if whole else STRIDE * cells
     # From the first to the last sampled pixel exactly: pooling rounds up, so one pixel more would add a cell.
-    window = STRIDE * front_end_size(crop_size) if label_stride == 1 else STRIDE * (front_end_size(crop_size) - 1) + 1
+    window = side if label_stride == 1 else STRIDE * (cells - 1) + 1
     net.label_window = L.DummyData(shape=dict(dim=[1, 1, window, window]))
+    if whole:
+        if side != window:
+            net.data_window = L.DummyData(shape=dict(dim=[1, 1, side, side]))
+        net.data = L.Crop(net[image], net.label_window if side == window else net.data_window, axis=2, offset=MARGIN)
     crop = L.Crop(net.label_pixels, net.label_window, axis=2, offset=MARGIN)
     if label_stride == 1:
         net.label = crop

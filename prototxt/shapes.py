@@ -7,12 +7,19 @@ from tools.support.errors import UserError
 
 
 class Window(NamedTuple):
-    """A layer of the front end as a sliding window without padding; stride 2 is a pooling, stride 1 a convolution."""
+    """A layer as a sliding window; one named pool... is a pooling, of maxima unless `average`, others are convolutions."""
 
     name: str
     kernel: int
     stride: int = 1
     dilation: int = 1
+    pad: int = 0
+    average: bool = False
+
+    @property
+    def pooling(self) -> bool:
+        """Whether it is one."""
+        return self.name.startswith('pool')
 
     @property
     def extent(self) -> int:
@@ -29,7 +36,17 @@ FRONT_END = (
     Window('conv5_1', 3, dilation=2), Window('conv5_2', 3, dilation=2), Window('conv5_3', 3, dilation=2),
     Window('fc6', 7, dilation=4), Window('fc7', 1),
 )  # fmt: skip
+TRUNK_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of VGG-16's five groups
 TRUNK_END = 'conv5_3'  # the last layer of VGG-16's convolutional part, where a frozen trunk ends
+
+
+def vgg16_trunk(pools: tuple[Window, ...], dilations: tuple[int, ...] = (1,) * 5, first_pad: int = 1) -> tuple[Window, ...]:
+    """VGG-16's convolutions, each padded to keep the map's size, but for the first, which may be padded more; and `pools`."""
+    layers = []
+    for group, (depth, dilation, pool) in enumerate(zip(TRUNK_DEPTHS, dilations, pools, strict=True), 1):
+        layers += [Window(f'conv{group}_{i}', 3, dilation=dilation, pad=dilation) for i in range(1, depth + 1)]
+        layers.append(pool)
+    return (layers[0]._replace(pad=first_pad), *layers[1:])
 
 
 def receptive_field(windows: tuple[Window, ...]) -> tuple[int, int]:
@@ -98,7 +115,7 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
         elif layer.type in ('Convolution', 'Deconvolution'):
             shapes[layer.name] = _convolution_shapes(layer, channels[layer.bottom[0]])
             channels[layer.top[0]] = layer.convolution_param.num_output
-        elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop', 'Python'):
+        elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop', 'Eltwise', 'Python'):
             if layer.bottom[0] in channels:
                 channels[layer.top[0]] = channels[layer.bottom[0]]
             if layer.python_param.layer == MEAN_FIELD:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prototxt.experiments import BASIC, NETS, STAGES, Net, Stage
+from prototxt.experiments import BASIC, NETS, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
 from tools.support.atomic import whole_file
 
 NET_HEAD = ('network', 'data set', 'tile', 'front end', 'context module')
@@ -43,13 +43,25 @@ def refresh(path: Path) -> None:
 
 def _net_row(name: str, net: Net) -> tuple[str, ...]:
     widths = net.front_end
-    front = f'{widths.trunk[0]}-{widths.trunk[-1]} channels, fc {widths.fc:,}'
-    return f'`{name}`', net.dataset, '{}x{}'.format(*net.input_size_hw), front, _context(net)
+    front = f'{widths.trunk[0]}-{widths.trunk[-1]} channels, fc {widths.fc:,}{_kind(widths)}'
+    tile = '{}x{}'.format(*net.input_size_hw) + (', whole images' if net.whole else '')
+    return f'`{name}`', net.dataset, tile, front, _context(net)
+
+
+def _kind(widths: FrontEnd | Fcn | DeepLab) -> str:
+    """What a front end has beside its widths, or whose network stands in its place."""
+    match widths:
+        case Fcn():
+            return ', FCN: scores of ' + ' and '.join(['fc7', *(f'pool{group}' for group in widths.skips)])
+        case DeepLab():
+            return ', DeepLab-LargeFOV' + (', multi-scale' if widths.multi_scale else '')
+    parts = [part for part, on in (('pool4 and pool5 at stride 1', widths.pooling), ('padding', widths.padding)) if on]
+    return f', with {" and ".join(parts)}' if parts else ''
 
 
 def _context(net: Net) -> str:
     if net.context is None:
-        return '-'
+        return '-, upsampling by 8' if net.upsample else '-'
     kind = 'Basic' if net.context.multiples == BASIC else 'Large'
     pads = {'each_layer': '', 'once': ', padded once', 'reflect': ', reflection'}
     return f'{kind}, {net.layers} layers{pads[net.context.pad]}' + (', upsampling by 8' if net.upsample else '')
@@ -59,12 +71,19 @@ def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
     start = 'images' if stage.start == 'data' else f'stored `{stage.start}`'
     sources = [f'`{source}`' for source in stage.init]
     if stage.fresh:
-        sources.append('random: ' + (', '.join(stage.fresh) if len(stage.fresh) < 4 else 'all layers'))
+        sources.append(f'random: {_few(stage)}')
     rates = [f'{stage.base_lr / 10**i:.0e}'.replace('e-0', 'e-') for i in range(len(stage.lr_steps) + 1)]
     return (
         f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), _batch(stage),
         ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', source_of(stage),
     )  # fmt: skip
+
+
+def _few(stage: Stage) -> str:
+    """The layers that start from their fillers, or how many where they are many."""
+    if len(stage.fresh) < 4:
+        return ', '.join(stage.fresh)
+    return f'{len(stage.fresh)} layers' if stage.init else 'all layers'
 
 
 def source_of(stage: Stage) -> str:

@@ -12,7 +12,8 @@ def in_torch(message, params, inputs: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         for layer in message.layer[1:]:
             weights = [torch.from_numpy(np.array(blob)) for blob in params.get(layer.name, [])]
-            blobs[layer.top[0]] = OPERATIONS[layer.type](layer, blobs[layer.bottom[0]], *weights)
+            bottoms = [blobs[name] for name in layer.bottom]
+            blobs[layer.top[0]] = OPERATIONS[layer.type](layer, *bottoms, *weights)
     return blobs[message.layer[-1].top[0]].numpy()
 
 
@@ -26,17 +27,26 @@ def in_opencv(prototxt, caffemodel, inputs: np.ndarray) -> np.ndarray:
 def _convolution(layer, bottom, weight, bias):
     param = layer.convolution_param
     dilation = param.dilation[0] if len(param.dilation) else 1
-    return F.conv2d(bottom, weight, bias, padding=param.pad[0] if len(param.pad) else 0, dilation=dilation)
+    stride, pad = param.stride[0] if len(param.stride) else 1, param.pad[0] if len(param.pad) else 0
+    return F.conv2d(bottom, weight, bias, stride=stride, padding=pad, dilation=dilation)
 
 
 def _deconvolution(layer, bottom, weight):
     param = layer.convolution_param
-    return F.conv_transpose2d(bottom, weight, stride=param.stride[0], padding=param.pad[0], groups=param.group)
+    pad = param.pad[0] if len(param.pad) else 0
+    return F.conv_transpose2d(bottom, weight, stride=param.stride[0], padding=pad, groups=param.group)
 
 
 def _pooling(layer, bottom):
     param = layer.pooling_param
-    return F.max_pool2d(bottom, param.kernel_size, param.stride, ceil_mode=True)
+    if param.pool == param.AVE:
+        return F.avg_pool2d(bottom, param.kernel_size, param.stride, param.pad, ceil_mode=True, count_include_pad=True)
+    return F.max_pool2d(bottom, param.kernel_size, param.stride, param.pad, ceil_mode=True)
+
+
+def _crop(layer, bottom, like):
+    (offset,), (height, width) = layer.crop_param.offset, like.shape[2:]
+    return bottom[:, :, offset : offset + height, offset : offset + width]
 
 
 def _reflect_pad(layer, bottom):
@@ -45,7 +55,9 @@ def _reflect_pad(layer, bottom):
 
 OPERATIONS = {
     'Convolution': _convolution,
+    'Crop': _crop,
     'Deconvolution': _deconvolution,
+    'Eltwise': lambda layer, *bottoms: sum(bottoms),
     'Pooling': _pooling,
     'Python': _reflect_pad,
     'ReLU': lambda layer, bottom: F.relu(bottom),

@@ -5,6 +5,7 @@ from google.protobuf import text_format
 
 from pretrained.caffemodel import caffe_pb2
 from prototxt.experiments import NETS, STAGES
+from prototxt.framing import input_hw
 from prototxt.networks import deploy, evaluation, training, write
 from tests.narrow_nets import map_hw, narrow_nets, stage_data  # noqa: F401
 from tools import summarize
@@ -116,7 +117,7 @@ def test_the_vocabulary_is_all_there():
 @pytest.mark.parametrize('name', NETS)
 def test_networks_have_caffes_shapes(narrow_nets, tmp_path, name):  # noqa: F811
     """Of the table, in few channels."""
-    net = deploy(name, size_hw=(396, 412))
+    net = deploy(name, size_hw=input_hw(NETS[name], (396, 412)))
     write(net, tmp_path / 'net.prototxt')
     assert ours(net, 'test') == by_caffe(tmp_path / 'net.prototxt', 'test')
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prototxt.experiments import NETS
+from prototxt.framing import input_hw
 from prototxt.networks import deploy, write
 from prototxt.reflect_pad import reflected
 from tests.engines import in_opencv, in_torch
@@ -72,6 +73,7 @@ def test_forward_is_pytorchs_and_opencvs(name, tmp_path):
     """Class probabilities of a 404 x 428 input, to float tolerance; OpenCV has no reflection layer to read."""
     context = NETS[name].context
     size_hw = (684, 692) if context and context.pad == 'reflect' else (404, 428)  # PyTorch reflects less than the map's side
+    size_hw = input_hw(NETS[name], size_hw)
     message = deploy(name, size_hw=size_hw)
     weights = random_weights(name, tmp_path / 'weights.caffemodel')
     inputs = np.random.default_rng(0).normal(0, 60, (1, 3, *size_hw)).astype(np.float32)

@@ -6,7 +6,8 @@ import pytest
 
 from dataset_prep.datasets import dataset
 from prototxt.context import layer_channels
-from prototxt.experiments import BASIC, DILATION8, LARGE, NETS, STAGES, Context
+from prototxt.experiments import BASIC, DILATION8, LARGE, NETS, STAGES, Context, DeepLab, FrontEnd
+from prototxt.framing import input_hw
 from prototxt.generate import generate
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
@@ -15,6 +16,8 @@ from tools.support.caffe_import import import_caffe
 from tools.support.paths import PROTOTXT
 
 caffe = import_caffe()
+# Networks of the paper's own layers; the others are in test_crf_rnn_stages and test_prototxt_comparison
+FRONT_ENDS = [name for name, row in NETS.items() if isinstance(row.front_end, FrontEnd) and not row.crf_rnn]
 TYPES = dict(
     conv='Convolution', pool='Pooling', relu='ReLU', drop='Dropout', upsample='Deconvolution', prob='Softmax', pad='Python'
 )
@@ -36,7 +39,7 @@ def test_deploy_is_the_authors_net(name):
     assert [as_line(layer) for layer in message.layer[1:]] == layers(text)
 
 
-@pytest.mark.parametrize('name', [name for name, row in NETS.items() if not row.crf_rnn])
+@pytest.mark.parametrize('name', FRONT_ENDS)
 def test_layer_types_follow_their_names(name):
     """A relu is a ReLU, a pool a maximum, a drop a Dropout of one half, everything else a convolution."""
     for layer in deploy(name).layer[1:]:
@@ -48,7 +51,7 @@ def test_layer_types_follow_their_names(name):
             assert layer.dropout_param.dropout_ratio == 0.5
 
 
-@pytest.mark.parametrize('name', [name for name, row in NETS.items() if not row.crf_rnn])
+@pytest.mark.parametrize('name', FRONT_ENDS)
 def test_layers_form_a_chain(name):
     """Each layer takes the blob before it."""
     blob = 'data'
@@ -118,7 +121,7 @@ def test_large_channels_are_the_tables():
 @pytest.mark.parametrize('name', NETS)
 def test_param_shapes_are_caffes(name, tmp_path):
     """Shapes worked out from the prototxt are those of the blobs that Caffe makes."""
-    message = deploy(name, size_hw=(380, 380))
+    message = deploy(name, size_hw=input_hw(NETS[name], (380, 380)))
     net = caffe_net(message, tmp_path)
     assert param_shapes(message) == {layer: [tuple(blob.data.shape) for blob in blobs] for layer, blobs in net.params.items()}
 
@@ -132,6 +135,8 @@ def test_training_net_is_the_deploy_net_between_data_and_loss(name):
         first += 1  # its relu: the stored maps are what comes after it, in place
     trained = [as_line(layer) for layer in training(name, 'x').layer]
     kept = text[first:-1]  # without the softmax
+    if NETS[stage.net].upsample and not NETS[stage.net].pixel_loss:
+        del kept[-1]  # DeepLab upsamples in deployment only
     at = trained.index(kept[0])
     assert trained[at : at + len(kept)] == kept
     assert [line.split()[0] for line in trained[at + len(kept) :]] in (['loss'], ['score_planes', 'score_pixels', 'loss'])
@@ -152,12 +157,16 @@ def test_context_module_stands_alone(name):
 
 @pytest.mark.parametrize('name', STAGES)
 def test_every_learned_layer_has_rates_and_a_start(name):
-    """Weights 1 and 1, biases 2 and 0; a layer declared fresh has a filler that is not the constant zero."""
+    """Weights 1 and 1, biases 2 and 0; a layer declared fresh has a filler that is not the constant zero.
+
+    DeepLab's rates and FCN's scores, which begin at zero, are in test_prototxt_comparison.
+    """
     for layer in training(name, 'x').layer:
         if layer.type != 'Convolution':
             continue
-        assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(1, 1), (2, 0)], layer.name
-        if layer.name in STAGES[name].fresh:
+        if not isinstance(NETS[STAGES[name].net].front_end, DeepLab):
+            assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(1, 1), (2, 0)], layer.name
+        if layer.name in STAGES[name].fresh and not layer.name.startswith('score'):
             assert layer.convolution_param.weight_filler.type in ('msra', 'gaussian'), layer.name
 
 

@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 
 from dataset_prep.datasets import Dataset, dataset, keep_own
+from pretrained.bilinear import bilinear_weights
 from pretrained.identity import identity_weights
 from prototxt import generate
 from prototxt.experiments import NETS, STAGES
@@ -95,10 +96,12 @@ def test_every_layer_has_a_start_that_fits(name):
     wanted = {layer: shapes for layer, shapes in param_shapes(training(name, 'x')).items() if 'upsample' not in layer}
     found = {layer: wanted[layer] for layer in stage.fresh}
     for source in stage.init:
-        if source == 'vgg16':
+        if source in ('vgg16', 'vgg16_20M'):
             found |= {layer: shapes for layer, shapes in wanted.items() if layer in VGG_16}
         elif source == 'identity':
             found |= {layer: [blob.shape for blob in blobs] for layer, blobs in identity_weights(stage.net).items()}
+        elif source == 'bilinear':
+            found |= {layer: [blob.shape for blob in blobs] for layer, blobs in bilinear_weights(stage.net).items()}
         else:
             found |= param_shapes(training(source, 'x'))
     assert {layer: found.get(layer) for layer in wanted} == wanted

@@ -68,6 +68,8 @@ def part_of_net(net_name: str, start: str, blob: str, input_hw: tuple[int, int])
     blobs = [TRUNK_END, row.front_end.final]
     if blob not in blobs or blob == start:
         raise UserError(f'{net_name} can store maps of {" or ".join(name for name in blobs if name != start)}, not of {blob}')
+    if row.whole:
+        raise UserError(f'{net_name} takes images whole and is trained on them; maps of it cannot be stored')
     if start == row.front_end.final:
         raise UserError(f'the features given are {start}, which nothing of the front end comes after')
     net = deploy(net_name, start=start, size_hw=input_hw)

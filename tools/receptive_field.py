@@ -44,7 +44,9 @@ def check_dilations(dilations: list[int]) -> None:
 
 def asked_part(net_name: str, part: str | None) -> str:
     """The part of a network that is asked for; UserError for one that it does not have."""
-    context = NETS[net_name].context
+    row, context = NETS[net_name], NETS[net_name].context
+    if row.whole or row.front_end.aligned:
+        raise UserError(f'{net_name} pads its maps, so what a layer sees depends on where it is; give a network without padding')
     if part == 'context' and not context:
         raise UserError(f'{net_name} has no context module; leave out --part, or give --part front')
     return part or ('context' if context else 'front')

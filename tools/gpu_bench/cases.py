@@ -37,7 +37,7 @@ def full_cases() -> tuple[Case, ...]:
     """All forward passes, then a step of each stage at its own crop and batch; of stages with the same step, the first."""
     steps: dict[tuple, Case] = {}
     for name, stage in STAGES.items():
-        if not stage.source.startswith(NOT_MEASURED):
+        if not stage.source.startswith(NOT_MEASURED) and not NETS[stage.net].whole:
             case = Case(f'{name} step', stage.net, size_of(stage), stage.start, stage.batch_size, name)
             steps.setdefault((*_step(stage), case.size_hw, case.batch), case)
     return FULL_FORWARD + tuple(steps.values())

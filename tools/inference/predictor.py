@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_prep.datasets import dataset
 from pretrained import caffemodel
-from prototxt.experiments import NETS
+from prototxt.experiments import NETS, Whole
+from prototxt.framing import input_hw, mean_bgr
 from prototxt.networks import deploy
 from prototxt.shapes import FC6_CELLS, STRIDE, TRUNK_END, check_crop_size
 from tools.inference.caffe_net import forward, load_net
-from tools.inference.tiling import grid, stitch, tile_size, tiles
+from tools.inference.tiling import extended, grid, stitch, tile_size, tiles
 from tools.inference.upsampling import argmax
 from tools.support.errors import UserError
 
@@ -30,7 +30,7 @@ class Predictor:
     """A network applied to images tile by tile, with the mean colour of its data set subtracted.
 
     `size_hw` replaces the tile of the network's row, and must leave a whole number of cells; with `tiling` 'tight',
-    tiles are made as small as each image allows (tools.inference.tiling).
+    tiles are made as small as each image allows (tools.inference.tiling). A network that takes images whole has no tiles.
     """
 
     def __init__(
@@ -42,11 +42,12 @@ class Predictor:
         tiling: str = 'reference',
     ) -> None:
         row = NETS[net_name]
-        if size_hw:
+        if size_hw and not row.whole:
             size_hw = (check_crop_size(size_hw[0]), check_crop_size(size_hw[1]))
         self.reference_hw = size_hw or row.input_size_hw
         self.tiling = tiling
-        self.mean_bgr = np.array(dataset(row.dataset).mean_bgr, np.float32)
+        self._row = row
+        self.mean_bgr = np.array(mean_bgr(row), np.float32)
         self.zoom = zoom_factor(net_name)
         self._load = partial(_load, net_name, weights, gpu)
         self._net = None
@@ -69,11 +70,18 @@ class Predictor:
     def predict_scores(self, image_bgr: np.ndarray) -> np.ndarray:
         """Class probabilities (C, h, w) of an image uint8 (H, W, 3), at the net's own resolution and reaching past the image."""
         size_hw = image_bgr.shape[:2]
-        input_hw = tile_size(self.tiling, size_hw, self.reference_hw)
         centred = image_bgr.astype(np.float32) - self.mean_bgr
-        net = self._net_for(input_hw)
-        maps = (forward(net, tile.transpose(2, 0, 1)) for tile in tiles(centred, input_hw))
-        return stitch(maps, columns=grid(size_hw, input_hw)[1])
+        if self._row.whole:
+            return self._scores_of_whole(centred, self._row.whole)
+        tile_hw = tile_size(self.tiling, size_hw, self.reference_hw)
+        net = self._net_for(tile_hw)
+        maps = (forward(net, tile.transpose(2, 0, 1)) for tile in tiles(centred, tile_hw))
+        return stitch(maps, columns=grid(size_hw, tile_hw)[1])
+
+    def _scores_of_whole(self, centred: np.ndarray, whole: Whole) -> np.ndarray:
+        """The same of an image, less its mean, that goes in whole."""
+        size_hw = input_hw(self._row, (centred.shape[0], centred.shape[1]), fill=self.tiling == 'reference')
+        return forward(self._net_for(size_hw), extended(centred, size_hw, whole.border).transpose(2, 0, 1))
 
     def label_map(self, image_bgr: np.ndarray) -> np.ndarray:
         """Class ids, uint8 (H, W), of an image uint8 (H, W, 3) in OpenCV's channel order."""

@@ -33,6 +33,13 @@ def tiles(image: np.ndarray, input_size_hw: tuple[int, int], margin_px: int = MA
             yield cv2.copyMakeBorder(tile, 0, below, 0, right, cv2.BORDER_REFLECT_101)
 
 
+def extended(image: np.ndarray, size_hw: tuple[int, int], border: str) -> np.ndarray:
+    """`image` (H, W, channels), less its mean, extended at its bottom and right, by the mean or by reflection."""
+    below, right = size_hw[0] - image.shape[0], size_hw[1] - image.shape[1]
+    kind = cv2.BORDER_REFLECT_101 if border == 'reflect' else cv2.BORDER_CONSTANT
+    return cv2.copyMakeBorder(image, 0, below, 0, right, kind, value=(0, 0, 0))
+
+
 def grid(size_hw: tuple[int, int], input_size_hw: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of tiles that cover an image of `size_hw` pixels."""
     return ceil(size_hw[0] / (input_size_hw[0] - SHRINK)), ceil(size_hw[1] / (input_size_hw[1] - SHRINK))

@@ -4,10 +4,12 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from pathlib import Path
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
+from prototxt.framing import input_hw
 from prototxt.networks import deploy
 from prototxt.shapes import SHRINK, STRIDE
 from tools.netinfo.inference import layers_of
@@ -37,11 +39,18 @@ def fit_tile(
     """
     if max_memory is None:
         return None
-    need = tile_memory(net_name, max(path.stat().st_size for path in weights), images_hw, gpu is not None)
-    own = NETS[net_name].input_size_hw
+    sizes = list(images_hw)
+    need = tile_memory(net_name, max(path.stat().st_size for path in weights), sizes, gpu is not None)
+    row = NETS[net_name]
+    own = max((input_hw(row, size, fill=True) for size in sizes), key=prod) if row.whole else row.input_size_hw
     if need(own) <= max_memory:
         _say(f'a tile of {own[0]}x{own[1]} takes {gb(need(own))} of {gb(max_memory)}')
         return None
+    if row.whole:
+        raise UserError(
+            f'--max-memory {gb(max_memory)}: {net_name} takes images whole, and {own[0]}x{own[1]} '
+            f'needs {gb(need(own))}; give as much, or another network'
+        )
     tile = largest_tile(own, max_memory, need)
     if tile is None:
         least = need((SHRINK + STRIDE, SHRINK + STRIDE))
@@ -90,7 +99,7 @@ def picture_bytes(net_name: str, size_hw: SizeHW) -> int:
     Pixels with and without their margin; scores stitched, and three times as wide as the image while they are interpolated.
     """
     row, (height, width) = NETS[net_name], size_hw
-    zoom = 1 if row.upsample else STRIDE
+    zoom = 1 if row.pixels else STRIDE
     cells = (height // zoom + STRIDE) * (width // zoom + STRIDE)
     enlarged = (height // zoom + STRIDE) * width
     pixels = 3 * (height * width + (height + SHRINK) * (width + SHRINK))

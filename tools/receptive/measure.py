@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from prototxt.context import buffer_width
-from prototxt.experiments import BASIC, Context, FrontEnd, Net
+from prototxt.experiments import BASIC, Context, Net
 from prototxt.networks import deploy_row, write
 from prototxt.shapes import RECEPTIVE_FIELD, STRIDE
 from tools.support.caffe_import import import_caffe
@@ -63,7 +63,7 @@ def _fields(row: Net, start: str, side: int) -> list[Field]:
 
 def _net(row: Net, start: str, side: int):
     """A caffe.Net with equal positive weights, filled with ones at `start` and run; and its layers that look around."""
-    narrow = replace(row, front_end=FrontEnd((1,) * 5, 1, row.front_end.final), upsample=False)
+    narrow = replace(row, front_end=replace(row.front_end, trunk=(1,) * 5, fc=1), upsample=False)
     if row.context:
         narrow = replace(narrow, context=replace(row.context, multiples=BASIC, pad=_zeros(row.context)))
     message = deploy_row(narrow, 'receptive-field', start, (side, side))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pretrained import caffemodel
+from pretrained.bilinear import bilinear_weights
 from pretrained.identity import identity_weights
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import STAGES
@@ -11,11 +12,12 @@ from tools.support.hashing import file_sum
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 
-IDENTITY = 'identity'  # paper eq. 4 and 5
+# Starts that are made, not read: paper eq. 4 and 5 for the context module; the upsampling of FCN.
+GENERATED = {'identity': identity_weights, 'bilinear': bilinear_weights}
 
 
 def weight_files(settings: Settings, folder: Path) -> list[Path]:
-    """The caffemodels to start from, in the order that Caffe is to load them; 'identity' is generated into `folder`.
+    """The caffemodels to start from, in the order that Caffe is to load them; what is GENERATED goes into `folder`.
 
     Raises UserError for a file that is not there, with the command that makes it, and for a path that Caffe would split.
     """
@@ -48,19 +50,14 @@ def _refuse_split(path: Path) -> None:
 
 def _resolve(name: str, settings: Settings, folder: Path) -> Path:
     """File of one name in a row's `init`."""
-    if name == IDENTITY:
+    if name in GENERATED:
         _refuse_split(settings.run_dir)
-        return _write_identity(settings.stage.net, folder)
+        path = folder / f'{name}.caffemodel'
+        caffemodel.write(path, GENERATED[name](settings.stage.net), f'{settings.stage.net}, {name}')
+        return path
     if name in STAGES:
         return newest_snapshot(settings.run_of(name))
     path = WEIGHTS[name].path
     if not path.is_file():
         raise UserError(f'no weights at {path}; run: make weights-{name}')
-    return path
-
-
-def _write_identity(net: str, folder: Path) -> Path:
-    """The identity initialization of a network's context module, written into `folder`."""
-    path = folder / f'{IDENTITY}.caffemodel'
-    caffemodel.write(path, identity_weights(net), f'{net} context, identity')
     return path

@@ -4,6 +4,7 @@ import math
 from collections import deque
 
 from prototxt.experiments import STAGES
+from prototxt.framing import pixels_summed
 from tools.training.caffe_log import Row
 from tools.training.settings import Settings
 
@@ -17,7 +18,8 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._unknowing = math.log(settings.dataset.num_classes)
+        self._summed = pixels_summed(settings.stage)
+        self._unknowing = self._summed * math.log(settings.dataset.num_classes)
         self._limit = settings.max_loss or TOO_MUCH * self._unknowing
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._first: float | None = None
@@ -32,9 +34,10 @@ class Watch:
             return f'the loss is {row.loss} at iteration {row.iteration}'
         mean = sum(self._recent) / len(self._recent) if self._recent else row.loss
         if len(self._recent) == WINDOW and mean > self._limit:
+            pixels = f'{self._summed} x ' if self._summed > 1 else ''
             return (
                 f'the loss has been {mean:.3g} on average for {WINDOW} iterations up to {row.iteration}, '
-                f'ln {self._settings.dataset.num_classes} is {self._unknowing:.3g}'
+                f'{pixels}ln {self._settings.dataset.num_classes} is {self._unknowing:.3g}'
             )
         if row.sound and mean <= self._limit:
             self.good = row.iteration

@@ -1,0 +1,30 @@
+"""The start of FCN's upsampling layers: bilinear for each class by itself, which no filler of Caffe makes, as a caffemodel.
+
+Released files hold weights (C, C, k, k) for them, and training keeps them as they are (shelhamer/fcn.berkeleyvision.org).
+"""
+
+import numpy as np
+
+from pretrained.caffemodel import Weights
+from prototxt.networks import deploy
+from prototxt.shapes import param_shapes
+
+
+def bilinear_weights(net_name: str) -> Weights:
+    """Layer name -> [weights (C, C, k, k)] of the upsampling layers that have no filler of their own."""
+    net, weights = deploy(net_name), {}
+    shapes = param_shapes(net)
+    for layer in net.layer:
+        if layer.type == 'Deconvolution' and not layer.convolution_param.HasField('weight_filler'):
+            (shape,) = shapes[layer.name]
+            kernels = np.zeros(shape, np.float32)
+            kernels[np.arange(shape[0]), np.arange(shape[0])] = bilinear_kernel(shape[-1])
+            weights[layer.name] = [kernels]
+    return weights
+
+
+def bilinear_kernel(side: int) -> np.ndarray:
+    """Weights (side, side) of upsampling by side / 2, each cell in the middle of its pixels; `side` is even."""
+    distance = np.abs(np.arange(side) - (side - 1) / 2)
+    ramp = 1 - distance / (side / 2)
+    return np.outer(ramp, ramp).astype(np.float32)

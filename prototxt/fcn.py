@@ -1,0 +1,51 @@
+"""FCN-32s, FCN-16s and FCN-8s (Long et al. 2015), as shelhamer/fcn.berkeleyvision.org has them for VOC.
+
+VGG-16 with all its poolings, fc6 and fc7 as convolutions; the image padded by 100 zeros so that fc6 has room. Scores at stride 32
+are upsampled by two and joined with those of pool4, then of pool3, and upsampled to the image's size.
+"""
+
+from prototxt.experiments import Fcn
+from prototxt.front_end import filler_of, num_output
+from prototxt.layers import LEARN, L, P, append_window
+from prototxt.shapes import Window, vgg16_trunk
+
+POOLS = tuple(Window(f'pool{group}', 2, 2) for group in range(1, 6))
+PAD = 100
+LAYERS = (*vgg16_trunk(POOLS, first_pad=PAD), Window('fc6', 7), Window('fc7', 1))
+# Where maps that are cropped begin in the ones they are cut from: cells of a pooling's scores, pixels by the last stride.
+POOL_OFFSETS = {4: 5, 3: 9}
+IMAGE_OFFSETS = {32: 19, 16: 27, 8: 31}
+KEPT = [dict(lr_mult=0)]  # upsampling stays bilinear
+
+
+def append_fcn(net, row: Fcn, num_classes: int, *, start: str, learn: bool) -> None:
+    """Append the layers after blob `data` to a NetSpec, up to `score`, (N, C, H, W) of the input's size."""
+    bottom = net[start]
+    for window in LAYERS:
+        bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
+    scores = net[row.final] = _score(bottom, num_classes, learn)
+    stride, name = 32, 'upscore2'
+    for group in row.skips:
+        up = net[name] = _upsample(scores, num_classes, 2, learn)
+        net[f'score_pool{group}'] = _score(net[f'pool{group}'], num_classes, learn)
+        cropped = net[f'score_pool{group}c'] = L.Crop(net[f'score_pool{group}'], up, axis=2, offset=POOL_OFFSETS[group])
+        scores = net[f'fuse_pool{group}'] = L.Eltwise(up, cropped, operation=P.Eltwise.SUM)
+        stride, name = stride // 2, f'upscore_pool{group}'
+    last = f'upscore{stride}' if row.skips else 'upscore'
+    net[last] = _upsample(scores, num_classes, stride, learn)
+    net.score = L.Crop(net[last], net.data, axis=2, offset=IMAGE_OFFSETS[stride])
+
+
+def _score(bottom, num_classes: int, learn: bool):
+    """Scores of a map; they begin at zero, Caffe's own filler."""
+    fields = dict(num_output=num_classes, kernel_size=1)
+    return L.Convolution(bottom, convolution_param=fields, **(dict(param=LEARN) if learn else {}))
+
+
+def _upsample(bottom, num_classes: int, factor: int, learn: bool):
+    """Upsampling whose weights are (C, C, 2 factor, 2 factor), as in the released files, zero between classes.
+
+    No filler makes that; a start that training reads does (pretrained.bilinear).
+    """
+    fields = dict(num_output=num_classes, kernel_size=2 * factor, stride=factor, bias_term=False)
+    return L.Deconvolution(bottom, convolution_param=fields, **(dict(param=KEPT) if learn else {}))

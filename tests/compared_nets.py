@@ -1,0 +1,83 @@
+"""The networks of Table 2 as their authors' files have them, typed from those: facts to compare with.
+
+FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt. DeepLab-LargeFOV: martinkersner/train-DeepLab,
+DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV: xiahouzuoxin/caffe_segtask,
+examples/indoor_scene_parsing/train.prototxt, which is made from the authors'. A line is as in tests/released_nets.py; behind
+`>`, the layers that one takes where it is not the one before.
+"""
+
+FCN_TRUNK = """
+conv1_1 o64 k3 p100 | relu1_1 | conv1_2 o64 k3 p1 | relu1_2 | pool1 k2 s2
+conv2_1 o128 k3 p1 | relu2_1 | conv2_2 o128 k3 p1 | relu2_2 | pool2 k2 s2
+conv3_1 o256 k3 p1 | relu3_1 | conv3_2 o256 k3 p1 | relu3_2 | conv3_3 o256 k3 p1 | relu3_3 | pool3 k2 s2
+conv4_1 o512 k3 p1 | relu4_1 | conv4_2 o512 k3 p1 | relu4_2 | conv4_3 o512 k3 p1 | relu4_3 | pool4 k2 s2
+conv5_1 o512 k3 p1 | relu5_1 | conv5_2 o512 k3 p1 | relu5_2 | conv5_3 o512 k3 p1 | relu5_3 | pool5 k2 s2
+fc6 o4096 k7 | relu6 | drop6 | fc7 o4096 k1 | relu7 | drop7 | score_fr o21 k1
+"""
+POOL4 = (
+    'upscore2 o21 k4 s2 | score_pool4 o21 k1 > pool4 | score_pool4c > score_pool4 upscore2 | fuse_pool4 > upscore2 score_pool4c\n'
+)
+POOL3 = """
+upscore_pool4 o21 k4 s2
+score_pool3 o21 k1 > pool3 | score_pool3c > score_pool3 upscore_pool4 | fuse_pool3 > upscore_pool4 score_pool3c
+"""
+
+LARGEFOV = """
+conv1_1 o64 k3 p1 | relu1_1 | conv1_2 o64 k3 p1 | relu1_2 | pool1 k3 p1 s2
+conv2_1 o128 k3 p1 | relu2_1 | conv2_2 o128 k3 p1 | relu2_2 | pool2 k3 p1 s2
+conv3_1 o256 k3 p1 | relu3_1 | conv3_2 o256 k3 p1 | relu3_2 | conv3_3 o256 k3 p1 | relu3_3 | pool3 k3 p1 s2
+conv4_1 o512 k3 p1 | relu4_1 | conv4_2 o512 k3 p1 | relu4_2 | conv4_3 o512 k3 p1 | relu4_3 | pool4 k3 p1
+conv5_1 o512 k3 d2 p2 | relu5_1 | conv5_2 o512 k3 d2 p2 | relu5_2 | conv5_3 o512 k3 d2 p2 | relu5_3
+pool5 k3 p1 | pool5a k3 p1 | fc6 o1024 k3 d12 p12 | relu6 | drop6 | fc7 o1024 k1 | relu7 | drop7 | fc8_voc12 o21 k1
+"""
+
+
+def _branch(blob: str, stride: int) -> str:
+    step = f' s{stride}' if stride > 1 else ''
+    conv = f'{blob}_conv o128 k3 p1{step} > {blob} | relu_{blob}_conv | drop_{blob}_conv'
+    return f'{conv} | {blob}_fc o128 k1 | relu_{blob}_fc | drop_{blob}_fc | {blob}_ms o21 k1\n'
+
+
+BRANCHES = ''.join(_branch(*row) for row in (('data', 8), ('pool1', 4), ('pool2', 2), ('pool3', 1), ('pool4', 1)))
+FUSION = 'fc_fusion > data_ms pool1_ms pool2_ms pool3_ms pool4_ms fc8_voc12\n'
+INTERP = 'fc8_interp o21 k15 p7 s8 g21 | prob'  # in place of Interp with zoom_factor 8
+
+COMPARED = {
+    'fcn32s': FCN_TRUNK + 'upscore o21 k64 s32 | score > upscore data | prob',
+    'fcn16s': FCN_TRUNK + POOL4 + 'upscore16 o21 k32 s16 | score > upscore16 data | prob',
+    'fcn8s': FCN_TRUNK + POOL4 + POOL3 + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
+    'deeplab-largefov': LARGEFOV + INTERP,
+    'deeplab-msc-largefov': LARGEFOV + BRANCHES + FUSION + INTERP,
+}
+
+_GROUPS = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # channels, convolutions
+
+
+def _learned(layers: dict[str, tuple[int, int, int]]) -> dict[str, list[tuple[int, ...]]]:
+    """Weights and bias of layers from (out, in, kernel)."""
+    return {name: [(out, into, kernel, kernel), (out,)] for name, (out, into, kernel) in layers.items()}
+
+
+def _trunk() -> dict[str, tuple[int, int, int]]:
+    found, channels = {}, 3
+    for group, (width, depth) in _GROUPS.items():
+        for i in range(1, depth + 1):
+            found[f'conv{group}_{i}'], channels = (width, channels, 3), width
+    return found
+
+
+_FCN = _trunk() | {'fc6': (4096, 512, 7), 'fc7': (4096, 4096, 1), 'score_fr': (21, 4096, 1)}
+_LARGEFOV = _trunk() | {'fc6': (1024, 512, 3), 'fc7': (1024, 1024, 1), 'fc8_voc12': (21, 1024, 1)}
+_MSC = {
+    f'{blob}_{layer}': shape
+    for blob, channels in (('data', 3), ('pool1', 64), ('pool2', 128), ('pool3', 256), ('pool4', 512))
+    for layer, shape in (('conv', (128, channels, 3)), ('fc', (128, 128, 1)), ('ms', (21, 128, 1)))
+}
+
+# What the public caffemodels hold: layer -> shapes.
+FILES = {
+    'fcn8s': _learned(_FCN | {'score_pool4': (21, 512, 1), 'score_pool3': (21, 256, 1)})
+    | {'upscore2': [(21, 21, 4, 4)], 'upscore_pool4': [(21, 21, 4, 4)], 'upscore8': [(21, 21, 16, 16)]},
+    'deeplab-largefov': _learned(_LARGEFOV),
+    'deeplab-msc-largefov': _learned(_LARGEFOV | _MSC),
+}

@@ -1,0 +1,81 @@
+"""Networks that take images whole: what they are given, and tools/test.py with the networks of Table 2."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_prep.records import Record, save_split
+from prototxt.experiments import NETS
+from prototxt.networks import deploy
+from tests.narrow_nets import narrow_nets  # noqa: F401
+from tests.toy_nets import random_image, random_weights
+from tools import test
+from tools.inference import Predictor
+from tools.inference.caffe_net import forward, load_net
+from tools.netinfo.fit import fit_tile
+from tools.support.errors import UserError
+
+pytestmark = pytest.mark.usefixtures('narrow_nets')
+FCN_MEAN, DEEPLAB_MEAN = (104.00699, 116.66877, 122.67892), (104.008, 116.669, 122.675)  # of their own training
+
+
+def by_hand(name, weights, image, mean, size_hw, mode):
+    """Probabilities of an image less its mean, filled up to `size_hw` at its bottom and right."""
+    centred = image.astype(np.float64) - mean
+    below, right = size_hw[0] - image.shape[0], size_hw[1] - image.shape[1]
+    filled = np.pad(centred, ((0, below), (0, right), (0, 0)), mode=mode).astype(np.float32)
+    return forward(load_net(deploy(name, size_hw=size_hw), [weights]), filled.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(('name', 'mean', 'image_hw', 'size_hw', 'mode', 'tight_hw'), [
+    ('fcn8s', FCN_MEAN, (37, 51), (37, 51), 'constant', (37, 51)),
+    ('deeplab-largefov', DEEPLAB_MEAN, (37, 51), (513, 513), 'constant', (41, 57)),
+    ('deeplab-msc-largefov', DEEPLAB_MEAN, (37, 520), (513, 521), 'constant', (41, 521)),
+    ('front_padding_pascal_voc', (102.93, 111.36, 116.52), (37, 51), (40, 56), 'reflect', (5, 7)),
+])  # fmt: skip
+def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_path):
+    """Mean, size and border of each; the label map is the image's part of the most probable classes. Tight: not filled up."""
+    weights = random_weights(name, tmp_path / 'weights.caffemodel')
+    image = random_image(*image_hw)
+    predictor = Predictor(name, [weights])
+    prob, expected = predictor.predict_scores(image), by_hand(name, weights, image, mean, size_hw, mode)
+    assert expected.std() > 1e-4
+    np.testing.assert_allclose(prob, expected, atol=5e-5)
+    labels = predictor.label_map(image)
+    assert labels.shape == image_hw
+    if NETS[name].pixels:
+        np.testing.assert_array_equal(labels, prob.argmax(axis=0)[: image_hw[0], : image_hw[1]])
+    smaller = Predictor(name, [weights], tiling='tight').predict_scores(image)
+    assert smaller.shape[1:] == tight_hw
+
+
+@pytest.mark.parametrize('name', ['fcn8s', 'deeplab-largefov', 'deeplab-msc-largefov'])
+def test_the_command_labels_and_scores(name, tmp_path):
+    """`tools/test.py --net fcn8s` and so on, as with any network: label maps of the images' sizes, scores."""
+    folder, records = tmp_path / 'data', []
+    folder.mkdir()
+    for stem, size in (('a', (30, 44)), ('b', (25, 31))):
+        paths = folder / f'{stem}.png', folder / f'{stem}_label.png'
+        cv2.imwrite(str(paths[0]), random_image(*size))
+        cv2.imwrite(str(paths[1]), np.full(size, 7, np.uint8))
+        records.append(Record(stem, *paths, 'pascal_voc'))
+    save_split(folder, 'val', records)
+    weights = random_weights(name, tmp_path / 'weights.caffemodel')
+    words = ['--net', name, '--weights', weights, '--data', folder, '--out', tmp_path / 'out']
+    test.main([str(word) for word in words])
+    for record in records:
+        found = cv2.imread(str(tmp_path / 'out' / f'{record.id}.png'), cv2.IMREAD_UNCHANGED)
+        assert found.shape == record.size_hw and found.max() < 21
+    scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
+    assert scores['images'] == 2 and scores['settings']['net'] == name
+
+
+def test_a_memory_limit_that_whole_images_exceed(tmp_path, capsys):
+    """There is no smaller tile to take; where they fit, nothing changes."""
+    weights = random_weights('fcn8s', tmp_path / 'weights.caffemodel')
+    assert fit_tile('fcn8s', [weights], [(37, 51)], 10**12) is None
+    assert 'a tile of 37x51' in capsys.readouterr().err
+    with pytest.raises(UserError, match='fcn8s takes images whole, and 375x500 needs'):
+        fit_tile('fcn8s', [weights], [(37, 51), (375, 500)], 10**6)

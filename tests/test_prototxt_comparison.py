@@ -1,0 +1,343 @@
+"""FCN, DeepLab and the front end with parts brought back: against their authors' files, through real Caffe, in training."""
+
+import re
+from math import log
+
+import numpy as np
+import pytest
+
+from dataset_prep.datasets import dataset
+from pretrained import caffemodel
+from pretrained.bilinear import bilinear_kernel, bilinear_weights
+from prototxt.experiments import NETS, STAGES, DeepLab, Fcn, Whole
+from prototxt.fcn import IMAGE_OFFSETS, POOL_OFFSETS, append_fcn
+from prototxt.framing import input_hw, pixels_summed
+from prototxt.layers import L, aligned_x8
+from prototxt.networks import deploy, training, write
+from prototxt.shapes import param_shapes
+from prototxt.solver import solver
+from tests.compared_nets import COMPARED, FILES
+from tests.narrow_nets import fresh_net, narrow_nets, stage_data, write_datums  # noqa: F401
+from tests.released_nets import as_line, layers
+from tests.toy_nets import random_weights
+from tools.inference.caffe_net import forward, load_net
+from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
+
+caffe = import_caffe()
+OTHER_DATA = {'camvid': 11, 'cityscapes': 19}
+ABLATED = [name for name in NETS if name.startswith(('front_pooling', 'front_padding'))]
+TRAINED = [name for name, stage in STAGES.items() if isinstance(NETS[stage.net].front_end, (Fcn, DeepLab))]
+
+
+def with_bottoms(message) -> list[str]:
+    """The layers of a NetParameter as in tests/compared_nets.py: with what they take where it is not the top before."""
+    lines, top = [], 'data'
+    for layer in message.layer[1:]:
+        taken = '' if list(layer.bottom) == [top] else ' > ' + ' '.join(layer.bottom)
+        lines.append(as_line(layer) + taken)
+        top = layer.top[0]
+    return lines
+
+
+@pytest.mark.parametrize('name', COMPARED)
+def test_deploy_is_the_authors_net(name):
+    """Names, order, connections and numbers, of convolutions and poolings."""
+    message = deploy(name)
+    assert with_bottoms(message) == layers(COMPARED[name])
+    sides = {'fcn': [500, 500], 'dee': [513, 513]}[name[:3]]
+    assert list(message.layer[0].input_param.shape[0].dim) == [1, 3, *sides]
+
+
+@pytest.mark.parametrize('name', COMPARED)
+@pytest.mark.parametrize(('data', 'classes'), OTHER_DATA.items())
+def test_other_data_sets_have_the_same_net(name, data, classes):
+    """All but the number of classes, and the name of DeepLab's scores, which is that of the data set."""
+    here = [
+        line.replace(f'fc8_{data}', 'fc8_voc12').replace(f'o{classes} ', 'o21 ')
+        for line in with_bottoms(deploy(f'{name}_{data}'))
+    ]
+    assert [line.replace(f'g{classes}', 'g21') for line in here] == layers(COMPARED[name])
+    assert dataset(data).num_classes == classes
+
+
+@pytest.mark.parametrize('name', COMPARED)
+def test_kinds_of_layers(name):
+    """Only pool5a averages; joins add; dropout is of one half; nothing is a layer that stock Caffe lacks."""
+    kinds = [
+        ('relu', 'ReLU'), ('drop', 'Dropout'), (r'pool\da?$', 'Pooling'), ('score(_pool.c)?$', 'Crop'),
+        ('fuse|fc_fusion', 'Eltwise'), ('upscore|fc8_interp', 'Deconvolution'), ('prob', 'Softmax'), ('', 'Convolution'),
+    ]  # fmt: skip
+    for layer in deploy(name).layer[1:]:
+        assert layer.type == next(kind for start, kind in kinds if re.match(start, layer.name)), layer.name
+        assert layer.type != 'Crop' or layer.crop_param.axis == 2
+        if layer.type == 'Pooling':
+            assert layer.pooling_param.pool == (layer.pooling_param.AVE if layer.name == 'pool5a' else layer.pooling_param.MAX)
+        if layer.type == 'Eltwise':
+            assert layer.eltwise_param.operation == layer.eltwise_param.SUM and not layer.eltwise_param.coeff
+        if layer.type == 'Dropout':
+            assert layer.dropout_param.dropout_ratio == 0.5
+
+
+@pytest.mark.parametrize('name', ['fcn32s', 'fcn16s', 'fcn8s'])
+def test_crop_offsets_are_those_of_caffes_own_arithmetic(name):
+    """caffe.coord_map, which the authors' net.py calls, follows the centre of each map; 5, 9, 19, 27, 31 in their files."""
+    from caffe.coord_map import crop
+
+    net = caffe.NetSpec()
+    net.data = L.Input(shape=dict(dim=[1, 3, 500, 500]))
+    append_fcn(net, NETS[name].front_end, 21, start='data', learn=False)
+    last = next(top for top in net.tops if top.startswith('upscore') and top not in ('upscore2', 'upscore_pool4'))
+    stride = {'fcn32s': 32, 'fcn16s': 16, 'fcn8s': 8}[name]
+    assert crop(net[last], net.data).fn.params['crop_param']['offset'] == [IMAGE_OFFSETS[stride]]
+    for group, up in ((4, 'upscore2'), (3, 'upscore_pool4'))[: len(NETS[name].front_end.skips)]:
+        offset = crop(net[f'score_pool{group}'], net[up]).fn.params['crop_param']['offset']
+        assert offset == [POOL_OFFSETS[group]]
+    assert (POOL_OFFSETS, IMAGE_OFFSETS) == ({4: 5, 3: 9}, {32: 19, 16: 27, 8: 31})
+
+
+def test_aligned_upsampling_is_interp_at_zoom_8(tmp_path):
+    """n cells become 8 (n - 1) + 1 pixels; pixel y is at cell y / 8, between its neighbours by weight (their Interp layer)."""
+    spec = caffe.NetSpec()
+    spec.data = L.Input(shape=dict(dim=[1, 3, 5, 7]))
+    spec.zoomed = aligned_x8(spec.data, 3)
+    write(spec.to_proto(), tmp_path / 'net.prototxt')
+    net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
+    cells = np.random.default_rng(0).normal(size=(3, 5, 7))
+    net.blobs['data'].data[...] = cells
+    found = net.forward()['zoomed'][0]
+    assert found.shape == (3, 33, 49)
+    for y, x in np.ndindex(33, 49):
+        (row, down), (column, right) = divmod(y, 8), divmod(x, 8)
+        below, beside = min(row + 1, 4), min(column + 1, 6)
+        upper = cells[:, row, column] * (8 - right) + cells[:, row, beside] * right
+        lower = cells[:, below, column] * (8 - right) + cells[:, below, beside] * right
+        np.testing.assert_allclose(found[:, y, x], (upper * (8 - down) + lower * down) / 64, atol=1e-5)
+
+
+def test_bilinear_kernels_by_hand():
+    """Factor 2: 1/4 3/4 3/4 1/4 in each axis; between two classes there is nothing."""
+    np.testing.assert_allclose(bilinear_kernel(4)[1], np.array([1, 3, 3, 1]) / 4 * 3 / 4)
+    weights = bilinear_weights('fcn8s_camvid')
+    assert {name: blobs[0].shape for name, blobs in weights.items()} == {
+        'upscore2': (11, 11, 4, 4), 'upscore_pool4': (11, 11, 4, 4), 'upscore8': (11, 11, 16, 16),
+    }  # fmt: skip
+    for (kernels,) in weights.values():
+        assert not kernels[~np.eye(11, dtype=bool)].any()
+        assert (kernels[3, 3] == bilinear_kernel(kernels.shape[-1])).all()
+    assert bilinear_weights('deeplab-largefov') == {}
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_public_files_load_with_nothing_missed(name, tmp_path):
+    """A file of the public one's names and full-size shapes covers every layer, and each of its blobs arrives in Caffe."""
+    path, held = tmp_path / 'public.caffemodel', {}
+    for number, (layer, shapes) in enumerate(FILES[name].items(), 1):
+        held[layer] = [np.full(shape, number / 64, np.float32) for shape in shapes]
+    caffemodel.write(path, held)
+    message = deploy(name, size_hw=(9, 9))
+    shapes = param_shapes(message)
+    assert {layer: found for layer, found in shapes.items() if layer != 'fc8_interp'} == FILES[name]
+    net = load_net(message, [path])
+    for layer, blobs in held.items():
+        for found, given in zip(net.params[layer], blobs, strict=True):
+            assert found.data.flat[0] == found.data.flat[-1] == given.flat[0], layer
+
+
+# Sizes
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_sizes_of_deeplab(tmp_path):
+    """321 -> 161, 81, 41, 41, 41 and 513 -> 65 -> 513 (their prototxt's head)."""
+    for side, pools in ((321, (161, 81, 41, 41, 41)), (513, (257, 129, 65, 65, 65))):
+        write(deploy('deeplab-msc-largefov', size_hw=(side, side)), tmp_path / 'net.prototxt')
+        net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
+        assert tuple(net.blobs[f'pool{group}'].data.shape[2] for group in range(1, 6)) == pools
+        assert net.blobs['fc_fusion'].data.shape == (1, 21, pools[-1], pools[-1])
+        assert net.blobs['prob'].data.shape == (1, 21, side, side)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+@pytest.mark.parametrize('name', ['fcn32s', 'fcn16s', 'fcn8s'])
+def test_fcn_gives_each_image_its_own_size(name, tmp_path):
+    """Scores of images of any size, from one pixel on, because of the padding by 100."""
+    write(deploy(name), tmp_path / 'net.prototxt')
+    net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
+    for size_hw in ((1, 1), (33, 62), (333, 500)):
+        net.blobs['data'].reshape(1, 3, *size_hw)
+        net.reshape()
+        assert net.blobs['prob'].data.shape == (1, 21, *size_hw)
+
+
+def test_forms_of_sides():
+    """8 n + 1: 8 and 9 go into 9, 10 into 17; from below, 16 holds 9."""
+    aligned = Whole(8, 1)
+    assert [aligned.above(side) for side in (1, 8, 9, 10, 513)] == [1, 9, 9, 17, 513]
+    assert [aligned.below(side) for side in (1, 8, 9, 16, 328)] == [1, 1, 9, 9, 321]
+    assert [Whole(8).above(side) for side in (1, 8, 9)] == [8, 8, 16]
+    assert input_hw(NETS['deeplab-largefov'], (375, 500), fill=True) == (513, 513)
+    assert input_hw(NETS['deeplab-largefov'], (375, 600)) == (377, 601)
+    assert input_hw(NETS['fcn8s'], (375, 500), fill=True) == (375, 500)
+    assert input_hw(NETS['front_camvid'], (375, 500)) == (375, 500)
+
+
+@pytest.mark.parametrize(('name', 'size_hw', 'fits'), [
+    ('deeplab-msc-largefov', (500, 500), '505x505'), ('front_padding_camvid', (480, 641), '480x648'),
+])  # fmt: skip
+def test_an_input_that_does_not_fit_is_refused(name, size_hw, fits):
+    """Caffe would abort on branches of different sizes."""
+    with pytest.raises(UserError, match=f'the next that does is {fits}'):
+        deploy(name, size_hw=size_hw)
+
+
+@pytest.mark.parametrize('name', ['fcn8s', 'deeplab-largefov', 'front_padding_camvid'])
+def test_stored_maps_are_refused(name):
+    """Only the paper's unpadded networks go on from stored maps."""
+    with pytest.raises(UserError, match='takes images, no stored maps of conv5_3'):
+        deploy(name, start='conv5_3', size_hw=(40, 40))
+
+
+# Training
+
+
+def rates(layer) -> list[tuple[float, float]]:
+    return [(param.lr_mult, param.decay_mult) for param in layer.param]
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_rates_of_the_layers(name):
+    """FCN keeps its upsampling, DeepLab trains its scores ten times as fast, its multi-scale form only what it adds."""
+    slow, fast, still = [(1, 1), (2, 0)], [(10, 1), (20, 0)], [(0, 0), (0, 0)]
+    for layer in training(name, 'x').layer:
+        if layer.type == 'Deconvolution':
+            assert [lr for lr, _ in rates(layer)] == [0]
+        elif layer.type == 'Convolution':
+            msc, added = 'msc' in name, layer.name.endswith(('_conv', '_fc', '_ms'))
+            wanted = slow if added or not msc else still
+            if layer.name.startswith('fc8') and not msc:
+                wanted = fast
+            assert rates(layer) == wanted, layer.name
+
+
+@pytest.mark.parametrize(('name', 'rate', 'momentum', 'steps', 'iterations', 'batch'), [
+    ('voc-fcn32s', 1e-10, 0.99, [], 100_000, 1), ('voc-fcn16s', 1e-12, 0.99, [], 100_000, 1),
+    ('voc-fcn8s', 1e-14, 0.99, [], 100_000, 1), ('voc-deeplab-largefov', 1e-3, 0.9, [2000, 4000], 6000, 30),
+])  # fmt: skip
+def test_solvers_are_the_authors(name, rate, momentum, steps, iterations, batch):
+    """Their solver.prototxt: rate, momentum, decay 0.0005, steps of a tenth, iterations; batch and crop of train.prototxt."""
+    message = solver(name, 'n', 's')
+    assert message.base_lr == pytest.approx(rate) and message.momentum == pytest.approx(momentum)
+    assert list(message.stepvalue) == steps and message.max_iter == iterations
+    assert message.weight_decay == pytest.approx(0.0005) and STAGES[name].batch_size == batch
+    assert not steps or message.gamma == pytest.approx(0.1)
+    loss = training(name, 'x').layer[-1].loss_param
+    assert loss.ignore_label == 255 and loss.normalization == (loss.NONE if 'fcn' in name else loss.VALID)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+@pytest.mark.parametrize('name', TRAINED)
+def test_first_loss_is_ln_c_and_the_data_are_the_labels_pixels(name, tmp_path):
+    """FCN's is the sum over pixels. A label equal to blue shows which pixels of the crop without its margin it is of."""
+    stage = STAGES[name]
+    row, classes = NETS[stage.net], dataset(NETS[stage.net].dataset).num_classes
+    pair = np.random.default_rng(0).integers(0, classes, (4, 404, 404), np.uint8)
+    pair[3] = pair[0]
+    net = fresh_net(name, write_datums(tmp_path / 'lmdb', [pair]), tmp_path, crop_size=404, batch_per_pass=1)
+    loss = net.forward()['loss']
+    side, stride = (32, 1) if isinstance(row.front_end, Fcn) else (25, 8)  # 4 cells; DeepLab's are at 0, 8, 16, 24
+    blue = (net.blobs['data'].data[0, 0] + row.mean_bgr[0]).round()
+    assert blue.shape == (side, side)
+    np.testing.assert_array_equal(net.blobs['label'].data[0, 0], blue[::stride, ::stride])
+    mirrored = stage.mirror and (blue != pair[0, 186 : 186 + side, 186 : 186 + side]).any()
+    inner = pair[0, :, ::-1] if mirrored else pair[0]
+    np.testing.assert_array_equal(blue, inner[186 : 186 + side, 186 : 186 + side])
+    pixels = (32 if stride == 1 else 4) ** 2
+    np.testing.assert_allclose(loss / (pixels if isinstance(row.front_end, Fcn) else 1), log(classes), rtol=0.02)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_deeplab_on_every_pixel(tmp_path):
+    """UPSAMPLE_LOSS=1: the upsampled scores and the labels are of the same 25x25 pixels."""
+    source = stage_data(STAGES['camvid-deeplab-largefov'], tmp_path / 'lmdb', 1, 404)
+    net = fresh_net('camvid-deeplab-largefov', source, tmp_path, crop_size=404, batch_per_pass=1, upsample_loss=True)
+    np.testing.assert_allclose(net.forward()['loss'], log(11), rtol=0.02)
+    assert net.blobs['fc8_interp'].data.shape == (1, 11, 25, 25) and net.blobs['label'].data.shape == (1, 1, 25, 25)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_fcn_scores_learn_from_zero(tmp_path):
+    """With the bilinear start its scores get a gradient at once; without it, none: upsampling by zeros."""
+    source = stage_data(STAGES['camvid-fcn32s'], tmp_path / 'lmdb', 1, 404)
+    net = fresh_net('camvid-fcn32s', source, tmp_path, crop_size=404)
+    net.forward()
+    net.backward()
+    assert not net.params['score_fr'][0].diff.any()
+    for layer, (kernels,) in bilinear_weights('fcn32s_camvid').items():
+        net.params[layer][0].data[...] = kernels
+    net.forward()
+    net.backward()
+    assert net.params['score_fr'][0].diff.any()
+
+
+def test_a_summed_loss_has_a_limit_of_its_own():
+    """3 ln C times the pixels of a crop: 512 x 512 of VOC; one for a mean."""
+    assert pixels_summed(STAGES['voc-fcn8s']) == 512**2 and pixels_summed(STAGES['voc-front']) == 1
+
+
+# Sec. 4's ablation
+
+
+@pytest.mark.parametrize('name', ABLATED)
+def test_parts_brought_back_change_nothing_else(name):
+    """The front end's layers and weights; pool4 and pool5 at stride 1; zeros so that maps keep their size, or none at all."""
+    front = [as_line(layer) for layer in deploy('front_' + ('camvid' if name.endswith('camvid') else 'pascal_voc')).layer[1:]]
+    pads = {'conv5': ' p2', 'conv': ' p1', 'fc6': ' p12'}
+    wanted = []
+    for line in front:
+        pad = next((pad for start, pad in pads.items() if line.startswith(start)), '') if 'padding' in name else ''
+        wanted.append(line + pad)
+        if 'pooling' in name and line in ('relu4_3', 'relu5_3'):
+            wanted.append(f'pool{line[4]} k3 p1')
+    assert [as_line(layer) for layer in deploy(name).layer[1:]] == wanted
+
+
+def test_all_parts_are_there():
+    """One at a time and both, on VOC and on CamVid, each with a stage like its front end's."""
+    parts = {'pooling', 'padding', 'pooling_padding'}
+    assert set(ABLATED) == {f'front_{part}_{data}' for part in parts for data in ('pascal_voc', 'camvid')}
+    for name in ABLATED:
+        (stage,) = (row for row in STAGES.values() if row.net == name)
+        front = STAGES['voc-front' if name.endswith('voc') else 'camvid-front']
+        same = ('crop_size', 'batch_size', 'base_lr', 'momentum', 'max_iter', 'init', 'fresh', 'lr_steps')
+        assert [getattr(stage, field) for field in same] == [getattr(front, field) for field in same]
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_padding_changes_only_what_sees_the_border(tmp_path):
+    """Cells whose 380 pixels lie within the image are those of the front end, at the same place; others are not."""
+    weights = random_weights('front_camvid', tmp_path / 'weights.caffemodel')
+    image = np.random.default_rng(0).normal(0, 60, (3, 400, 400)).astype(np.float32)
+    margin = np.pad(image, ((0, 0), (186, 186), (186, 186)), mode='reflect')
+    plain = forward(load_net(deploy('front_camvid', size_hw=(772, 772)), [weights]), margin)
+    padded = forward(load_net(deploy('front_padding_camvid', size_hw=(400, 400)), [weights]), image)
+    assert plain.shape == padded.shape == (11, 50, 50)
+    inside = slice(24, 26)  # 8 i - 186 >= 0 and 8 i + 194 <= 400
+    np.testing.assert_allclose(padded[:, inside, inside], plain[:, inside, inside], atol=1e-5)
+    assert np.abs(padded - plain)[:, 0].max() > 1e-3
+
+
+def test_ablation_trains_on_the_same_pixels_and_labels(tmp_path, narrow_nets):  # noqa: F811
+    """Of one record: the labels are the front end's; the image is its crop without the margin."""
+    pair = np.random.default_rng(0).integers(0, 11, (4, 404, 404), np.uint8)
+    pair[:] = pair[:, :, :1]  # so that a mirrored crop is the same
+    source = write_datums(tmp_path / 'lmdb', [pair])
+    found = {}
+    for name in ('camvid-front', 'camvid-front-pooling', 'camvid-front-padding', 'camvid-front-pooling-padding'):
+        net = fresh_net(name, source, tmp_path, crop_size=404, batch_per_pass=1)
+        net.forward()
+        found[name] = net.blobs['data'].data.copy(), net.blobs['label'].data.copy()
+    image, label = found['camvid-front']
+    for name, (other, its_label) in found.items():
+        np.testing.assert_array_equal(its_label, label)
+        np.testing.assert_array_equal(other, image[:, :, 186:-186, 186:-186] if 'padding' in name else image)
