@@ -48,23 +48,20 @@ def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, 
 
 def bilinear_x8(bottom, num_classes: int):
     """Fixed bilinear upsampling by 8, each class by itself (released dilation10_cityscapes: kernel 16, stride 8, pad 4)."""
-    return L.Deconvolution(
-        bottom,
-        param=FIXED,
-        convolution_param=dict(
-            num_output=num_classes, bias_term=False, pad=4, kernel_size=16, group=num_classes, stride=8,
-            weight_filler=dict(type='bilinear'),
-        ),
-    )  # fmt: skip
+    return _fixed_upsampling(bottom, num_classes, kernel=16, pad=4)
 
 
 def aligned_x8(bottom, num_classes: int):
     """Fixed bilinear upsampling by 8 from n to 8 (n - 1) + 1, corners on corners: what DeepLab's Interp does at zoom_factor 8."""
+    return _fixed_upsampling(bottom, num_classes, kernel=15, pad=7)
+
+
+def _fixed_upsampling(bottom, num_classes: int, *, kernel: int, pad: int):
     return L.Deconvolution(
         bottom,
         param=FIXED,
         convolution_param=dict(
-            num_output=num_classes, bias_term=False, pad=7, kernel_size=15, group=num_classes, stride=8,
+            num_output=num_classes, bias_term=False, pad=pad, kernel_size=kernel, group=num_classes, stride=8,
             weight_filler=dict(type='bilinear'),
         ),
     )  # fmt: skip

@@ -20,7 +20,10 @@ from tests.compared_nets import COMPARED, FILES
 from tests.narrow_nets import fresh_net, narrow_nets, stage_data, write_datums  # noqa: F401
 from tests.released_nets import as_line, layers
 from tests.toy_nets import random_weights
+from tools.extract_features import part_of_net
 from tools.inference.caffe_net import forward, load_net
+from tools.receptive.measure import whole_fields
+from tools.receptive_field import asked_part
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 
@@ -196,6 +199,21 @@ def test_stored_maps_are_refused(name):
     """Only the paper's unpadded networks go on from stored maps."""
     with pytest.raises(UserError, match='takes images, no stored maps of conv5_3'):
         deploy(name, start='conv5_3', size_hw=(40, 40))
+
+
+@pytest.mark.parametrize('name', ['fcn8s', 'deeplab-largefov', 'front_padding_camvid'])
+def test_what_only_unpadded_networks_have_is_refused(name):
+    """Maps to store from images, and receptive fields that are the same everywhere."""
+    with pytest.raises(UserError, match='maps of it cannot be stored'):
+        part_of_net(name, 'data', 'conv5_3', NETS[name].input_size_hw)
+    with pytest.raises(UserError, match='give a network without padding'):
+        asked_part(name, None)
+
+
+def test_pooling_widens_the_receptive_field():
+    """pool4 and pool5 take in two cells more each, of 8 pixels: pool4 is before layers of dilation, and adds as much."""
+    field = whole_fields(NETS['front_pooling_camvid'])[-1]
+    assert field.size_hw == (380 + 2 * 2 * 8,) * 2
 
 
 # Training
