@@ -447,7 +447,12 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize('stage', [name for name, row in STAGES.items() if row.start == 'data' and 'crfrnn' not in name])
+OTHER_CROPS = ('crfrnn', 'fcn', 'deeplab')  # stages whose crop is asked for by CROP_SIZE=, as the message of a missing LMDB says
+
+
+@pytest.mark.parametrize(
+    'stage', [name for name, row in STAGES.items() if row.start == 'data' and not any(word in name for word in OTHER_CROPS)]
+)
 def test_commands_write_the_lmdb_of_every_stage_by_default(stage):
     assert lmdb_of(STAGES[stage]) in {f'{split}_{side}' for split, sides in MODULES.items() for side in sides}
 

@@ -13,7 +13,7 @@ from dataset_prep.lmdb_store import check_current
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import DEMO, NETS, RECIPE, STAGES
+from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd
 from prototxt.front_end import start_channels
 from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes
 from tools.support.errors import UserError
@@ -100,7 +100,8 @@ def _check_images(settings: Settings, manifest: dict) -> None:
     _expect(settings, manifest, 'margin_px', MARGIN)
     smallest = min(manifest['min_side_hw'])
     if smallest < crop_size:
-        command = f'{_how_to_make(settings)} CROP_SIZE={crop_size}, with the options as before'
+        command = how_to_prepare(settings.dataset.name, settings.stage.split).removeprefix('run: ')
+        command = f'{command} CROP_SIZE={crop_size}, with the options as before'
         raise UserError(
             f'{settings.lmdb}: images down to {smallest} pixels along a side, crop_size is {crop_size}; '
             f'give a smaller --crop-size, or run: {command}'
@@ -165,7 +166,9 @@ def _how_to_make(settings: Settings) -> str:
     stage, name = settings.stage, settings.dataset.name
     if stage.start == 'data':
         command = how_to_prepare(name, stage.split).removeprefix('run: ')
-        return f'{command} CROP_SIZE={stage.crop_size}' if NETS[stage.net].crf_rnn else command
+        net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
+        own_crop = net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
+        return f'{command} CROP_SIZE={stage.crop_size}' if own_crop else command
     return _MAPS_MADE_BY.get(stage.source) or (
         f'python tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
     )
