@@ -469,7 +469,7 @@ def test_commands_write_the_lmdb_of_every_stage_by_default(stage):
 def test_message_names_a_target_that_runs_the_module_of_its_name(name, split, target):
     """`make lmdb-X DATA=...` runs dataset_prep.X with the folder, spaces and all."""
     assert how_to_prepare(name, split) == f'run: make {target} DATA=FOLDER'
-    words = ['make', '-n', '-o', 'caffe', target, 'DATA=my folder', 'PARTIAL=1']
+    words = ['make', '--no-print-directory', '-n', '-o', 'caffe', target, 'DATA=my folder', 'PARTIAL=1']
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     module = target.removeprefix('lmdb-').replace('-', '_')
     assert f"-m dataset_prep.{module} --data 'my folder' --out 'data/{name}'" in printed
@@ -477,7 +477,7 @@ def test_message_names_a_target_that_runs_the_module_of_its_name(name, split, ta
 
 
 def test_make_target_of_an_own_folder_takes_classes_and_name():
-    words = ['make', '-n', '-o', 'caffe', 'lmdb-custom', 'DATA=my folder', 'CLASSES=a b.txt', 'NAME=mine', 'SIZE=640x480']
+    words = ['make', '--no-print-directory', '-n', '-o', 'caffe', 'lmdb-custom', 'DATA=my folder', 'CLASSES=a b.txt', 'NAME=mine', 'SIZE=640x480']
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     given = ['--data', 'my folder', '--classes', 'a b.txt', '--name', 'mine', '--size', '640x480']
     assert [word for word in shlex.split(printed) if word.strip()][1:] == ['-m', 'dataset_prep.custom', *given]
