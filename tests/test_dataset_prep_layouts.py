@@ -477,7 +477,8 @@ def test_message_names_a_target_that_runs_the_module_of_its_name(name, split, ta
 
 
 def test_make_target_of_an_own_folder_takes_classes_and_name():
-    words = ['make', '--no-print-directory', '-n', '-o', 'caffe', 'lmdb-custom', 'DATA=my folder', 'CLASSES=a b.txt', 'NAME=mine', 'SIZE=640x480']
+    words = ['make', '--no-print-directory', '-n', '-o', 'caffe']
+    words += ['lmdb-custom', 'DATA=my folder', 'CLASSES=a b.txt', 'NAME=mine', 'SIZE=640x480']
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     given = ['--data', 'my folder', '--classes', 'a b.txt', '--name', 'mine', '--size', '640x480']
     assert [word for word in shlex.split(printed) if word.strip()][1:] == ['-m', 'dataset_prep.custom', *given]
