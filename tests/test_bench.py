@@ -45,7 +45,8 @@ def test_the_authors_procedure_gives_our_labels(toy, tmp_path):
 
 def test_pytorchs_network_is_ours(toy):
     """Probabilities of one tile."""
-    torch = pytest.importorskip('torch')
+    import torch
+
     from pretrained import caffemodel
     from tools.bench.forward_torch import forward
     from tools.inference.caffe_net import forward as caffe_forward

@@ -25,6 +25,7 @@ BASE_CONV_HPP = 'include/caffe/layers/base_conv_layer.hpp'
 BASE_CONV_CPP = 'src/caffe/layers/base_conv_layer.cpp'
 SHARED_BUFFER = 'shared-im2col'
 FAST_PASS = 'fast-pass'
+COLUMN_BITS = 28  # a forward pass makes at most 2^28 bytes of im2col columns at a time
 
 LARGE_WEIGHT_FILES = (
     Edit(
@@ -324,7 +325,7 @@ FASTER_PASS = (
         'namespace caffe {\n'
         '\n'
         '// Columns of one part of a forward pass. Large, so that BLAS seldom packs the weights anew.\n'
-        'const size_t kColumnBytes = size_t(1) << 28;\n'
+        f'const size_t kColumnBytes = size_t(1) << {COLUMN_BITS};\n'
         '\n'
         '// n columns of a row-major product, whose rows are `stride` elements apart.\n'
         'inline void MultiplyPart(int m, int n, int k, const float* a, const float* b, float* c, int stride) {\n'

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from math import ceil, floor, prod
 from typing import NamedTuple
 
+from tools.caffe_build.edits import COLUMN_BITS
+
 Shape = tuple[int, ...]
-COLUMN_PART = (1 << 28) // 4  # values of one part of a convolution's forward pass; kColumnBytes in tools/caffe_build/edits.py
+COLUMN_PART = (1 << COLUMN_BITS) // 4  # values of one part of a convolution's forward pass
 
 
 class Unknown(ValueError):
