@@ -48,7 +48,7 @@ prototxt: caffe ## generate the checked-in networks again; or for your own data:
 
 LMDB_DATA = $(if $(DATA),--data '$(DATA)')
 LMDB_FLAGS = $(if $(PARTIAL),--allow-partial) $(if $(LISTS_ONLY),--lists-only) $(LMDB_OPTIONS)
-LMDB_OPTIONS = $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(ENCODING),--encoding $(ENCODING)) $(if $(VAL_LMDB),--val-lmdb)
+LMDB_OPTIONS = $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(ENCODING),--encoding $(ENCODING)) $(if $(VAL_LMDB),--val-lmdb) $(if $(WHOLE),--whole)
 
 lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SIZE=WxH
 	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE)) $(LMDB_FLAGS)

@@ -9,10 +9,12 @@ from dataset_prep.contact_sheet import write_contact_sheet
 from dataset_prep.datasets import Dataset
 from dataset_prep.lmdb_writer import ENCODINGS, write_lmdb
 from dataset_prep.records import Record, check_ids, save_split
-from prototxt.shapes import check_crop_size
+from prototxt.lmdb_names import whole_images_of
+from prototxt.shapes import MARGIN, check_crop_size
 from tools.support.errors import UserError
 
 CONTACT_SHEET = 'contact_sheet.png'
+WHOLE = 0  # in place of the side of a crop
 
 
 def prepare(
@@ -25,24 +27,26 @@ def prepare(
 ) -> dict[str, statistics.Statistics]:
     """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet.
 
-    `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`. Prints a summary. Nothing is
-    written when a file is bad. A split of parts of images is not read: the images are in another split, whole.
+    `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`; WHOLE for the images as they are,
+    without a margin, `<out>/<split>_whole/`. Prints a summary. Nothing is written when a file is bad. A split of parts of images
+    is not read: the images are in another split, whole.
     """
-    lmdbs = [(split, crop_size) for split, sides in crop_sizes.items() for crop_size in sides]
-    for _, crop_size in lmdbs:
-        check_crop_size(crop_size)
+    lmdbs = {out / _lmdb_name(split, side): (split, side) for split, sides in crop_sizes.items() for side in sides}
+    for _, crop_size in lmdbs.values():
+        if crop_size != WHOLE:
+            check_crop_size(crop_size)
     _check_disjoint(splits)
     whole = {split: records for split, records in splits.items() if not all(record.columns for record in records)}
     counts = {split: statistics.scan(records, f'reading {split}') for split, records in whole.items()}
     for split, records in splits.items():
         save_split(out, split, records)
-    for split, crop_size in lmdbs:
+    for path, (split, crop_size) in lmdbs.items():
         write_lmdb(
-            out / f'{split}_{crop_size}', splits[split],
-            dataset=facts.name, split=split, crop_size=crop_size, encoding=encoding, seed=seed,
+            path, splits[split], dataset=facts.name, split=split, crop_size=crop_size,
+            margin_px=0 if crop_size == WHOLE else MARGIN, encoding=encoding, seed=seed,
         )  # fmt: skip
     write_contact_sheet(out / CONTACT_SHEET, splits, facts)
-    _print_summary(facts, counts, [out / f'{split}_{crop_size}' for split, crop_size in lmdbs])
+    _print_summary(facts, counts, list(lmdbs))
     print(f'look at {out / CONTACT_SHEET}')
     return counts
 
@@ -53,16 +57,26 @@ def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, cro
     parser.add_argument(
         '--crop-size', type=int, nargs='+', default=list(crop_sizes), metavar='PX', help='sides of training crops, one LMDB each'
     )
+    parser.add_argument('--whole', action='store_true', help='LMDBs of the images as they are, which CRF-RNN reads, not of crops')
     parser.add_argument('--encoding', choices=ENCODINGS, help="png is smaller, raw is faster (default: the data set's row)")
     parser.add_argument('--val-lmdb', action='store_true', help='LMDBs of the validation split too, which test.prototxt reads')
     parser.add_argument('--seed', type=int, default=1, help='of the order of records in the LMDBs')
 
 
 def lmdbs_asked(args: argparse.Namespace, facts: Dataset, crop_sizes: Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:
-    """Sides of crops by split: those of the training splits, and with --val-lmdb all of them of the validation split too."""
+    """Sides of crops by split: those of the training splits, and with --val-lmdb all of them of the validation split too.
+
+    With --whole there are no crops.
+    """
+    if args.whole:
+        crop_sizes = dict.fromkeys(crop_sizes, [WHOLE])
     if not args.val_lmdb:
         return crop_sizes
     return {**crop_sizes, facts.val: sorted({side for sides in crop_sizes.values() for side in sides})}
+
+
+def _lmdb_name(split: str, crop_size: int) -> str:
+    return whole_images_of(split) if crop_size == WHOLE else f'{split}_{crop_size}'
 
 
 def _check_disjoint(splits: dict[str, list[Record]]) -> None:

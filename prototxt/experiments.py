@@ -245,6 +245,10 @@ NETS = NetTable({
     # CamVid within reach of a CPU: frozen trunk, narrow fc6 and fc7
     'front_camvid_fc128': Net('camvid', CAMVID_TILE, front_end=NARROW_FC),
     'dilation8_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC),
+    'large_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8, LARGE), NARROW_FC),
+    'front_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, None, NARROW_FC, crf_rnn=CrfRnn()),
+    'basic_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC, crf_rnn=CrfRnn()),
+    'large_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, Context(DILATION8, LARGE), NARROW_FC, crf_rnn=CrfRnn()),
     # the demonstration on drawn scenes
     'front_toy': Net('toy', TOY_TILE, front_end=TOY),
     'basic_toy': Net('toy', TOY_TILE, Context(DILATION8), TOY),
@@ -297,6 +301,16 @@ class Stage:
     def label_stride(self) -> int:
         """Pixels between the labels that the loss is taken at: 8, one a score cell, or 1 after upsampling."""
         return 1 if self.upsample_loss or NETS[self.net].pixel_loss else 8
+
+    @property
+    def beside_images(self) -> bool:
+        """Whether it reads the images beside its stored maps: CRF-RNN needs them, and their labels are those of the loss."""
+        return self.start != 'data' and NETS[self.net].crf_rnn is not None
+
+    @property
+    def stored_label_stride(self) -> int:
+        """Pixels between the labels in its LMDB."""
+        return 8 if self.beside_images else self.label_stride
 
 
 class StageTable(Table[Stage]):
@@ -367,6 +381,14 @@ def msc_stage(net: str, start: str) -> Stage:
 def ablation_stage(net: str, front: Stage) -> Stage:
     """As the front end of the data set, and on the same crops."""
     return replace(front, net=net, source=f'{front.source}, of its front end')
+
+
+def camvid_crfrnn(net: str, *init: str) -> Stage:
+    """CRF-RNN, and the context module below it, on the front end's stored scores and the images, one pass over them."""
+    return Stage(
+        net, 'final', init=init, fresh=('inference1',), features_from='camvid-cpu-front', mirror=False,
+        crop_size=None, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=367, snapshot=367, random_seed=1, source=RECIPE,
+    )  # fmt: skip
 
 
 VOC_FRONT_STAGE = Stage(
@@ -502,6 +524,18 @@ STAGES = StageTable({
         'dilation8_camvid_fc128', 'final', init=('identity',), fresh=(), features_from='camvid-cpu-front', mirror=False,
         crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=9175, snapshot=1835, random_seed=1, source=RECIPE,
     ),
+    'camvid-cpu-large': Stage(
+        'large_camvid_fc128', 'final', init=('identity',), fresh=(), features_from='camvid-cpu-front', mirror=False,
+        crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=2202, snapshot=367, random_seed=1, source=RECIPE,
+    ),
+    'camvid-cpu-joint': Stage(
+        'dilation8_camvid_fc128', 'conv5_3', init=('camvid-cpu-front', 'camvid-cpu-basic'), fresh=(), features_from='vgg16',
+        crop_size=None, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=734, snapshot=367, mirror=False, random_seed=1,
+        source=RECIPE,
+    ),
+    'camvid-cpu-front-crfrnn': camvid_crfrnn('front_camvid_fc128_crfrnn'),
+    'camvid-cpu-basic-crfrnn': camvid_crfrnn('basic_camvid_fc128_crfrnn', 'camvid-cpu-basic'),
+    'camvid-cpu-large-crfrnn': camvid_crfrnn('large_camvid_fc128_crfrnn', 'camvid-cpu-large'),
     # the demonstration
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,

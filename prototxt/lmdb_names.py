@@ -13,8 +13,13 @@ def lmdb_of(stage: Stage, split: str | None = None) -> str:
     split = split or stage.split or facts.train
     if stage.start == 'data':
         return f'{facts.name}/{split}_{stage.crop_size}'
-    stride1 = '_stride1' if stage.label_stride == 1 else ''
+    stride1 = '_stride1' if stage.stored_label_stride == 1 else ''
     return f'{facts.name}/{split}_{stage.start}_{stage.features_from}{stride1}'
+
+
+def whole_images_of(split: str) -> str:
+    """The LMDB of the images of a split as they are, beside that of their maps."""
+    return f'{split}_whole'
 
 
 def val_lmdb_of(stage: Stage) -> str:

@@ -15,8 +15,9 @@ from prototxt.fcn import append_fcn
 from prototxt.framing import input_hw, mean_bgr
 from prototxt.front_end import append_front_end, start_channels
 from prototxt.layers import L, accuracy, aligned_x8, bilinear_x8, caffe, loss, pixels_of_cells
-from prototxt.paired_data import append_images, append_maps
-from prototxt.shapes import FRONT_END, TRUNK_END, check_crop_size, front_end_size, map_size
+from prototxt.lmdb_names import whole_images_of
+from prototxt.paired_data import append_images, append_maps, append_maps_beside_images
+from prototxt.shapes import FRONT_END, TRUNK_END, check_crop_size, front_end_size, map_size, pixels_of
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
@@ -29,26 +30,27 @@ def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None =
     """NetParameter from input blob `start`, shape (1, channels, *size_hw), to class probabilities `prob`.
 
     `start` is 'data', 'conv5_3', or the name of the front end's scores; `size_hw` is by default what the row's tile gives there.
-    Raises UserError for a network with CRF-RNN that does not start from images.
+    A network with CRF-RNN that starts from maps has a second input, `image` (1, 3, H, W), for the image less its mean.
     """
     return deploy_row(NETS[net_name], net_name, start, size_hw)
 
 
 def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int] | None = None):
     """The same of a row that need not be in the table. UserError for a size or a start that the network does not take."""
-    if row.crf_rnn and start != 'data':
-        raise UserError(f'{name}: CRF-RNN reads the image too; start from images, not from stored {start}')
     classes = dataset(row.dataset).num_classes
     net = caffe.NetSpec()
     height, width = size_hw or _tile_at(row, start)
     _check_input(row, name, start, (height, width))
     channels = start_channels(row.front_end, start, classes)
     net[start] = L.Input(shape=dict(dim=[1, channels, height, width]))
+    image = None
+    if row.crf_rnn and start != 'data':
+        image = net.image = L.Input(shape=dict(dim=[1, 3, *pixels_of(start, (height, width))]))
     scores = _append_layers(net, row, classes, start, learn=False)
     if row.upsample:
         scores = _append_upsampling(net, scores, row, classes)
     if row.crf_rnn:
-        scores = append_crf_rnn(net, scores, row.crf_rnn, learn=False)
+        scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, learn=False)
     net.prob = L.Softmax(scores)
     message = _named(net, name)
     if start != 'data':
@@ -109,19 +111,25 @@ def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
     """NetSpec from the LMDB to the scores that the loss is taken of, and those scores; `learn` is for the training phase."""
     row, facts = NETS[stage.net], dataset(NETS[stage.net].dataset)
     net = caffe.NetSpec()
-    images = stage.start == 'data'
+    images, image = stage.start == 'data', None
     if images:
         crop_size = check_crop_size(stage.crop_size or 0)
         append_images(
             net, source, crop_size, batch, mean_bgr(row),
             label_stride=stage.label_stride, mirror=learn and stage.mirror, whole=row.whole,
         )  # fmt: skip
+    elif stage.beside_images:
+        channels = start_channels(row.front_end, stage.start, facts.num_classes)
+        whole = str(Path(source).with_name(whole_images_of(stage.split or facts.train if learn else facts.val)))
+        append_maps_beside_images(net, source, stage.start, channels, whole, batch, mean_bgr(row))
+        image = net.image
     else:
         channels = start_channels(row.front_end, stage.start, facts.num_classes)
         append_maps(net, source, stage.start, channels, batch, before_fc6=stage.start == TRUNK_END)
     scores = _append_layers(net, row, facts.num_classes, stage.start, learn=learn)
     if row.crf_rnn:
-        scores = append_crf_rnn(net, scores, row.crf_rnn, window=net.label_window, learn=learn)
+        window = net.label_window if images else None
+        scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, window=window, learn=learn)
     elif stage.label_stride == 1 and not row.front_end.pixels:
         scores = _append_upsampling(net, scores, row, facts.num_classes)
         if not images:

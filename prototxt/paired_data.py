@@ -39,6 +39,22 @@ def append_images(
     net.label = L.Pooling(net.label_crop, pool=P.Pooling.MAX, kernel_size=1, stride=STRIDE)
 
 
+def append_maps_beside_images(
+    net, source: str, blob: str, channels: int, images: str, batch_size: int, mean_bgr: tuple[float, float, float]
+) -> None:
+    """Append stored float maps as `blob`, the images that they are of as `image` (N, 3, H, W), BGR minus the mean, and `label`.
+
+    The LMDB `images` has them without a margin, in the order of the maps; `label` is theirs, that of every pixel.
+    """
+    net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)
+    net[blob], net.label_cells = L.Slice(net.pair, name='maps_and_label', axis=1, slice_point=channels, ntop=2)
+    net.silence = L.Silence(net.label_cells, ntop=0)
+    net.pair_pixels = L.Data(
+        source=images, backend=P.Data.LMDB, batch_size=batch_size, transform_param=dict(mean_value=[*mean_bgr, 0])
+    )
+    net.image, net.label = L.Slice(net.pair_pixels, name='image_and_label', axis=1, slice_point=3, ntop=2)
+
+
 def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, before_fc6: bool) -> None:
     """Append stored float maps as `blob` (N, channels, h, w) and their `label`, which has the size of the scores.
 

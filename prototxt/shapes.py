@@ -1,5 +1,6 @@
 """Sizes: of score maps, of crops, of parameters. Convolutions round down, pooling rounds up, as Caffe does."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -94,6 +95,13 @@ def check_crop_size(crop_size: int) -> int:
             f'the nearest that work are {below} and {below + STRIDE}'
         )
     return crop_size
+
+
+def pixels_of(start: str, map_hw: Sequence[int]) -> tuple[int, int]:
+    """Height and width in pixels of what maps of blob `start`, of `map_hw` cells, give scores of."""
+    border = FC6_CELLS if start == TRUNK_END else 0
+    height, width = (STRIDE * (side - border) for side in map_hw)
+    return height, width
 
 
 MEAN_FIELD = 'MultiStageMeanfield'  # of tools.crf_rnn.layers, the one Python layer that learns

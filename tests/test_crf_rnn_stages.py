@@ -1,22 +1,29 @@
 """The rows with CRF-RNN in real Caffe, their trunks narrow: training end to end by `caffe train`, prediction at every pixel."""
 
 import json
+import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 from narrow_nets import narrow_nets, stage_data  # noqa: F401 -- a fixture
 
+from dataset_prep.datasets import dataset
+from dataset_prep.lmdb_store import iterate
+from dataset_prep.order import shuffled
 from pretrained import caffemodel
 from prototxt.crf_rnn import LAYER
 from prototxt.experiments import NETS, STAGES
+from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
+from tests.stored_maps import write_features, write_images_beside
 from tests.toy_nets import random_image
 from tests.train_data import asked
 from tools.crf_rnn.mean_field import potts
-from tools.inference import Predictor
+from tools.inference import MapPredictor, Predictor
 from tools.inference.upsampling import zoom
 from tools.structured import packages
 from tools.support.caffe_import import import_caffe
@@ -24,7 +31,8 @@ from tools.support.errors import UserError
 from tools.training.preflight import check_lmdb
 
 caffe = import_caffe()
-ROWS = [name for name, row in NETS.items() if row.crf_rnn]
+ROWS = [name for name, row in NETS.items() if row.crf_rnn and name in STAGES]
+ON_MAPS = [name for name, stage in STAGES.items() if stage.beside_images]
 CROP = 404  # 4 x 4 cells, 32 x 32 pixels
 
 
@@ -116,3 +124,75 @@ def test_prediction_at_every_pixel(name, tmp_path):
     caffemodel.write(tmp_path / 'potts.caffemodel', {LAYER: blobs})
     smoothed = Predictor(name, [weights, tmp_path / 'potts.caffemodel'], tiling='tight').predict_scores(image)
     assert np.abs(smoothed - prob).max() > 0.01
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_stored_scores_and_the_image_give_what_the_whole_network_gives(tmp_path):
+    """24x32 pixels through the whole network, and its scores of them through the rest, the image beside them."""
+    weights = [start_of(deploy('basic_camvid_fc128_crfrnn'), tmp_path / 'start.caffemodel'), tmp_path / 'potts.caffemodel']
+    caffemodel.write(weights[1], {LAYER: [blob[None, None] for blob in potts(11)]})
+    image = random_image(24, 32)
+    whole = Predictor('basic_camvid_fc128_crfrnn', weights, size_hw=(372 + 24, 372 + 32))
+    expected = whole.predict_scores(image)
+    rest = MapPredictor('basic_camvid_fc128_crfrnn', weights, 'final', (5, 9))  # made for another size than that of the maps
+    maps = whole.net.blobs['final'].data[0].copy()
+    assert rest.reads_image and maps.shape == (11, 3, 4)
+    np.testing.assert_allclose(rest.predict_scores(maps, image), expected, atol=1e-6)
+    np.testing.assert_array_equal(rest.label_map(maps, (24, 32), image), whole.label_map(image))
+
+
+def maps_and_images(folder, cells_hw=(3, 4), size_hw=(24, 32)):
+    """Maps of three images of CamVid, and those images, as the recipe stores them."""
+    random = np.random.default_rng(0)
+    rows = [
+        (name, random.normal(0, 1, (11, *cells_hw)).astype(np.float32), np.full(cells_hw, 255, np.uint8))
+        for name in shuffled(['a', 'b', 'c'], 1)
+    ]
+    said = {'dataset': 'camvid', 'classes': 11, 'blob': 'final', 'split': 'train', 'weights': 'of no file'}
+    write_features(folder / 'maps', rows, said)
+    return folder / 'maps', write_images_beside(folder / 'maps', size_hw, dataset='camvid', split='train', classes=11)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_each_map_comes_with_its_own_image_and_labels(tmp_path):
+    """Three passes of the training net: maps, image less the mean, and the label of each pixel are those of one record."""
+    maps, images = maps_and_images(tmp_path)
+    write(training('camvid-cpu-basic-crfrnn', str(maps)), tmp_path / 'net.prototxt')
+    net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TRAIN)
+    stored = zip(iterate(maps), iterate(images), strict=True)
+    for (name, of_maps), (name_of_image, of_image) in stored:
+        net.forward()
+        assert name == name_of_image
+        np.testing.assert_array_equal(net.blobs['final'].data[0], of_maps[:11])
+        mean = np.float32(dataset('camvid').mean_bgr)[:, None, None]
+        np.testing.assert_allclose(net.blobs['image'].data[0], of_image[:3] - mean, atol=1e-4)
+        np.testing.assert_array_equal(net.blobs['label'].data[0, 0], of_image[3])
+        assert net.blobs[LAYER].data.shape == (1, 11, 24, 32)
+
+
+def test_images_that_are_not_those_of_the_maps_are_refused(tmp_path):
+    """None there; others; of another size. The message has the command."""
+    maps, images = maps_and_images(tmp_path)
+    check = partial(check_lmdb, asked('camvid-cpu-front-crfrnn', '--lmdb', maps))
+    assert check()['blob'] == 'final'
+    shutil.move(images, tmp_path / 'aside')
+    with pytest.raises(UserError, match='train_whole.*make lmdb-camvid.* WHOLE=1'):
+        check()
+    other, _ = maps_and_images(tmp_path / 'other', size_hw=(24, 40))
+    shutil.copytree(other.with_name('train_whole'), images)
+    with pytest.raises(UserError, match='covers 24x32 pixels, [abc] has 24x40'):
+        check()
+    shutil.rmtree(images)
+    shutil.copytree(tmp_path / 'aside', images)
+    manifest = json.loads((images / 'manifest.json').read_text())
+    (images / 'manifest.json').write_text(json.dumps(manifest | {'margin_px': 186}))
+    with pytest.raises(UserError, match='without a margin'):
+        check()
+
+
+@pytest.mark.parametrize('name', ON_MAPS)
+def test_rows_on_maps_read_the_plain_scores(name):
+    """They train on the LMDB that the context stage trains on, of labels at stride 8, with the loss of every pixel."""
+    stage = STAGES[name]
+    assert lmdb_of(stage) == lmdb_of(STAGES['camvid-cpu-basic'])
+    assert stage.label_stride == 1 and stage.stored_label_stride == 8

@@ -114,12 +114,6 @@ def test_without_noise_real_caffe_passes_the_input(tmp_path, name):
     assert np.allclose(net.blobs[last].data, scores, rtol=1e-5, atol=1e-5)
 
 
-def test_crf_rnn_starts_from_images():
-    """A network with CRF-RNN reads the image: it is not made for stored scores."""
-    with pytest.raises(UserError, match='reads the image too'):
-        deploy('voc-basic-crfrnn', start='fc-final')
-
-
 def test_a_net_without_context_is_refused():
     """The message lists the nets that have one."""
     with pytest.raises(UserError, match='front_camvid has no context module; these have: dilation8_pascal_voc'):

@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 
 from dataset_prep.datasets import dataset
+from dataset_prep.order import shuffled
 from pretrained import caffemodel
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import training
-from prototxt.shapes import param_shapes
+from prototxt.shapes import param_shapes, pixels_of
 from tests.narrow_nets import map_hw, narrow_nets, random_labels  # noqa: F401
-from tests.stored_maps import write_features
+from tests.stored_maps import write_features, write_images_beside
 from tests.train_data import asked, images_lmdb, iterations
 from tools.training.session import train
 from tools.training.snapshots import snapshots
 
 IDENTITY_ONLY = ('identity',)
 WITH_CRF_RNN = [name for name, stage in STAGES.items() if NETS[stage.net].crf_rnn]
-ROWS = [name for name in STAGES if name not in WITH_CRF_RNN[1:]]  # all three take half a minute; test_crf_rnn_stages.py has them
+SLOW = [name for name in WITH_CRF_RNN if name not in ('voc-front-crfrnn', 'camvid-cpu-basic-crfrnn')]
+ROWS = [name for name in STAGES if name not in SLOW]  # ten seconds each; test_crf_rnn_stages.py has them
 
 
 def stage_lmdb(name, folder):
@@ -27,13 +29,16 @@ def stage_lmdb(name, folder):
         return images_lmdb(folder, stage.crop_size, dataset=facts.name, split=stage.split or facts.train, count=1)
     random, net = np.random.default_rng(0), training(name, 'unused')
     channels = next(layer.slice_param.slice_point[0] for layer in net.layer if layer.type == 'Slice')
-    planes = (8 // stage.label_stride) ** 2
+    planes = (8 // stage.stored_label_stride) ** 2
     maps = random.normal(0, 1, (channels, *map_hw(stage))).astype(np.float32)
     labels = random_labels(random, (planes, *map_hw(stage)), facts.num_classes).astype(np.uint8)
     said = {'dataset': facts.name, 'classes': facts.num_classes, 'blob': stage.start, 'split': facts.train}
-    said |= {'label_stride': stage.label_stride, 'mirror': stage.mirror, 'weights': 'of no file'}
-    rows = [(f'r{index}', maps, labels[0] if planes == 1 else labels) for index in range(2)]
+    said |= {'label_stride': stage.stored_label_stride, 'mirror': stage.mirror, 'weights': 'of no file'}
+    rows = [(name, maps, labels[0] if planes == 1 else labels) for name in shuffled(['r0', 'r1'], 1)]
     write_features(folder / 'maps', rows, said)
+    if stage.beside_images:
+        size_hw = pixels_of(stage.start, map_hw(stage))
+        write_images_beside(folder / 'maps', size_hw, dataset=facts.name, split=facts.train, classes=facts.num_classes)
     return folder / 'maps'
 
 

@@ -148,7 +148,7 @@ def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argp
         source = row.features_from
         maker = STAGES[source].net if source and source in STAGES else row.net
         said = {
-            'net': maker, 'blob': row.start, 'out': DATA / lmdb_of(row), 'label_stride': row.label_stride,
+            'net': maker, 'blob': row.start, 'out': DATA / lmdb_of(row), 'label_stride': row.stored_label_stride,
             'split': row.split or dataset(NETS[row.net].dataset).train,
         }  # fmt: skip
         if args.features:

@@ -31,19 +31,21 @@ def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
     return net
 
 
-def forward(net, bottom: np.ndarray) -> np.ndarray:
-    """`prob` (C, h, w) for one input (channels, H, W); the net takes the input's size.
+def forward(net, *bottoms: np.ndarray) -> np.ndarray:
+    """`prob` (C, h, w) for the net's inputs in order, each (channels, H, W); the net takes their size.
 
     Raises ValueError for another number of channels, on which Caffe would abort.
     """
-    name = net.inputs[0]
-    channels = net.blobs[name].channels
-    if bottom.shape[0] != channels:
-        raise ValueError(f'{bottom.shape[0]} channels for blob {name}, which has {channels}')
-    if net.blobs[name].data.shape != (1, *bottom.shape):
-        net.blobs[name].reshape(1, *bottom.shape)
+    blobs = [net.blobs[name] for name in net.inputs]
+    for name, blob, bottom in zip(net.inputs, blobs, bottoms, strict=True):
+        if bottom.shape[0] != blob.channels:
+            raise ValueError(f'{bottom.shape[0]} channels for blob {name}, which has {blob.channels}')
+    if any(blob.data.shape != (1, *bottom.shape) for blob, bottom in zip(blobs, bottoms, strict=True)):
+        for blob, bottom in zip(blobs, bottoms, strict=True):
+            blob.reshape(1, *bottom.shape)
         net.reshape()
-    net.blobs[name].data[0] = bottom
+    for blob, bottom in zip(blobs, bottoms, strict=True):
+        blob.data[0] = bottom
     return net.forward()['prob'][0].copy()
 
 

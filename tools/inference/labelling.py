@@ -73,7 +73,7 @@ def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path
         for image_id, stacked in iterate(lmdb):
             if record := wanted.pop(image_id, None):
                 maps = stacked[:-planes]
-                prob = predictor.predict_scores(maps)
+                prob = predictor.predict_scores(maps, read_image(record) if predictor.reads_image else None)
                 _keep_scores(job, record, prob, record.size_hw, predictor.zoom)
                 write(folder / f'{image_id}.png', _label(prob, record, predictor.zoom, lmdb))
                 bar.update()

@@ -89,7 +89,10 @@ class Predictor:
 
 
 class MapPredictor:
-    """The layers of a network after blob `start`, applied to stored maps of that blob."""
+    """The layers of a network after blob `start`, applied to stored maps of that blob.
+
+    With CRF-RNN (`reads_image`) it takes the image that the maps are of beside them, uint8 (H, W, 3) BGR.
+    """
 
     def __init__(
         self, net_name: str, weights: Sequence[Path], start: str, size_hw: tuple[int, int], gpu: int | None = None
@@ -97,12 +100,16 @@ class MapPredictor:
         if start == TRUNK_END and min(size_hw) <= FC6_CELLS:
             raise UserError(f'maps of {start} of {size_hw[0]}x{size_hw[1]} cells: fc6 needs more than {FC6_CELLS} along a side')
         self.zoom = zoom_factor(net_name)
+        self.reads_image = NETS[net_name].crf_rnn is not None
+        self._mean_bgr = np.array(mean_bgr(NETS[net_name]), np.float32)
         self.net = load_net(deploy(net_name, start=start, size_hw=size_hw), weights, gpu)
 
-    def predict_scores(self, features: np.ndarray) -> np.ndarray:
+    def predict_scores(self, features: np.ndarray, image_bgr: np.ndarray | None = None) -> np.ndarray:
         """Class probabilities (C, h, w) from the maps of an image, float32 (channels, h, w), at the net's own resolution."""
-        return forward(self.net, features)
+        if image_bgr is None:
+            return forward(self.net, features)
+        return forward(self.net, features, (image_bgr.astype(np.float32) - self._mean_bgr).transpose(2, 0, 1))
 
-    def label_map(self, features: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    def label_map(self, features: np.ndarray, size_hw: tuple[int, int], image_bgr: np.ndarray | None = None) -> np.ndarray:
         """Class ids, uint8 (*size_hw), of an image of `size_hw` pixels from its maps, float32 (channels, h, w)."""
-        return argmax(self.predict_scores(features), size_hw, self.zoom)
+        return argmax(self.predict_scores(features, image_bgr), size_hw, self.zoom)

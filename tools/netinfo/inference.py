@@ -3,7 +3,7 @@
 Nothing is allocated: shapes follow from layer to layer by the rules of layer_rules.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,11 @@ class Layer:
         return bool(self.bottoms) and self.bottoms[:1] == self.tops[:1]
 
 
-def layers_of(net, phase: str, source: SourceShape | None = None) -> list[Layer]:
+def layers_of(net, phase: str, source: SourceShape | Mapping[str, SourceShape] | None = None) -> list[Layer]:
     """The layers of `net` (NetParameter) in `phase`, 'train' or 'test', in order.
 
-    `source` is the shape of what a Data layer reads; without it, the first record of its LMDB tells. Raises Unknown for what only
-    Caffe can set up, UserError for inputs that do not fit.
+    `source` is the shape of what Data layers read, of all or by the layer's name; without it, the first record of their LMDB
+    tells. Raises Unknown for what only Caffe can set up, UserError for inputs that do not fit.
     """
     if net.layers:
         raise Unknown("the layers are of Caffe's old format")
@@ -62,7 +62,7 @@ def layers_of(net, phase: str, source: SourceShape | None = None) -> list[Layer]
     found = [_old_input(net, shapes, views)] if net.input else []
     for layer in included(net, phase):
         bottoms = [_shape_of(layer, name, shapes) for name in layer.bottom]
-        made = _made(layer, bottoms, source)
+        made = _made(layer, bottoms, source.get(layer.name) if isinstance(source, Mapping) else source)
         view = _view([views[name] for name in layer.bottom], made)
         passes = tuple(name in needing for name in layer.bottom)
         learns = any(layer.param[i].lr_mult != 0 if i < len(layer.param) else True for i in range(len(made.params)))

@@ -3,7 +3,7 @@
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS, STAGES
 from prototxt.front_end import start_channels
-from prototxt.shapes import STRIDE
+from prototxt.shapes import STRIDE, pixels_of
 from tools.netinfo.inference import Layer, layers_of
 
 
@@ -16,6 +16,7 @@ def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[
     if stage.start == 'data' or maps_hw is None:
         return layers_of(net, 'train')
     row = NETS[stage.net]
-    labels = STRIDE**2 if stage.label_stride == 1 else 1
+    labels = STRIDE**2 if stage.stored_label_stride == 1 else 1
     channels = start_channels(row.front_end, stage.start, dataset(row.dataset).num_classes) + labels
-    return layers_of(net, 'train', (channels, *maps_hw))
+    sources = {'pair': (channels, *maps_hw), 'pair_pixels': (4, *pixels_of(stage.start, maps_hw))}
+    return layers_of(net, 'train', sources)

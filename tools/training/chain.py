@@ -83,7 +83,7 @@ class Chain:
             return
         self._stored.add(out)
         maker = STAGES[str(stage.features_from)]
-        stride = () if stage.label_stride == STRIDE else ('--label-stride', stage.label_stride)
+        stride = () if stage.stored_label_stride == STRIDE else ('--label-stride', stage.stored_label_stride)
         self._recipe.do(
             f'Store {stage.start} of the {split} images',
             'tools/extract_features.py', '--net', maker.net, '--weights', newest_snapshot(self._runs / str(stage.features_from)),

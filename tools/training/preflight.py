@@ -9,13 +9,14 @@ import lmdb
 import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL, how_to_prepare
-from dataset_prep.lmdb_store import check_current
+from dataset_prep.lmdb_store import check_current, read_sizes, stored_ids
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd
 from prototxt.front_end import start_channels
-from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes
+from prototxt.lmdb_names import whole_images_of
+from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes, pixels_of
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.training.initial import fresh_layers
@@ -43,6 +44,8 @@ def check_lmdb(settings: Settings) -> dict:
     check(settings, manifest)
     _expect(settings, manifest, 'channels', _channels(settings))
     _check_opens(path)
+    if stage.beside_images:
+        _check_images_beside(settings, manifest)
     _check_labels(settings)
     return manifest
 
@@ -111,8 +114,26 @@ def _check_images(settings: Settings, manifest: dict) -> None:
 def _check_features(settings: Settings, manifest: dict) -> None:
     """The blob that an LMDB of maps holds, the labels beside it, and whether mirror images are among them."""
     _expect(settings, manifest, 'blob', settings.stage.start)
-    _expect(settings, manifest, 'label_stride', settings.stage.label_stride)
+    _expect(settings, manifest, 'label_stride', settings.stage.stored_label_stride)
     _expect(settings, manifest, 'mirror', settings.stage.mirror)
+
+
+def _check_images_beside(settings: Settings, manifest: dict) -> None:
+    """Raise UserError unless the images of the maps lie beside them, as large as these say and in their order."""
+    path = settings.lmdb.with_name(whole_images_of(settings.stage.split or settings.dataset.train))
+    how_to_make = f'{how_to_prepare(settings.dataset.name, settings.stage.split)} WHOLE=1, with the options as before'
+    if not (path / 'data.mdb').is_file():
+        raise UserError(f'no LMDB at {path}, the images as they are, which CRF-RNN reads beside their maps; {how_to_make}')
+    images = read_manifest(path)
+    if (images['kind'], images.get('margin_px')) != ('images', 0) or stored_ids(path) != stored_ids(settings.lmdb):
+        raise UserError(f'{path} does not hold the images of {settings.lmdb} in their order, without a margin; {how_to_make}')
+    covered = pixels_of(settings.stage.start, manifest['min_side_hw'])
+    for name, size_hw in read_sizes(path).items():
+        if size_hw != covered:
+            raise UserError(
+                f'{settings.lmdb} covers {covered[0]}x{covered[1]} pixels, {name} has {size_hw[0]}x{size_hw[1]}; CRF-RNN on '
+                'stored maps takes images of one size that is a multiple of 8: prepare the data set with SIZE=WxH'
+            )
 
 
 def _check_opens(path: Path) -> None:
@@ -151,7 +172,7 @@ def _expect(settings: Settings, manifest: dict, name: str, wanted: object) -> No
 def _channels(settings: Settings) -> int:
     """Channels of a Datum: what the blob has, and the label, which at stride 1 has those of a cell's pixels."""
     stage = settings.stage
-    planes = 1 if stage.start == 'data' else (STRIDE // stage.label_stride) ** 2
+    planes = 1 if stage.start == 'data' else (STRIDE // stage.stored_label_stride) ** 2
     return _blob_channels(settings) + planes
 
 
