@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
 STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu bench-lmdb bench-memory $(STAGES:%=train-%) $(CHAINS:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu camvid-cpu-structured bench-lmdb bench-memory $(STAGES:%=train-%) $(CHAINS:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
@@ -87,6 +87,9 @@ weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
 
 camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DATA=folder of CamVid
 	$(PYTHON) tools/camvid_cpu.py $(if $(DATA),--data '$(DATA)')
+
+camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN: DATA=folder of CamVid
+	$(PYTHON) tools/camvid_cpu_structured.py $(if $(DATA),--data '$(DATA)')
 
 $(STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \

@@ -265,3 +265,14 @@ if REAL.is_dir():
         for record in [record for records in splits.values() for record in records]:
             np.testing.assert_array_equal(read_label(record), read_label(copy[record.id]), record.id)
             np.testing.assert_array_equal(read_image(record), read_image(copy[record.id]), record.id)
+
+
+def test_images_as_they_are(tmp_path):
+    """--whole: records of the images' own size, without a margin, in place of those for crops; what CRF-RNN reads."""
+    camvid.main(['--data', str(segnet(tmp_path / 'CamVid')), '--out', str(tmp_path / 'out'), '--allow-partial', '--whole'])
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir() if path.is_dir()) == ['train_whole']
+    manifest = read_manifest(tmp_path / 'out' / 'train_whole')
+    assert (manifest['margin_px'], manifest['min_side_hw']) == (0, [36, 48])
+    ((name, pixels),) = iterate(tmp_path / 'out' / 'train_whole')
+    assert name == 'frame_0' and pixels.shape == (4, 36, 48)
+    assert (pixels[:3] <= 2).all() and (pixels[3] == 5).all()  # a black JPEG; SegNet's 3 is Road

