@@ -3,7 +3,7 @@
 
 First all of tools/camvid_cpu.py, where it was not run yet. Then the maps of the validation images; for each of the three a
 grid search of the CRF's parameters on some of these, and the test images with the best; CRF-RNN trained on the stored scores
-and the images; nine rows, all on the 233 test images, in OUT/structured/report.html. Run again after a stop, it goes on where it was.
+and the images; nine rows, all on the 233 test images, in OUT/structured/report.html. Run again after a stop, it goes on.
 """
 
 import argparse
