@@ -526,11 +526,11 @@ STAGES = StageTable({
     ),
     'camvid-cpu-large': Stage(
         'large_camvid_fc128', 'final', init=('identity',), fresh=(), features_from='camvid-cpu-front', mirror=False,
-        crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=2202, snapshot=367, random_seed=1, source=RECIPE,
+        crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=1101, snapshot=367, random_seed=1, source=RECIPE,
     ),
     'camvid-cpu-joint': Stage(
         'dilation8_camvid_fc128', 'conv5_3', init=('camvid-cpu-front', 'camvid-cpu-basic'), fresh=(), features_from='vgg16',
-        crop_size=None, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=734, snapshot=367, mirror=False, random_seed=1,
+        crop_size=None, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=367, snapshot=367, mirror=False, random_seed=1,
         source=RECIPE,
     ),
     'camvid-cpu-front-crfrnn': camvid_crfrnn('front_camvid_fc128_crfrnn'),
