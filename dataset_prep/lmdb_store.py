@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from tools.support.errors import UserError
 
 MANIFEST = 'manifest.json'
 SIZES = 'sizes.tsv'  # of an LMDB of images: id, height and width of each before padding, in its order
-BATCH_BYTES = 64 << 20  # what one transaction may hold in memory
+BATCH_BYTES = 32 << 20  # what one transaction may hold in memory; two of them are there at a time, and LMDB's copy of one
 PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
 KEY_BYTES = 511  # LMDB's longest key
+
+Batch = list[tuple[bytes, bytes | memoryview]]  # keys and values
 
 
 def key(index: int, record_id: str) -> bytes:
@@ -51,7 +54,8 @@ def check_disk_space(folder: Path, needed: int) -> None:
 class LmdbWriter:
     """Appends to an LMDB, which it opens or makes; keys must come in ascending order. What was flushed survives a kill.
 
-    `before_commit` is told, before each flush, how many records there are after it.
+    One batch is written, as one transaction, while the next one is queued: waiting for the disk costs no time of who puts.
+    `before_commit` is told, before each transaction, how many records there are after it.
     """
 
     def __init__(self, folder: Path, *, before_commit: Callable[[int], None] | None = None):
@@ -60,32 +64,27 @@ class LmdbWriter:
             self._environment = lmdb.open(str(folder), map_size=2 * BATCH_BYTES)
         except lmdb.Error as error:
             raise self._refused(error) from error
-        self._batch: list[tuple[bytes, bytes | memoryview]] = []
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future | None = None
+        self._batch: Batch = []
         self._batch_bytes = 0
 
     def reserve(self, expected_bytes: int) -> None:
         """Make the map large enough for this much beside what is there; it is address space, neither memory nor disk."""
+        self._written()
         self._environment.set_mapsize(self._environment.info()['map_size'] + expected_bytes + 2 * BATCH_BYTES)
 
     def put(self, stored_key: bytes, value: bytes | memoryview) -> None:
-        """Queue one record; it is on disk after the next flush, which comes by itself every BATCH_BYTES."""
+        """Queue one record; every BATCH_BYTES what is queued begins to be written. Raises what flush raises."""
         self._batch.append((stored_key, value))
         self._batch_bytes += len(value)
         if self._batch_bytes >= BATCH_BYTES:
-            self.flush()
+            self._begin_to_write()
 
     def flush(self) -> None:
-        """Write what is queued, as one transaction; the map grows when it is too small. Raises UserError if the disk is full."""
-        if not self._batch:
-            return
-        try:
-            if self._before_commit:
-                self._before_commit(self.count() + len(self._batch))
-            self._commit()
-        except (lmdb.Error, OSError) as error:
-            raise self._refused(error) from error
-        finally:
-            self._batch, self._batch_bytes = [], 0  # after an error too: a full disk is not tried again
+        """Wait until all that was put is on disk. Raises UserError if the disk is full."""
+        self._begin_to_write()
+        self._written()
 
     def count(self) -> int:
         """Records on disk."""
@@ -99,22 +98,45 @@ class LmdbWriter:
 
     def close(self) -> None:
         """Close the files; what was not flushed is lost."""
+        self._thread.shutdown()
         self._environment.close()
 
-    def _commit(self) -> None:
+    def _begin_to_write(self) -> None:
+        """Let the thread write what is queued, when it is done with the batch before."""
+        self._written()
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        if not batch:
+            return
+        try:
+            if self._before_commit:
+                self._before_commit(self.count() + len(batch))
+        except OSError as error:
+            raise self._refused(error) from error
+        self._writing = self._thread.submit(self._commit, batch)
+
+    def _written(self) -> None:
+        """Wait for the batch that is being written. If it failed, what was queued behind it is given up: no record may lack."""
+        error = self._writing.exception() if self._writing else None
+        self._writing = None
+        if error:
+            self._batch, self._batch_bytes = [], 0
+            raise self._refused(error) if isinstance(error, (lmdb.Error, OSError)) else error
+
+    def _commit(self, batch: Batch) -> None:
+        """Write a batch as one transaction; the map grows when it is too small."""
         while True:
             try:
-                return self._write_batch()
+                return self._write(batch)
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()['map_size'])
 
-    def _write_batch(self) -> None:
+    def _write(self, batch: Batch) -> None:
         with self._environment.begin(write=True) as transaction:
-            for stored_key, value in self._batch:
+            for stored_key, value in batch:
                 if not transaction.put(stored_key, value, append=True):
                     raise ValueError(f'key {stored_key!r} comes after a larger one')
 
-    def _refused(self, error: Exception) -> UserError:
+    def _refused(self, error: BaseException) -> UserError:
         """What to do when the system does not take what is written."""
         free = shutil.disk_usage(self._folder).free
         return UserError(

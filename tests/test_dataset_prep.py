@@ -1,5 +1,6 @@
 """Facts of data sets, label files to ids, borders, Datums as bytes, LMDBs of images."""
 
+import threading
 from dataclasses import replace
 
 import cv2
@@ -13,7 +14,7 @@ from dataset_prep import datasets, lmdb_store, parallel
 from dataset_prep.datasets import DATASETS, IGNORE_LABEL, Dataset, dataset
 from dataset_prep.datum import decode_datum, float_datum, png_datum, raw_datum
 from dataset_prep.label_encodings import CAMVID_COLOURS, decode
-from dataset_prep.lmdb_store import check_disk_space, key, stored_ids
+from dataset_prep.lmdb_store import check_disk_space, key, stored_ids, stored_keys
 from dataset_prep.lmdb_writer import ENCODINGS, iterate, read_manifest, write_lmdb
 from dataset_prep.padding import pad_for_crops
 from dataset_prep.records import Record, load_split, read_image, read_label, save_split
@@ -385,6 +386,46 @@ def test_map_grows_when_it_is_too_small(tmp_path, monkeypatch):
     store.close()
     with lmdb.open(str(tmp_path), readonly=True) as environment, environment.begin() as transaction:
         assert all(transaction.get(key(place, 'x')) == value for place, value in enumerate(values))
+
+
+def test_one_transaction_is_written_while_the_next_is_queued(tmp_path, monkeypatch):
+    """The thread that writes waits for a record of the next batch, which comes only if who puts does not wait for the disk."""
+    monkeypatch.setattr(lmdb_store, 'BATCH_BYTES', 1 << 20)
+    write, came, waited = lmdb_store.LmdbWriter._write, threading.Event(), []
+
+    def writing(store, batch):
+        waited.append(came.wait(timeout=10))
+        write(store, batch)
+
+    monkeypatch.setattr(lmdb_store.LmdbWriter, '_write', writing)
+    store = lmdb_store.LmdbWriter(tmp_path)
+    store.put(key(0, 'x'), bytes(1 << 20))
+    store.put(key(1, 'x'), bytes(5))
+    came.set()
+    store.flush()
+    store.close()
+    assert waited == [True, True]
+    assert stored_keys(tmp_path) == [key(0, 'x'), key(1, 'x')]
+
+
+def test_nothing_is_written_behind_a_transaction_that_failed(tmp_path, monkeypatch):
+    """The disk refuses the second batch of four: its error comes with a later one, and no record is stored after the gap."""
+    monkeypatch.setattr(lmdb_store, 'BATCH_BYTES', 1 << 20)
+    write = lmdb_store.LmdbWriter._write
+
+    def refusing(store, batch):
+        if batch[0][0] == key(1, 'x'):
+            raise OSError('no room')
+        write(store, batch)
+
+    monkeypatch.setattr(lmdb_store.LmdbWriter, '_write', refusing)
+    store = lmdb_store.LmdbWriter(tmp_path)
+    with pytest.raises(UserError, match=r'cannot be written on \(no room\)'):
+        for place in range(4):
+            store.put(key(place, 'x'), bytes(1 << 20))
+    store.flush()
+    store.close()
+    assert stored_keys(tmp_path) == [key(0, 'x')]
 
 
 def test_folder_that_is_no_lmdb_of_ours_is_refused(tmp_path):
