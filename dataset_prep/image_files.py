@@ -1,18 +1,21 @@
 """Image and label files as arrays; a file that is missing, cut short or of the wrong kind is an error that names it.
 
 Pillow reads them: it refuses truncated files, where OpenCV fills the rest with grey, and it keeps the indices of palette PNGs.
+Whole label PNGs of one byte a pixel are read by label_png, which is faster and knows nothing else.
 Neither applies an orientation tag, as labels carry none. What Pillow would change without a word is refused here: it divides
 16 bits a channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which makes other ids of a label's.
 """
 
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
 _IMAGE_MODES = ('L', 'P', 'RGB', 'CMYK', 'YCbCr', '1')
@@ -39,7 +42,8 @@ def read_bgr(path: Path) -> np.ndarray:
         raise UserError(f'{path} has an alpha channel (mode {picture.mode}); save it without transparency')
     if picture.mode not in _IMAGE_MODES:
         raise UserError(f'{path} is a picture of mode {picture.mode}; expected grey or colour of 8 bits a channel')
-    return cv2.cvtColor(np.asarray(picture.convert('RGB')), cv2.COLOR_RGB2BGR)
+    rgb = picture if picture.mode == 'RGB' else picture.convert('RGB')  # which copies even what is RGB
+    return cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR)
 
 
 def read_rgb_label(path: Path) -> np.ndarray:
@@ -52,6 +56,8 @@ def read_rgb_label(path: Path) -> np.ndarray:
 
 def read_index_label(path: Path) -> np.ndarray:
     """A single-channel label as uint8 (H, W): grey values, or the indices of a palette file."""
+    if (found := _whole_label_png(path)) is not None:
+        return found
     picture, bits = _read(path, label=True)
     if picture.mode == 'P' or picture.mode == 'L' and bits == 8:
         return np.asarray(picture)
@@ -61,6 +67,13 @@ def read_index_label(path: Path) -> np.ndarray:
     raise UserError(
         f'{path} is {kind} (mode {picture.mode}) where an index PNG belongs: one channel of 8 bits, the class id of each pixel'
     )
+
+
+def _whole_label_png(path: Path) -> np.ndarray | None:
+    """What label_png decodes; None for another sort of file, and for a damaged one, of which Pillow has the last word."""
+    with suppress(OSError, *DAMAGED):
+        return decode(path.read_bytes())
+    return None
 
 
 def _read(path: Path, label: bool = False) -> tuple[Image.Image, int]:

@@ -41,14 +41,15 @@ class Layout:
     def datum(self, record: Record) -> tuple[Statistics, bytes | memoryview]:
         """Statistics of a record before padding, and the bytes of its Datum."""
         image, label = read_whole(record)
-        found = of_pair(part_of(record, image), part_of(record, label))
-        datum, pixels = empty_raw_datum((4, *self.padded_size(record)))
+        part = part_of(record, label)
+        found = of_pair(part_of(record, image), part)
+        datum, pixels = empty_raw_datum((4, *self.padded_size(part.shape)))
         pad_for_crops(image, label, self.margin_px, self.crop_size, record.columns, pixels)
         return found, png_datum(pixels) if self.encoding == 'png' else datum.data
 
-    def padded_size(self, record: Record) -> tuple[int, int]:
-        """Height and width of the Datum of a record."""
-        return padded_size(record.size_hw, self.margin_px, self.crop_size)
+    def padded_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the Datum of a record of `size_hw`."""
+        return padded_size(size_hw, self.margin_px, self.crop_size)
 
 
 def write_lmdb(
@@ -101,7 +102,7 @@ def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None
         lmdb.put(datum, counts.as_json())
     sizes = [record.size_hw for record in records]
     lmdb.found = {
-        'min_side_hw': np.min([layout.padded_size(record) for record in records], axis=0).tolist(),
+        'min_side_hw': np.min([layout.padded_size(size) for size in sizes], axis=0).tolist(),
         'mean_bgr': counts.mean_bgr,
         'pixels_per_class': counts.pixels_per_class(facts),
         'ignored_pixels': counts.ignored_pixels,
@@ -112,7 +113,7 @@ def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None
 
 def _expected_bytes(layout: Layout, records: Sequence[Record]) -> int:
     """Bytes the LMDB takes on disk: exact but for LMDB's tree when raw, estimated from the first records when encoded."""
-    raw = [stored_bytes(4 * height * width) for height, width in map(layout.padded_size, records)]
+    raw = [stored_bytes(4 * height * width) for height, width in (layout.padded_size(record.size_hw) for record in records)]
     if layout.encoding == 'raw':
         return sum(raw)
     sample = sum(len(datum) for _, datum in in_order(layout.datum, records[:SAMPLE]))

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from dataset_prep import cityscapes as cityscapes_command
 from dataset_prep import coco as coco_layout
 from dataset_prep import custom as custom_command
-from dataset_prep import json_stream
+from dataset_prep import image_files, json_stream
 from dataset_prep import kitti as kitti_command
 from dataset_prep import voc as voc_command
 from dataset_prep import voc_coco as voc_coco_command
@@ -165,6 +165,34 @@ def test_grey_label_of_few_bits_is_refused_as_its_values_are_not_ids(tmp_path, b
         read_index_label(tmp_path / 'few.png')
     grey_png(tmp_path / 'eight.png', 8)
     assert np.unique(read_index_label(tmp_path / 'eight.png')).tolist() == [1]
+
+
+@pytest.mark.parametrize('colours', [False, True])
+def test_damaged_label_is_what_pillow_says_it_is(tmp_path, monkeypatch, colours):
+    """With each byte changed, and cut at each byte: the same values or the same error as without label_png."""
+    path = tmp_path / 'label.png'
+    picture = Image.fromarray(noise(0, 5, 6))
+    if colours:
+        picture.putpalette([*range(256)] * 3)
+    picture.save(path)
+    whole = path.read_bytes()
+    damaged = [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in range(len(whole))]
+    damaged += [whole[:place] for place in range(len(whole))] + [whole + b'more']
+    found = []
+    for decoder in (image_files.decode, lambda content: None):
+        monkeypatch.setattr(image_files, 'decode', decoder)
+        found.append([outcome(path, content) for content in damaged])
+    assert found[0] == found[1]
+    assert found[0][-1] == np.asarray(picture).tolist()
+
+
+def outcome(path, content):
+    """The values of a label file of these bytes, or the error."""
+    path.write_bytes(content)
+    try:
+        return read_index_label(path).tolist()
+    except UserError as error:
+        return str(error)
 
 
 def test_palette_label_of_four_bits_keeps_its_indices(tmp_path):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataset_prep import label_png
 from dataset_prep.datasets import dataset
 from tools import score, scoring
 from tools.scoring import counting
-from tools.scoring import png as png_reader
 from tools.scoring.benchmarks import BENCHMARKS
 from tools.scoring.cityscapes import CATEGORIES, LABEL_IDS, LABELS
 from tools.scoring.png import read_map
@@ -282,7 +282,7 @@ def test_a_map_reads_as_by_other_code(tmp_path, monkeypatch):
             np.testing.assert_array_equal(read_map(path), labels)
         assert scoring.count_pairs(labels, 1 - labels)[:2, :2].tolist() == [[0, (labels == 0).sum()], [labels.sum(), 0]]
         monkeypatch.setattr(counting, 'library', lambda source: None)
-        monkeypatch.setattr(png_reader, 'library', lambda source: None)
+        monkeypatch.setattr(label_png, 'library', lambda source: None)
 
 
 @pytest.mark.parametrize('run_length', [1, 5, 8, 30])

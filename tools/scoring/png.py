@@ -1,19 +1,12 @@
-"""Reading label maps from PNG files, several times as fast as the usual readers: scoring is mostly that."""
+"""Reading label maps from PNG files that networks, ours or others, made; scoring is mostly that."""
 
-import struct
-from ctypes import c_int32
 from pathlib import Path
 
 import numpy as np
-from zlib_ng import zlib_ng
 
 from dataset_prep.image_files import read_index_label
-from tools.scoring.counting import LABELS_C
+from dataset_prep.label_png import DAMAGED, PNG_END, PNG_START, decode
 from tools.support.errors import UserError
-from tools.support.native import library, pointer
-
-PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
-ONE_BYTE = {(8, 0), (8, 3)}  # bit depth and colour type of grey values, and of indices of a palette
 
 
 def read_map(path: Path) -> np.ndarray:
@@ -26,47 +19,6 @@ def read_map(path: Path) -> np.ndarray:
         raise UserError(f'{path} cannot be read (its end is missing); make it anew')
     try:
         found = decode(content)
-    except (ValueError, struct.error, zlib_ng.error) as error:  # type: ignore[misc]
+    except DAMAGED as error:
         raise UserError(f'{path} cannot be read ({error}); make it anew') from error
     return read_index_label(path) if found is None else found
-
-
-def decode(content: bytes) -> np.ndarray | None:
-    """The values of a PNG of one byte a pixel; None for another sort of picture, or without compiled code.
-
-    Raises ValueError, struct.error or zlib's error for a damaged one.
-    """
-    compiled = library(LABELS_C)
-    if compiled is None or not content.startswith(PNG_START):
-        return None
-    parts = chunks(content)
-    width, height, depth, colour, _, _, interlace = struct.unpack('>IIBBBBB', parts[0][1])
-    if (depth, colour) not in ONE_BYTE or interlace or not (0 < width < 1 << 20 and 0 < height < 1 << 20):
-        return None
-    size = height * (width + 1)
-    packed = zlib_ng.decompressobj()
-    values = packed.decompress(b''.join(data for kind, data in parts if kind == b'IDAT'), size + 1)
-    if len(values) != size or not packed.eof:
-        raise ValueError('it does not hold as many pixels as it says')
-    labels = np.empty((height, width), np.uint8)
-    source, zeros = np.frombuffer(values, np.uint8), np.zeros(width, np.uint8)
-    if compiled.unfilter(pointer(source), c_int32(height), c_int32(width), pointer(zeros), pointer(labels)):
-        raise ValueError('a row has a filter that there is not')
-    return labels
-
-
-def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and data of each chunk, up to the last; ValueError where a sum is wrong."""
-    found: list[tuple[bytes, bytes]] = []
-    place = len(PNG_START)
-    while not found or found[-1][0] != b'IEND':
-        length, kind = struct.unpack_from('>I4s', content, place)
-        end = place + 8 + length
-        [total] = struct.unpack_from('>I', content, end)
-        if zlib_ng.crc32(content[place + 4 : end]) != total:
-            raise ValueError(f'the sum of its part {kind!r} is wrong')
-        found.append((kind, content[place + 8 : end]))
-        place = end + 4
-    if found[0][0] != b'IHDR':
-        raise ValueError('it does not begin with its size')
-    return found
