@@ -90,7 +90,7 @@ def test_predict_labels_with_the_tile_that_fits(tmp_path, capsys):
 MEASURED = """
 import sys
 from tools import predict
-from tools.netinfo.measure import peak_bytes
+from tools.support.memory import peak_bytes
 predict.main(sys.argv[1:])
 print(peak_bytes())
 """

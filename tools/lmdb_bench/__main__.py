@@ -129,7 +129,7 @@ def _ours(case: Case, pictures: Path, out: Path, margin: int, crop_size: int, en
     said = json.loads(run.answer)
     if said['count'] != case.count:
         raise UserError(f'{out} has {said["count"]} records of {case.count}; give an empty --work')
-    return replace(run, seconds=said['seconds'], cpu_seconds=said['cpu'])
+    return replace(run, seconds=said['seconds'], cpu_seconds=said['cpu'], peak_bytes=said['peak'])
 
 
 def _read(case: Case, lmdb: Path) -> float:

@@ -1,4 +1,7 @@
-"""Child of the benchmark: write the LMDB of a folder of drawn pictures. Prints its seconds, without those of the imports."""
+"""Child of the benchmark: write the LMDB of a folder of drawn pictures. Prints its seconds, without those of the imports.
+
+Its peak memory too: what the kernel tells the parent begins with the memory of the parent.
+"""
 
 import argparse
 import time
@@ -8,6 +11,7 @@ from dataset_prep.lmdb_writer import ENCODINGS, write_lmdb
 from dataset_prep.records import Record
 from tools.lmdb_bench.children import answer
 from tools.support.errors import run_command
+from tools.support.memory import peak_bytes
 
 
 def main(argv: list[str] | None) -> None:
@@ -29,7 +33,8 @@ def main(argv: list[str] | None) -> None:
         args.out, records, dataset=args.dataset, split='train',
         crop_size=args.crop_size, margin_px=args.margin, encoding=args.encoding,
     )  # fmt: skip
-    answer(seconds=time.perf_counter() - begun, cpu=time.process_time() - begun_cpu, count=manifest['count'])
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
+    answer(seconds=seconds, cpu=cpu, count=manifest['count'], peak=peak_bytes())
 
 
 if __name__ == '__main__':

@@ -25,9 +25,9 @@ from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tools.netinfo.fit import tile_memory
 from tools.netinfo.inference import layers_of
-from tools.netinfo.measure import peak_bytes
 from tools.netinfo.memory import estimate
 from tools.support.errors import UserError, run_command
+from tools.support.memory import peak_bytes
 from tools.support.paths import CAFFE, ROOT
 
 SizeHW = tuple[int, int]
