@@ -16,7 +16,7 @@ from tools.support.errors import UserError
 
 MANIFEST = 'manifest.json'
 SIZES = 'sizes.tsv'  # of an LMDB of images: id, height and width of each before padding, in its order
-BATCH_BYTES = 32 << 20  # what one transaction may hold in memory; two of them are there at a time, and LMDB's copy of one
+BATCH_BYTES = 16 << 20  # what one transaction may hold in memory; two of them are there at a time, and LMDB's copy of one
 PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
 KEY_BYTES = 511  # LMDB's longest key
 

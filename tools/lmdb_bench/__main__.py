@@ -16,15 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dataset_prep.lmdb_store import check_disk_space
+from dataset_prep.lmdb_store import BATCH_BYTES, check_disk_space
 from dataset_prep.parallel import WORKERS
 from dataset_prep.voc_coco import SPLIT
 from prototxt.shapes import MARGIN
 from tools.lmdb_bench.children import Run, convert_imageset, python
 from tools.lmdb_bench.photographs import draw
 from tools.support.errors import UserError, run_command
-
-PIECE = 64 << 20  # bytes written to a plain file at a time, and the bytes of one transaction of our writer
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ STEP_STAGE, STEP_CROP = 'camvid-front', 628
 
 
 def write_plain(path: Path, size: int) -> float:
-    """Seconds that a plain file of `size` bytes takes until it is on the disk."""
-    piece = os.urandom(min(PIECE, size))
+    """Seconds that a plain file of `size` bytes takes until it is on the disk, in pieces of one of our writer's transactions."""
+    piece = os.urandom(min(BATCH_BYTES, size))
     begun = time.perf_counter()
     with path.open('wb') as file:
         for _ in range(max(1, size // len(piece))):
