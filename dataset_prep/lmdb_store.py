@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,7 +87,8 @@ class LmdbWriter:
         self._written()
 
     def count(self) -> int:
-        """Records on disk."""
+        """Records on disk; what is being written is waited for, as it may map the files anew."""
+        wait([self._writing] if self._writing else [])
         return self._environment.stat()['entries']
 
     def first(self) -> np.ndarray | None:
@@ -123,12 +124,19 @@ class LmdbWriter:
             raise self._refused(error) if isinstance(error, (lmdb.Error, OSError)) else error
 
     def _commit(self, batch: Batch) -> None:
-        """Write a batch as one transaction; the map grows when it is too small."""
+        """Write a batch as one transaction; the map grows when it is too small.
+
+        Then the file is mapped anew: pages of it that LMDB looked at, 70 kB a record, count as memory of this process, and
+        would grow with the LMDB.
+        """
+        size = self._environment.info()['map_size']
         while True:
             try:
-                return self._write(batch)
+                self._write(batch)
+                return self._environment.set_mapsize(size)
             except lmdb.MapFullError:
-                self._environment.set_mapsize(2 * self._environment.info()['map_size'])
+                size *= 2
+                self._environment.set_mapsize(size)
 
     def _write(self, batch: Batch) -> None:
         with self._environment.begin(write=True) as transaction:

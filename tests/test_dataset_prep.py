@@ -1,7 +1,9 @@
 """Facts of data sets, label files to ids, borders, Datums as bytes, LMDBs of images."""
 
+import re
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import lmdb
@@ -426,6 +428,20 @@ def test_nothing_is_written_behind_a_transaction_that_failed(tmp_path, monkeypat
     store.flush()
     store.close()
     assert stored_keys(tmp_path) == [key(0, 'x')]
+
+
+def test_written_records_do_not_stay_in_memory_as_pages_of_the_file(tmp_path, monkeypatch):
+    """What of 75 MB in 300 records is mapped at the end; LMDB looks at a page of each, and Linux maps its neighbours too."""
+    monkeypatch.setattr(lmdb_store, 'BATCH_BYTES', 1 << 20)
+    store = lmdb_store.LmdbWriter(tmp_path)
+    store.reserve(100 << 20)
+    for place in range(300):
+        store.put(key(place, 'x'), bytes(1 << 18))
+    store.flush()
+    blocks = Path('/proc/self/smaps').read_text().split('VmFlags')
+    mapped = [re.search(r'^Rss: +(\d+) kB', block, re.M) for block in blocks if f'{tmp_path}/data.mdb' in block]
+    store.close()
+    assert [int(size[1]) < 1000 for size in mapped] == [True]
 
 
 def test_folder_that_is_no_lmdb_of_ours_is_refused(tmp_path):
