@@ -65,9 +65,10 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
     wanted = [layer for layer in RANDOM_FC if layer in param_shapes(net) and layer not in settings.stage.fresh]
     lacking = [layer for layer in wanted if layer not in held]
     if paths and lacking and not settings.random_fc:
+        made = [name for name in settings.stage.init if name in WEIGHTS] or ['vgg16']
         raise UserError(
             f'{", ".join(map(str, paths))}: no {" and ".join(lacking)}; put VGG_ILSVRC_16_layers.caffemodel into pretrained/ '
-            '(make weights-VGG_ILSVRC_16_layers) and run make weights-vgg16, or start them from random values: '
+            f'(make weights-VGG_ILSVRC_16_layers) and run make weights-{made[0]}, or start them from random values: '
             'RANDOM_FC=1 with make (--random-fc)'
         )
     if settings.random_fc and lacking != list(RANDOM_FC):
