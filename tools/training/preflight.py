@@ -189,6 +189,8 @@ def _how_to_make(settings: Settings) -> str:
     if stage.start == 'data':
         command = how_to_prepare(name, stage.split).removeprefix('run: ')
         net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
+        if net.images_wh:
+            return f'{command} SIZE={"{}x{}".format(*net.images_wh)} OUT=data/{net.folder} CROP_SIZE={stage.crop_size}'
         own_crop = net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
         return f'{command} CROP_SIZE={stage.crop_size}' if own_crop else command
     return _MAPS_MADE_BY.get(stage.source) or (
