@@ -95,6 +95,10 @@ camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DA
 camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN: DATA=folder of CamVid
 	$(PYTHON) tools/camvid_cpu_structured.py $(if $(DATA),--data '$(DATA)')
 
+.PHONY: table2-mini
+table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour of a CPU of 2 cores: DATA=folder of CamVid
+	$(PYTHON) tools/table2_mini.py $(if $(DATA),--data '$(DATA)')
+
 $(STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \
 	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
