@@ -10,7 +10,7 @@ STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt
 .PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu camvid-cpu-structured bench-lmdb bench-memory $(STAGES:%=train-%) $(CHAINS:%=train-%)
 
 help: ## this list
-	@grep -hE '^[a-z][a-z0-9%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | expand -t 22
+	@grep -hE '^[a-z][a-zA-Z0-9_%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-zA-Z0-9_%-]+):.*## /\1\t/' | expand -t 22
 	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= CROP_SIZE= BASE_LR= SNAPSHOT= GPU= WEIGHTS= RANDOM_FC=1 RESTART=1' \
 	  'KEEP= MAX_LOSS= VAL_EVERY= VAL_SPLIT= VAL_LIMIT= (mean IoU of snapshots while training) TENSORBOARD=1' \
 	  'UPSAMPLE_LOSS=1 (labels of all pixels), DATASET=NAME (your own data in data/NAME; make lmdb-custom); STAGE is one of these,' \
@@ -79,6 +79,10 @@ bench-lmdb: caffe ## LMDBs written and read: ours, Caffe's convert_imageset, the
 weights-vgg16: caffe ## VGG-16 for the front end, from what is in pretrained/ or FROM=FILE of Caffe, PyTorch, Keras or ONNX (INPUT= for your own)
 	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
 
+.PHONY: weights-vgg16_20M
+weights-vgg16_20M: caffe ## DeepLab's start: its authors' file, else VGG-16 with a thinned fc6 and fc7 (FROM=, INPUT= as above)
+	$(PYTHON) -m pretrained.vgg16_20M $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
+
 bench-memory: caffe ## the memory estimate of nets beside the measured peak (ARGS=CASE...); minutes, up to 6 GB
 	$(PYTHON) -m tools.netinfo.bench $(ARGS)
 
@@ -90,6 +94,10 @@ camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DA
 
 camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN: DATA=folder of CamVid
 	$(PYTHON) tools/camvid_cpu_structured.py $(if $(DATA),--data '$(DATA)')
+
+.PHONY: table2-mini
+table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour of a CPU of 2 cores: DATA=folder of CamVid
+	$(PYTHON) tools/table2_mini.py $(if $(DATA),--data '$(DATA)')
 
 $(STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \

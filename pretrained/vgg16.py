@@ -145,7 +145,20 @@ def _shapes(blobs: list[Values]) -> str:
     return ' and '.join(str(blob.shape) for blob in blobs)
 
 
-def _summary(source: Path, out: Path, converted: Converted) -> str:
+def save(source: Path, converted: Converted, args: argparse.Namespace, name: str) -> None:
+    """Write the file that `args` ask for, which a row of the table of weights is `name` of, and say what it has.
+
+    Raises UserError if fc6 and fc7 would be lost, or the source.
+    """
+    if not args.drop_fc:
+        check_keeps_fc(args.out, converted.layers)
+    if args.out.exists() and source.exists() and args.out.samefile(source):
+        raise UserError(f'{args.out} is the source itself; give another --out')
+    caffemodel.write(args.out, converted.layers, name)
+    print(_summary(source, args.out, converted, name))
+
+
+def _summary(source: Path, out: Path, converted: Converted, row: str) -> str:
     layers = converted.layers
     count = sum(blob.size for blobs in layers.values() for blob in blobs)
     names = list(layers)
@@ -154,15 +167,16 @@ def _summary(source: Path, out: Path, converted: Converted) -> str:
         full = WEIGHTS['VGG_ILSVRC_16_layers']
         lines += [
             'Training can start them from random values (--random-fc); or use a file that has them (see pretrained/README.md),',
-            f'such as {full.path.name} ({full.size:,} bytes) at {full.path}, and run: make weights-vgg16',
+            f'such as {full.path.name} ({full.size:,} bytes) at {full.path}, and run: make weights-{row}',
         ]
     return '\n'.join(lines)
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_args(argv: list[str] | None, doc: str | None = __doc__, row: str = 'vgg16') -> argparse.Namespace:
+    """Options of this command, and of the one that makes another row of the table of weights from the same files."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, nargs='?', help='a VGG-16 (default: as above)')
-    parser.add_argument('--out', type=Path, default=WEIGHTS['vgg16'].path, help='file to write (default: %(default)s)')
+    parser.add_argument('--out', type=Path, default=WEIGHTS[row].path, help='file to write (default: %(default)s)')
     parser.add_argument('--input', choices=CONVENTIONS, help='pixels that weights of your own were trained on')
     parser.add_argument('--drop-fc', action='store_true', help='overwrite a file that has fc6 and fc7 by one that has none')
     return parser.parse_args(argv)
@@ -171,13 +185,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     source = args.source or default_source()
-    converted = convert(source, FrontEnd(), args.input)
-    if not args.drop_fc:
-        check_keeps_fc(args.out, converted.layers)
-    if args.out.exists() and source.exists() and args.out.samefile(source):
-        raise UserError(f'{args.out} is the source itself; give another --out')
-    caffemodel.write(args.out, converted.layers, 'vgg16')
-    print(_summary(source, args.out, converted))
+    save(source, convert(source, FrontEnd(), args.input), args, 'vgg16')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ NOT_STATED = 'not stated; the code of fyu/dilation is MIT'
 RELEASED = 'model released with the paper (fyu/dilation)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
 DEEPLAB_HOST = 'http://www.cs.jhu.edu/~alanlab/ccvl'
+THINNED = 'or make it from a VGG-16: make weights-vgg16_20M'
 DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
 HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
 
@@ -101,7 +102,7 @@ WEIGHTS = {
     ),
     'vgg16_20M': Row(
         'vgg16_20M.caffemodel', CC_BY, 'start of DeepLab-LargeFOV: VGG-16 with a thinned fc6 and fc7',
-        f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel', min_size=81_935_616, else_do=DEEPLAB_GONE,
+        f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel', min_size=81_935_616, else_do=f'{DEEPLAB_GONE}, {THINNED}',
     ),
     'TVG_CRFRNN_COCO_VOC': Row(
         'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'CRF-RNN, for comparison (torrvision/crfasrnn)',

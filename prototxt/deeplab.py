@@ -6,7 +6,7 @@ The layer Interp of their fork, which upsamples in deployment, is a fixed Deconv
 
 from prototxt.experiments import BRANCHES, DeepLab
 from prototxt.front_end import filler_of, num_output
-from prototxt.layers import FIXED, LEARN, LEARN_FAST, L, P, append_window, conv
+from prototxt.layers import L, P, append_window, conv, learning
 from prototxt.shapes import Window, vgg16_trunk
 
 POOLS = tuple(Window(f'pool{group}', 3, 2 if group < 4 else 1, pad=1) for group in range(1, 6))
@@ -28,11 +28,9 @@ FUSED = 'fc_fusion'
 def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool) -> None:
     """Append the layers after blob `data` to a NetSpec, up to the scores: fc8_..., or fc_fusion in the multi-scale form."""
     bottom = net[start]
-    rates = FIXED * 2 if row.multi_scale else LEARN
     for window in LAYERS:
-        bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window), rates=rates)
-    last_rates = rates if row.multi_scale else LEARN_FAST
-    net[row.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER, rates=last_rates)
+        bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
+    net[row.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER, rates=learning(row.final_rate))
     if row.multi_scale:
         scores = [_append_branch(net, blob, num_classes, learn) for blob in BRANCHES]
         net[FUSED] = L.Eltwise(*scores, net[row.final], operation=P.Eltwise.SUM)

@@ -34,9 +34,14 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class Fcn:
-    """FCN-32s, -16s, -8s (Long et al. 2015): VGG-16 at stride 32; the groups in `skips` are scored at their poolings too."""
+    """FCN-32s, -16s, -8s (Long et al. 2015): VGG-16 at stride 32; the groups in `skips` are scored at their poolings too.
+
+    `scales`, one for each of `skips`: by what their maps are multiplied before they are scored, in a network that is trained at
+    once instead of in three stages.
+    """
 
     skips: tuple[int, ...] = ()
+    scales: tuple[float, ...] = ()
     trunk: tuple[int, int, int, int, int] = VGG16
     fc: int = 4096
     final: str = 'score_fr'
@@ -46,10 +51,14 @@ class Fcn:
 
 @dataclass(frozen=True)
 class DeepLab:
-    """DeepLab-LargeFOV (Chen et al. 2015); with `multi_scale`, its MSc form, in which only the added layers are trained."""
+    """DeepLab-LargeFOV (Chen et al. 2015); with `multi_scale`, its MSc form, which scores the image and four poolings too.
+
+    `final_rate`: the scores are trained so many times as fast as the layers before, which its authors start from VGG-16.
+    """
 
     final: str
     multi_scale: bool = False
+    final_rate: int = 10
     trunk: tuple[int, int, int, int, int] = VGG16
     fc: int = 1024
     pixels: ClassVar[bool] = False
@@ -104,6 +113,7 @@ class Net:
 
     A network that the paper compares with is a row with that network in place of the front end. Images are cut into tiles of
     the input size with a reflected margin, or go in `whole`; `mean_bgr` is subtracted, by default the data set's own.
+    `images_wh`: the size that images of the data set are scaled to for it, where that is another than by default.
     """
 
     dataset: str
@@ -114,6 +124,12 @@ class Net:
     crf_rnn: CrfRnn | None = None
     whole: Whole | None = None
     mean_bgr: tuple[float, float, float] | None = None
+    images_wh: tuple[int, int] | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where its data set lies in data/: camvid, camvid-320x240."""
+        return self.dataset + ('-{}x{}'.format(*self.images_wh) if self.images_wh else '')
 
     @property
     def pixels(self) -> bool:
@@ -142,13 +158,15 @@ VOC_LARGE = Context(DILATION8, LARGE, prefix='ct', pad='once')
 NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
 
-# What the paper compares with, on each data set as on VOC. Tiles: for the images of VOC, of CamVid at 640x480, of Cityscapes.
+# What the paper compares with, on each data set as on VOC. Images: those of VOC, CamVid at 640x480, KITTI, Cityscapes.
 FCN_MEAN = (104.00699, 116.66877, 122.67892)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s/net.py
 DEEPLAB_MEAN = (104.008, 116.669, 122.675)  # martinkersner/train-DeepLab, train.prototxt of DeepLab-LargeFOV
 WHOLE, WHOLE_STRIDE_8 = Whole(), Whole(8, 0, 'reflect')
 DEEPLAB_WHOLE = Whole(8, 1, fill=True)
-IMAGES = {'pascal_voc': (500, 500), 'camvid': (480, 640), 'cityscapes': (1024, 2048)}
-DEEPLAB_TILES = {'pascal_voc': (513, 513), 'camvid': (481, 641), 'cityscapes': (1025, 2049)}
+IMAGES = {'pascal_voc': (500, 500), 'camvid': (480, 640), 'kitti': (376, 1241), 'cityscapes': (1024, 2048)}
+SMALL_WH = (320, 240)  # at 480x360 the seven networks of Table 2 in miniature would take a CPU of two cores two hours
+AT_ONCE = (0.01, 0.0001)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s-atonce/net.py
+DEEPLAB_TILES = {'pascal_voc': (513, 513), 'camvid': (481, 641), 'kitti': (377, 1241), 'cityscapes': (1025, 2049)}
 
 
 def fcn(data: str, network: Fcn) -> Net:
@@ -173,6 +191,13 @@ def brought_back(
     return Net(data, size_hw, front_end=front_end, whole=WHOLE_STRIDE_8)
 
 
+def small(row: Net) -> Net:
+    """A network of CamVid for smaller images, with narrow fc6 and fc7; an image is one tile of it."""
+    height, width = (row.whole.above(side) if row.whole else side + 372 for side in SMALL_WH[::-1])
+    front_end = replace(row.front_end, fc=NARROW_FC.fc)
+    return replace(row, input_size_hw=(height, width), front_end=front_end, images_wh=SMALL_WH)
+
+
 class Table(dict[str, Row]):
     """Rows by name; `NAME@DATASET` is the row NAME for a user's own data set (make lmdb-custom)."""
 
@@ -195,7 +220,7 @@ class NetTable(Table[Net]):
 
     def adapted(self, row: Net, own: str) -> Net:
         """The network with the classes of another data set."""
-        return replace(row, dataset=own)
+        return replace(row, dataset=own, images_wh=None)
 
 
 NETS = NetTable({
@@ -231,6 +256,7 @@ NETS = NetTable({
     'fcn8s_cityscapes': fcn('cityscapes', Fcn((4, 3))),
     'deeplab-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12')),
     'deeplab-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid')),
+    'deeplab-largefov_kitti': deeplab('kitti', DeepLab('fc8_kitti')),
     'deeplab-largefov_cityscapes': deeplab('cityscapes', DeepLab('fc8_cityscapes')),
     'deeplab-msc-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12', multi_scale=True)),
     'deeplab-msc-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True)),
@@ -249,6 +275,14 @@ NETS = NetTable({
     'front_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, None, NARROW_FC, crf_rnn=CrfRnn()),
     'basic_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC, crf_rnn=CrfRnn()),
     'large_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, Context(DILATION8, LARGE), NARROW_FC, crf_rnn=CrfRnn()),
+    # Table 2 and Sec. 4's ablation in miniature, on CamVid: what a CPU can train and test in about an hour
+    'fcn8s_camvid_small': small(fcn('camvid', Fcn((4, 3), AT_ONCE))),
+    'deeplab-largefov_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', final_rate=1))),
+    'deeplab-msc-largefov_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', True, final_rate=1))),
+    'front_camvid_small': small(Net('camvid', CAMVID_TILE)),
+    'front_pooling_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True)),
+    'front_padding_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True)),
+    'front_pooling_padding_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True)),
     # the demonstration on drawn scenes
     'front_toy': Net('toy', TOY_TILE, front_end=TOY),
     'basic_toy': Net('toy', TOY_TILE, Context(DILATION8), TOY),
@@ -263,7 +297,7 @@ class Stage:
     `start` is the blob that the stage's LMDB holds beside the label: 'data' (images), 'conv5_3' (maps of a frozen trunk)
     or the front end's scores; the layers from there to the net's end are trained.
     `init` names where weights come from, in order: a weights row, 'identity', or another stage (its newest snapshot).
-    `fresh` names the layers that start from their fillers.
+    `fresh` names the layers that start from their fillers, `frozen` those that are not trained.
     `mirror`: crops of images are mirrored at random; stored maps are made of each image and of its mirror image.
     `upsample_loss`: the scores are upsampled by 8 and compared with every pixel's label, not with every eighth
     (`--up` in fyu/dilation); a net that upsamples in deployment is always trained so.
@@ -290,6 +324,7 @@ class Stage:
     upsample_loss: bool = False
     random_seed: int | None = None
     split: str | None = None  # the split that its LMDB is of; None: the data set's own `train`
+    frozen: tuple[str, ...] = ()
     normalization: str = 'VALID'  # of the loss: by the number of pixels that have a label, or 'NONE': their sum
 
     @property
@@ -375,7 +410,8 @@ def deeplab_stage(net: str) -> Stage:
 def msc_stage(net: str, start: str) -> Stage:
     """The layers that DeepLab-MSc adds to a trained DeepLab-LargeFOV."""
     assumed = tuple((field, LARGEFOV_CODE) for field in ('crop', 'batch', 'iterations'))
-    return replace(deeplab_stage(net), init=(start,), fresh=BRANCH_LAYERS, source=MSC_PAPER, assumed=assumed)
+    frozen = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', NETS[net].front_end.final)
+    return replace(deeplab_stage(net), init=(start,), fresh=BRANCH_LAYERS, frozen=frozen, source=MSC_PAPER, assumed=assumed)
 
 
 def ablation_stage(net: str, front: Stage) -> Stage:
@@ -388,6 +424,18 @@ def camvid_crfrnn(net: str, *init: str) -> Stage:
     return Stage(
         net, 'final', init=init, fresh=('inference1',), features_from='camvid-cpu-front', mirror=False,
         crop_size=None, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=367, snapshot=367, random_seed=1, source=RECIPE,
+    )  # fmt: skip
+
+
+def small_stage(net: str, *more: str, init: tuple[str, ...] = ()) -> Stage:
+    """One pass over the training images for what comes after VGG-16's frozen convolutions: fc6, fc7, the scores, and `more`.
+
+    The same for all networks, so that only they differ; each image gives a square as high as it is.
+    """
+    return Stage(
+        net, 'data', init=('vgg16-trunk', *init), fresh=('fc6', 'fc7', NETS[net].front_end.final, *more), frozen=VGG_CONVOLUTIONS,
+        crop_size=372 + SMALL_WH[1], batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=367, lr_steps=(300,), snapshot=60,
+        random_seed=1, source=RECIPE,
     )  # fmt: skip
 
 
@@ -502,6 +550,7 @@ STAGES = StageTable({
     'camvid-fcn8s': fcn_stage('fcn8s_camvid', 'camvid-fcn16s', 'score_pool3'),
     'camvid-deeplab-largefov': deeplab_stage('deeplab-largefov_camvid'),
     'camvid-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov_camvid', 'camvid-deeplab-largefov'),
+    'kitti-deeplab-largefov': deeplab_stage('deeplab-largefov_kitti'),
     'cityscapes-fcn32s': fcn_stage('fcn32s_cityscapes', 'vgg16', 'score_fr'),
     'cityscapes-fcn16s': fcn_stage('fcn16s_cityscapes', 'cityscapes-fcn32s', 'score_pool4'),
     'cityscapes-fcn8s': fcn_stage('fcn8s_cityscapes', 'cityscapes-fcn16s', 'score_pool3'),
@@ -536,6 +585,14 @@ STAGES = StageTable({
     'camvid-cpu-front-crfrnn': camvid_crfrnn('front_camvid_fc128_crfrnn'),
     'camvid-cpu-basic-crfrnn': camvid_crfrnn('basic_camvid_fc128_crfrnn', 'camvid-cpu-basic'),
     'camvid-cpu-large-crfrnn': camvid_crfrnn('large_camvid_fc128_crfrnn', 'camvid-cpu-large'),
+    # Table 2 and Sec. 4's ablation in miniature
+    'camvid-small-fcn8s': small_stage('fcn8s_camvid_small', 'score_pool4', 'score_pool3', init=('bilinear',)),
+    'camvid-small-deeplab-largefov': small_stage('deeplab-largefov_camvid_small'),
+    'camvid-small-deeplab-msc-largefov': small_stage('deeplab-msc-largefov_camvid_small', *BRANCH_LAYERS),
+    'camvid-small-front': small_stage('front_camvid_small'),
+    'camvid-small-front-pooling': small_stage('front_pooling_camvid_small'),
+    'camvid-small-front-padding': small_stage('front_padding_camvid_small'),
+    'camvid-small-front-pooling-padding': small_stage('front_pooling_padding_camvid_small'),
     # the demonstration
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,

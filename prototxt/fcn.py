@@ -1,8 +1,11 @@
 """FCN-32s, FCN-16s and FCN-8s (Long et al. 2015), as shelhamer/fcn.berkeleyvision.org has them for VOC.
 
 VGG-16 with all its poolings, fc6 and fc7 as convolutions; the image padded by 100 zeros so that fc6 has room. Scores at stride 32
-are upsampled by two and joined with those of pool4, then of pool3, and upsampled to the image's size.
+are upsampled by two and joined with those of pool4, then of pool3, and upsampled to the image's size. Trained at once, the maps
+of these are made smaller before they are scored: their layer Scale with a fixed factor is a Power here, which has no weights.
 """
+
+from itertools import zip_longest
 
 from prototxt.experiments import Fcn
 from prototxt.front_end import filler_of, num_output
@@ -25,9 +28,12 @@ def append_fcn(net, row: Fcn, num_classes: int, *, start: str, learn: bool) -> N
         bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
     scores = net[row.final] = _score(bottom, num_classes, learn)
     stride, name = 32, 'upscore2'
-    for group in row.skips:
+    for group, scale in zip_longest(row.skips, row.scales):
         up = net[name] = _upsample(scores, num_classes, 2, learn)
-        net[f'score_pool{group}'] = _score(net[f'pool{group}'], num_classes, learn)
+        pooled = net[f'pool{group}']
+        if scale is not None:
+            pooled = net[f'scale_pool{group}'] = L.Power(pooled, power_param=dict(scale=scale))
+        net[f'score_pool{group}'] = _score(pooled, num_classes, learn)
         cropped = net[f'score_pool{group}c'] = L.Crop(net[f'score_pool{group}'], up, axis=2, offset=POOL_OFFSETS[group])
         scores = net[f'fuse_pool{group}'] = L.Eltwise(up, cropped, operation=P.Eltwise.SUM)
         stride, name = stride // 2, f'upscore_pool{group}'

@@ -6,9 +6,15 @@ from tools.support.caffe_import import import_caffe
 caffe = import_caffe()
 L, P = caffe.layers, caffe.params
 
-LEARN = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]  # weights, bias (fyu/dilation network.py)
-LEARN_FAST = [dict(lr_mult=10, decay_mult=1), dict(lr_mult=20, decay_mult=0)]  # DeepLab-LargeFOV train.prototxt, fc8
 FIXED = [dict(lr_mult=0, decay_mult=0)]
+
+
+def learning(rate: int) -> list[dict]:
+    """Multipliers of the learning rate and of the decay: the weights' and the bias's (fyu/dilation network.py; DeepLab, fc8)."""
+    return [dict(lr_mult=rate, decay_mult=1), dict(lr_mult=2 * rate, decay_mult=0)]
+
+
+LEARN = learning(1)
 
 
 def conv(
@@ -28,7 +34,7 @@ def conv(
     return L.Convolution(bottom, convolution_param=fields, **(dict(param=rates) if learn else {}))
 
 
-def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, filler: dict | None = None, rates=LEARN):
+def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, filler: dict | None = None):
     """A pooling, or a convolution with its ReLU and, of fc6 and fc7, dropout; named as in VGG-16. Returns the last top."""
     name, pad = window.name, dict(pad=window.pad) if window.pad else {}
     if window.pooling:
@@ -37,7 +43,7 @@ def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, 
         return net[name]
     net[name] = conv(
         bottom, num_output, window.kernel, stride=window.stride, dilation=window.dilation, pad=window.pad,
-        learn=learn, filler=filler, rates=rates,
+        learn=learn, filler=filler,
     )  # fmt: skip
     suffix = name.removeprefix('conv').removeprefix('fc')
     top = net[f'relu{suffix}'] = L.ReLU(net[name], in_place=True)

@@ -9,12 +9,11 @@ def lmdb_of(stage: Stage, split: str | None = None) -> str:
 
     camvid/train_628, pascal_voc/train_aug_500, toy/train_final_toy-front.
     """
-    facts = dataset(NETS[stage.net].dataset)
-    split = split or stage.split or facts.train
+    folder, split = NETS[stage.net].folder, split or stage.split or dataset(NETS[stage.net].dataset).train
     if stage.start == 'data':
-        return f'{facts.name}/{split}_{stage.crop_size}'
+        return f'{folder}/{split}_{stage.crop_size}'
     stride1 = '_stride1' if stage.stored_label_stride == 1 else ''
-    return f'{facts.name}/{split}_{stage.start}_{stage.features_from}{stride1}'
+    return f'{folder}/{split}_{stage.start}_{stage.features_from}{stride1}'
 
 
 def whole_images_of(split: str) -> str:

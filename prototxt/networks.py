@@ -74,7 +74,7 @@ def training(
     stage = _changed(STAGES[stage_name], crop_size, upsample_loss)
     net, scores = _with_data(stage, source, batch_per_pass or stage.batch_per_pass, learn=True)
     net.loss = loss(scores, net.label, IGNORE_LABEL, stage.normalization)
-    return _named(net, stage_name)
+    return _frozen(_named(net, stage_name), stage.frozen)
 
 
 def evaluation(
@@ -179,6 +179,15 @@ def _tile_at(row: Net, start: str) -> tuple[int, int]:
     names = [window.name for window in FRONT_END]
     trunk = FRONT_END[: names.index(start) + 1]
     return map_size(height, trunk), map_size(width, trunk)
+
+
+def _frozen(message, names: tuple[str, ...]):
+    """The same with the layers in `names` not trained. Caffe takes no gradient through layers below which nothing is."""
+    for layer in message.layer:
+        if layer.name in names:
+            for rate in layer.param:
+                rate.lr_mult = rate.decay_mult = 0
+    return message
 
 
 def _named(net, name: str):

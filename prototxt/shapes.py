@@ -123,7 +123,7 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
         elif layer.type in ('Convolution', 'Deconvolution'):
             shapes[layer.name] = _convolution_shapes(layer, channels[layer.bottom[0]])
             channels[layer.top[0]] = layer.convolution_param.num_output
-        elif layer.type in ('ReLU', 'Pooling', 'Dropout', 'Softmax', 'Crop', 'Eltwise', 'Python'):
+        elif layer.type in ('ReLU', 'Power', 'Pooling', 'Dropout', 'Softmax', 'Crop', 'Eltwise', 'Python'):
             if layer.bottom[0] in channels:
                 channels[layer.top[0]] = channels[layer.bottom[0]]
             if layer.python_param.layer == MEAN_FIELD:

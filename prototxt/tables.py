@@ -45,7 +45,8 @@ def _net_row(name: str, net: Net) -> tuple[str, ...]:
     widths = net.front_end
     front = f'{widths.trunk[0]}-{widths.trunk[-1]} channels, fc {widths.fc:,}{_kind(widths)}'
     tile = '{}x{}'.format(*net.input_size_hw) + (', whole images' if net.whole else '')
-    return f'`{name}`', net.dataset, tile, front, _context(net)
+    data = net.dataset + (' at {}x{}'.format(*net.images_wh) if net.images_wh else '')
+    return f'`{name}`', data, tile, front, _context(net)
 
 
 def _kind(widths: FrontEnd | Fcn | DeepLab) -> str:

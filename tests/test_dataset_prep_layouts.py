@@ -447,7 +447,8 @@ MODULES = {
 }
 
 
-OTHER_CROPS = ('crfrnn', 'fcn', 'deeplab')  # stages whose crop is asked for by CROP_SIZE=, as the message of a missing LMDB says
+# Stages whose crop is asked for by CROP_SIZE=, as the message of a missing LMDB says.
+OTHER_CROPS = ('crfrnn', 'fcn', 'deeplab', 'small')
 
 
 @pytest.mark.parametrize(

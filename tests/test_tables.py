@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from dataset_prep.datasets import dataset
-from dataset_prep.records import Record, save_split
+from dataset_prep.records import Record, load_split, save_split
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import STAGES
 from tests.browser import SIZES, assert_sound, open_page
@@ -69,7 +70,7 @@ def test_results_stand_in_their_columns_with_the_difference(result, place):
     assert line(5, 'Dilation8', place) == ['Dilation8', 'test', '65.3', '', '', '50.0', '-15.3']
     result('dilation8_camvid', 'camvid', 'test', 'dilation8_camvid.caffemodel', np.eye(11, dtype=int), 233)
     assert line(5, 'Dilation8', place) == ['Dilation8', 'test', '65.3', '100.0', '+34.7', '50.0', '-15.3']
-    assert line(5, 'ALE', place) == ['ALE', 'test', '53.6', '', '', '', '']
+    assert line(5, 'ALE', place) == ['ALE', 'test', '53.6', '-', '-', '-', '-']
 
 
 @pytest.mark.parametrize(
@@ -127,12 +128,39 @@ def test_what_fills_a_cell_can_be_typed(command):
         commands[words[0]].parse_args(words[1:])
 
 
-def test_every_row_of_ours_has_a_way_to_fill_it():
-    """Prior work has none; CRF-RNN has one when its stages are in the table."""
+PRIOR_WORK_HERE = {(2, 'FCN-8s'), (2, 'DeepLab'), (2, 'DeepLab-Msc'), (5, 'DeepLab-LFOV'), (6, 'DeepLab-LFOV')}
+
+
+def test_every_row_has_a_way_to_fill_it_or_a_reason_why_it_stays_the_papers():
+    """What the paper made and the networks that it compares with can be run; other prior work cannot, and that is said."""
     for table in TABLES:
         for row in lines_of(table, []):
-            ours = row.source == 'this paper' and not row.name.endswith(('RNN', 'CRF-RNN'))
-            assert bool(row.trained_todo) == ours or row.name.endswith('RNN'), row.name
+            runs = row.source == 'this paper' or (table.number, row.name) in PRIOR_WORK_HERE
+            assert (bool(row.trained_todo), bool(row.not_run)) == (runs, not runs), row.name
+
+
+def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
+    """deeplab-largefov.caffemodel is its authors'; on VOC's val, which Table 2 has not, it fills nothing."""
+    [row] = [row for row in lines_of(TABLE[2], []) if row.name == 'DeepLab']
+    assert row.released_todo[0] == 'make weights-deeplab-largefov'
+    result('deeplab-largefov', 'pascal_voc', 'test', 'deeplab-largefov.caffemodel', np.eye(21, dtype=int), 1456)
+    result('deeplab-largefov', 'pascal_voc', 'val', 'deeplab-largefov.caffemodel', np.eye(21, dtype=int), 1449)
+    assert line(2, 'DeepLab', place) == ['DeepLab', 'test', '62.1', '100.0', '+37.9', '', '']
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_rows_that_stay_the_papers_are_marked_with_their_reason(tested, chromium, size, capsys):
+    """A dash in each column of ours and the reason below, in the terminal, in Markdown and on the page."""
+    page = write(tested)
+    reason = 'needs unpooling to the places of the maxima, for which stock Caffe has no layer'
+    said = capsys.readouterr().out
+    assert re.search(r'SegNet +test +46\.4 +- +- +- +-\n', said) and f'\n  SegNet, test: {reason}\n' in said
+    text = (tested / 'tables' / 'tables.md').read_text()
+    assert '| SegNet | test | 46.4 | - | - | - | - |' in text and f'| SegNet, test | {reason} |' in text
+    open_page(chromium, page, size)
+    assert_sound(chromium, size)
+    shown = chromium.find_element('tag name', 'body').text
+    assert f'SegNet, test: {reason}' in shown and re.search(r'SegNet .* test 46\.4 - - - -', shown)
 
 
 def test_earlier_stages_come_first():
@@ -208,6 +236,24 @@ def test_a_page_without_any_results_has_all_tables(place):
 
 def test_the_terminal_names_the_paper_sections():
     assert terminal(TABLE[6], lines_of(TABLE[6], [])).startswith('Table 6. KITTI (paper, A.2)')
+
+
+def test_images_of_another_size_have_pictures_of_their_own(tested):
+    """Table 2 in miniature is of CamVid at 320x240: other files, so another place for its label maps beside each other."""
+    data = tested / 'data' / 'camvid-320x240'
+    data.mkdir()
+    save_split(data, 'test', [replace(record, size_wh=(20, 18)) for record in load_split(tested / 'data' / 'camvid', 'test')])
+    settings = {'net': 'fcn8s_camvid_small', 'dataset': 'camvid', 'split': 'test'}
+    folder = tested / 'out' / 'small'
+    folder.mkdir()
+    scores = scoring.summary(dataset('camvid').classes, HALF) | {'images': 233}
+    weights = {'weights': [['camvid-small-fcn8s_iter_367.caffemodel', 'y']]}
+    (folder / 'scores.json').write_text(json.dumps(scores | {'settings': settings | weights}))
+    for record in load_split(data, 'test'):
+        cv2.imwrite(str(folder / f'{record.id}.png'), np.zeros((18, 20), np.uint8))
+    text = write(tested).read_text()
+    assert re.findall('<h3>(camvid.*), test</h3>', text.partition('Pictures</h2>')[2]) == ['camvid-320x240', 'camvid']
+    assert line(5, 'fcn8s_camvid_small, camvid-small-fcn8s', tested)[5] == '50.0'
 
 
 @pytest.mark.parametrize('size', SIZES)

@@ -57,12 +57,15 @@ def start_weights(name, folder):
 
 @pytest.mark.parametrize('name', ROWS)
 def test_row_trains(name, narrow_nets, tmp_path, capsys):  # noqa: F811
-    """One iteration on one image, and a snapshot of all layers."""
+    """One iteration on one image, and a snapshot of all layers, of which those that are frozen are as they were."""
     lmdb, run_dir = stage_lmdb(name, tmp_path), tmp_path / 'runs' / name
     if maker := STAGES[name].features_from:
         (run_dir.parent / maker).mkdir(parents=True)  # lest a run of this checkout be taken for the one that made the maps
-    words = '--lmdb', lmdb, '--run-dir', run_dir, '--iters', 1, '--batch', 1
-    assert train(asked(name, *words, *start_weights(name, tmp_path))) == 0
+    words, start = ('--lmdb', lmdb, '--run-dir', run_dir, '--iters', 1, '--batch', 1), start_weights(name, tmp_path)
+    assert train(asked(name, *words, *start)) == 0
     assert iterations(run_dir) == [0]
     (snapshot,) = snapshots(run_dir)
-    assert caffemodel.load(snapshot.caffemodel).keys() == param_shapes(training(name, 'unused')).keys()
+    held = caffemodel.load(snapshot.caffemodel)
+    assert held.keys() == param_shapes(training(name, 'unused')).keys()
+    frozen, began = {layer: held[layer] for layer in STAGES[name].frozen}, caffemodel.load(start[1]) if start else {}
+    assert all((now == then).all() for layer in frozen for now, then in zip(frozen[layer], began[layer], strict=True))

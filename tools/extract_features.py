@@ -54,7 +54,7 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
     if args.lmdb:
         _check_same(args.lmdb, (read_manifest(args.lmdb)['dataset'],), (facts.name,))
         return _checked(LmdbSource(args.lmdb, facts, **options), args.lmdb, facts, args.split)
-    folder, split = args.data or DATA / facts.name, args.split or facts.train
+    folder, split = args.data or DATA / NETS[net_name].folder, args.split or facts.train
     if args.list:
         folder, split = args.list.parent, args.list.stem
     records = load_split(folder, split)

@@ -193,7 +193,7 @@ def describe(args: argparse.Namespace) -> Evaluation:
     say_weights(weights)
     if manifest:
         check_maps_of_snapshot(weights, args.features, manifest)
-    data = args.data or DATA / facts.name
+    data = args.data or DATA / NETS[net_name].folder
     gpus = check_gpus(args.gpu)
     return Evaluation(net_name, facts, data, split, weights, args.tiling, gpus, args.features, manifest, scores=args.save_scores)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataset_prep.datasets import DATASETS, dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
+from prototxt.experiments import NETS
 from tools import scoring
 from tools.report.pictures import evenly_spaced
 from tools.report.results import Result
@@ -21,7 +22,7 @@ WORST, EVEN = 4, 3
 
 def records_of(result: Result) -> list[Record]:
     """The images that a result is of and whose files are there; none where the data set was moved away."""
-    for folder in (DATA / result.dataset, result.folder.parents[1] / 'data', ROOT / 'demo' / 'data'):
+    for folder in (DATA / NETS[result.net].folder, result.folder.parents[1] / 'data', ROOT / 'demo' / 'data'):
         try:
             records = load_split(folder, result.split)
         except UserError:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_prep.datasets import DATASETS
-from pretrained.weights import RELEASED, WEIGHTS
+from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES
 from tools.paper_tables import PaperRow, PaperTable
 from tools.support.paths import ROOT
 
 FOLDERS = (ROOT / 'out', ROOT / 'demo')
 OURS = {  # (table, row): the network, the stages that train it, in the order of preference, and what refines its scores
+    (2, 'FCN-8s'): ('fcn8s', ('voc-fcn8s',), ''),
+    (2, 'DeepLab'): ('deeplab-largefov', ('voc-deeplab-largefov',), ''),
+    (2, 'DeepLab-Msc'): ('deeplab-msc-largefov', ('voc-deeplab-msc-largefov',), ''),
     (2, 'Our front end'): ('front_pascal_voc', ('voc-front', 'voc-front-fyu'), ''),
     (3, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
     (3, 'Front + Basic'): ('basic_pascal_voc', ('voc-context-basic',), ''),
@@ -27,10 +30,23 @@ OURS = {  # (table, row): the network, the stages that train it, in the order of
     (4, 'Context'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
     (4, 'Context + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
     (4, 'Context + CRF-RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (5, 'DeepLab-LFOV'): ('deeplab-largefov_camvid', ('camvid-deeplab-largefov',), ''),
     (5, 'Dilation8'): ('dilation8_camvid', ('camvid-joint',), ''),
+    (6, 'DeepLab-LFOV'): ('deeplab-largefov_kitti', ('kitti-deeplab-largefov',), ''),
     (6, 'Dilation7'): ('dilation7_kitti', ('kitti-joint',), ''),
     (7, 'Dilation10'): ('dilation10_cityscapes', ('cityscapes-joint',), ''),
     (8, 'Dilation10'): ('dilation10_cityscapes', ('cityscapes-joint',), ''),
+}
+OTHER_PROGRAM = 'no convolutional network, but a program of its own'
+NOT_RUN = {  # (table, row): why it stays the paper's number
+    (4, 'DeepLab++'): 'trained on COCO too, for which its authors give no procedure; no public weights were found',
+    (4, 'DeepLab-MSc++'): 'trained on COCO too, for which its authors give no procedure; no public weights were found',
+    (4, 'CRF-RNN'): 'on FCN-8s; here CRF-RNN is joined to the front end and its context modules only',
+    (5, 'ALE'): f'{OTHER_PROGRAM}: a random field over hand-made features',
+    (5, 'SuperParsing'): f'{OTHER_PROGRAM}: labels are taken over from similar images',
+    (5, 'Liu and He'): f'{OTHER_PROGRAM}: a random field over the frames of a video',
+    (5, 'SegNet'): 'needs unpooling to the places of the maxima, for which stock Caffe has no layer',
+    (6, 'Ros et al.'): f'{OTHER_PROGRAM}: labels are taken over from a labelled map of the place',
 }
 HIDDEN_TRUTH = {('pascal_voc', 'test'), ('cityscapes', 'test')}  # splits that only a server scores
 
@@ -87,6 +103,7 @@ class Line:
     trained: Result | None = None
     released_todo: tuple[str, ...] = ()
     trained_todo: tuple[str, ...] = ()
+    not_run: str = ''  # why nothing is measured here, where nothing is
 
 
 def find_results(folders: Sequence[Path] = FOLDERS) -> list[Result]:
@@ -115,8 +132,8 @@ def read_result(path: Path) -> Result | None:
 
 
 def released_files() -> set[str]:
-    """Names of the authors' caffemodels."""
-    return {row.file for row in WEIGHTS.values() if row.source == RELEASED}
+    """Names of the caffemodels that the authors of a network have released."""
+    return {WEIGHTS[net].file for net in NETS if net in WEIGHTS}
 
 
 def stage_of(file: str) -> str:
@@ -152,7 +169,7 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
 def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
     ours = OURS.get((table.number, row.name))
     if ours is None:
-        return Line(row.name, row.split, row.source, row)
+        return Line(row.name, row.split, row.source, row, not_run=NOT_RUN[table.number, row.name])
     net, stages, refined = ours
     fitting = [
         result for result in results
@@ -169,7 +186,7 @@ def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
 
 def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
     """What tests the authors' file; nothing where they released none."""
-    if net not in WEIGHTS or WEIGHTS[net].source != RELEASED or refined == 'crfrnn':
+    if net not in WEIGHTS or refined == 'crfrnn':
         return ()
     return (f'make weights-{net}', *test_commands(net, split, refined, f' --weights pretrained/{WEIGHTS[net].file}'))
 
@@ -191,13 +208,13 @@ def chain(stage: str) -> list[str]:
 
 def test_commands(net: str, split: str, refined: str, weights: str = '') -> tuple[str, ...]:
     """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters."""
-    dataset = NETS[net].dataset
+    dataset, folder = NETS[net].dataset, NETS[net].folder
     test = f'python3 tools/test.py --net {net}{weights}'
     out, commands = f'out/{"released" if weights else "test"}/{net}/{split}', []
     if refined == 'crf':
         commands += [
             f'{test} --split val --save-scores out/scores/{net}',
-            f'python3 tools/crf_search.py --scores out/scores/{net} --data data/{dataset} --out out/crf/{net}',
+            f'python3 tools/crf_search.py --scores out/scores/{net} --data data/{folder} --out out/crf/{net}',
         ]
         test, out = f'{test} --crf out/crf/{net}/crf.json', out.replace(net, f'{net}-crf')
     if (dataset, split) in HIDDEN_TRUTH:

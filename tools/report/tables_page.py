@@ -7,13 +7,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import DATASETS, Dataset, how_to_prepare
+from prototxt.experiments import NETS
 from tools.paper_tables import TABLES, PaperTable
 from tools.report import figures
 from tools.report.content import Curve, read_curve
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of
 from tools.report.strips import Row
-from tools.report.tables_text import HEAD, cells, number, per_class, sides, todo
+from tools.report.tables_text import HEAD, ONLY_PAPERS, cells, number, only_papers, per_class, sides, todo
 from tools.support.atomic import whole_file
 from tools.support.paths import DATA, RUNS
 
@@ -31,6 +32,10 @@ class Section:
         return todo(self.lines)
 
     @property
+    def kept(self) -> list[tuple[str, str]]:
+        return only_papers(self.lines)
+
+    @property
     def measured(self) -> list[Line]:
         """Rows with numbers of ours."""
         return [line for line in self.lines if sides(line)]
@@ -38,9 +43,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of one data set's split."""
+    """Pictures of one data set's split; `folder` is where it lies in data/."""
 
     facts: Dataset
+    folder: str
     split: str
     side_by_side: Sequence[Row]
     worst: Sequence[tuple[str, Sequence[Row]]]
@@ -71,8 +77,9 @@ def sections(results: Sequence[Result]) -> list[Section]:
 def galleries(results: Sequence[Result]) -> list[Gallery]:
     """Pictures of every split that was tested here, of results whose images and maps are on the disk."""
     found = []
-    for name, split in dict.fromkeys((result.dataset, result.split) for result in results):
-        tested = [(result, figures.records_of(result)) for result in results if (result.dataset, result.split) == (name, split)]
+    for folder, split in dict.fromkeys((NETS[result.net].folder, result.split) for result in results):
+        fitting = [result for result in results if (NETS[result.net].folder, result.split) == (folder, split)]
+        tested = [(result, figures.records_of(result)) for result in fitting]
         tested = [(result, records) for result, records in tested if records][::-1]
         if not tested:
             continue
@@ -80,7 +87,7 @@ def galleries(results: Sequence[Result]) -> list[Gallery]:
         systems = [result for result, _ in tested]
         found.append(
             Gallery(
-                DATASETS[name], split,
+                DATASETS[fitting[0].dataset], folder, split,
                 figures.side_by_side(systems, common) if common else [],
                 [(result.name, figures.worst(result, records)) for result, records in tested],
                 figures.through_stages(systems, common[len(common) // 2]) if common and len(systems) > 1 else [],
@@ -117,7 +124,7 @@ def write_page(path: Path, results: Sequence[Result]) -> None:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['number'] = number
     text = environment.get_template('tables.html').render(
-        head=HEAD, cells=cells, per_class=per_class, sections=sections(results), results=results,
+        head=HEAD, only_papers=ONLY_PAPERS, cells=cells, per_class=per_class, sections=sections(results), results=results,
         galleries=galleries(results), matrices=matrices(results), curves=curves(),
     )  # fmt: skip
     with whole_file(path) as temporary:

@@ -7,12 +7,15 @@ from tools.paper_tables import PaperTable
 from tools.report.results import Line, Result
 
 HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
+ONLY_PAPERS = "the paper's number, not run here (-)"
 
 
 def cells(line: Line, table: PaperTable) -> list[str]:
-    """One row as text: name, split, and means in percent; a blank where nothing was run."""
+    """One row as text: name, split, and means in percent; a blank where nothing was run, a dash where nothing will be."""
     paper = line.paper.mean_iou if line.paper else None
     row = [line.name, line.split, number(paper)]
+    if line.not_run:
+        return row + ['-'] * (len(HEAD) - len(row))
     for result in (line.released, line.trained):
         mean = result.scores(table)[0] if result else None
         row += [number(mean), difference(mean, paper)]
@@ -54,6 +57,11 @@ def todo(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
     return found
 
 
+def only_papers(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Row and reason of each that stays the paper's number."""
+    return [(f'{line.name}, {line.split}', line.not_run) for line in lines if line.not_run]
+
+
 def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     """Aligned columns, the means of all rows, then the columns of those that have numbers of ours, then what fills blanks."""
     text = [f'Table {table.number}. {table.title} (paper, {table.section}); mean IoU in percent']
@@ -66,6 +74,9 @@ def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     blanks = todo(lines)
     if blanks:
         text += ['', 'blank cells:'] + [f'  {row}, {column}: {commands}' for row, column, commands in blanks]
+    kept = only_papers(lines)
+    if kept:
+        text += ['', f'{ONLY_PAPERS}:'] + [f'  {row}: {reason}' for row, reason in kept]
     return '\n'.join(text)
 
 
@@ -91,6 +102,9 @@ def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
     blanks = todo(lines)
     if blanks:
         text += ['', *grid([['blank cell', 'column', 'what fills it'], *([a, b, f'`{c}`'] for a, b, c in blanks)])]
+    kept = only_papers(lines)
+    if kept:
+        text += ['', *grid([[ONLY_PAPERS, 'why'], *map(list, kept)])]
     return '\n'.join(text) + '\n'
 
 

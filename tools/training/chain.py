@@ -87,7 +87,7 @@ class Chain:
         self._recipe.do(
             f'Store {stage.start} of the {split} images',
             'tools/extract_features.py', '--net', maker.net, '--weights', newest_snapshot(self._runs / str(stage.features_from)),
-            '--blob', stage.start, '--data', self._data / dataset(NETS[stage.net].dataset).name, '--split', split,
+            '--blob', stage.start, '--data', self._data / NETS[stage.net].folder, '--split', split,
             '--out', out, *more, *stride, *(('--gpu', self._gpus[0]) if self._gpus else ()),
         )  # fmt: skip
 

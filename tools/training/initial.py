@@ -4,16 +4,24 @@ from pathlib import Path
 
 from pretrained import caffemodel
 from pretrained.bilinear import bilinear_weights
+from pretrained.caffemodel import Weights
 from pretrained.identity import identity_weights
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import STAGES
+from prototxt.experiments import STAGES, VGG_CONVOLUTIONS
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 
-# Starts that are made, not read: paper eq. 4 and 5 for the context module; the upsampling of FCN.
-GENERATED = {'identity': identity_weights, 'bilinear': bilinear_weights}
+
+def vgg16_convolutions(_net_name: str) -> Weights:
+    """VGG-16's convolutions alone, for a network whose fc6 and fc7 are narrower than those that the file may have."""
+    held = caffemodel.stored(_file_of('vgg16'))
+    return {name: [blob.array() for blob in held[name]] for name in VGG_CONVOLUTIONS}
+
+
+# Starts that are made: paper eq. 4 and 5 for the context module; the upsampling of FCN; a part of another start.
+GENERATED = {'identity': identity_weights, 'bilinear': bilinear_weights, 'vgg16-trunk': vgg16_convolutions}
 
 
 def weight_files(settings: Settings, folder: Path) -> list[Path]:
@@ -57,6 +65,11 @@ def _resolve(name: str, settings: Settings, folder: Path) -> Path:
         return path
     if name in STAGES:
         return newest_snapshot(settings.run_of(name))
+    return _file_of(name)
+
+
+def _file_of(name: str) -> Path:
+    """File of a row of the table of weights."""
     path = WEIGHTS[name].path
     if not path.is_file():
         raise UserError(f'no weights at {path}; run: make weights-{name}')

@@ -65,9 +65,10 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
     wanted = [layer for layer in RANDOM_FC if layer in param_shapes(net) and layer not in settings.stage.fresh]
     lacking = [layer for layer in wanted if layer not in held]
     if paths and lacking and not settings.random_fc:
+        made = [name for name in settings.stage.init if name in WEIGHTS] or ['vgg16']
         raise UserError(
             f'{", ".join(map(str, paths))}: no {" and ".join(lacking)}; put VGG_ILSVRC_16_layers.caffemodel into pretrained/ '
-            '(make weights-VGG_ILSVRC_16_layers) and run make weights-vgg16, or start them from random values: '
+            f'(make weights-VGG_ILSVRC_16_layers) and run make weights-{made[0]}, or start them from random values: '
             'RANDOM_FC=1 with make (--random-fc)'
         )
     if settings.random_fc and lacking != list(RANDOM_FC):
@@ -188,6 +189,8 @@ def _how_to_make(settings: Settings) -> str:
     if stage.start == 'data':
         command = how_to_prepare(name, stage.split).removeprefix('run: ')
         net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
+        if net.images_wh:
+            return f'{command} SIZE={"{}x{}".format(*net.images_wh)} OUT=data/{net.folder} CROP_SIZE={stage.crop_size}'
         own_crop = net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
         return f'{command} CROP_SIZE={stage.crop_size}' if own_crop else command
     return _MAPS_MADE_BY.get(stage.source) or (

@@ -22,7 +22,8 @@ from tools.training.settings import Settings
 RECORD = 'run.json'
 FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
-_MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh')  # the last two are recorded in words of their own
+# Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
+_MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')
 
 
 def settings_record(settings: Settings, net) -> dict:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from prototxt.experiments import NETS
 from prototxt.lmdb_names import lmdb_of
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
@@ -65,7 +66,7 @@ def check_validation(settings: Settings) -> None:
             f'{settings.dataset.name} has no split {split} ({", ".join(settings.dataset.splits)}); give --val-split '
             '(VAL_SPLIT=), but scores on a split that chose the snapshot are no test on it'
         )
-    records = settings.data / settings.dataset.name / f'{split}.json'
+    records = settings.data / NETS[settings.stage.net].folder / f'{split}.json'
     if not records.is_file():
         raise UserError(f'no list of the split {split} at {records}; prepare the data set (make lmdb-{settings.dataset.name})')
     maps = _maps(settings)
@@ -162,7 +163,7 @@ def _say(text: str) -> None:
 
 def _command(settings: Settings, weights: Path) -> list[str]:
     """The command that scores a snapshot of a stage."""
-    data, maps = settings.data / settings.dataset.name, _maps(settings)
+    data, maps = settings.data / NETS[settings.stage.net].folder, _maps(settings)
     command = [
         sys.executable, str(ROOT / 'tools' / 'test.py'), '--net', settings.stage.net, '--weights', str(weights),
         '--data', str(data), '--split', settings.val_split, '--out', str(weights.with_suffix('')),

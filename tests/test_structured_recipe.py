@@ -1,0 +1,36 @@
+"""`make crf-NET`: which commands it runs, and that each finds what the one before it wrote."""
+
+import subprocess
+
+import pytest
+
+from tools import crf_search
+from tools import test as test_command
+from tools.structured import recipe
+from tools.support.paths import ROOT
+
+
+@pytest.mark.parametrize(('name', 'net', 'data'), [
+    ('deeplab-msc-largefov', 'deeplab-msc-largefov', 'pascal_voc'), ('dilation8_camvid', 'dilation8_camvid', 'camvid'),
+    ('front', 'front_pascal_voc', 'pascal_voc'), ('fcn8s_camvid_small', 'fcn8s_camvid_small', 'camvid-320x240'),
+])  # fmt: skip
+def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatch):
+    """The test is on the split of the paper's tables, with what the search found on val."""
+    said = []
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda _self, _title, *argv: said.append(argv))
+    recipe.main([name])
+    (_, *stored), (_, *searched), (_, *tested) = said
+    assert [argv[0] for argv in said] == ['tools/test.py', 'tools/crf_search.py', 'tools/test.py']
+    stored, searched, tested = test_command.parse_args(stored), crf_search.parse_args(searched), test_command.parse_args(tested)
+    assert (stored.net, tested.net) == (net, net) and stored.save_scores == searched.scores
+    assert (stored.split, searched.split, tested.split) == ('val', 'val', None) and str(searched.data) == f'data/{data}'
+    assert tested.crf == searched.out / 'crf.json' and stored.crf is None
+
+
+@pytest.mark.parametrize(('target', 'nets'), [
+    ('crf-front', 'front'), ('deeplab-crf', 'deeplab-largefov deeplab-msc-largefov'),
+])  # fmt: skip
+def test_targets(target, nets):
+    words = ['make', '--no-print-directory', '-n', '-o', 'crf-packages', target]
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.endswith(f'-m tools.structured.recipe {nets}\n')

@@ -1,0 +1,164 @@
+"""Table 2 in miniature: its networks beside those of full width, what is trained, the recipe's commands, the report."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dataset_prep import camvid
+from dataset_prep.datasets import dataset
+from pretrained import caffemodel
+from pretrained.weights import WEIGHTS
+from prototxt.experiments import NETS, STAGES
+from prototxt.networks import deploy, training
+from tests.compared_nets import COMPARED
+from tests.narrow_nets import caffe, fresh_net, narrow_nets, stage_data  # noqa: F401
+from tests.released_nets import as_line
+from tools import table2_mini, train
+from tools import test as test_command
+from tools.paper_tables import TABLE
+from tools.report.content import Scores
+from tools.support.errors import UserError
+from tools.training import initial, preflight
+from tools.training.settings import settings
+
+SMALL = {name: stage for name, stage in STAGES.items() if name.startswith('camvid-small')}
+LARGE = {  # the network of full width that each is made of
+    'camvid-small-fcn8s': 'fcn8s_camvid',
+    'camvid-small-deeplab-largefov': 'deeplab-largefov_camvid',
+    'camvid-small-deeplab-msc-largefov': 'deeplab-msc-largefov_camvid',
+    'camvid-small-front': 'front_camvid',
+    'camvid-small-front-pooling': 'front_pooling_camvid',
+    'camvid-small-front-padding': 'front_padding_camvid',
+    'camvid-small-front-pooling-padding': 'front_pooling_padding_camvid',
+}
+TRUNK = [f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)]
+
+
+def test_the_systems_are_table_2s_and_the_ablation():
+    """Each with a stage, each a network of full width made narrow."""
+    assert list(table2_mini.SYSTEMS)[:4] == [row.name for row in TABLE[2].rows]
+    assert set(table2_mini.SYSTEMS.values()) == set(SMALL) == set(LARGE)
+    assert set(LARGE.values()) >= {f'{name}_camvid' for name in COMPARED if not name.startswith(('fcn32', 'fcn16'))}
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_small_networks_differ_in_fc_and_input_only(name):
+    """128 channels in place of 4096 or 1024; an image of 320x240, to sides that the network takes."""
+    message = deploy(SMALL[name].net)
+    here = [as_line(layer) for layer in message.layer[1:] if not layer.name.startswith('scale_')]
+    large = [as_line(layer) for layer in deploy(LARGE[name]).layer[1:]]
+    narrow = [line.replace(' o4096', ' o128').replace(' o1024', ' o128') if line.startswith('fc') else line for line in large]
+    assert here == narrow
+    sides = list(message.layer[0].input_param.shape[0].dim)[2:]
+    assert sides == ([241, 321] if 'deeplab' in name else [240, 320] if 'fcn' in name or 'padding' in name else [612, 692])
+
+
+def test_fcn_at_once_scales_its_pooled_maps(tmp_path):
+    """By 0.01 and 0.0001 before they are scored (voc-fcn8s-atonce/net.py)."""
+    message = deploy('fcn8s_camvid_small', size_hw=(40, 40))
+    assert [layer.name for layer in deploy('fcn8s_camvid').layer if layer.name.startswith('scale')] == []
+    path = tmp_path / 'net.prototxt'
+    path.write_text(str(message))
+    net = caffe.Net(str(path), caffe.TEST)
+    random = np.random.default_rng(0)
+    for blobs in net.params.values():
+        blobs[0].data[...] = random.normal(0, 1, blobs[0].data.shape) * (2 / np.prod(blobs[0].data.shape[1:])) ** 0.5
+    net.blobs['data'].data[...] = random.normal(0, 60, net.blobs['data'].data.shape)
+    net.forward()
+    for group, factor in ((4, 0.01), (3, 0.0001)):
+        pooled, weights = net.blobs[f'pool{group}'].data[0], net.params[f'score_pool{group}'][0].data[:, :, 0, 0]
+        scores = np.tensordot(weights, factor * pooled, 1)
+        np.testing.assert_allclose(net.blobs[f'score_pool{group}'].data[0], scores, rtol=1e-3, atol=1e-3 * np.abs(scores).max())
+
+
+def test_settings_are_the_same_for_all():
+    """So that only the networks differ: one pass over the 367 images, the same rates, the same start."""
+    varied = {'net', 'init', 'fresh'}
+    rows = [{field: value for field, value in vars(stage).items() if field not in varied} for stage in SMALL.values()]
+    assert all(row == rows[0] for row in rows)
+    assert (
+        rows[0]['max_iter'] * rows[0]['batch_size'] == dataset('camvid').splits['train'] and rows[0]['normalization'] == 'VALID'
+    )
+    assert {stage.init[0] for stage in SMALL.values()} == {'vgg16-trunk'}
+
+
+@pytest.mark.usefixtures('narrow_nets')
+@pytest.mark.parametrize('name', SMALL)
+def test_only_what_comes_after_the_trunk_is_trained(name, tmp_path):
+    """All of it at the rate 1, biases 2, but for FCN's upsampling; no gradient is taken into the trunk."""
+    for layer in training(name, 'x').layer:
+        if layer.type in ('Convolution', 'Deconvolution'):
+            still = layer.name in TRUNK or layer.type == 'Deconvolution'
+            assert [rate.lr_mult for rate in layer.param] == ([0, 0] if still else [1, 2])[: len(layer.param)], layer.name
+    stage = STAGES[name]
+    net = fresh_net(name, stage_data(stage, tmp_path / 'lmdb', stage.label_stride, 404), tmp_path, crop_size=404)
+    final = net.params[NETS[stage.net].front_end.final]
+    final[0].data[...] = np.random.default_rng(0).normal(0, 1, final[0].data.shape)  # FCN's are zero, which lets nothing through
+    for layer, blobs in net.params.items():
+        if layer.startswith('up'):
+            blobs[0].data[...] = 1
+    net.forward()
+    net.backward()
+    assert np.abs(final[0].diff).max() > 0 and np.abs(net.params['fc6'][0].diff).max() > 0
+    assert not any(blob.diff.any() for layer in TRUNK for blob in net.params[layer])
+    assert not net.blobs['conv5_3'].diff.any()
+
+
+def test_the_start_is_the_trunk_alone(tmp_path, monkeypatch):
+    """A VGG-16 whose fc6 is 4096 wide serves networks whose fc6 is 128 wide; without one, the command that makes it is named."""
+    path = tmp_path / 'vgg16.caffemodel'
+    monkeypatch.setitem(WEIGHTS, 'vgg16', replace(WEIGHTS['vgg16'], file=str(path)))
+    with pytest.raises(UserError, match='no weights at .*vgg16.caffemodel; run: make weights-vgg16'):
+        initial.vgg16_convolutions('front_camvid_small')
+    caffemodel.write(path, {name: [np.full((2, 3), i, np.float32)] for i, name in enumerate((*TRUNK, 'fc6', 'fc7'))})
+    found = initial.vgg16_convolutions('front_camvid_small')
+    assert {name: blobs[0][0, 0] for name, blobs in found.items()} == dict(zip(TRUNK, range(13), strict=True))
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """The recipe's commands, as they would be run on a computer with VGG-16's convolutions."""
+    said = []
+    (tmp_path / 'vgg16.caffemodel').write_bytes(b'')
+    monkeypatch.setattr(table2_mini, 'PRETRAINED', tmp_path)
+    monkeypatch.setattr(table2_mini, 'newest_snapshot', lambda run: run / 'iter_367.caffemodel')
+    monkeypatch.setattr(table2_mini.Recipe, 'do', lambda _self, _title, *argv: said.append([str(word) for word in argv]))
+    table2_mini.follow(tmp_path / 'CamVid', tmp_path / 'out')
+    return said
+
+
+def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(commands):
+    """By the toolkit's own commands; what one writes is what the next reads when it is not told otherwise."""
+    (_, _, *prepare), *steps = commands
+    prepared = camvid.parse_args(prepare)
+    assert (prepared.size, prepared.crop_size) == ((320, 240), [612])
+    assert [words[0] for words in steps] == ['tools/train.py', 'tools/test.py'] * len(SMALL)
+    for (_, *trained), (_, *tested) in zip(steps[::2], steps[1::2], strict=True):
+        stage = settings(train.parse_args(trained))
+        assert stage.lmdb == prepared.out / 'train_612'
+        test = test_command.parse_args(tested)
+        assert (test.net, test.data, NETS[test.net].folder) == (stage.stage.net, None, prepared.out.name)
+        assert test.weights[0].parent.name == stage.stage_name and test.split == 'test'
+
+
+def test_a_missing_lmdb_is_named_with_its_size_and_folder():
+    """What the message says makes data/camvid-320x240/train_612."""
+    asked = settings(train.parse_args(['camvid-small-front', '--data', '/nowhere']))
+    with pytest.raises(UserError, match='no LMDB at /nowhere/camvid-320x240/train_612; run: make lmdb-camvid DATA=FOLDER'
+                       ' SIZE=320x240 OUT=data/camvid-320x240 CROP_SIZE=612'):  # fmt: skip
+        preflight.check_lmdb(asked)
+
+
+def test_own_data_have_their_own_size():
+    """NAME@DATASET is of the images in data/DATASET."""
+    assert NETS['fcn8s_camvid_small@mine'].folder == 'mine' and NETS['fcn8s_camvid_small'].folder == 'camvid-320x240'
+
+
+def test_orders_side_by_side():
+    """Table 2 of the paper: 62.1, 62.2, 62.9, 67.6. The ablation is not in it."""
+    means = {'FCN-8s': 0.4, 'DeepLab': 0.30, 'DeepLab-Msc': 0.35, 'Our front end': 0.2, 'Front end, pooling': 0.9}
+    assert table2_mini.orders([Scores(name, mean, {}, 233) for name, mean in means.items()]) == (
+        'Order here: Our front end 20.0 < DeepLab 30.0 < DeepLab-Msc 35.0 < FCN-8s 40.0. '
+        'In the paper: DeepLab 62.1 < FCN-8s 62.2 < DeepLab-Msc 62.9 < Our front end 67.6.'
+    )

@@ -1,0 +1,40 @@
+"""A network with the dense CRF: its scores of val, the grid search of the CRF's parameters on them, and the test with the best.
+
+.venv/bin/python -m tools.structured.recipe NET...
+
+The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
+pretrained/<NET>.caffemodel. Results lie in out/test/<NET>-crf/ (of the authors' weights: out/released/). Stopped, the same
+command goes on.
+"""
+
+import argparse
+import shlex
+
+from prototxt.experiments import NETS
+from tools.inference.networks import network
+from tools.recipe import Recipe
+from tools.report.results import test_commands
+from tools.support.errors import run_command
+from tools.support.paths import ROOT
+from tools.test import PAPER_SPLIT
+
+TITLES = ('Scores of val', "Search of the CRF's parameters", 'Test with the best of them')
+
+
+def follow(net: str) -> None:
+    """The steps for one network."""
+    recipe = Recipe(ROOT / 'out' / 'crf' / net / 'steps.json', f'delete out/crf/{net} and out/scores/{net}')
+    commands = test_commands(net, PAPER_SPLIT.get(NETS[net].dataset, 'test'), 'crf')
+    for title, command in zip(TITLES, commands, strict=True):
+        recipe.do(f'{title}: {net}', *shlex.split(command)[1:])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('nets', nargs='+', metavar='NET', help='a network, as for tools/test.py')
+    for name in parser.parse_args(argv).nets:
+        follow(network(name))
+
+
+if __name__ == '__main__':
+    run_command(main)
