@@ -126,15 +126,21 @@ def test_param_shapes_are_caffes(name, tmp_path):
     assert param_shapes(message) == {layer: [tuple(blob.data.shape) for blob in blobs] for layer, blobs in net.params.items()}
 
 
+def layers_before(stage, text):
+    """How many layers of a deploy net come before those that a stage trains."""
+    if stage.start == 'data' or stage.beside_images:
+        return 1 + stage.beside_images  # inputs: the maps and the image
+    after = next(i for i, line in enumerate(text) if line.split()[0] == stage.start) + 1
+    return after + (stage.start == 'conv5_3')  # its relu: the stored maps are what comes after it, in place
+
+
 @pytest.mark.parametrize('name', STAGES)
 def test_training_net_is_the_deploy_net_between_data_and_loss(name):
     """The layers from the stage's first blob to the scores are those of deployment: what is trained is what is tested."""
-    stage, text = STAGES[name], [as_line(layer) for layer in deploy(STAGES[name].net).layer]
-    first = 1 if stage.start == 'data' else next(i for i, line in enumerate(text) if line.split()[0] == stage.start) + 1
-    if stage.start == 'conv5_3':
-        first += 1  # its relu: the stored maps are what comes after it, in place
+    stage = STAGES[name]
+    text = [as_line(layer) for layer in deploy(stage.net, stage.start if stage.beside_images else 'data').layer]
+    kept = text[layers_before(stage, text) : -1]  # without the softmax
     trained = [as_line(layer) for layer in training(name, 'x').layer]
-    kept = text[first:-1]  # without the softmax
     if NETS[stage.net].upsample and not NETS[stage.net].pixel_loss:
         del kept[-1]  # DeepLab upsamples in deployment only
     at = trained.index(kept[0])
