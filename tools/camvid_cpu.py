@@ -85,15 +85,17 @@ def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
 
 def store_trunk(recipe: Recipe, folders: Folders, split: str) -> None:
     """The maps of the frozen trunk."""
-    _extract(recipe, folders, "Store the trunk's maps", split, TRUNK_END, VGG16, folders.stored(split, TRUNK_END, 'vgg16'))
+    images = '--data', folders.data, '--split', split
+    _store(
+        recipe, f"Store the trunk's maps: {split} images", TRUNK_END, VGG16, folders.stored(split, TRUNK_END, 'vgg16'), *images
+    )
 
 
 def store_scores(recipe: Recipe, folders: Folders, split: str) -> None:
     """The scores of the front end."""
-    out, maps = folders.stored(split, 'final', FRONT), folders.stored(split, TRUNK_END, 'vgg16')
-    _extract(
-        recipe, folders, "Store the front end's scores", split, 'final', newest_snapshot(RUNS / FRONT), out, '--features', maps
-    )
+    maps = '--features', folders.stored(split, TRUNK_END, 'vgg16')
+    weights, out = newest_snapshot(RUNS / FRONT), folders.stored(split, 'final', FRONT)
+    _store(recipe, f"Store the front end's scores: {split} images", 'final', weights, out, *maps)
 
 
 def test(
@@ -107,14 +109,9 @@ def test(
     )  # fmt: skip
 
 
-def _extract(
-    recipe: Recipe, folders: Folders, title: str, split: str, blob: str, weights: Path, out: Path, *options: object
-) -> None:
-    recipe.do(
-        f'{title}: {split} images',
-        'tools/extract_features.py', '--net', STAGES[FRONT].net, '--weights', weights, '--blob', blob,
-        '--data', folders.data, '--split', split, '--out', out, *options,
-    )  # fmt: skip
+def _store(recipe: Recipe, title: str, blob: str, weights: Path, out: Path, *source: object) -> None:
+    net = STAGES[FRONT].net
+    recipe.do(title, 'tools/extract_features.py', '--net', net, '--weights', weights, '--blob', blob, '--out', out, *source)
 
 
 def report(out: Path, done: list[Done]) -> Report:
