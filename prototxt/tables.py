@@ -73,11 +73,16 @@ def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
     sources = [f'`{source}`' for source in stage.init]
     if stage.fresh:
         sources.append(f'random: {_few(stage)}')
-    rates = [f'{stage.base_lr / 10**i:.0e}'.replace('e-0', 'e-') for i in range(len(stage.lr_steps) + 1)]
+    rates = [power(stage.base_lr / 10**i) for i in range(len(stage.lr_steps) + 1)]
     return (
         f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), _batch(stage),
         ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', source_of(stage),
     )  # fmt: skip
+
+
+def power(rate: float) -> str:
+    """0.001 -> 1e-3, 0.000000025 -> 2.5e-8."""
+    return f'{rate:.1e}'.replace('.0', '').replace('e-0', 'e-')
 
 
 def _few(stage: Stage) -> str:
