@@ -12,8 +12,9 @@ from pretrained import caffemodel
 from pretrained.identity import identity_weights
 from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.front_end import start_channels
+from prototxt.lmdb_names import whole_images_of
 from prototxt.networks import training, write
-from prototxt.shapes import SHRINK, STRIDE, TRUNK_END
+from prototxt.shapes import SHRINK, STRIDE, TRUNK_END, pixels_of
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()
@@ -37,12 +38,19 @@ def write_datums(path: Path, arrays) -> Path:
 
 
 def stage_data(stage: Stage, path: Path, label_stride: int, crop_size: int | None) -> Path:
-    """An LMDB with one record for a stage: noise, labelled at random, a tenth of it to be ignored."""
+    """An LMDB with one record for a stage: noise, labelled at random, a tenth of it to be ignored; images beside, where they
+    belong there.
+    """
     rng, classes = np.random.default_rng(0), dataset(NETS[stage.net].dataset).num_classes
     if stage.start == 'data':
         pair = rng.integers(0, 256, (4, crop_size, crop_size), np.uint8)
         pair[3] = random_labels(rng, pair.shape[1:], classes)
         return write_datums(path, [pair])
+    if stage.beside_images:
+        label_stride, facts = STRIDE, dataset(NETS[stage.net].dataset)
+        for split in (facts.train, facts.val):
+            pair = random_labels(rng, (4, *pixels_of(stage.start, map_hw(stage))), classes).astype(np.uint8)
+            write_datums(path.with_name(whole_images_of(split)), [pair])
     maps = rng.normal(0, 0.01, (start_channels(NETS[stage.net].front_end, stage.start, classes), *map_hw(stage)))
     labels = random_labels(rng, ((STRIDE // label_stride) ** 2, *map_hw(stage)), classes)
     return write_datums(path, [np.concatenate([maps, labels]).astype(float)])
