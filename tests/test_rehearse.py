@@ -9,12 +9,12 @@ import pytest
 
 from pretrained import caffemodel
 from prototxt.experiments import STAGES
-from prototxt.networks import deploy
+from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
 from tools import rehearse
 from tools.rehearsal import rehearsal
 from tools.rehearsal.data import SIZES_WH, crops_of
-from tools.rehearsal.start import write_start
+from tools.rehearsal.start import needs_file, start_shapes, write_start
 from tools.rehearsal.table import Asked, Row
 from tools.support.errors import UserError
 
@@ -95,6 +95,15 @@ def test_start_has_what_vgg16_has_and_small_random_values_elsewhere(tmp_path, mo
     assert found.keys() == shapes.keys() - {'final'}
     assert all((blob == 7).all() for blob in found['conv1_1'])
     assert found['fc6'][0].shape == shapes['fc6'][0] and found['conv1_2'][0].std() == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize('name', [name for name in rehearse.chosen(['all']) if needs_file(STAGES[name])])
+def test_start_is_all_that_a_stage_needs(name):
+    """No layer that is learned is left without values."""
+    stage = STAGES[name]
+    wanted, given = param_shapes(training(name, 'unused')), start_shapes(stage)
+    assert wanted.keys() - stage.fresh <= given.keys()
+    assert all(wanted[layer] == given[layer] for layer in wanted.keys() & given.keys())
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,17 @@ def needs_file(stage: Stage) -> bool:
 
 def write_start(stage: Stage, path: Path) -> None:
     """Write a caffemodel of all layers that are not fresh. From small random values all classes are alike, and the loss ln C."""
-    shapes = param_shapes(networks.deploy(stage.net))
-    wanted = {layer: blobs for layer, blobs in shapes.items() if layer not in stage.fresh}
+    wanted = start_shapes(stage)
     caffemodel.write(path, random_blobs(wanted) | _known(stage, wanted))
 
 
-def _known(stage: Stage, wanted: dict) -> dict:
+def start_shapes(stage: Stage) -> dict[str, list[caffemodel.Shape]]:
+    """Shapes of the blobs that a stage does not start from their fillers, by layer."""
+    shapes = param_shapes(networks.deploy(stage.net))
+    return {layer: blobs for layer, blobs in shapes.items() if layer not in stage.fresh}
+
+
+def _known(stage: Stage, wanted: dict[str, list[caffemodel.Shape]]) -> dict:
     """The blobs of the layers that a file in pretrained/ holds in the right shape."""
     files = [WEIGHTS[name].path for name in stage.init if name in WEIGHTS and WEIGHTS[name].path.is_file()]
     return {
