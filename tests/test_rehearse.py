@@ -69,8 +69,9 @@ def test_paper_is_every_full_size_stage_of_its_own_networks():
     assert len(chosen) == sum(PAPER.values())
     assert set(rehearse.chosen(['all'])) - set(chosen) >= {'voc-fcn8s', 'camvid-deeplab-largefov', 'voc-front-padding'}
     assert rehearse.chosen(['kitti-joint', 'kitti-joint']) == ('kitti-joint',)
-    with pytest.raises(UserError, match='no stage kitty'):
-        rehearse.chosen(['kitty'])
+    for name in ('kitty', 'camvid-cpu-front'):
+        with pytest.raises(UserError, match=f'no stage {name}'):
+            rehearse.chosen([name])
 
 
 def test_data_that_stages_want():
