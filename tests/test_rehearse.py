@@ -36,7 +36,7 @@ def test_small_chain_from_nothing_to_its_table(tmp_path, capfd):
     out = capfd.readouterr().out
     assert out.endswith((tmp_path / 'rehearsal.md').read_text()) and out.count('| ok') == 2
     assert [path.name for path in (tmp_path / 'runs').glob('*/*.caffemodel')] == ['toy-front_iter_2.caffemodel']
-    assert rehearse.main(['toy-basic', '--out', str(tmp_path)]) == 0
+    assert rehearse.main(['toy-basic', '--iters', '1', '--out', str(tmp_path)]) == 0
     assert '$ python' not in capfd.readouterr().out
 
 
@@ -96,6 +96,13 @@ def test_start_has_what_vgg16_has_and_small_random_values_elsewhere(tmp_path, mo
     assert found.keys() == shapes.keys() - {'final'}
     assert all((blob == 7).all() for blob in found['conv1_1'])
     assert found['fc6'][0].shape == shapes['fc6'][0] and found['conv1_2'][0].std() == pytest.approx(0.01, rel=0.1)
+
+
+def test_what_ran_otherwise_does_not_count():
+    """Fewer iterations, other passes, another machine's memory."""
+    asked = Asked(3, 2)
+    assert asked.covers(Asked(3, 2)) and asked.covers(Asked(1, 2))
+    assert not any(asked.covers(other) for other in (Asked(4, 2), Asked(3, 1), Asked(3, 3), Asked(3, 2, gpu=0)))
 
 
 @pytest.mark.parametrize('name', [name for name in rehearse.chosen(['all']) if needs_file(STAGES[name])])

@@ -37,7 +37,7 @@ class Rehearsal:
         self._asked, self._folder, self._runs = asked, folder, Path(args.runs)
         self._data = Path(args.data)
         self._chain = Chain('rehearsal', chosen, args)
-        self._rows = {name: row for name, row in read_rows(folder / ROWS).items() if row.asked == asked}
+        self._rows = read_rows(folder / ROWS)
         self._failed: dict[str, str] = {}
 
     def follow(self) -> int:
@@ -45,21 +45,25 @@ class Rehearsal:
         names = self._chain.stages
         prepare_data([STAGES[name] for name in names], self._data)
         for name in names:
-            if name not in self._rows or not (self._runs / name / RECORD).exists():
+            if not self._done(name):
                 self._try(name)
-        sound = all(name in self._rows and self._rows[name].sound for name in names)
-        return 0 if sound else 1
+        return 0 if not self._failed and all(self._rows[name].sound for name in names) else 1
 
     def table(self) -> str:
         """A line for each stage that ran or failed, in Markdown; written down too."""
         lines = [
-            self._rows[name].cells() if name in self._rows else failed(name, self._failed[name])
+            failed(name, self._failed[name]) if name in self._failed else self._rows[name].cells()
             for name in self._chain.stages
             if name in self._rows or name in self._failed
         ]
         with whole_file(self._folder / TABLE) as temporary:
             temporary.write_text(markdown(lines))
         return markdown(lines)
+
+    def _done(self, name: str) -> bool:
+        """Whether a stage ran as asked, or for more iterations."""
+        row = self._rows.get(name)
+        return row is not None and row.asked.covers(self._asked) and (self._runs / name / RECORD).exists()
 
     def _try(self, name: str) -> None:
         """Run one stage, and note it; a stage that fails does not keep others from running."""

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tools.netinfo.fit import gb
@@ -24,6 +24,10 @@ class Asked:
     iters: int
     batch_per_pass: int
     gpu: int | None = None
+
+    def covers(self, other: 'Asked') -> bool:
+        """Whether what ran so need not run again for `other`."""
+        return replace(self, iters=other.iters) == other and self.iters >= other.iters
 
 
 @dataclass(frozen=True)
