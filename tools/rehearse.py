@@ -6,7 +6,7 @@ before it left, with the stored maps between them made on the way. Where VGG-16 
 from small random values. A pass has one image unless --batch-per-pass says more, and an iteration is one pass; the memory of
 the row's own pass is estimated beside. Ends in a table, printed and in OUT/rehearsal.md and rehearsal.json: first loss beside
 that of one who knows nothing (ln C; times the pixels where the loss is a sum), seconds of an iteration, peak memory beside
-its estimate. All that is written lies in OUT (6 GB when all is done). Run again, it goes on with the stages that are missing.
+its estimate. All that is written lies in OUT (3 GB when all is done). Run again, it goes on with the stages that are missing.
 """
 
 import argparse
