@@ -5,9 +5,9 @@
 
 PYTHON := .venv/bin/python
 CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
-STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
+ALL_STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu camvid-cpu-structured bench-lmdb bench-memory $(STAGES:%=train-%) $(CHAINS:%=train-%)
+.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu camvid-cpu-structured bench-lmdb bench-memory $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%)
 
 help: ## this list
 	@grep -hE '^[a-z][a-zA-Z0-9_%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-zA-Z0-9_%-]+):.*## /\1\t/' | expand -t 22
@@ -28,9 +28,13 @@ test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYT
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
 
-.PHONY: bench tables
+.PHONY: bench rehearse tables
 tables: caffe ## the paper's tables beside what was measured here; ends in out/tables/report.html
 	$(PYTHON) tools/tables.py
+
+rehearse: caffe crf-packages ## every full-size stage of the paper for ITERS=2 iterations on drawn data: does it fit, does it run? (STAGES=, BATCH_PER_PASS=1, GPU=)
+	$(PYTHON) tools/rehearse.py $(STAGES) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) \
+	  $(if $(GPU),--gpu $(GPU)) $(if $(OUT),--out '$(OUT)')
 
 bench: caffe ## prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' evaluator (PARTS=cold, BENCH_FLAGS=)
 	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
@@ -99,7 +103,7 @@ camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, wit
 table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour of a CPU of 2 cores: DATA=folder of CamVid
 	$(PYTHON) tools/table2_mini.py $(if $(DATA),--data '$(DATA)')
 
-$(STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
+$(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \
 	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
 	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc) $(if $(RESTART),--restart) \

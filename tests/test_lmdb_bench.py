@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dataset_prep.lmdb_store import iterate
+from dataset_prep.photographs import draw
 from dataset_prep.records import read_image, read_label
 from tools.lmdb_bench import __main__ as bench
 from tools.lmdb_bench.children import convert_imageset, python
-from tools.lmdb_bench.photographs import draw
 from tools.support.errors import UserError
 
 

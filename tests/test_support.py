@@ -12,7 +12,9 @@ from tools.support import native
 from tools.support.atomic import whole_file, whole_folder
 from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
+from tools.support.memory import Peak
 from tools.support.paths import ROOT
+from tools.support.peak import Peak
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
@@ -171,3 +173,15 @@ def test_threads_that_want_compiled_code_at_once_all_get_it(monkeypatch, tmp_pat
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(native.library, [source] * 8))
     assert len(set(map(id, found))) == 1 and found[0].one() == 1
+
+
+def test_peak_of_a_process_stays_when_the_memory_is_given_back_and_after_its_end():
+    """300 MB, taken and freed before the first look; a second look comes too late to see anything."""
+    program = 'import sys; len(bytearray(b"x" * 150_000_000)); print("freed", flush=True); sys.stdin.read()'
+    with subprocess.Popen([sys.executable, '-c', program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline() == b'freed\n'
+        peak = Peak(child.pid)
+        peak.look()
+        child.communicate()
+    peak.look()
+    assert 300_000_000 < peak.bytes < 400_000_000

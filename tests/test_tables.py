@@ -232,6 +232,7 @@ def test_a_page_without_any_results_has_all_tables(place):
     text = write(place).read_text()
     assert all(f'Table {number}. ' in text for number in range(2, 9))
     assert 'Pictures' not in text and 'Confusion' not in text and '<img' not in text
+    assert text.count('It prints no number for background, which its means count.') == 3  # Tables 2 to 4, of VOC
 
 
 def test_the_terminal_names_the_paper_sections():
@@ -276,3 +277,11 @@ def test_bars_are_as_long_as_their_numbers(tested, chromium, size):
     open_page(chromium, write(tested), size)
     lengths = chromium.execute_script('return [...document.querySelectorAll(".bar")].slice(0, 2).map(b => b.offsetWidth)')
     assert lengths[1] / lengths[0] == pytest.approx(50.0 / 82.6, rel=0.05)
+
+
+def test_all_classes_are_in_sight_on_a_desktop(place, chromium):
+    """Tables with 21 and 19 columns need no scrolling."""
+    open_page(chromium, write(place), 'desktop')
+    chromium.execute_script('document.querySelectorAll("details").forEach(part => part.open = true)')
+    wide = 'return [...document.querySelectorAll(".wide")].map(part => part.scrollWidth - part.clientWidth)'
+    assert chromium.execute_script(wide) == [0] * 14

@@ -1,5 +1,6 @@
 """Chains: their order, and one that is followed from images to the context module."""
 
+import importlib.util
 import subprocess
 
 import pytest
@@ -103,10 +104,27 @@ def test_options_reach_the_stages_that_they_are_for(tmp_path):
     assert all('7' in options and '--val-every' in options for options in found.values())
 
 
-def test_steps_of_cityscapes(tmp_path, monkeypatch):
-    """Maps of the training and of the validation images lie between front end and context module, with all pixels' labels."""
+@pytest.fixture
+def steps(monkeypatch):
+    """The commands that a chain would run."""
     steps = []
     monkeypatch.setattr('tools.recipe.Recipe.do', lambda self, title, *argv: steps.append([str(word) for word in argv]))
+    return steps
+
+
+@pytest.mark.parametrize(
+    ('stage', 'command'),
+    [('camvid-front', ['-m', 'pretrained.vgg16']), ('voc-deeplab-largefov', ['-m', 'pretrained.fetch', 'vgg16_20M'])],
+)
+def test_weights_to_start_from_are_made_or_fetched_where_they_are_missing(stage, command, steps, tmp_path, monkeypatch):
+    """By modules that there are."""
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
+    Chain(stage, (stage,), parse_args([stage, '--runs', str(tmp_path)])).follow()
+    assert steps[0] == command and importlib.util.find_spec(command[1])
+
+
+def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
+    """Maps of the training and of the validation images lie between front end and context module, with all pixels' labels."""
     monkeypatch.setattr('tools.training.chain.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--val-every', '2000', '--runs', str(tmp_path)])).follow()
     extractions = [step for step in steps if step[0] == 'tools/extract_features.py']

@@ -160,6 +160,8 @@ def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in run_dir.iterdir()}
     with pytest.raises(UserError, match='no LMDB'):
         train(asked(*basic, '--restart', '--lmdb', tmp_path / 'none'))
+    with pytest.raises(UserError, match='is in the run that --restart moves aside'):
+        train(asked(*basic, '--restart', '--weights', newest_snapshot(run_dir)))
     assert {path: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ['run']
 

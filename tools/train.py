@@ -36,29 +36,29 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--chain', action='store_true', help='first train what the stage starts from, as far as it is not done')
     parser.add_argument('--lmdb', metavar='DIR', help='default: data/<data set>/train_<crop_size>, maps: train_<blob>_<stage>')
     parser.add_argument('--weights', nargs='+', metavar='FILE', help="caffemodels to start from, in place of the row's")
-    parser.add_argument('--iters', type=_positive, metavar='N', help="last iteration (default: the row's)")
-    parser.add_argument('--batch', type=_positive, metavar='N', help="images per update (default: the row's)")
-    parser.add_argument('--batch-per-pass', type=_positive, metavar='N', help='images in memory at once; divides the batch')
-    parser.add_argument('--crop-size', type=_positive, metavar='PIXELS', help="372 + 8 n (default: the row's)")
+    parser.add_argument('--iters', type=positive, metavar='N', help="last iteration (default: the row's)")
+    parser.add_argument('--batch', type=positive, metavar='N', help="images per update (default: the row's)")
+    parser.add_argument('--batch-per-pass', type=positive, metavar='N', help='images in memory at once; divides the batch')
+    parser.add_argument('--crop-size', type=positive, metavar='PIXELS', help="372 + 8 n (default: the row's)")
     parser.add_argument('--base-lr', type=_rate, metavar='RATE', help="learning rate at the start (default: the row's)")
     parser.add_argument(
         '--upsample-loss', action='store_true', help='compare scores, upsampled by 8, with the labels of all pixels'
     )
-    parser.add_argument('--snapshot', type=_positive, metavar='N', help="iterations between snapshots (default: the row's)")
-    parser.add_argument('--keep', type=_positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
+    parser.add_argument('--snapshot', type=positive, metavar='N', help="iterations between snapshots (default: the row's)")
+    parser.add_argument('--keep', type=positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
     parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
     parser.add_argument('--data', metavar='DIR', help="folder of the data sets' folders (default: data/)")
     parser.add_argument(
         '--val-every',
-        type=_positive,
+        type=positive,
         metavar='N',
         help='score the snapshot of every N-th iteration by mean IoU, beside the training',
     )
     parser.add_argument(
         '--val-split', default='val', metavar='NAME', help='split that snapshots are scored on (default: %(default)s)'
     )
-    parser.add_argument('--val-limit', type=_positive, metavar='N', help='score the first N images of it')
+    parser.add_argument('--val-limit', type=positive, metavar='N', help='score the first N images of it')
     parser.add_argument('--tensorboard', action='store_true', help='write event files for TensorBoard (needs tensorboardX)')
     parser.add_argument('--max-loss', type=float, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     return train(settings(args))
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     """A whole number of at least 1."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f'{number} is less than 1')

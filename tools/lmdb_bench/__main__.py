@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 
 from dataset_prep.lmdb_store import BATCH_BYTES, check_disk_space
 from dataset_prep.parallel import WORKERS
+from dataset_prep.photographs import draw
 from dataset_prep.voc_coco import SPLIT
 from prototxt.shapes import MARGIN
 from tools.lmdb_bench.children import Run, convert_imageset, python
-from tools.lmdb_bench.photographs import draw
 from tools.support.errors import UserError, run_command
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from dataset_prep.coco import CATEGORIES
 from dataset_prep.datasets import dataset
+from dataset_prep.photographs import JPEG_QUALITY, draw_picture
 from dataset_prep.prepare import prepare
 from dataset_prep.voc_coco import SPLIT, find_coco
 from tools.lmdb_bench.children import answer
-from tools.lmdb_bench.photographs import JPEG_QUALITY, draw_picture
 from tools.support.atomic import whole_file
 from tools.support.errors import run_command
 

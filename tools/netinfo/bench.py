@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 from dataset_prep.datum import float_datum, raw_datum
 from dataset_prep.lmdb_store import LmdbWriter, key
 from pretrained import caffemodel
-from pretrained.caffemodel import Streamed
+from pretrained.random_values import random_blobs
 from prototxt import networks
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
@@ -27,7 +26,7 @@ from tools.netinfo.fit import tile_memory
 from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import estimate
 from tools.support.errors import UserError, run_command
-from tools.support.memory import peak_bytes
+from tools.support.memory import Peak
 from tools.support.paths import CAFFE, ROOT
 
 SizeHW = tuple[int, int]
@@ -105,28 +104,17 @@ CASES: dict[str, Forward | Training] = {
 
 
 def watched_peak(child: subprocess.Popen) -> int:
-    """The peak of a process, looked at until it ends; the kernel keeps the maximum, so only the last moment is lost."""
-    peak = 0
+    """The peak of a process, looked at until it ends."""
+    peak = Peak(child.pid)
     while child.poll() is None:
-        try:
-            peak = max(peak, peak_bytes(child.pid))
-        except (OSError, StopIteration):  # it has just ended
-            break
+        peak.look()
         time.sleep(0.02)
-    child.wait()
-    return peak
+    return peak.bytes
 
 
 def random_weights(net, path: Path) -> Path:
-    """A caffemodel of a net's shapes, small values; a block in memory at a time."""
-
-    def pieces(count: int) -> Callable:
-        block = np.random.default_rng(0).normal(0, 0.01, 1 << 20).astype(np.float32)
-        return lambda: (block[: min(len(block), count - first)] for first in range(0, count, len(block)))
-
-    shapes = param_shapes(net)
-    weights = {name: [Streamed(shape, pieces(int(np.prod(shape)))) for shape in blobs] for name, blobs in shapes.items()}
-    caffemodel.write(path, weights)
+    """A caffemodel of a net's shapes, small values."""
+    caffemodel.write(path, random_blobs(param_shapes(net)))
     return path
 
 

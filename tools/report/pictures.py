@@ -50,6 +50,7 @@ def loss_plot(curves: Sequence[Curve], chance: float | None) -> bytes:
     if chance is not None:
         axes.axhline(chance, color='grey', linestyle=':', linewidth=1, label='guessing, ln C')
     axes.set(xlabel='iteration', ylabel='softmax loss', ylim=(0, None))
+    axes.locator_params(axis='x', integer=True)  # there is no half iteration
     axes.legend(fontsize=8)
     figure.tight_layout()
     buffer = io.BytesIO()

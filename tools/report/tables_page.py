@@ -36,6 +36,12 @@ class Section:
         return only_papers(self.lines)
 
     @property
+    def unprinted(self) -> list[str]:
+        """Columns for which the paper has no number in any row: VOC's background."""
+        printed = zip(*(row.class_iou for row in self.table.rows), strict=True)
+        return [name for name, values in zip(self.table.columns, printed, strict=True) if values == (None,) * len(values)]
+
+    @property
     def measured(self) -> list[Line]:
         """Rows with numbers of ours."""
         return [line for line in self.lines if sides(line)]

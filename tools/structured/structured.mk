@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 crf-packages: caffe ## the Python packages that dense CRF and CRF-RNN need beyond the others (numba, pydensecrf2)
 	@$(PYTHON) -m tools.caffe_build.test_packages crf
 
-$(addprefix train-,$(filter %-crfrnn,$(STAGES))): crf-packages
+$(addprefix train-,$(filter %-crfrnn,$(ALL_STAGES))): crf-packages
 
 .PHONY: deeplab-crf
 deeplab-crf: crf-packages ## DeepLab-LargeFOV and -MSc-LargeFOV with a dense CRF found by grid search on VOC's val, tested

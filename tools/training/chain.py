@@ -62,10 +62,15 @@ class Chain:
         """Do all steps."""
         for name in dict.fromkeys(source for stage in self.stages for source in _files(STAGES[stage])):
             if not WEIGHTS[name].path.is_file():
-                self._recipe.do(f'Weights to start from: {name}', '-m', f'pretrained.{name}')
+                words = (f'pretrained.{name}',) if WEIGHTS[name].made_by else ('pretrained.fetch', name)
+                self._recipe.do(f'Weights to start from: {name}', '-m', *words)
         for name in self.stages:
-            self._store_maps(name)
-            self._recipe.do(f'Train {name}', 'tools/train.py', name, *self.options(name))
+            self.train(name)
+
+    def train(self, name: str, *more: object) -> None:
+        """Store the maps that a stage trains on, and train it; `more` are options of tools/train.py for this stage alone."""
+        self._store_maps(name)
+        self._recipe.do(f'Train {name}', 'tools/train.py', name, *self.options(name), *more)
 
     def _store_maps(self, name: str) -> None:
         """The maps that a stage trains on, and those that its snapshots are scored on; none for a stage on images."""

@@ -76,6 +76,13 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
     caffemodel.check(net, paths, fresh_layers(settings))
 
 
+def check_restart(settings: Settings) -> None:
+    """Raise UserError for weights to start from in the very folder that --restart moves aside."""
+    for path in settings.weights or ():
+        if settings.restart and path.is_relative_to(settings.run_dir):
+            raise UserError(f'{path} is in the run that --restart moves aside; give a copy of it, or another --run-dir')
+
+
 def check_disk(settings: Settings, net) -> None:
     """Raise UserError unless the snapshots that are kept, and the one that is written before the oldest goes, have room."""
     weights = sum(prod(shape) for shapes in param_shapes(net).values() for shape in shapes)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -73,12 +73,13 @@ def stopping(child: subprocess.Popen) -> Iterator[list[int]]:
             child.wait()
 
 
-def follow(child: subprocess.Popen, log: Path, offset: int) -> Iterator[str]:
-    """The whole lines that are appended to `log` after byte `offset`, until the child has ended."""
+def follow(child: subprocess.Popen, log: Path, offset: int, look: Callable[[], None]) -> Iterator[str]:
+    """The whole lines that are appended to `log` after byte `offset`, until the child has ended; `look` is called meanwhile."""
     with log.open('rb') as file:
         file.seek(offset)
         pending = b''
         while True:
+            look()
             ended = child.poll() is not None  # before reading, so that nothing written before the end is missed
             pending += file.read()
             *lines, pending = pending.split(b'\n')

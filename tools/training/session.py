@@ -103,6 +103,7 @@ def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     check_validation(settings)
     if settings.tensorboard:
         check_tensorboard()
+    preflight.check_restart(settings)
     preflight.check_disk(settings, net)
     warn_of_memory(settings.stage_name, net, settings.batch_per_pass, settings.gpus)
     if not resumed:

@@ -8,6 +8,7 @@ from collections import deque
 
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
+from tools.support.memory import Peak
 from tools.support.stop_signals import STOPPED
 from tools.training import process, record, runs
 from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
@@ -48,13 +49,14 @@ class Supervisor:
                 self._watch.fault(row)
             child, offset = process.start(start.command, self._run_dir, log, lock, start.variables), log.tell()
         self._awaited = start.first_record  # until Caffe says that it begins with it
-        stage = self._settings.stage
+        stage, peak = self._settings.stage, Peak(child.pid)
         self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)
         self._progress = Progress(self._settings.stage_name, start.iteration, stage.max_iter, stage.batch_size)
         try:
             with process.stopping(child) as signals:
-                for line in process.follow(child, self._log, offset):
+                for line in process.follow(child, self._log, offset, peak.look):
                     self._take(line, child, stopping=bool(signals))
+            record.amend_session(self._run_dir, peak_bytes=peak.bytes)
             self._keep_up(last=True)
             if not signals and child.wait() == 0:
                 self._validation.finish()

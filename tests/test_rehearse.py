@@ -1,0 +1,129 @@
+"""The rehearsal: a chain of small stages to its table, what fails and what does not for it, and what stages want of data."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pretrained import caffemodel
+from prototxt.experiments import STAGES
+from prototxt.networks import deploy, training
+from prototxt.shapes import param_shapes
+from tools import rehearse
+from tools.rehearsal import rehearsal
+from tools.rehearsal.data import SIZES_WH, crops_of
+from tools.rehearsal.start import needs_file, start_shapes, write_start
+from tools.rehearsal.table import Asked, Row
+from tools.support.errors import UserError
+
+PAPER = {  # Sec. 4, Sec. 5 with Table 3, A.1, A.2, A.3, and fyu/dilation's own numbers
+    'voc': 14, 'camvid': 2, 'kitti': 2, 'cityscapes': 3,
+}  # fmt: skip
+
+
+def test_small_chain_from_nothing_to_its_table(tmp_path, capfd):
+    """First losses of weights that know nothing: ln 7. Nothing that starts no other stage is left; run again, nothing is done."""
+    assert rehearse.main(['toy-basic', '--out', str(tmp_path)]) == 0
+    front, basic = json.loads((tmp_path / 'rehearsal.json').read_text())
+    assert [row['stage'] for row in (front, basic)] == ['toy-front', 'toy-basic']
+    assert [row['first_loss'] for row in (front, basic)] == pytest.approx([math.log(7)] * 2, rel=0.1)
+    assert (front['size'], front['images'], front['row_images']) == ('564', 1, 2)
+    assert basic['size'] == 'maps 24x72'  # of 192x576 pixels
+    assert front['peak_bytes'] == pytest.approx(front['estimate_bytes'], rel=0.2)
+    assert front['estimate_bytes'] < front['row_estimate_bytes']
+    out = capfd.readouterr().out
+    assert out.endswith((tmp_path / 'rehearsal.md').read_text()) and out.count('| ok') == 2
+    assert [path.name for path in (tmp_path / 'runs').glob('*/*.caffemodel')] == ['toy-front_iter_2.caffemodel']
+    assert rehearse.main(['toy-basic', '--iters', '1', '--out', str(tmp_path)]) == 0
+    assert '$ python' not in capfd.readouterr().out
+
+
+@pytest.fixture
+def without_data(monkeypatch):
+    """Nothing is drawn."""
+    monkeypatch.setattr(rehearsal, 'prepare_data', lambda stages, data: None)
+
+
+def test_stage_that_fails_keeps_only_those_from_running_that_start_from_it(tmp_path, without_data, monkeypatch, capsys):
+    """The others run; the table says why; the status is 1."""
+    ran = []
+
+    def train(chain, name, *more):
+        ran.append(name)
+        raise UserError('no memory')
+
+    monkeypatch.setattr('tools.training.chain.Chain.train', train)
+    monkeypatch.setattr(rehearsal, 'write_start', lambda stage, path: None)
+    assert rehearse.main(['camvid-joint', 'kitti-front', '--out', str(tmp_path)]) == 1
+    assert ran == ['camvid-front', 'kitti-front']
+    out = capsys.readouterr().out
+    assert out.count('FAILED: no memory') == 2 and 'FAILED: it starts from camvid-front' in out
+
+
+def test_paper_is_every_full_size_stage_of_its_own_networks():
+    """Neither the networks that it compares with, nor the demonstration, nor what a CPU can finish."""
+    chosen = rehearse.chosen(['paper'])
+    assert {name: sum(stage.startswith(name) for stage in chosen) for name in PAPER} == PAPER
+    assert len(chosen) == sum(PAPER.values())
+    assert set(rehearse.chosen(['all'])) - set(chosen) >= {'voc-fcn8s', 'camvid-deeplab-largefov', 'voc-front-padding'}
+    assert rehearse.chosen(['kitti-joint', 'kitti-joint']) == ('kitti-joint',)
+    for name in ('kitty', 'camvid-cpu-front'):
+        with pytest.raises(UserError, match=f'no stage {name}'):
+            rehearse.chosen([name])
+
+
+def test_data_that_stages_want():
+    """A crop once, the halves for joint training (paper A.3), no LMDB for what trains on maps."""
+    names = ('cityscapes-front', 'cityscapes-context', 'cityscapes-joint', 'voc-front', 'voc-coco-front', 'voc-front-crfrnn')
+    assert crops_of(STAGES[name] for name in names) == {
+        'cityscapes': {'train': [628], 'train_halves': [1396]},
+        'pascal_voc': {'train_aug': [500, 884], 'train_aug_coco': [500]},
+    }
+    assert crops_of([STAGES['toy-basic']]) == {'toy': {'train': []}}
+
+
+def test_start_has_what_vgg16_has_and_small_random_values_elsewhere(tmp_path, monkeypatch):
+    """A layer of another shape is not taken, a fresh layer is not written."""
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
+    stage = replace(STAGES['toy-front'], init=('vgg16',), fresh=('final',))
+    shapes = param_shapes(deploy(stage.net))
+    known = [np.full(shape, 7, np.float32) for shape in shapes['conv1_1']]
+    caffemodel.write(tmp_path / 'vgg16.caffemodel', {'conv1_1': known, 'conv1_2': known, 'other': known})
+    write_start(stage, tmp_path / 'start.caffemodel')
+    found = caffemodel.load(tmp_path / 'start.caffemodel')
+    assert found.keys() == shapes.keys() - {'final'}
+    assert all((blob == 7).all() for blob in found['conv1_1'])
+    assert found['fc6'][0].shape == shapes['fc6'][0] and found['conv1_2'][0].std() == pytest.approx(0.01, rel=0.1)
+
+
+def test_what_ran_otherwise_does_not_count():
+    """Fewer iterations, other passes, another machine's memory."""
+    asked = Asked(3, 2)
+    assert asked.covers(Asked(3, 2)) and asked.covers(Asked(1, 2))
+    assert not any(asked.covers(other) for other in (Asked(4, 2), Asked(3, 1), Asked(3, 3), Asked(3, 2, gpu=0)))
+
+
+@pytest.mark.parametrize('name', [name for name in rehearse.chosen(['all']) if needs_file(STAGES[name])])
+def test_start_is_all_that_a_stage_needs(name):
+    """No layer that is learned is left without values."""
+    stage = STAGES[name]
+    wanted, given = param_shapes(training(name, 'unused')), start_shapes(stage)
+    assert wanted.keys() - stage.fresh <= given.keys()
+    assert all(wanted[layer] == given[layer] for layer in wanted.keys() & given.keys())
+
+
+@pytest.mark.parametrize(
+    ('loss', 'goes_on', 'said'),
+    [(2.4, False, 'ok'), (4.0, True, 'too large'), (math.nan, True, 'too large'), (0.5, False, 'too small'), (0.5, True, 'ok')],
+)
+def test_first_loss_that_is_not_as_it_should_be_is_remarked(loss, goes_on, said):
+    """Beside ln 11 = 2.398; one who went on from trained weights may know something."""
+    row = Row('s', Asked(2, 1), '628', 1, 8, loss, math.log(11), 1.0, 1, None, None, goes_on)
+    assert said in row.remark and row.sound == (said == 'ok') and row.cells()[-1] == row.remark
+
+
+def test_every_data_set_of_the_table_has_a_size():
+    """That its pictures are drawn in."""
+    assert crops_of(STAGES.values()).keys() == SIZES_WH.keys()

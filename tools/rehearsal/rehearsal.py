@@ -1,0 +1,138 @@
+"""The stages one after the other, each by the commands of its chain, and what is noted of each."""
+
+import csv
+import math
+import shutil
+from argparse import Namespace
+from contextlib import nullcontext
+from pathlib import Path
+
+from dataset_prep.datasets import dataset
+from prototxt import networks
+from prototxt.chains import stages_of
+from prototxt.experiments import NETS, STAGES, Stage
+from prototxt.framing import pixels_summed
+from tools.gpu_bench.memory import MemoryWatch
+from tools.netinfo.inference import layers_of
+from tools.netinfo.layer_rules import Unknown
+from tools.netinfo.memory import estimate
+from tools.rehearsal.data import prepare_data
+from tools.rehearsal.start import needs_file, write_start
+from tools.rehearsal.table import Asked, Row, failed, markdown, read_rows, write_rows
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+from tools.training.chain import Chain
+from tools.training.overview import overview
+from tools.training.record import RECORD, read_record
+from tools.training.runs import METRICS, TRAIN_PROTOTXT, read_net
+
+ROWS, TABLE = 'rehearsal.json', 'rehearsal.md'
+
+
+class Rehearsal:
+    """Stages, and all that they start from, in one folder: `data`, `runs`, the rows of those that ran, the table."""
+
+    def __init__(self, chosen: tuple[str, ...], asked: Asked, folder: Path, args: Namespace) -> None:
+        """`args` is the command line of tools/train.py that all stages share, with folders in `folder`."""
+        self._asked, self._folder, self._runs = asked, folder, Path(args.runs)
+        self._data = Path(args.data)
+        self._chain = Chain('rehearsal', chosen, args)
+        self._rows = read_rows(folder / ROWS)
+        self._failed: dict[str, str] = {}
+
+    def follow(self) -> int:
+        """Run what did not run yet; the exit status: 1 if a stage failed or began with a loss that is not as it should be."""
+        names = self._chain.stages
+        prepare_data([STAGES[name] for name in names], self._data)
+        for name in names:
+            if not self._done(name):
+                self._try(name)
+        return 0 if not self._failed and all(self._rows[name].sound for name in names) else 1
+
+    def table(self) -> str:
+        """A line for each stage that ran or failed, in Markdown; written down too."""
+        lines = [
+            failed(name, self._failed[name]) if name in self._failed else self._rows[name].cells()
+            for name in self._chain.stages
+            if name in self._rows or name in self._failed
+        ]
+        with whole_file(self._folder / TABLE) as temporary:
+            temporary.write_text(markdown(lines))
+        return markdown(lines)
+
+    def _done(self, name: str) -> bool:
+        """Whether a stage ran as asked, or for more iterations."""
+        row = self._rows.get(name)
+        return row is not None and row.asked.covers(self._asked) and (self._runs / name / RECORD).exists()
+
+    def _try(self, name: str) -> None:
+        """Run one stage, and note it; a stage that fails does not keep others from running."""
+        lacking = [other for other in stages_of((name,)) if other in self._failed]
+        try:
+            if lacking:
+                raise UserError(f'it starts from {lacking[0]}')
+            self._rows[name] = self._run(name)
+            write_rows(self._folder / ROWS, self._rows.values())
+        except UserError as error:
+            self._failed[name] = str(error)
+
+    def _run(self, name: str) -> Row:
+        """Train a stage from its beginning, what an earlier call left of it being gone; its row."""
+        stage, run_dir, start = STAGES[name], self._runs / name, self._folder / 'start.caffemodel'
+        shutil.rmtree(run_dir, ignore_errors=True)
+        images = min(self._asked.batch_per_pass, stage.batch_per_pass)
+        words: list[object] = ['--batch', images, '--batch-per-pass', images]
+        if needs_file(stage):
+            write_start(stage, start)
+            words += ['--weights', start]
+        watch = nullcontext() if self._asked.gpu is None else MemoryWatch(self._asked.gpu)
+        try:
+            with watch as gpu:
+                self._chain.train(name, *words)
+        except UserError as error:
+            raise UserError((run_dir / RECORD).exists() and overview(run_dir).problem or str(error)) from error
+        finally:
+            start.unlink(missing_ok=True)
+        row = _row(name, stage, self._asked, run_dir, gpu.taken if gpu else None)
+        self._forget(name)
+        return row
+
+    def _forget(self, name: str) -> None:
+        """Delete what nothing starts from: the momentum, and the weights of a stage that is the last of its chain."""
+        needed = any(name in stages_of((other,))[:-1] for other in STAGES)
+        for pattern in ('*.solverstate',) if needed else ('*.solverstate', '*.caffemodel'):
+            for path in (self._runs / name).glob(pattern):
+                path.unlink()
+
+
+def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | None) -> Row:
+    """What the files of a run say."""
+    record, net = read_record(run_dir), read_net(run_dir / TRAIN_PROTOTXT)
+    manifest = record['lmdb']['manifest']
+    with (run_dir / METRICS).open(newline='') as lines:
+        rows = list(csv.DictReader(lines))
+    later = rows[1:] or rows  # the first iteration has no update before it, and first asks the system for the memory
+    images = min(asked.batch_per_pass, stage.batch_per_pass)
+    whole = networks.training(name, record['lmdb']['folder'], stage.crop_size, stage.batch_per_pass)
+    return Row(
+        stage=name,
+        asked=asked,
+        size=f'{stage.crop_size}' if stage.crop_size else 'maps {}x{}'.format(*manifest['min_side_hw']),
+        images=images,
+        row_images=stage.batch_per_pass,
+        first_loss=float(rows[0]['loss']),
+        expected=pixels_summed(stage) * math.log(dataset(NETS[stage.net].dataset).num_classes),
+        seconds=sum(float(row['seconds']) for row in later) / len(later),
+        peak_bytes=record['sessions'][-1]['peak_bytes'] if gpu_bytes is None else gpu_bytes,
+        estimate_bytes=_estimate(net, asked),
+        row_estimate_bytes=_estimate(whole, asked),
+        goes_on=bool(stage.features_from) or any(source in STAGES for source in stage.init),
+    )
+
+
+def _estimate(net, asked: Asked) -> float | None:
+    """What training `net` should take of the memory that holds its blobs; None where that cannot be told."""
+    try:
+        return estimate(layers_of(net, 'train'), training=True, gpu=asked.gpu is not None).device
+    except Unknown:
+        return None

@@ -1,0 +1,95 @@
+"""What came of each stage, as a row that is kept, and the table of them."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tools.netinfo.fit import gb
+from tools.support.atomic import whole_file
+
+HEAD = (
+    'stage', 'crop', 'images a pass', 'first loss', 'expected', 's/iteration', 'peak memory', 'estimated',
+    "estimated, the row's pass", 'remark',
+)  # fmt: skip
+OK = 'ok'
+TOO_FAR = 1.5  # times the loss of one who knows nothing
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all stages are run with: iterations, images in a pass at most, a GPU or the CPU."""
+
+    iters: int
+    batch_per_pass: int
+    gpu: int | None = None
+
+    def covers(self, other: 'Asked') -> bool:
+        """Whether what ran so need not run again for `other`."""
+        return replace(self, iters=other.iters) == other and self.iters >= other.iters
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage that ran. `expected` is the loss of one who knows nothing, ln C; bytes are of the GPU if there was one."""
+
+    stage: str
+    asked: Asked
+    size: str
+    images: int
+    row_images: int
+    first_loss: float
+    expected: float
+    seconds: float
+    peak_bytes: int
+    estimate_bytes: float | None
+    row_estimate_bytes: float | None
+    goes_on: bool  # from what another stage learned, which may know something already
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.remark == OK
+
+    @property
+    def remark(self) -> str:
+        """What is wrong with the first loss, if anything is."""
+        if not math.isfinite(self.first_loss) or self.first_loss > TOO_FAR * self.expected:
+            return 'first loss too large: do weights and labels fit?'
+        if not self.goes_on and self.first_loss < self.expected / TOO_FAR:
+            return 'first loss too small for weights that know nothing: are labels there?'
+        return OK
+
+    def cells(self) -> tuple[str, ...]:
+        """The row for people."""
+        estimates = ('unknown' if size is None else gb(size) for size in (self.estimate_bytes, self.row_estimate_bytes))
+        return (
+            self.stage, self.size, f'{self.images} of {self.row_images}', f'{self.first_loss:.4g}', f'{self.expected:.4g}',
+            f'{self.seconds:.3g}', gb(self.peak_bytes), *estimates, self.remark,
+        )  # fmt: skip
+
+
+def read_rows(path: Path) -> dict[str, Row]:
+    """The rows that are kept, by stage."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return {row['stage']: Row(**(row | {'asked': Asked(**row['asked'])})) for row in rows}
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Keep them, whole or as they were."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + '\n')
+
+
+def markdown(lines: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table under HEAD whose columns are as wide in a terminal as they need to be."""
+    lines = [HEAD, *lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple('-' * width for width in widths))
+    return ''.join('| ' + ' | '.join(map(str.ljust, cells, widths)) + ' |\n' for cells in lines)
+
+
+def failed(stage: str, reason: str) -> tuple[str, ...]:
+    """The cells of a stage that did not run to its end."""
+    return (stage, *[''] * (len(HEAD) - 2), f'FAILED: {reason}')

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Does every stage of the paper fit into this machine, and run there? A few iterations of each, before weeks of training.
+
+Pictures in the sizes of each data set are drawn and prepared; then each stage is trained at its own crop, from what the stage
+before it left, with the stored maps between them made on the way. Where VGG-16 is not in pretrained/, the first stages start
+from small random values. A pass has one image unless --batch-per-pass says more, and an iteration is one pass; the memory of
+the row's own pass is estimated beside. Ends in a table, printed and in OUT/rehearsal.md and rehearsal.json: first loss beside
+that of one who knows nothing (ln C; times the pixels where the loss is a sum), seconds of an iteration, peak memory beside
+its estimate. All that is written lies in OUT (3 GB when all is done). Run again, it goes on with the stages that are missing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd, Stage
+from prototxt.names import resolve
+from tools import train
+from tools.rehearsal.rehearsal import Rehearsal
+from tools.rehearsal.table import Asked
+from tools.support.errors import run_command
+from tools.support.gpus import gpu_number
+from tools.support.paths import ROOT
+
+PAPER, ALL = 'paper', 'all'
+
+
+def of_paper(stage: Stage) -> bool:
+    """Whether a stage trains one of the paper's own networks, at full size."""
+    front_end = NETS[stage.net].front_end
+    return front_end == FrontEnd(final=front_end.final)
+
+
+def chosen(words: list[str]) -> tuple[str, ...]:
+    """The stages that the words stand for, each once. Those on maps of VGG-16's own are none: make camvid-cpu runs them."""
+    known = {name: stage for name, stage in STAGES.items() if stage.source != RECIPE}
+    groups = {
+        PAPER: [name for name, stage in known.items() if of_paper(stage)],
+        ALL: [name for name, stage in known.items() if stage.source != DEMO],
+    }
+    names = [name for word in words for name in groups.get(word) or [resolve(word, known, 'stage')]]
+    return tuple(dict.fromkeys(names))
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'stages', nargs='*', default=[PAPER], metavar='STAGE',
+        help=f"stages, with those that they start from; '{PAPER}': all of the paper's own networks (default); "
+        f"'{ALL}': those of the networks that it compares with too",
+    )  # fmt: skip
+    parser.add_argument('--iters', type=train.positive, default=2, metavar='N', help='of each stage (default: %(default)s)')
+    parser.add_argument(
+        '--batch-per-pass', type=train.positive, default=1, metavar='N',
+        help='images in a pass, or those of the row if they are fewer (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on this GPU (default: CPU)')
+    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'rehearse', metavar='DIR', help='default: out/rehearse/')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Rehearse; the exit status."""
+    args = parse_args(argv)
+    out, stages = args.out.resolve(), chosen(args.stages)
+    shared = ['rehearsal', '--iters', args.iters, '--keep', 1, '--data', out / 'data', '--runs', out / 'runs']
+    shared += [] if args.gpu is None else ['--gpu', args.gpu]
+    asked = Asked(args.iters, args.batch_per_pass, args.gpu)
+    rehearsal = Rehearsal(stages, asked, out, train.parse_args([str(word) for word in shared]))
+    try:
+        status = rehearsal.follow()
+    finally:
+        print(f'\n{rehearsal.table()}', end='')
+    return status
+
+
+if __name__ == '__main__':
+    run_command(main)
