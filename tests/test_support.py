@@ -14,7 +14,6 @@ from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
 from tools.support.memory import Peak
 from tools.support.paths import ROOT
-from tools.support.peak import Peak
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
