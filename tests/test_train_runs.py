@@ -29,6 +29,7 @@ from tests.train_data import (
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED
+from tools.training import process
 from tools.training.runs import newest_snapshot, read_net
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
@@ -99,6 +100,20 @@ def test_resumed_is_as_if_never_stopped(basic, tmp_path, capsys):
     assert losses[0] == losses[1]
     assert np.array_equal(last_weights(tmp_path / 'straight'), last_weights(tmp_path / 'run'))
     assert session_starts(tmp_path / 'run') == [0, 3]
+
+
+def test_what_caffe_says_before_its_log_is_followed_is_not_missed(basic, tmp_path, monkeypatch):
+    """On a machine with much else to do it may have ended by then."""
+    start = process.start
+
+    def start_late(*words):
+        child = start(*words)
+        child.wait()
+        return child
+
+    monkeypatch.setattr(process, 'start', start_late)
+    finish(*basic, '--iters', 2)
+    assert iterations(tmp_path / 'run') == [0, 1]
 
 
 def test_finished_run_is_left_alone(finished, maps, capsys):

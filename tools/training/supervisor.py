@@ -47,7 +47,8 @@ class Supervisor:
             self._metrics = Metrics(self._run_dir / runs.METRICS, self._log)
             for row in self._metrics.rows:
                 self._watch.fault(row)
-            child, offset = process.start(start.command, self._run_dir, log, lock, start.variables), log.tell()
+            offset = log.tell()  # before the start: Caffe writes at the same place, and moves it
+            child = process.start(start.command, self._run_dir, log, lock, start.variables)
         self._awaited = start.first_record  # until Caffe says that it begins with it
         stage, peak = self._settings.stage, Peak(child.pid)
         self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)
