@@ -59,6 +59,7 @@ OPERATIONS = {
     'Deconvolution': _deconvolution,
     'Eltwise': lambda layer, *bottoms: sum(bottoms),
     'Pooling': _pooling,
+    'Power': lambda layer, bottom: (layer.power_param.shift + layer.power_param.scale * bottom) ** layer.power_param.power,
     'Python': _reflect_pad,
     'ReLU': lambda layer, bottom: F.relu(bottom),
     'Dropout': lambda layer, bottom: bottom,
