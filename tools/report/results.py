@@ -160,7 +160,7 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
         result for result in results
         if result.dataset == table.dataset and result.split in splits and result.folder not in used and result.whole
     ]  # fmt: skip
-    for result in others:
+    for result in reversed(others):  # in the order in which they were tested
         whose = (result, None) if result.released else (None, result)
         lines.append(Line(result.name, result.split, 'not in the paper', None, *whose))
     return lines
