@@ -46,8 +46,7 @@ def append_maps_beside_images(
 
     The LMDB `images` has them without a margin, in the order of the maps; `label` is theirs, that of every pixel.
     """
-    net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)
-    net[blob], net.label_cells = L.Slice(net.pair, name='maps_and_label', axis=1, slice_point=channels, ntop=2)
+    _append_pair(net, source, blob, 'label_cells', channels, batch_size)
     net.silence = L.Silence(net.label_cells, ntop=0)
     net.pair_pixels = L.Data(
         source=images, backend=P.Data.LMDB, batch_size=batch_size, transform_param=dict(mean_value=[*mean_bgr, 0])
@@ -61,13 +60,17 @@ def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, 
     The channels after the maps are the label: one, or at stride 1 those of 64 pixels (prototxt.layers.pixels_of_cells).
     Maps from before fc6 come with their label padded by the 12 cells on each side that fc6 takes off; that is cropped here.
     """
-    net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)
-    label = 'label_padded' if before_fc6 else 'label'
-    # Named like its top, the layer would be in snapshots under the name of the layer whose maps these are, without weights:
-    # Caffe would abort when the snapshot is loaded into the whole network.
-    net[blob], net[label] = L.Slice(net.pair, name='maps_and_label', axis=1, slice_point=channels, ntop=2)
+    _append_pair(net, source, blob, 'label_padded' if before_fc6 else 'label', channels, batch_size)
     if before_fc6:
         # Crop takes its size from a blob. The scores would do, but then Caffe wants a gradient for the label;
         # a pooling that spans as much as fc6 does has the size and no gradient.
         net.label_window = L.Pooling(net.label_padded, pool=P.Pooling.MAX, kernel_size=FC6_CELLS + 1, stride=1)
         net.label = L.Crop(net.label_padded, net.label_window, axis=2, offset=FC6_CELLS // 2)
+
+
+def _append_pair(net, source: str, blob: str, label: str, channels: int, batch_size: int) -> None:
+    """Read stored pairs and cut them into the maps, `channels` of them, and the label after them."""
+    net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size)
+    # Named like its top, the layer would be in snapshots under the name of the layer whose maps these are, without weights:
+    # Caffe would abort when the snapshot is loaded into the whole network.
+    net[blob], net[label] = L.Slice(net.pair, name='maps_and_label', axis=1, slice_point=channels, ntop=2)

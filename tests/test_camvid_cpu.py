@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import tools.recipe
 from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
@@ -11,6 +12,7 @@ from prototxt.lmdb_names import whole_images_of
 from tools import camvid_cpu, camvid_cpu_structured, crf_search, extract_features, train
 from tools import test as test_command
 from tools.camvid_cpu import Folders
+from tools.support.errors import UserError
 from tools.training.settings import settings
 
 TAKES = {
@@ -23,10 +25,11 @@ TAKES = {
 def commands(monkeypatch, tmp_path):
     """Both recipes' commands, parsed by their tools, as they would be run on a computer with VGG-16's convolutions."""
     said = []
-    monkeypatch.setattr(camvid_cpu, 'VGG16', tmp_path / 'vgg16.caffemodel')
-    camvid_cpu.VGG16.write_bytes(b'')
+    monkeypatch.setattr(tools.recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
+    monkeypatch.setattr(camvid_cpu, 'VGG16', tools.recipe.VGG16)
+    tools.recipe.VGG16.write_bytes(b'')
     monkeypatch.setattr(camvid_cpu, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
-    folders, recipe = camvid_cpu.begin(tmp_path / 'out')
+    source, folders, recipe = camvid_cpu.begin(['--data', str(tmp_path / 'CamVid'), '--out', str(tmp_path / 'out')])
     images = [Record(f'frame_{number}', tmp_path / f'{number}.png', None, 'camvid') for number in range(21)]
     folders = Folders(tmp_path / 'data' / 'camvid', folders.out)
     save_split(folders.data, 'val', images)
@@ -36,8 +39,8 @@ def commands(monkeypatch, tmp_path):
         said.append((words[0], TAKES[words[0]](words[1:])))
 
     monkeypatch.setattr(recipe, 'do', note)
-    camvid_cpu.follow(recipe, tmp_path / 'CamVid', folders)
-    camvid_cpu_structured.follow(recipe, tmp_path / 'CamVid', folders)
+    camvid_cpu.follow(recipe, source, folders)
+    camvid_cpu_structured.follow(recipe, source, folders)
     return said
 
 
@@ -80,6 +83,6 @@ def test_nine_rows_are_tested(commands, tmp_path):
 
 
 def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(camvid_cpu, 'VGG16', tmp_path / 'none')
-    with pytest.raises(camvid_cpu.UserError, match='make weights-vgg16'):
-        camvid_cpu.begin(tmp_path)
+    monkeypatch.setattr(tools.recipe, 'VGG16', tmp_path / 'none')
+    with pytest.raises(UserError, match='make weights-vgg16'):
+        camvid_cpu.begin(['--data', str(tmp_path)])

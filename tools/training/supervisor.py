@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections import deque
 
+from prototxt.framing import pixels_summed
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.memory import Peak
@@ -114,7 +115,8 @@ class Supervisor:
         self._events.add_scores(scores)
         if self._metrics.rows:
             title, classes = self._settings.stage_name, self._settings.dataset.num_classes
-            plot_run(self._metrics.rows, scores, self._run_dir / runs.PLOT, title, classes)
+            summed = pixels_summed(self._settings.stage)
+            plot_run(self._metrics.rows, scores, self._run_dir / runs.PLOT, title, classes, summed)
 
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
