@@ -274,9 +274,12 @@ def test_ctrl_c_writes_a_snapshot(running, basic, tmp_path, capsys):
 def test_closed_terminal_stops_as_ctrl_c_does(basic, tmp_path):
     """What is written to it fails from then on; the snapshot is written all the same."""
     process, terminal = begin_in_terminal(*basic, *LONG)
-    wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1 or process.poll() is not None)
-    os.close(terminal)
-    assert process.wait(60) == STOPPED
+    try:
+        wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1 or process.poll() is not None)
+        os.close(terminal)
+        assert process.wait(60) == STOPPED
+    finally:
+        kill_all(process)
     assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
 
 
