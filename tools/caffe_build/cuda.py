@@ -57,6 +57,7 @@ PACKAGES = {
     ),
 }
 NEWEST = max(PACKAGES)
+WHERE_ELSE = 'not of the Python package index, which has none, but as of Debian 13: nvidia-cuda-toolkit, in non-free'
 
 
 def architectures(variables: Mapping[str, str]) -> str:
@@ -95,7 +96,7 @@ def check_driver() -> None:
     for driver in ask_driver('driver_version')[:1]:
         if int(driver.split('.')[0]) < row.driver:
             older = [number for number in PACKAGES if PACKAGES[number].driver <= int(driver.split('.')[0])]
-            way = f'put the nvcc of CUDA {max(older)} on the PATH (the Python package index has none), or ' if older else ''
+            way = f'put the nvcc of CUDA {max(older)} on the PATH ({WHERE_ELSE}), or ' if older else ''
             raise UserError(f'the driver {driver} is too old for CUDA {version}; {way}bring the driver to {row.driver} or newer')
 
 
