@@ -179,7 +179,7 @@ def test_tf32_is_used_when_asked_for_only(folder):
 
 
 def test_a_gpu_asked_for_is_used_or_refused_with_the_reason(folder):
-    """With a GPU, training on it ends well; without, the words of CUDA are passed on (two: with and without a driver's library)."""
+    """With a GPU, training on it ends well; without, CUDA says why, in other words where a driver's library is."""
     finished = train(folder, 'GPU')
     words = 'CUDA driver version is insufficient|no CUDA-capable device is detected'
     assert finished.returncode == 0 if GPUS else re.search(words, finished.stderr)
