@@ -100,7 +100,7 @@ camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, wit
 	$(PYTHON) tools/camvid_cpu_structured.py $(if $(DATA),--data '$(DATA)')
 
 .PHONY: table2-mini
-table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour of a CPU of 2 cores: DATA=folder of CamVid
+table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour and a half of 2 cores: DATA=folder of CamVid
 	$(PYTHON) tools/table2_mini.py $(if $(DATA),--data '$(DATA)')
 
 $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
