@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The paper's Table 2, and the ablation that its Section 4 argues from, in miniature: what a CPU of two cores does in an hour and a half.
+"""The paper's Table 2, and the ablation that its Section 4 argues from, in miniature: an hour and a half of a CPU of two cores.
 
 FCN-8s, DeepLab, DeepLab-Msc, the front end, and the front end with pooling, with padding, with both: all from VGG-16's
 convolutions, kept as they are, with what comes after them trained by the same settings for one pass over CamVid's training
