@@ -1,12 +1,12 @@
 """DeepLab-LargeFOV and DeepLab-MSc-LargeFOV (Chen et al. 2015), with stock Caffe's dilation for the field `hole` of their fork.
 
 Poolings are 3x3 and padded, so that inputs of 8 n + 1 pixels give n + 1 cells, the first and the last on the corner pixels.
-The layer Interp of their fork, which upsamples in deployment, is a fixed Deconvolution here (layers.aligned_x8).
+The layer Interp of their fork, which upsamples in deployment, is a fixed Deconvolution here (layers.aligned).
 """
 
 from prototxt.experiments import BRANCHES, DeepLab
 from prototxt.front_end import filler_of, num_output
-from prototxt.layers import L, P, append_window, conv, learning
+from prototxt.layers import L, P, aligned, append_window, conv, learning
 from prototxt.shapes import Window, vgg16_trunk
 
 POOLS = tuple(Window(f'pool{group}', 3, 2 if group < 4 else 1, pad=1) for group in range(1, 6))
@@ -19,32 +19,49 @@ LAYERS = (
 )
 FINAL_FILLER = dict(type='gaussian', std=0.01)
 BRANCH_WIDTH = 128
-BRANCH_STRIDES = dict(zip(BRANCHES, (8, 4, 2, 1, 1), strict=True))
+BRANCH_ZOOMS = dict(zip(BRANCHES, (1, 2, 4, 8, 8), strict=True))  # pixels a cell of each
+ZOOM = 8  # of fc8
 BRANCH_FILLER = dict(type='gaussian', std=0.001)
 POOL4_FC_FILLER = dict(type='gaussian', std=0.005)
 FUSED = 'fc_fusion'
 
 
-def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool) -> None:
-    """Append the layers after blob `data` to a NetSpec, up to the scores: fc8_..., or fc_fusion in the multi-scale form."""
+def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool, to_pixels: bool = False) -> None:
+    """Append the layers after blob `data` to a NetSpec, up to the scores: fc8_..., or fc_fusion in the multi-scale form.
+
+    `to_pixels`, of the multi-scale form: as its authors test it, each map scored in its own resolution, and all enlarged to
+    pixels before they are added. It is trained at stride 8: the convolutions over the larger maps skip what is between.
+    """
     bottom = net[start]
     for window in LAYERS:
         bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
     net[row.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER, rates=learning(row.final_rate))
     if row.multi_scale:
-        scores = [_append_branch(net, blob, num_classes, learn) for blob in BRANCHES]
-        net[FUSED] = L.Eltwise(*scores, net[row.final], operation=P.Eltwise.SUM)
+        strides = [1 if to_pixels else ZOOM // zoom for zoom in BRANCH_ZOOMS.values()]
+        scores = [_append_branch(net, *each, num_classes, learn) for each in zip(BRANCHES, strides, strict=True)]
+        scores.append(net[row.final])
+        if to_pixels:
+            scores = [_enlarged(net, *each, num_classes) for each in zip((*BRANCHES, 'fc8'), scores, strict=True)]
+        net[FUSED] = L.Eltwise(*scores, operation=P.Eltwise.SUM)
 
 
-def _append_branch(net, blob: str, num_classes: int, learn: bool):
-    """Scores of the image or of a pooled map at stride 8: 3x3, 1x1, 1x1."""
+def _enlarged(net, blob: str, scores, num_classes: int):
+    """The scores of a map, one a pixel."""
+    zoom = BRANCH_ZOOMS.get(blob, ZOOM)
+    if zoom == 1:
+        return scores
+    net[f'{blob}_interp'] = aligned(scores, num_classes, zoom)
+    return net[f'{blob}_interp']
+
+
+def _append_branch(net, blob: str, stride: int, num_classes: int, learn: bool):
+    """Scores of the image or of a pooled map: 3x3 at `stride`, 1x1, 1x1."""
     layer_fillers = {'conv': BRANCH_FILLER, 'fc': POOL4_FC_FILLER if blob == 'pool4' else BRANCH_FILLER}
     bottom = net[blob]
     for layer, filler in layer_fillers.items():
         name = f'{blob}_{layer}'
-        stride = BRANCH_STRIDES[blob] if layer == 'conv' else 1
-        kernel, pad = (3, 1) if layer == 'conv' else (1, 0)
-        net[name] = conv(bottom, BRANCH_WIDTH, kernel, stride=stride, pad=pad, learn=learn, filler=filler)
+        kernel, pad, step = (3, 1, stride) if layer == 'conv' else (1, 0, 1)
+        net[name] = conv(bottom, BRANCH_WIDTH, kernel, stride=step, pad=pad, learn=learn, filler=filler)
         net[f'relu_{name}'] = L.ReLU(net[name], in_place=True)
         bottom = net[f'drop_{name}'] = L.Dropout(net[f'relu_{name}'], dropout_ratio=0.5, in_place=True)
     net[f'{blob}_ms'] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER)

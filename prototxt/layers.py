@@ -54,20 +54,20 @@ def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, 
 
 def bilinear_x8(bottom, num_classes: int):
     """Fixed bilinear upsampling by 8, each class by itself (released dilation10_cityscapes: kernel 16, stride 8, pad 4)."""
-    return _fixed_upsampling(bottom, num_classes, kernel=16, pad=4)
+    return _fixed_upsampling(bottom, num_classes, kernel=16, stride=8, pad=4)
 
 
-def aligned_x8(bottom, num_classes: int):
-    """Fixed bilinear upsampling by 8 from n to 8 (n - 1) + 1, corners on corners: what DeepLab's Interp does at zoom_factor 8."""
-    return _fixed_upsampling(bottom, num_classes, kernel=15, pad=7)
+def aligned(bottom, num_classes: int, zoom: int):
+    """Fixed bilinear upsampling from n to zoom (n - 1) + 1, corners on corners: what DeepLab's Interp does at `zoom_factor`."""
+    return _fixed_upsampling(bottom, num_classes, kernel=2 * zoom - 1, stride=zoom, pad=zoom - 1)
 
 
-def _fixed_upsampling(bottom, num_classes: int, *, kernel: int, pad: int):
+def _fixed_upsampling(bottom, num_classes: int, *, kernel: int, stride: int, pad: int):
     return L.Deconvolution(
         bottom,
         param=FIXED,
         convolution_param=dict(
-            num_output=num_classes, bias_term=False, pad=pad, kernel_size=kernel, group=num_classes, stride=8,
+            num_output=num_classes, bias_term=False, pad=pad, kernel_size=kernel, group=num_classes, stride=stride,
             weight_filler=dict(type='bilinear'),
         ),
     )  # fmt: skip

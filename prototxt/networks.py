@@ -14,7 +14,7 @@ from prototxt.experiments import NETS, STAGES, DeepLab, Fcn, FrontEnd, Net, Stag
 from prototxt.fcn import append_fcn
 from prototxt.framing import input_hw, mean_bgr
 from prototxt.front_end import append_front_end, start_channels
-from prototxt.layers import L, accuracy, aligned_x8, bilinear_x8, caffe, loss, pixels_of_cells
+from prototxt.layers import L, accuracy, aligned, bilinear_x8, caffe, loss, pixels_of_cells
 from prototxt.lmdb_names import whole_images_of
 from prototxt.paired_data import append_images, append_maps, append_maps_beside_images
 from prototxt.shapes import FRONT_END, TRUNK_END, check_crop_size, front_end_size, map_size, pixels_of
@@ -46,9 +46,7 @@ def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int
     image = None
     if row.crf_rnn and start != 'data':
         image = net.image = L.Input(shape=dict(dim=[1, 3, *pixels_of(start, (height, width))]))
-    scores = _append_layers(net, row, classes, start, learn=False)
-    if row.upsample:
-        scores = _append_upsampling(net, scores, row, classes)
+    scores = _append_deployed(net, row, classes, start)
     if row.crf_rnn:
         scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, learn=False)
     net.prob = L.Softmax(scores)
@@ -145,6 +143,15 @@ def _append_layers(net, row: Net, classes: int, start: str, *, learn: bool):
     return append_context(net, scores, row.context, classes, learn=learn) if row.context else scores
 
 
+def _append_deployed(net, row: Net, classes: int, start: str):
+    """The layers between blob `start` and the scores in deployment: one a pixel where the row says so, else one a cell."""
+    if isinstance(row.front_end, DeepLab) and row.front_end.multi_scale:
+        append_deeplab(net, row.front_end, classes, start=start, learn=False, to_pixels=True)
+        return net[FUSED]
+    scores = _append_layers(net, row, classes, start, learn=False)
+    return _append_upsampling(net, scores, row, classes) if row.upsample else scores
+
+
 def _scores_of(front_end: FrontEnd | Fcn | DeepLab) -> str:
     """The blob with the scores."""
     if isinstance(front_end, Fcn):
@@ -155,7 +162,7 @@ def _scores_of(front_end: FrontEnd | Fcn | DeepLab) -> str:
 def _append_upsampling(net, scores, row: Net, classes: int):
     """Fixed bilinear upsampling by 8, on corners where the row's cells are."""
     name = 'fc8_interp' if row.front_end.aligned else 'ctx_upsample' if row.context else 'upsample'
-    net[name] = (aligned_x8 if row.front_end.aligned else bilinear_x8)(scores, classes)
+    net[name] = aligned(scores, classes, 8) if row.front_end.aligned else bilinear_x8(scores, classes)
     return net[name]
 
 

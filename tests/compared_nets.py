@@ -1,8 +1,8 @@
 """The networks of Table 2 as their authors' files have them, typed from those: facts to compare with.
 
 FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt. DeepLab-LargeFOV: martinkersner/train-DeepLab,
-DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV: xiahouzuoxin/caffe_segtask,
-examples/indoor_scene_parsing/train.prototxt, which is made from the authors'. A line is as in tests/released_nets.py; behind
+DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV: TheLegendAli/DeepLab-Context,
+config/DeepLab-MSc-LargeFOV/{train,test}.prototxt. A line is as in tests/released_nets.py; behind
 `>`, the layers that one takes where it is not the one before.
 """
 
@@ -38,16 +38,24 @@ def _branch(blob: str, stride: int) -> str:
     return f'{conv} | {blob}_fc o128 k1 | relu_{blob}_fc | drop_{blob}_fc | {blob}_ms o21 k1\n'
 
 
-BRANCHES = ''.join(_branch(*row) for row in (('data', 8), ('pool1', 4), ('pool2', 2), ('pool3', 1), ('pool4', 1)))
-FUSION = 'fc_fusion > data_ms pool1_ms pool2_ms pool3_ms pool4_ms fc8_voc12\n'
-INTERP = 'fc8_interp o21 k15 p7 s8 g21 | prob'  # in place of Interp with zoom_factor 8
+def _interp(blob: str, scores: str, zoom: int) -> str:
+    """In place of Interp with zoom_factor `zoom`."""
+    return f'{blob}_interp o21 k{2 * zoom - 1} p{zoom - 1} s{zoom} g21 > {scores}\n'
+
+
+TRAINED_BRANCHES = ''.join(_branch(*row) for row in (('data', 8), ('pool1', 4), ('pool2', 2), ('pool3', 1), ('pool4', 1)))
+TRAINED_FUSION = 'fc_fusion > data_ms pool1_ms pool2_ms pool3_ms pool4_ms fc8_voc12\n'
+BRANCHES = ''.join(_branch(blob, 1) for blob in ('data', 'pool1', 'pool2', 'pool3', 'pool4'))
+INTERPS = ''.join(_interp(f'pool{i}', f'pool{i}_ms', zoom) for i, zoom in ((1, 2), (2, 4), (3, 8), (4, 8)))
+INTERP = _interp('fc8', 'fc8_voc12', 8)
+FUSION = 'fc_fusion > data_ms pool1_interp pool2_interp pool3_interp pool4_interp fc8_interp\n'
 
 COMPARED = {
     'fcn32s': FCN_TRUNK + 'upscore o21 k64 s32 | score > upscore data | prob',
     'fcn16s': FCN_TRUNK + POOL4 + 'upscore16 o21 k32 s16 | score > upscore16 data | prob',
     'fcn8s': FCN_TRUNK + POOL4 + POOL3 + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
-    'deeplab-largefov': LARGEFOV + INTERP,
-    'deeplab-msc-largefov': LARGEFOV + BRANCHES + FUSION + INTERP,
+    'deeplab-largefov': LARGEFOV + INTERP.replace(' > fc8_voc12', '') + 'prob',
+    'deeplab-msc-largefov': LARGEFOV + BRANCHES + INTERPS + INTERP + FUSION + 'prob',
 }
 
 _GROUPS = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # channels, convolutions

@@ -12,11 +12,11 @@ from pretrained.bilinear import bilinear_kernel, bilinear_weights
 from prototxt.experiments import NETS, STAGES, DeepLab, Fcn, Whole
 from prototxt.fcn import IMAGE_OFFSETS, POOL_OFFSETS, append_fcn
 from prototxt.framing import input_hw, pixels_summed
-from prototxt.layers import L, aligned_x8
+from prototxt.layers import L, aligned
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
-from tests.compared_nets import COMPARED, FILES
+from tests.compared_nets import COMPARED, FILES, TRAINED_BRANCHES, TRAINED_FUSION
 from tests.narrow_nets import fresh_net, narrow_nets, stage_data, write_datums  # noqa: F401
 from tests.released_nets import as_line, layers
 from tests.toy_nets import random_weights
@@ -54,6 +54,14 @@ def test_deploy_is_the_authors_net(name):
     assert list(message.layer[0].input_param.shape[0].dim) == [1, 3, *sides]
 
 
+def test_multi_scale_deeplab_is_trained_at_stride_8():
+    """The branches' convolutions stride as far as fc8 does, and all scores are added there; deployed, they do not."""
+    trained = with_bottoms(training('voc-deeplab-msc-largefov', '/lmdb'))
+    branches, fusion = layers(TRAINED_BRANCHES), layers(TRAINED_FUSION)
+    start = trained.index(branches[0])
+    assert trained[start : start + len(branches) + 1] == branches + fusion
+
+
 @pytest.mark.parametrize(('name', 'data'), OF_OTHER_DATA)
 def test_other_data_sets_have_the_same_net(name, data):
     """All but the number of classes, and the name of DeepLab's scores, which is that of the data set; KITTI has LargeFOV."""
@@ -71,7 +79,7 @@ def test_kinds_of_layers(name):
     """Only pool5a averages; joins add; dropout is of one half; nothing is a layer that stock Caffe lacks."""
     kinds = [
         ('relu', 'ReLU'), ('drop', 'Dropout'), (r'pool\da?$', 'Pooling'), ('score(_pool.c)?$', 'Crop'),
-        ('fuse|fc_fusion', 'Eltwise'), ('upscore|fc8_interp', 'Deconvolution'), ('prob', 'Softmax'), ('', 'Convolution'),
+        ('fuse|fc_fusion', 'Eltwise'), ('upscore|.*_interp', 'Deconvolution'), ('prob', 'Softmax'), ('', 'Convolution'),
     ]  # fmt: skip
     for layer in deploy(name).layer[1:]:
         assert layer.type == next(kind for start, kind in kinds if re.match(start, layer.name)), layer.name
@@ -101,23 +109,24 @@ def test_crop_offsets_are_those_of_caffes_own_arithmetic(name):
     assert (POOL_OFFSETS, IMAGE_OFFSETS) == ({4: 5, 3: 9}, {32: 19, 16: 27, 8: 31})
 
 
-def test_aligned_upsampling_is_interp_at_zoom_8(tmp_path):
-    """n cells become 8 (n - 1) + 1 pixels; pixel y is at cell y / 8, between its neighbours by weight (their Interp layer)."""
+@pytest.mark.parametrize('zoom', [2, 4, 8])
+def test_aligned_upsampling_is_interp(zoom, tmp_path):
+    """n cells become zoom (n - 1) + 1 pixels; pixel y is at cell y / zoom, between its neighbours by weight (their Interp)."""
     spec = caffe.NetSpec()
     spec.data = L.Input(shape=dict(dim=[1, 3, 5, 7]))
-    spec.zoomed = aligned_x8(spec.data, 3)
+    spec.zoomed = aligned(spec.data, 3, zoom)
     write(spec.to_proto(), tmp_path / 'net.prototxt')
     net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
     cells = np.random.default_rng(0).normal(size=(3, 5, 7))
     net.blobs['data'].data[...] = cells
     found = net.forward()['zoomed'][0]
-    assert found.shape == (3, 33, 49)
-    for y, x in np.ndindex(33, 49):
-        (row, down), (column, right) = divmod(y, 8), divmod(x, 8)
+    assert found.shape == (3, 4 * zoom + 1, 6 * zoom + 1)
+    for y, x in np.ndindex(found.shape[1:]):
+        (row, down), (column, right) = divmod(y, zoom), divmod(x, zoom)
         below, beside = min(row + 1, 4), min(column + 1, 6)
-        upper = cells[:, row, column] * (8 - right) + cells[:, row, beside] * right
-        lower = cells[:, below, column] * (8 - right) + cells[:, below, beside] * right
-        np.testing.assert_allclose(found[:, y, x], (upper * (8 - down) + lower * down) / 64, atol=1e-5)
+        upper = cells[:, row, column] * (zoom - right) + cells[:, row, beside] * right
+        lower = cells[:, below, column] * (zoom - right) + cells[:, below, beside] * right
+        np.testing.assert_allclose(found[:, y, x], (upper * (zoom - down) + lower * down) / zoom**2, atol=1e-5)
 
 
 def test_bilinear_kernels_by_hand():
@@ -142,7 +151,7 @@ def test_public_files_load_with_nothing_missed(name, tmp_path):
     caffemodel.write(path, held)
     message = deploy(name, size_hw=(9, 9))
     shapes = param_shapes(message)
-    assert {layer: found for layer, found in shapes.items() if layer != 'fc8_interp'} == FILES[name]
+    assert {layer: found for layer, found in shapes.items() if not layer.endswith('_interp')} == FILES[name]
     net = load_net(message, [path])
     for layer, blobs in held.items():
         for found, given in zip(net.params[layer], blobs, strict=True):
@@ -159,7 +168,7 @@ def test_sizes_of_deeplab(tmp_path):
         write(deploy('deeplab-msc-largefov', size_hw=(side, side)), tmp_path / 'net.prototxt')
         net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
         assert tuple(net.blobs[f'pool{group}'].data.shape[2] for group in range(1, 6)) == pools
-        assert net.blobs['fc_fusion'].data.shape == (1, 21, pools[-1], pools[-1])
+        assert net.blobs['pool1_ms'].data.shape == (1, 21, pools[0], pools[0])
         assert net.blobs['prob'].data.shape == (1, 21, side, side)
 
 
