@@ -212,5 +212,5 @@ def how_to_prepare(name: str, split: str | None = None) -> str:
     """What to do to have the data set `name`, or that split of it, for messages."""
     target = _TARGETS_OF_SPLITS.get((name, split or '')) or _TARGETS.get(name)
     if not target and (name in _own or (DATA / name / OWN_ROW).is_file()):
-        target = f'make lmdb-custom NAME={name} DATA=FOLDER'
+        target = f'make lmdb-custom NAME={name} DATA=FOLDER CLASSES=FILE'
     return f'run: {target}' if target else 'prepare the data set first, see dataset_prep/README.md'

@@ -379,7 +379,7 @@ CRFRNN_OPEN = (('crop', 'this toolkit'), ('iterations', 'this toolkit'))  # 884 
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
 # The compared networks. Crops are as large as whole images, with the margin that the LMDBs have: FCN's 512 of VOC, 480 of CamVid
-# at 480x360, 1024 of halves of Cityscapes; DeepLab's 321 = 8 (41 - 1) + 1, out of 328.
+# at 480x360 (a square of the height at 640x480), 1024 of halves of Cityscapes; DeepLab's 321 = 8 (41 - 1) + 1, out of 328.
 FCN_CODE, LARGEFOV_CODE = 'shelhamer/fcn.berkeleyvision.org', 'DeepLab-LargeFOV solver.prototxt, train.prototxt'
 MSC_PAPER = 'Chen et al. 2015, 2.4'
 FCN_CROPS = {'pascal_voc': 884, 'camvid': 852, 'cityscapes': 1396}
@@ -389,22 +389,29 @@ BRANCHES = ('data', 'pool1', 'pool2', 'pool3', 'pool4')  # that DeepLab-MSc scor
 BRANCH_LAYERS = tuple(f'{branch}_{layer}' for branch in BRANCHES for layer in ('conv', 'fc', 'ms'))
 
 
+def of_data(stage: Stage) -> Stage:
+    """The same, saying that authors who trained on VOC alone left the crop and the iterations of other data open."""
+    if NETS[stage.net].dataset == 'pascal_voc':
+        return stage
+    return replace(stage, source=f'{stage.source}, for VOC', assumed=(('crop', 'this toolkit'), ('iterations', 'VOC')))
+
+
 def fcn_stage(net: str, start: str, fresh: str) -> Stage:
     """FCN on whole images one by one. What is fresh begins at zero."""
     data = NETS[net].dataset
-    return Stage(
+    return of_data(Stage(
         net, 'data', init=(start, 'bilinear'), fresh=(fresh,), split=HALVES if data == 'cityscapes' else None,
         crop_size=FCN_CROPS[data], batch_size=1, base_lr=FCN_RATES[net.partition('_')[0]], momentum=0.99, max_iter=100_000,
         mirror=False, normalization='NONE', snapshot=4000, source=FCN_CODE,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def deeplab_stage(net: str) -> Stage:
     """DeepLab-LargeFOV from VGG-16 with a thinned fc6 and fc7."""
-    return Stage(
+    return of_data(Stage(
         net, 'data', init=('vgg16_20M',), fresh=(NETS[net].front_end.final,), crop_size=DEEPLAB_CROP, batch_size=30,
         base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=LARGEFOV_CODE,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def msc_stage(net: str, start: str) -> Stage:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 
+from dataset_prep.datasets import own_names
 from prototxt.experiments import NETS
 from prototxt.names import resolve
 from tools.support.errors import UserError
@@ -46,6 +47,8 @@ def _with_dataset(asked: str, dataset: str, rows: list[str]) -> str:
             return ALIASES.get(whole, whole)
     of_dataset = [row for row in rows if NETS[row].dataset == dataset]
     if not of_dataset:
+        if dataset in own_names():
+            return f'{resolve(asked, rows)}@{dataset}'
         there = ', '.join(sorted({NETS[row].dataset for row in rows}))
         raise UserError(f'no network of a data set {dataset}; there are those of {there}')
     return resolve(asked, of_dataset, f'network of {dataset}')

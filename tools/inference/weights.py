@@ -73,6 +73,6 @@ def _pretrained(name: str) -> Path:
     path = PRETRAINED / f'{name}.caffemodel'
     if not path.is_file():
         commands = [f'make weights-{row}' for row in WEIGHTS if row == name]
-        commands += [f'python tools/train.py {row}' for row in STAGES.of(name)]
+        commands += [f'make train-{row}' for row in STAGES.of(name)]
         raise UserError(f'no weights at {path}; run: {", or ".join(commands)}')
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from dataset_prep.datasets import IGNORE_LABEL, how_to_prepare
+from dataset_prep.datasets import DATASETS, IGNORE_LABEL, how_to_prepare
 from dataset_prep.lmdb_store import check_current, read_sizes, stored_ids
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
@@ -198,8 +198,9 @@ def _how_to_make(settings: Settings) -> str:
         net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
         if net.images_wh:
             return f'{command} SIZE={"{}x{}".format(*net.images_wh)} OUT=data/{net.folder} CROP_SIZE={stage.crop_size}'
-        own_crop = net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
+        own_crop = name not in DATASETS or net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
         return f'{command} CROP_SIZE={stage.crop_size}' if own_crop else command
     return _MAPS_MADE_BY.get(stage.source) or (
-        f'python tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
+        f'make train-{settings.stage_name} CHAIN=1, which makes what it starts from too; or by hand: '
+        f'python3 tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
     )

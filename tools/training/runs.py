@@ -38,7 +38,7 @@ def newest_snapshot(run: str | Path) -> Path:
 def _how_to_train(run_dir: Path) -> str:
     """The command that fills `run_dir`; a folder named as no stage is could hold any of them."""
     stage = run_dir.name if run_dir.name in STAGES else 'STAGE'
-    return f'python tools/train.py {stage}' + ('' if run_dir == RUNS / stage else f' --run-dir {run_dir}')
+    return f'make train-{stage}' if run_dir == RUNS / stage else f'python3 tools/train.py {stage} --run-dir {run_dir}'
 
 
 def read_net(path: Path):
