@@ -324,7 +324,7 @@ def test_diverged_training_stops(images, tmp_path, capsys):
 def test_missing_snapshot_names_the_folder_and_no_stage_that_is_none(tmp_path):
     """A folder's name is a stage's only where there is such a stage."""
     for name, stage in (('toy-front', 'toy-front'), ('mine', 'STAGE')):
-        with pytest.raises(UserError, match=f'run: python tools/train.py {stage} --run-dir {tmp_path / name}$'):
+        with pytest.raises(UserError, match=f'run: python3 tools/train.py {stage} --run-dir {tmp_path / name}$'):
             newest_snapshot(tmp_path / name)
 
 
