@@ -312,9 +312,7 @@ def test_weights_of_a_frozen_trunk_are_cut_to_the_trunk(snapshots, tmp_path):
 
 def test_no_weights_at_all_says_what_to_run(snapshots, tmp_path):
     """Nothing trained, nothing fetched; then a fetched file is taken."""
-    with pytest.raises(
-        UserError, match='camvid.caffemodel; run: make weights-dilation8_camvid, or make train-camvid-joint$'
-    ):
+    with pytest.raises(UserError, match='camvid.caffemodel; run: make weights-dilation8_camvid, or make train-camvid-joint$'):
         weight_files.find_weights('dilation8_camvid')
     with pytest.raises(UserError, match='front_toy.caffemodel; run: make train-toy-front$'):
         weight_files.find_weights('front_toy')

@@ -80,11 +80,12 @@ def test_forward_is_pytorchs_and_opencvs(name, tmp_path):
     net = run(message, tmp_path, inputs, weights)
     prob = net.blobs['prob'].data
     assert prob.std() > 1e-3  # not all the same, which any engine would get right
-    np.testing.assert_allclose(in_torch(message, arrays(net), inputs), prob, atol=2e-5)
+    tolerance = 5e-5 if 'msc' in name else 2e-5  # pixels, each with the scores of six maps, not means over cells
+    np.testing.assert_allclose(in_torch(message, arrays(net), inputs), prob, atol=tolerance)
     if not context or context.pad != 'reflect':
         net.save(str(tmp_path / 'whole.caffemodel'))  # with the bilinear weights, which a filler makes
         found = in_opencv(tmp_path / 'net.prototxt', tmp_path / 'whole.caffemodel', inputs)
-        np.testing.assert_allclose(found, prob, atol=2e-5)
+        np.testing.assert_allclose(found, prob, atol=tolerance)
 
 
 def test_forward_at_full_width(tmp_path):

@@ -184,7 +184,7 @@ def test_weights_with_a_comma(tmp_path):
 def test_stage_to_start_from_was_not_run(tmp_path):
     """The command that makes its weights."""
     (tmp_path / 'camvid-front').mkdir()
-    with pytest.raises(UserError, match=r'run: python tools/train\.py camvid-front'):
+    with pytest.raises(UserError, match=r'run: python3 tools/train\.py camvid-front'):
         weight_files(asked('camvid-joint', '--run-dir', tmp_path / 'joint'), tmp_path)
 
 
