@@ -148,6 +148,16 @@ def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
     assert line(2, 'DeepLab', place) == ['DeepLab', 'test', '62.1', '100.0', '+37.9', '', '']
 
 
+def test_a_score_on_images_of_the_training_is_left_out(result, place):
+    """DeepLab's authors trained their file on VOC's val too: it has a dash and the reason; one trained here has a number."""
+    for net, file in (('deeplab-largefov', 'deeplab-largefov.caffemodel'), ('fcn8s', 'voc-fcn8s_iter_9.caffemodel')):
+        result(net, 'pascal_voc', 'val', file, np.eye(21, dtype=int), 1449)
+    assert line(3, 'deeplab-largefov, released', place) == ['deeplab-largefov, released', 'val', '', '-', '-', '-', '-']
+    assert line(3, 'fcn8s, voc-fcn8s', place)[5] == '100.0'
+    reason = 'deeplab-largefov.caffemodel was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
+    assert reason in terminal(TABLE[3], lines_of(TABLE[3], find_results([place / 'out'])))
+
+
 @pytest.mark.parametrize('size', SIZES)
 def test_rows_that_stay_the_papers_are_marked_with_their_reason(tested, chromium, size, capsys):
     """A dash in each column of ours and the reason below, in the terminal, in Markdown and on the page."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_prep.datasets import DATASETS
-from pretrained.weights import WEIGHTS
+from pretrained.weights import WEIGHTS, Row, seen_in_training
 from prototxt.experiments import NETS, STAGES
 from tools.paper_tables import PaperRow, PaperTable
 from tools.support.paths import ROOT
@@ -68,6 +68,7 @@ class Result:
     confusion: list[list[int]] = field(repr=False)
     category_iou: dict[str, float | None] = field(default_factory=dict)
     mean_category_iou: float | None = None
+    seen: Row | None = None  # the file of weights that was trained on images of the split, if one is known to have been
     written: float = 0.0
 
     @property
@@ -117,7 +118,8 @@ def read_result(path: Path) -> Result | None:
     try:
         scores = json.loads(path.read_text())
         settings = scores['settings']
-        net, dataset, last = settings['net'], settings['dataset'], settings['weights'][-1][0]
+        net, dataset, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
+        last = files[-1]
         if net not in NETS or dataset not in DATASETS:
             return None
         return Result(
@@ -125,7 +127,7 @@ def read_result(path: Path) -> Result | None:
             released=last in released_files(), stage=stage_of(last), refined=refinement(net, settings),
             images=scores['images'], mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
             category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
-            written=path.stat().st_mtime,
+            seen=seen_in_training(files, dataset, settings['split']), written=path.stat().st_mtime,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
@@ -161,9 +163,17 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
         if result.dataset == table.dataset and result.split in splits and result.folder not in used and result.whole
     ]  # fmt: skip
     for result in reversed(others):  # in the order in which they were tested
-        whose = (result, None) if result.released else (None, result)
-        lines.append(Line(result.name, result.split, 'not in the paper', None, *whose))
+        lines.append(_line_of(result))
     return lines
+
+
+def _line_of(result: Result) -> Line:
+    """A row that the paper does not have; without the numbers where the weights have seen the images."""
+    if result.seen:
+        reason = f'{result.seen.file} was trained on images of {result.split} ({result.seen.saw_by})'
+        return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {reason}')
+    whose = (result, None) if result.released else (None, result)
+    return Line(result.name, result.split, 'not in the paper', None, *whose)
 
 
 def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
@@ -173,7 +183,7 @@ def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
     net, stages, refined = ours
     fitting = [
         result for result in results
-        if (result.net, result.split, result.refined, result.whole) == (net, row.split, refined, True)
+        if (result.net, result.split, result.refined, result.whole, result.seen) == (net, row.split, refined, True, None)
     ]  # fmt: skip
     released = next((result for result in fitting if result.released), None)
     trained = next((result for stage in stages for result in fitting if not result.released and result.stage == stage), None)

@@ -7,7 +7,7 @@ from tools.paper_tables import PaperTable
 from tools.report.results import Line, Result
 
 HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
-ONLY_PAPERS = "the paper's number, not run here (-)"
+ONLY_PAPERS = 'no number of ours (-)'
 
 
 def cells(line: Line, table: PaperTable) -> list[str]:

@@ -4,17 +4,20 @@
 
 The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
 pretrained/<NET>.caffemodel. Results lie in out/test/<NET>-crf/ (of the authors' weights: out/released/). Stopped, the same
-command goes on.
+command goes on. Files that their authors trained on images of val are warned of: their scores there, and so the parameters
+found on them, are not those of unseen images.
 """
 
 import argparse
 import shlex
+from contextlib import suppress
 
 from prototxt.experiments import NETS
 from tools.inference.networks import network
+from tools.inference.weights import find_weights, warn_if_seen
 from tools.recipe import Recipe
 from tools.report.results import test_commands
-from tools.support.errors import run_command
+from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
 from tools.test import PAPER_SPLIT
 
@@ -25,8 +28,15 @@ def follow(net: str) -> None:
     """The steps for one network."""
     recipe = Recipe(ROOT / 'out' / 'crf' / net / 'steps.json', f'delete out/crf/{net} and out/scores/{net}')
     commands = test_commands(net, PAPER_SPLIT.get(NETS[net].dataset, 'test'), 'crf')
+    warn(net)
     for title, command in zip(TITLES, commands, strict=True):
         recipe.do(f'{title}: {net}', *shlex.split(command)[1:])
+
+
+def warn(net: str) -> None:
+    """Say before the first step, which may be done already, if the weights saw val; what is missing, the step says."""
+    with suppress(UserError):
+        warn_if_seen(find_weights(net), NETS[net].dataset, 'val')
 
 
 def main(argv: list[str] | None = None) -> None:
