@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from dataclasses import replace
 
 import cv2
@@ -11,15 +12,17 @@ import pytest
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, load_split, save_split
 from pretrained.weights import WEIGHTS
+from prototxt.chains import CHAINS, ends, is_chain, stages_of
 from prototxt.experiments import STAGES
 from tests.browser import SIZES, assert_sound, open_page
-from tools import crf_search, scoring, submit, tables
+from tools import crf_search, scoring, submit, tables, train
 from tools import test as test_command
 from tools.paper_tables import TABLE, TABLES
 from tools.report import figures, tables_page
 from tools.report.results import find_results, lines_of
 from tools.report.tables_text import cells, terminal
 from tools.scoring.benchmarks import CATEGORIES
+from tools.support.paths import ROOT
 
 WEIRD = '<b>"x" & y'  # an id that a page must not take for markup
 
@@ -122,7 +125,7 @@ def test_what_fills_a_cell_can_be_typed(command):
     program, *words = command.split()
     if program == 'make':
         kind, _, name = words[0].partition('-')
-        assert name in {'train': STAGES, 'weights': WEIGHTS}[kind]
+        assert name in {'train': {*STAGES, *CHAINS}, 'weights': WEIGHTS}[kind]
     else:
         commands = {'tools/test.py': test_command, 'tools/submit.py': submit, 'tools/crf_search.py': crf_search}
         commands[words[0]].parse_args(words[1:])
@@ -173,10 +176,21 @@ def test_rows_that_stay_the_papers_are_marked_with_their_reason(tested, chromium
     assert f'SegNet, test: {reason}' in shown and re.search(r'SegNet .* test 46\.4 - - - -', shown)
 
 
-def test_earlier_stages_come_first():
-    """Cityscapes: front end, context, joint (paper A.3)."""
-    [row] = [row for row in lines_of(TABLE[7], []) if row.split == 'val']
-    assert row.trained_todo[:3] == tuple(f'make train-cityscapes-{stage}' for stage in ('front', 'context', 'joint'))
+@pytest.mark.parametrize(
+    ('number', 'name', 'stages'),
+    [
+        (7, 'Dilation10', ['cityscapes-front', 'cityscapes-context', 'cityscapes-joint']),
+        (3, 'Front + Large', ['voc-coco-front', 'voc-coco-front-finetune', 'voc-context-large']),
+        (2, 'Our front end', ['voc-front']),
+    ],
+)
+def test_one_command_trains_all_that_a_row_needs(number, name, stages):
+    """The stages before it and the stored maps between them, which one make train-STAGE after the other would miss."""
+    row = next(row for row in lines_of(TABLE[number], []) if row.name == name)
+    finished = subprocess.run([*row.trained_todo[0].split(), '-n'], cwd=ROOT, capture_output=True, text=True, check=True)
+    args = train.parse_args(finished.stdout.partition('tools/train.py ')[2].replace('\\\n', ' ').split())
+    assert args.chain or is_chain(args.stage)
+    assert stages_of(ends(args.stage) if is_chain(args.stage) else (args.stage,)) == stages
 
 
 def test_files_that_are_no_results_are_passed_over(place):

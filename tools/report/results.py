@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dataset_prep.datasets import DATASETS
 from pretrained.weights import WEIGHTS, Row, seen_in_training
+from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
 from tools.paper_tables import PaperRow, PaperTable
 from tools.support.paths import ROOT
@@ -202,18 +203,12 @@ def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
 
 
 def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[str, ...]:
-    """What trains a stage, those that it starts from first, and tests it; nothing for a stage that there is not."""
+    """What trains a stage with all that it starts from, the stored maps between included, and tests it."""
     if stage not in STAGES:
         return ()
-    return (*(f'make train-{name}' for name in chain(stage)), *test_commands(STAGES[stage].net, split, refined))
-
-
-def chain(stage: str) -> list[str]:
-    """The stages before `stage`, and itself, in the order to train them."""
-    row = STAGES[stage]
-    before = [name for name in (*row.init, row.features_from or '') if name in STAGES]
-    names = [name for earlier in before for name in chain(earlier)] + [stage]
-    return list(dict.fromkeys(names))
+    named = next((name for name, last in CHAINS.items() if last == (stage,)), '')
+    training = f'make train-{named}' if named else f'make train-{stage} CHAIN=1'
+    return (training, *test_commands(STAGES[stage].net, split, refined))
 
 
 def test_commands(net: str, split: str, refined: str, weights: str = '') -> tuple[str, ...]:
