@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -191,6 +192,46 @@ def test_one_command_trains_all_that_a_row_needs(number, name, stages):
     args = train.parse_args(finished.stdout.partition('tools/train.py ')[2].replace('\\\n', ' ').split())
     assert args.chain or is_chain(args.stage)
     assert stages_of(ends(args.stage) if is_chain(args.stage) else (args.stage,)) == stages
+
+
+def test_stages_of_one_network_do_not_share_weights_folders_or_archives(place):
+    """Tables 2 and 4 have the front end of two trainings: what is printed names each one's snapshot, maps and submission."""
+    typed = [next(row for row in lines_of(TABLE[number], []) if row.name.endswith('ront end')).trained_todo for number in (2, 4)]
+    tested = [test_command.parse_args(commands[1].split()[2:]) for commands in typed]
+    packed = [submit.parse_args(commands[2].split()[2:]) for commands in typed]
+    stages = ['voc-front', 'voc-coco-front-finetune']
+    last = [STAGES[stage].max_iter for stage in stages]
+    wanted = [[Path(f'runs/{stage}/{stage}_iter_{count}.caffemodel')] for stage, count in zip(stages, last, strict=True)]
+    assert [args.weights for args in tested] == wanted and [args.net for args in tested] == ['front_pascal_voc'] * 2
+    assert [args.out for args in tested] == [args.pred for args in packed] == [Path(f'out/test/{name}/test') for name in stages]
+    archives = [submit.default_out(args.dataset, args.split, args.pred).name for args in packed]
+    assert archives == [f'pascal_voc_test_{stage}.tar.gz' for stage in stages]
+
+
+def test_a_stage_on_stored_maps_is_tested_with_the_weights_that_made_them():
+    """Front end, then context module; with a CRF its scores and parameters lie in folders of the stage, too."""
+    row = next(row for row in lines_of(TABLE[3], []) if row.name == 'Front + Large + CRF')
+    stored, searched, tested = (command.split()[2:] for command in row.trained_todo[1:])
+    stored, tested = test_command.parse_args(stored), test_command.parse_args(tested)
+    assert [path.parent.name for path in stored.weights] == ['voc-coco-front-finetune', 'voc-context-large']
+    assert tested.weights == stored.weights and stored.save_scores == Path('out/scores/voc-context-large')
+    assert tested.crf == crf_search.parse_args(searched).out / 'crf.json' == Path('out/crf/voc-context-large/crf.json')
+    assert (stored.out, tested.out) == (Path('out/test/voc-context-large/val'), Path('out/test/voc-context-large-crf/val'))
+
+
+def test_results_of_two_trainings_of_one_network_fill_a_row_each(result, place):
+    """By the stage in the name of the weights."""
+    for stage, part in (('voc-front', 1), ('voc-coco-front-finetune', 0)):
+        matrix = np.eye(21, dtype=int) + part * np.roll(np.eye(21, dtype=int), 1, axis=1)
+        result('front_pascal_voc', 'pascal_voc', 'test', f'{stage}_iter_9.caffemodel', matrix, 1456)
+    assert [line(2, 'Our front end', place)[5], line(4, 'Front end', place)[5]] == ['33.3', '100.0']
+
+
+def test_crf_rnn_fills_its_own_row(result, place):
+    """It is part of the network, which has a row of its own."""
+    net = STAGES['voc-basic-crfrnn'].net
+    result(net, 'pascal_voc', 'val', 'voc-basic-crfrnn_iter_100000.caffemodel', np.eye(21, dtype=int), 1449)
+    assert line(3, 'Front + Basic + RNN', place)[5] == '100.0'
 
 
 def test_files_that_are_no_results_are_passed_over(place):

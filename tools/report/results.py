@@ -24,13 +24,13 @@ OURS = {  # (table, row): the network, the stages that train it, in the order of
     (3, 'Front end + CRF'): ('front_pascal_voc', ('voc-coco-front-finetune',), 'crf'),
     (3, 'Front + Basic + CRF'): ('basic_pascal_voc', ('voc-context-basic',), 'crf'),
     (3, 'Front + Large + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
-    (3, 'Front end + RNN'): ('front_pascal_voc', ('voc-front-crfrnn',), 'crfrnn'),
-    (3, 'Front + Basic + RNN'): ('basic_pascal_voc', ('voc-basic-crfrnn',), 'crfrnn'),
-    (3, 'Front + Large + RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (3, 'Front end + RNN'): ('voc-front-crfrnn', ('voc-front-crfrnn',), 'crfrnn'),
+    (3, 'Front + Basic + RNN'): ('voc-basic-crfrnn', ('voc-basic-crfrnn',), 'crfrnn'),
+    (3, 'Front + Large + RNN'): ('voc-large-crfrnn', ('voc-large-crfrnn',), 'crfrnn'),
     (4, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
     (4, 'Context'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
     (4, 'Context + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
-    (4, 'Context + CRF-RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (4, 'Context + CRF-RNN'): ('voc-large-crfrnn', ('voc-large-crfrnn',), 'crfrnn'),
     (5, 'DeepLab-LFOV'): ('deeplab-largefov_camvid', ('camvid-deeplab-largefov',), ''),
     (5, 'Dilation8'): ('dilation8_camvid', ('camvid-joint',), ''),
     (6, 'DeepLab-LFOV'): ('deeplab-largefov_kitti', ('kitti-deeplab-largefov',), ''),
@@ -207,21 +207,33 @@ def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[st
     if stage not in STAGES:
         return ()
     named = next((name for name, last in CHAINS.items() if last == (stage,)), '')
-    training = f'make train-{named}' if named else f'make train-{stage} CHAIN=1'
-    return (training, *test_commands(STAGES[stage].net, split, refined))
+    training, net = f'make train-{named}' if named else f'make train-{stage} CHAIN=1', STAGES[stage].net
+    if len(STAGES.of(net)) == 1:
+        return (training, *test_commands(net, split, refined))
+    return (training, *test_commands(net, split, refined, f' --weights {" ".join(snapshots(stage))}', stage))
 
 
-def test_commands(net: str, split: str, refined: str, weights: str = '') -> tuple[str, ...]:
-    """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters."""
-    dataset, folder = NETS[net].dataset, NETS[net].folder
-    test = f'python3 tools/test.py --net {net}{weights}'
-    out, commands = f'out/{"released" if weights else "test"}/{net}/{split}', []
+def snapshots(stage: str) -> list[str]:
+    """The last snapshot of a stage, as it is typed, after those with the layers below the maps that it was trained on."""
+    below = STAGES[stage].features_from or ''
+    return [*(snapshots(below) if below in STAGES else []), f'runs/{stage}/{stage}_iter_{STAGES[stage].max_iter}.caffemodel']
+
+
+def test_commands(net: str, split: str, refined: str, weights: str = '', stage: str = '') -> tuple[str, ...]:
+    """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
+
+    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others.
+    """
+    dataset, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
+    test, commands = f'python3 tools/test.py --net {net}{weights}', []
+    out = f'out/{"released" if weights and not stage else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
     if refined == 'crf':
         commands += [
-            f'{test} --split val --save-scores out/scores/{net}',
-            f'python3 tools/crf_search.py --scores out/scores/{net} --data data/{folder} --out out/crf/{net}',
+            f'{test} --split val --save-scores out/scores/{name}{f" --out out/test/{name}/val" if stage else ""}',
+            f'python3 tools/crf_search.py --scores out/scores/{name} --data data/{folder} --out out/crf/{name}',
         ]
-        test, out = f'{test} --crf out/crf/{net}/crf.json', out.replace(net, f'{net}-crf')
+        test = f'{test} --crf out/crf/{name}/crf.json'
+    own_out = f' --out {out}' if stage else ''
     if (dataset, split) in HIDDEN_TRUTH:
-        return (*commands, f'{test} --split {split}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
-    return (*commands, test)
+        return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
+    return (*commands, f'{test}{own_out}')
