@@ -7,6 +7,7 @@ import pytest
 from tools import crf_search
 from tools import test as test_command
 from tools.structured import recipe
+from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED, ROOT
 
 
@@ -42,3 +43,12 @@ def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
     monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
     recipe.main(['deeplab-largefov', 'deeplab-msc-largefov'])
     assert capsys.readouterr().err.count('deeplab-largefov.caffemodel was trained on images of pascal_voc val') == 1
+
+
+def test_a_data_set_without_val_is_refused_before_anything_runs(monkeypatch):
+    """KITTI has train and test only; the network before it in the list is not begun either."""
+    said = []
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda *argv: said.append(argv))
+    with pytest.raises(UserError, match='dilation7_kitti: kitti has no val split to search on, only train, test; take the'):
+        recipe.main(['dilation8_camvid', 'dilation7_kitti'])
+    assert not said

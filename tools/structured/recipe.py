@@ -12,6 +12,7 @@ import argparse
 import shlex
 from contextlib import suppress
 
+from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tools.inference.networks import network
 from tools.inference.weights import find_weights, warn_if_seen
@@ -33,6 +34,16 @@ def follow(net: str) -> None:
         recipe.do(f'{title}: {net}', *shlex.split(command)[1:])
 
 
+def check_val(net: str) -> None:
+    """UserError for a data set without a val split: parameters chosen on test would make its score no measure."""
+    facts = dataset(NETS[net].dataset)
+    if facts.val != 'val':
+        raise UserError(
+            f'{net}: {facts.name} has no val split to search on, only {", ".join(facts.splits)}; take the parameters found for '
+            f'another data set: tools/test.py --net {net} --crf out/crf/OTHER_NET/crf.json'
+        )
+
+
 def warn(net: str) -> None:
     """Say before the first step, which may be done already, if the weights saw val; what is missing, the step says."""
     with suppress(UserError):
@@ -42,8 +53,11 @@ def warn(net: str) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('nets', nargs='+', metavar='NET', help='a network, as for tools/test.py')
-    for name in parser.parse_args(argv).nets:
-        follow(network(name))
+    nets = [network(name) for name in parser.parse_args(argv).nets]
+    for net in nets:
+        check_val(net)
+    for net in nets:
+        follow(net)
 
 
 if __name__ == '__main__':
