@@ -112,7 +112,8 @@ WEIGHTS = {
         f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel', min_size=81_935_616, else_do=f'{DEEPLAB_GONE}, {THINNED}',
     ),
     'TVG_CRFRNN_COCO_VOC': Row(
-        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'CRF-RNN, for comparison (torrvision/crfasrnn)',
+        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only',
+        'CRF-RNN (torrvision/crfasrnn), only to look at: no network here takes it',
         'https://goo.gl/j7PrPZ',
         sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),
     ),
