@@ -1,6 +1,7 @@
 """The paper's tables with results beside them: which result fills which cell, what fills the blank ones, and the page."""
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import replace
@@ -23,6 +24,7 @@ from tools.report import figures, tables_page
 from tools.report.results import find_results, lines_of
 from tools.report.tables_text import cells, terminal
 from tools.scoring.benchmarks import CATEGORIES
+from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
 WEIRD = '<b>"x" & y'  # an id that a page must not take for markup
@@ -232,6 +234,60 @@ def test_crf_rnn_fills_its_own_row(result, place):
     net = STAGES['voc-basic-crfrnn'].net
     result(net, 'pascal_voc', 'val', 'voc-basic-crfrnn_iter_100000.caffemodel', np.eye(21, dtype=int), 1449)
     assert line(3, 'Front + Basic + RNN', place)[5] == '100.0'
+
+
+@pytest.fixture
+def answered(place):
+    """Label maps of Cityscapes' test that were sent away, with a server's answer beside them."""
+
+    def answered(answer, split='test', age_s=0):
+        folder = place / 'out' / 'test' / 'cityscapes-joint' / split
+        folder.mkdir(parents=True)
+        weights = [['cityscapes-joint_iter_60000.caffemodel', 'x']]
+        settings = {'net': 'dilation10_cityscapes', 'dataset': 'cityscapes', 'split': split, 'weights': weights}
+        (folder / 'settings.json').write_text(json.dumps(settings))
+        (folder / 'server_scores.json').write_text(json.dumps(answer))
+        written = (folder / 'settings.json').stat().st_mtime - age_s
+        os.utime(folder / 'server_scores.json', (written, written))
+
+    return answered
+
+
+ANSWER = {'mean_iou': 67.1, 'class_iou': {'road': 97.6}, 'mean_category_iou': 86.5}
+
+
+def test_the_answer_of_a_server_fills_the_rows_of_its_split(answered, place):
+    """Classes and categories, in percent as it was typed; on the page, too, which has no confusion of it."""
+    assert 'server_scores.json beside the maps, fills the cell' in terminal(TABLE[7], lines_of(TABLE[7], []))
+    answered(ANSWER)
+    assert line(7, 'Dilation10', place, 'test')[5] == '67.1' and line(8, 'Dilation10', place, 'test')[5] == '86.5'
+    [found] = find_results([place / 'out'])
+    assert found.scores(TABLE[7])[:3] == pytest.approx([67.1, 97.6, None])
+    assert 'Confusion' not in write(place).read_text()
+
+
+def test_the_answer_for_maps_that_were_made_anew_since_is_passed_over(answered, place):
+    answered(ANSWER, age_s=60)
+    assert find_results([place / 'out']) == []
+
+
+@pytest.mark.parametrize(
+    ('answer', 'split', 'fault'),
+    [
+        (ANSWER | {'mean_iou': 0.671}, 'test', 'is to be in percent'),
+        (ANSWER | {'mean_iou': 671}, 'test', 'between 0 and 100'),
+        (ANSWER | {'class_iou': {'Street': 97.6}}, 'test', 'no class or category: Street'),
+        (ANSWER | {'miou': 1}, 'test', 'no such entry: miou'),
+        ({'class_iou': {}}, 'test', 'mean_iou'),
+        ([67.1], 'test', 'tools/README.md'),
+        (ANSWER, 'val', 'cityscapes val is scored here'),
+    ],
+)
+def test_a_faulty_answer_is_named(answered, place, answer, split, fault):
+    """It was typed by hand, and would be missed silently."""
+    answered(answer, split)
+    with pytest.raises(UserError, match=f'server_scores.json: .*{fault}'):
+        find_results([place / 'out'])
 
 
 def test_files_that_are_no_results_are_passed_over(place):

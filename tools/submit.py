@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from dataset_prep.custom import voc_colour
 from dataset_prep.records import Record, load_split
+from tools.report.server_scores import SERVER_SCORES
 from tools.scoring.cityscapes import LABEL_IDS, TRAIN_IDS
 from tools.scoring.png import read_map
 from tools.support.atomic import whole_file
@@ -64,6 +65,7 @@ def main(argv: list[str] | None) -> None:
         write(temporary, server, records, args.pred, args.competition)
         check(temporary, server, records, args.pred, args.competition)
     print(f'{out}: {len(records)} label maps, read again and found right')
+    print(f"make tables shows the server's answer when it is typed into {args.pred / SERVER_SCORES}: tools/README.md")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

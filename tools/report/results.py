@@ -1,4 +1,4 @@
-"""Scores that tools/test.py wrote anywhere below out/ and demo/, and the cells of the paper's tables that they fill."""
+"""Scores that tools/test.py wrote anywhere below out/ and demo/, or a server sent, and the cells of the tables that they fill."""
 
 import json
 from collections.abc import Sequence
@@ -10,6 +10,9 @@ from pretrained.weights import WEIGHTS, Row, seen_in_training
 from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
 from tools.paper_tables import PaperRow, PaperTable
+from tools.report.server_scores import SERVER_SCORES, fractions
+from tools.scoring.benchmarks import CATEGORIES
+from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
 FOLDERS = (ROOT / 'out', ROOT / 'demo')
@@ -54,7 +57,10 @@ HIDDEN_TRUTH = {('pascal_voc', 'test'), ('cityscapes', 'test')}  # splits that o
 
 @dataclass(frozen=True)
 class Result:
-    """One scores.json. `released`: whether the authors' file was tested; `stage`: which training made the weights, if one did."""
+    """One scores.json, or a server's answer, which has no confusion.
+
+    `released`: whether the authors' file was tested; `stage`: which training made the weights, if one did.
+    """
 
     folder: Path
     net: str
@@ -109,8 +115,9 @@ class Line:
 
 
 def find_results(folders: Sequence[Path] = FOLDERS) -> list[Result]:
-    """All scores below the folders, newest first; files of another sort are passed over."""
+    """All scores below the folders, newest first; files of another sort are passed over, but not a faulty one of a server."""
     found = [read_result(path) for folder in folders for path in sorted(folder.rglob('scores.json'))]
+    found += [read_server_result(path) for folder in folders for path in sorted(folder.rglob(SERVER_SCORES))]
     return sorted((result for result in found if result), key=lambda result: -result.written)
 
 
@@ -118,20 +125,42 @@ def read_result(path: Path) -> Result | None:
     """The result in a scores.json; None if it is not one of tools/test.py, or of a network that there is no more."""
     try:
         scores = json.loads(path.read_text())
-        settings = scores['settings']
-        net, dataset, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
-        last = files[-1]
-        if net not in NETS or dataset not in DATASETS:
-            return None
-        return Result(
-            path.parent, net, dataset, settings['split'],
-            released=last in released_files(), stage=stage_of(last), refined=refinement(net, settings),
-            images=scores['images'], mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
-            category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
-            seen=seen_in_training(files, dataset, settings['split']), written=path.stat().st_mtime,
-        )  # fmt: skip
+        return _result(path, scores['settings'], scores, scores['images'])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
+
+
+def read_server_result(path: Path) -> Result | None:
+    """What a test server answered for the label maps that tools/test.py wrote beside `path`; None if they were made anew since.
+
+    UserError if it is faulty: it was typed by hand.
+    """
+    said = path.with_name('settings.json')
+    try:
+        settings, answer = json.loads(said.read_text()), json.loads(path.read_text())
+        if path.stat().st_mtime < said.stat().st_mtime:
+            return None
+        dataset, split = settings['dataset'], settings['split']
+        if (dataset, split) not in HIDDEN_TRUTH:
+            raise UserError(f'{path}: {dataset} {split} is scored here, by tools/test.py, not by a server')
+        scores = {'confusion': []} | fractions(answer, {*DATASETS[dataset].classes, *CATEGORIES.get(dataset, {})})
+        return _result(path, settings, scores, DATASETS[dataset].splits[split])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: {error!r}; what it should hold is in tools/README.md, "make tables"') from error
+
+
+def _result(path: Path, settings: dict, scores: dict, images: int) -> Result | None:
+    """The result that a file of scores holds; None of a network that there is no more."""
+    net, dataset, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
+    if net not in NETS or dataset not in DATASETS:
+        return None
+    return Result(
+        path.parent, net, dataset, settings['split'],
+        released=files[-1] in released_files(), stage=stage_of(files[-1]), refined=refinement(net, settings),
+        images=images, mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
+        category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
+        seen=seen_in_training(files, dataset, settings['split']), written=path.stat().st_mtime,
+    )  # fmt: skip
 
 
 def released_files() -> set[str]:
