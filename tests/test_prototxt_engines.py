@@ -80,7 +80,8 @@ def test_forward_is_pytorchs_and_opencvs(name, tmp_path):
     net = run(message, tmp_path, inputs, weights)
     prob = net.blobs['prob'].data
     assert prob.std() > 1e-3  # not all the same, which any engine would get right
-    tolerance = 5e-5 if 'msc' in name else 2e-5  # pixels, each with the scores of six maps, not means over cells
+    # DeepLab-MSc adds six maps a pixel, and random ones are large: float32 holds a sum to some millionths of it.
+    tolerance = 2e-6 * np.abs(net.blobs['fc_fusion'].data).max() if 'msc' in name else 2e-5
     np.testing.assert_allclose(in_torch(message, arrays(net), inputs), prob, atol=tolerance)
     if not context or context.pad != 'reflect':
         net.save(str(tmp_path / 'whole.caffemodel'))  # with the bilinear weights, which a filler makes

@@ -7,7 +7,8 @@ import pytest
 from tools import crf_search
 from tools import test as test_command
 from tools.structured import recipe
-from tools.support.paths import ROOT
+from tools.support.errors import UserError
+from tools.support.paths import PRETRAINED, ROOT
 
 
 @pytest.mark.parametrize(('name', 'net', 'data'), [
@@ -34,3 +35,20 @@ def test_targets(target, nets):
     words = ['make', '--no-print-directory', '-n', '-o', 'crf-packages', target]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed.endswith(f'-m tools.structured.recipe {nets}\n')
+
+
+def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
+    """Before the first step."""
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda *_: None)
+    monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
+    recipe.main(['deeplab-largefov', 'deeplab-msc-largefov'])
+    assert capsys.readouterr().err.count('deeplab-largefov.caffemodel was trained on images of pascal_voc val') == 1
+
+
+def test_a_data_set_without_val_is_refused_before_anything_runs(monkeypatch):
+    """KITTI has train and test only; the network before it in the list is not begun either."""
+    said = []
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda *argv: said.append(argv))
+    with pytest.raises(UserError, match='dilation7_kitti: kitti has no val split to search on, only train, test; take the'):
+        recipe.main(['dilation8_camvid', 'dilation7_kitti'])
+    assert not said

@@ -3,6 +3,7 @@
 import tarfile
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -112,3 +113,16 @@ def test_an_archive_that_holds_something_else_is_found(pack, tmp_path, monkeypat
     with pytest.raises(UserError, match='results/.*png is not what was predicted'):
         pack('pascal_voc')
     assert not list(tmp_path.glob('*.tar.gz'))
+
+
+@pytest.mark.parametrize(
+    ('pred', 'name'),
+    [
+        ('out/test/front_cityscapes/test', 'cityscapes_test_front_cityscapes.zip'),
+        ('out/released/dilation10_cityscapes-crf/test', 'cityscapes_test_dilation10_cityscapes-crf_released.zip'),
+        ('maps', 'cityscapes_test_maps.zip'),
+    ],
+)
+def test_archives_are_named_after_what_they_hold(pred, name):
+    """One network's does not overwrite another's, and the authors' weights not ours."""
+    assert submit.default_out('cityscapes', 'test', Path(pred)).name == name

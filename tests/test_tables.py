@@ -1,8 +1,11 @@
 """The paper's tables with results beside them: which result fills which cell, what fills the blank ones, and the page."""
 
 import json
+import os
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,15 +14,18 @@ import pytest
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, load_split, save_split
 from pretrained.weights import WEIGHTS
+from prototxt.chains import CHAINS, ends, is_chain, stages_of
 from prototxt.experiments import STAGES
 from tests.browser import SIZES, assert_sound, open_page
-from tools import crf_search, scoring, submit, tables
+from tools import crf_search, scoring, submit, tables, train
 from tools import test as test_command
 from tools.paper_tables import TABLE, TABLES
 from tools.report import figures, tables_page
 from tools.report.results import find_results, lines_of
 from tools.report.tables_text import cells, terminal
 from tools.scoring.benchmarks import CATEGORIES
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
 
 WEIRD = '<b>"x" & y'  # an id that a page must not take for markup
 
@@ -122,7 +128,7 @@ def test_what_fills_a_cell_can_be_typed(command):
     program, *words = command.split()
     if program == 'make':
         kind, _, name = words[0].partition('-')
-        assert name in {'train': STAGES, 'weights': WEIGHTS}[kind]
+        assert name in {'train': {*STAGES, *CHAINS}, 'weights': WEIGHTS}[kind]
     else:
         commands = {'tools/test.py': test_command, 'tools/submit.py': submit, 'tools/crf_search.py': crf_search}
         commands[words[0]].parse_args(words[1:])
@@ -148,6 +154,16 @@ def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
     assert line(2, 'DeepLab', place) == ['DeepLab', 'test', '62.1', '100.0', '+37.9', '', '']
 
 
+def test_a_score_on_images_of_the_training_is_left_out(result, place):
+    """DeepLab's authors trained their file on VOC's val too: it has a dash and the reason; one trained here has a number."""
+    for net, file in (('deeplab-largefov', 'deeplab-largefov.caffemodel'), ('fcn8s', 'voc-fcn8s_iter_9.caffemodel')):
+        result(net, 'pascal_voc', 'val', file, np.eye(21, dtype=int), 1449)
+    assert line(3, 'deeplab-largefov, released', place) == ['deeplab-largefov, released', 'val', '', '-', '-', '-', '-']
+    assert line(3, 'fcn8s, voc-fcn8s', place)[5] == '100.0'
+    reason = 'deeplab-largefov.caffemodel was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
+    assert reason in terminal(TABLE[3], lines_of(TABLE[3], find_results([place / 'out'])))
+
+
 @pytest.mark.parametrize('size', SIZES)
 def test_rows_that_stay_the_papers_are_marked_with_their_reason(tested, chromium, size, capsys):
     """A dash in each column of ours and the reason below, in the terminal, in Markdown and on the page."""
@@ -163,10 +179,115 @@ def test_rows_that_stay_the_papers_are_marked_with_their_reason(tested, chromium
     assert f'SegNet, test: {reason}' in shown and re.search(r'SegNet .* test 46\.4 - - - -', shown)
 
 
-def test_earlier_stages_come_first():
-    """Cityscapes: front end, context, joint (paper A.3)."""
-    [row] = [row for row in lines_of(TABLE[7], []) if row.split == 'val']
-    assert row.trained_todo[:3] == tuple(f'make train-cityscapes-{stage}' for stage in ('front', 'context', 'joint'))
+@pytest.mark.parametrize(
+    ('number', 'name', 'stages'),
+    [
+        (7, 'Dilation10', ['cityscapes-front', 'cityscapes-context', 'cityscapes-joint']),
+        (3, 'Front + Large', ['voc-coco-front', 'voc-coco-front-finetune', 'voc-context-large']),
+        (2, 'Our front end', ['voc-front']),
+    ],
+)
+def test_one_command_trains_all_that_a_row_needs(number, name, stages):
+    """The stages before it and the stored maps between them, which one make train-STAGE after the other would miss."""
+    row = next(row for row in lines_of(TABLE[number], []) if row.name == name)
+    finished = subprocess.run([*row.trained_todo[0].split(), '-n'], cwd=ROOT, capture_output=True, text=True, check=True)
+    args = train.parse_args(finished.stdout.partition('tools/train.py ')[2].replace('\\\n', ' ').split())
+    assert args.chain or is_chain(args.stage)
+    assert stages_of(ends(args.stage) if is_chain(args.stage) else (args.stage,)) == stages
+
+
+def test_stages_of_one_network_do_not_share_weights_folders_or_archives(place):
+    """Tables 2 and 4 have the front end of two trainings: what is printed names each one's snapshot, maps and submission."""
+    typed = [next(row for row in lines_of(TABLE[number], []) if row.name.endswith('ront end')).trained_todo for number in (2, 4)]
+    tested = [test_command.parse_args(commands[1].split()[2:]) for commands in typed]
+    packed = [submit.parse_args(commands[2].split()[2:]) for commands in typed]
+    stages = ['voc-front', 'voc-coco-front-finetune']
+    last = [STAGES[stage].max_iter for stage in stages]
+    wanted = [[Path(f'runs/{stage}/{stage}_iter_{count}.caffemodel')] for stage, count in zip(stages, last, strict=True)]
+    assert [args.weights for args in tested] == wanted and [args.net for args in tested] == ['front_pascal_voc'] * 2
+    assert [args.out for args in tested] == [args.pred for args in packed] == [Path(f'out/test/{name}/test') for name in stages]
+    archives = [submit.default_out(args.dataset, args.split, args.pred).name for args in packed]
+    assert archives == [f'pascal_voc_test_{stage}.tar.gz' for stage in stages]
+
+
+def test_a_stage_on_stored_maps_is_tested_with_the_weights_that_made_them():
+    """Front end, then context module; with a CRF its scores and parameters lie in folders of the stage, too."""
+    row = next(row for row in lines_of(TABLE[3], []) if row.name == 'Front + Large + CRF')
+    stored, searched, tested = (command.split()[2:] for command in row.trained_todo[1:])
+    stored, tested = test_command.parse_args(stored), test_command.parse_args(tested)
+    assert [path.parent.name for path in stored.weights] == ['voc-coco-front-finetune', 'voc-context-large']
+    assert tested.weights == stored.weights and stored.save_scores == Path('out/scores/voc-context-large')
+    assert tested.crf == crf_search.parse_args(searched).out / 'crf.json' == Path('out/crf/voc-context-large/crf.json')
+    assert (stored.out, tested.out) == (Path('out/test/voc-context-large/val'), Path('out/test/voc-context-large-crf/val'))
+
+
+def test_results_of_two_trainings_of_one_network_fill_a_row_each(result, place):
+    """By the stage in the name of the weights."""
+    for stage, part in (('voc-front', 1), ('voc-coco-front-finetune', 0)):
+        matrix = np.eye(21, dtype=int) + part * np.roll(np.eye(21, dtype=int), 1, axis=1)
+        result('front_pascal_voc', 'pascal_voc', 'test', f'{stage}_iter_9.caffemodel', matrix, 1456)
+    assert [line(2, 'Our front end', place)[5], line(4, 'Front end', place)[5]] == ['33.3', '100.0']
+
+
+def test_crf_rnn_fills_its_own_row(result, place):
+    """It is part of the network, which has a row of its own."""
+    net = STAGES['voc-basic-crfrnn'].net
+    result(net, 'pascal_voc', 'val', 'voc-basic-crfrnn_iter_100000.caffemodel', np.eye(21, dtype=int), 1449)
+    assert line(3, 'Front + Basic + RNN', place)[5] == '100.0'
+
+
+@pytest.fixture
+def answered(place):
+    """Label maps of Cityscapes' test that were sent away, with a server's answer beside them."""
+
+    def answered(answer, split='test', age_s=0):
+        folder = place / 'out' / 'test' / 'cityscapes-joint' / split
+        folder.mkdir(parents=True)
+        weights = [['cityscapes-joint_iter_60000.caffemodel', 'x']]
+        settings = {'net': 'dilation10_cityscapes', 'dataset': 'cityscapes', 'split': split, 'weights': weights}
+        (folder / 'settings.json').write_text(json.dumps(settings))
+        (folder / 'server_scores.json').write_text(json.dumps(answer))
+        written = (folder / 'settings.json').stat().st_mtime - age_s
+        os.utime(folder / 'server_scores.json', (written, written))
+
+    return answered
+
+
+ANSWER = {'mean_iou': 67.1, 'class_iou': {'road': 97.6}, 'mean_category_iou': 86.5}
+
+
+def test_the_answer_of_a_server_fills_the_rows_of_its_split(answered, place):
+    """Classes and categories, in percent as it was typed; on the page, too, which has no confusion of it."""
+    assert 'server_scores.json beside the maps, fills the cell' in terminal(TABLE[7], lines_of(TABLE[7], []))
+    answered(ANSWER)
+    assert line(7, 'Dilation10', place, 'test')[5] == '67.1' and line(8, 'Dilation10', place, 'test')[5] == '86.5'
+    [found] = find_results([place / 'out'])
+    assert found.scores(TABLE[7])[:3] == pytest.approx([67.1, 97.6, None])
+    assert 'Confusion' not in write(place).read_text()
+
+
+def test_the_answer_for_maps_that_were_made_anew_since_is_passed_over(answered, place):
+    answered(ANSWER, age_s=60)
+    assert find_results([place / 'out']) == []
+
+
+@pytest.mark.parametrize(
+    ('answer', 'split', 'fault'),
+    [
+        (ANSWER | {'mean_iou': 0.671}, 'test', 'is to be in percent'),
+        (ANSWER | {'mean_iou': 671}, 'test', 'between 0 and 100'),
+        (ANSWER | {'class_iou': {'Street': 97.6}}, 'test', 'no class or category: Street'),
+        (ANSWER | {'miou': 1}, 'test', 'no such entry: miou'),
+        ({'class_iou': {}}, 'test', 'mean_iou'),
+        ([67.1], 'test', 'tools/README.md'),
+        (ANSWER, 'val', 'cityscapes val is scored here'),
+    ],
+)
+def test_a_faulty_answer_is_named(answered, place, answer, split, fault):
+    """It was typed by hand, and would be missed silently."""
+    answered(answer, split)
+    with pytest.raises(UserError, match=f'server_scores.json: .*{fault}'):
+        find_results([place / 'out'])
 
 
 def test_files_that_are_no_results_are_passed_over(place):

@@ -15,6 +15,7 @@ from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, load_split, save_split
+from pretrained.weights import WEIGHTS, Row
 from prototxt.experiments import NETS
 from prototxt.names import resolve
 from tests.toy_nets import random_image, random_weights
@@ -99,6 +100,19 @@ def test_label_maps_and_scores(run, weights, data, capsys):
     said = capsys.readouterr()
     assert scoring.table(facts.classes, matrix) in said.out
     assert f'weights: {weights}\n' in said.err
+
+
+def test_weights_that_were_trained_on_the_split_are_warned_of(run, weights, monkeypatch, capsys):
+    """What they saw, and what would be right; on another split nothing is said."""
+    row = Row('basic.caffemodel', 'x', 'x', saw=(('toy', 'test'),), saw_by='its authors')
+    monkeypatch.setitem(WEIGHTS, 'basic', row)
+    run('--limit', '1')
+    said = capsys.readouterr().err
+    assert 'warning: basic.caffemodel was trained on images of toy test (its authors): a score there is too high' in said
+    assert '--split test and tools/submit.py' in said
+    monkeypatch.setitem(WEIGHTS, 'basic', replace(row, saw=(('toy', 'val'),)))
+    run('--limit', '1')
+    assert 'warning' not in capsys.readouterr().err
 
 
 def test_pictures_to_look_at(run):

@@ -9,6 +9,7 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     search = Search(args.out, args.scores, records, settings(args, records))
     axes = {name: tuple(getattr(args, name)) for name in LEAST if len(getattr(args, name)) > 1}
     start = replace(CrfParameters(iterations=args.iterations), **{name: getattr(args, name)[0] for name in LEAST})
+    print('grid: ' + ', '.join(f'{name} {numbers(values)}' for name, values in axes.items()), flush=True)
     began, done = time.monotonic(), len(search.trials)
     for trial in search.coarse_to_fine(start, axes, args.rounds):
         print(f'{100 * trial.mean_iou:6.2f} %  {title(trial.parameters)}', flush=True)
@@ -60,6 +62,11 @@ def main(argv: list[str] | None = None) -> None:
     finish(search, records, args.out)
     if made:
         print(f'{made} trials of {len(records)} images in {seconds:.0f} s: {made * len(records) / seconds:.2f} images/s')
+
+
+def numbers(values: Sequence[float]) -> str:
+    """The values of an axis as they are given on the command line."""
+    return ' '.join(f'{value:g}' for value in values)
 
 
 def drawn(records: list[Record], scores: Path, images: int) -> list[Record]:

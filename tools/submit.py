@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from dataset_prep.custom import voc_colour
 from dataset_prep.records import Record, load_split
+from tools.report.server_scores import SERVER_SCORES
 from tools.scoring.cityscapes import LABEL_IDS, TRAIN_IDS
 from tools.scoring.png import read_map
 from tools.support.atomic import whole_file
@@ -56,7 +57,7 @@ def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
     server = SERVERS[args.dataset]
     records = load_split(args.data or DATA / args.dataset, args.split)
-    out = args.out or ROOT / 'out' / 'submissions' / f'{args.dataset}_{args.split}{server.suffix}'
+    out = args.out or default_out(args.dataset, args.split, args.pred)
     if not out.name.endswith(server.suffix):
         raise UserError(f'--out {out}: the server takes a {server.suffix} file')
     check_present(records, args.pred)
@@ -64,6 +65,7 @@ def main(argv: list[str] | None) -> None:
         write(temporary, server, records, args.pred, args.competition)
         check(temporary, server, records, args.pred, args.competition)
     print(f'{out}: {len(records)} label maps, read again and found right')
+    print(f"make tables shows the server's answer when it is typed into {args.pred / SERVER_SCORES}: tools/README.md")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -72,9 +74,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of label maps, by tools/test.py')
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     parser.add_argument('--split', default='test', help='default: %(default)s')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='default: out/submissions/<dataset>_<split>.tar.gz or .zip')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='default: one in out/submissions/, named after --pred')
     parser.add_argument('--competition', default='comp6', choices=('comp5', 'comp6'), help='of VOC (default: %(default)s)')
     return parser.parse_args(argv)
+
+
+def default_out(dataset: str, split: str, pred: Path) -> Path:
+    """Named after the folder of label maps, so that two networks' archives lie beside each other: out/released/<net>/<split>."""
+    folder = pred.absolute()
+    folder = folder.parent if folder.name == split else folder
+    name = f'{folder.name}_released' if folder.parent.name == 'released' else folder.name
+    return ROOT / 'out' / 'submissions' / f'{dataset}_{split}_{name}{SERVERS[dataset].suffix}'
 
 
 def check_present(records: list[Record], folder: Path) -> None:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The paper's Tables 2 to 8 beside what was measured here: from the authors' weights, and from weights trained here.
 
-Reads every scores.json below out/ and demo/ that tools/test.py wrote for a whole split; prints the tables with what fills each
-blank cell, and writes OUT/tables.md and OUT/report.html, which has pictures, bars per class, confusion matrices and loss curves.
+Reads every scores.json below out/ and demo/ that tools/test.py wrote for a whole split, and every server_scores.json, a test
+server's answer typed in beside the label maps; prints the tables with what fills each blank
+cell, and writes OUT/tables.md and OUT/report.html, which has pictures, bars per class, confusion matrices and loss curves.
 """
 
 import argparse

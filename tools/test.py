@@ -38,7 +38,7 @@ from tools.inference.networks import HELP, network
 from tools.inference.origin import check_maps_of_snapshot
 from tools.inference.pictures import contact_sheet, strip
 from tools.inference.spread import label_in_processes
-from tools.inference.weights import find_weights, say_weights
+from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.paper_tables import paper_row
 from tools.report.results import released_files
@@ -191,6 +191,7 @@ def describe(args: argparse.Namespace) -> Evaluation:
     manifest = features_manifest(args.features, NETS[net_name], split) if args.features else None
     weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
     say_weights(weights)
+    warn_if_seen(weights, facts.name, split)
     if manifest:
         check_maps_of_snapshot(weights, args.features, manifest)
     data = args.data or DATA / NETS[net_name].folder

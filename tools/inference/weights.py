@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pretrained.caffemodel import stored, write
-from pretrained.weights import WEIGHTS
+from pretrained.weights import WEIGHTS, seen_in_training
 from prototxt.experiments import STAGES, Stage
 from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError
@@ -31,6 +31,17 @@ def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = 
 def say_weights(weights: Sequence[Path]) -> None:
     """Name the files on stderr: which they are is a choice made for the user where none were given."""
     print(f'weights: {" ".join(map(str, weights))}', file=sys.stderr)
+
+
+def warn_if_seen(weights: Sequence[Path], dataset: str, split: str) -> None:
+    """A line on stderr if a released file was trained on images of the split, as its score would mislead whoever reads it."""
+    row = seen_in_training([path.name for path in weights], dataset, split)
+    if row:
+        print(
+            f'warning: {row.file} was trained on images of {dataset} {split} ({row.saw_by}): a score there is too high, and '
+            'make tables leaves it out; take --split test and tools/submit.py, or weights that were trained here (make help)',
+            file=sys.stderr,
+        )
 
 
 def _trained(net_name: str, start: str) -> list[Path]:

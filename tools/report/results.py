@@ -1,4 +1,4 @@
-"""Scores that tools/test.py wrote anywhere below out/ and demo/, and the cells of the paper's tables that they fill."""
+"""Scores that tools/test.py wrote anywhere below out/ and demo/, or a server sent, and the cells of the tables that they fill."""
 
 import json
 from collections.abc import Sequence
@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_prep.datasets import DATASETS
-from pretrained.weights import WEIGHTS
+from pretrained.weights import WEIGHTS, Row, seen_in_training
+from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
 from tools.paper_tables import PaperRow, PaperTable
+from tools.report.server_scores import SERVER_SCORES, fractions
+from tools.scoring.benchmarks import CATEGORIES
+from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
 FOLDERS = (ROOT / 'out', ROOT / 'demo')
@@ -23,13 +27,13 @@ OURS = {  # (table, row): the network, the stages that train it, in the order of
     (3, 'Front end + CRF'): ('front_pascal_voc', ('voc-coco-front-finetune',), 'crf'),
     (3, 'Front + Basic + CRF'): ('basic_pascal_voc', ('voc-context-basic',), 'crf'),
     (3, 'Front + Large + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
-    (3, 'Front end + RNN'): ('front_pascal_voc', ('voc-front-crfrnn',), 'crfrnn'),
-    (3, 'Front + Basic + RNN'): ('basic_pascal_voc', ('voc-basic-crfrnn',), 'crfrnn'),
-    (3, 'Front + Large + RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (3, 'Front end + RNN'): ('voc-front-crfrnn', ('voc-front-crfrnn',), 'crfrnn'),
+    (3, 'Front + Basic + RNN'): ('voc-basic-crfrnn', ('voc-basic-crfrnn',), 'crfrnn'),
+    (3, 'Front + Large + RNN'): ('voc-large-crfrnn', ('voc-large-crfrnn',), 'crfrnn'),
     (4, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
     (4, 'Context'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
     (4, 'Context + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
-    (4, 'Context + CRF-RNN'): ('dilation8_pascal_voc', ('voc-large-crfrnn',), 'crfrnn'),
+    (4, 'Context + CRF-RNN'): ('voc-large-crfrnn', ('voc-large-crfrnn',), 'crfrnn'),
     (5, 'DeepLab-LFOV'): ('deeplab-largefov_camvid', ('camvid-deeplab-largefov',), ''),
     (5, 'Dilation8'): ('dilation8_camvid', ('camvid-joint',), ''),
     (6, 'DeepLab-LFOV'): ('deeplab-largefov_kitti', ('kitti-deeplab-largefov',), ''),
@@ -53,7 +57,10 @@ HIDDEN_TRUTH = {('pascal_voc', 'test'), ('cityscapes', 'test')}  # splits that o
 
 @dataclass(frozen=True)
 class Result:
-    """One scores.json. `released`: whether the authors' file was tested; `stage`: which training made the weights, if one did."""
+    """One scores.json, or a server's answer, which has no confusion.
+
+    `released`: whether the authors' file was tested; `stage`: which training made the weights, if one did.
+    """
 
     folder: Path
     net: str
@@ -68,6 +75,7 @@ class Result:
     confusion: list[list[int]] = field(repr=False)
     category_iou: dict[str, float | None] = field(default_factory=dict)
     mean_category_iou: float | None = None
+    seen: Row | None = None  # the file of weights that was trained on images of the split, if one is known to have been
     written: float = 0.0
 
     @property
@@ -107,8 +115,9 @@ class Line:
 
 
 def find_results(folders: Sequence[Path] = FOLDERS) -> list[Result]:
-    """All scores below the folders, newest first; files of another sort are passed over."""
+    """All scores below the folders, newest first; files of another sort are passed over, but not a faulty one of a server."""
     found = [read_result(path) for folder in folders for path in sorted(folder.rglob('scores.json'))]
+    found += [read_server_result(path) for folder in folders for path in sorted(folder.rglob(SERVER_SCORES))]
     return sorted((result for result in found if result), key=lambda result: -result.written)
 
 
@@ -116,19 +125,42 @@ def read_result(path: Path) -> Result | None:
     """The result in a scores.json; None if it is not one of tools/test.py, or of a network that there is no more."""
     try:
         scores = json.loads(path.read_text())
-        settings = scores['settings']
-        net, dataset, last = settings['net'], settings['dataset'], settings['weights'][-1][0]
-        if net not in NETS or dataset not in DATASETS:
-            return None
-        return Result(
-            path.parent, net, dataset, settings['split'],
-            released=last in released_files(), stage=stage_of(last), refined=refinement(net, settings),
-            images=scores['images'], mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
-            category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
-            written=path.stat().st_mtime,
-        )  # fmt: skip
+        return _result(path, scores['settings'], scores, scores['images'])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
+
+
+def read_server_result(path: Path) -> Result | None:
+    """What a test server answered for the label maps that tools/test.py wrote beside `path`; None if they were made anew since.
+
+    UserError if it is faulty: it was typed by hand.
+    """
+    said = path.with_name('settings.json')
+    try:
+        settings, answer = json.loads(said.read_text()), json.loads(path.read_text())
+        if path.stat().st_mtime < said.stat().st_mtime:
+            return None
+        dataset, split = settings['dataset'], settings['split']
+        if (dataset, split) not in HIDDEN_TRUTH:
+            raise UserError(f'{path}: {dataset} {split} is scored here, by tools/test.py, not by a server')
+        scores = {'confusion': []} | fractions(answer, {*DATASETS[dataset].classes, *CATEGORIES.get(dataset, {})})
+        return _result(path, settings, scores, DATASETS[dataset].splits[split])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{path}: {error!r}; what it should hold is in tools/README.md, "make tables"') from error
+
+
+def _result(path: Path, settings: dict, scores: dict, images: int) -> Result | None:
+    """The result that a file of scores holds; None of a network that there is no more."""
+    net, dataset, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
+    if net not in NETS or dataset not in DATASETS:
+        return None
+    return Result(
+        path.parent, net, dataset, settings['split'],
+        released=files[-1] in released_files(), stage=stage_of(files[-1]), refined=refinement(net, settings),
+        images=images, mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
+        category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
+        seen=seen_in_training(files, dataset, settings['split']), written=path.stat().st_mtime,
+    )  # fmt: skip
 
 
 def released_files() -> set[str]:
@@ -161,9 +193,17 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
         if result.dataset == table.dataset and result.split in splits and result.folder not in used and result.whole
     ]  # fmt: skip
     for result in reversed(others):  # in the order in which they were tested
-        whose = (result, None) if result.released else (None, result)
-        lines.append(Line(result.name, result.split, 'not in the paper', None, *whose))
+        lines.append(_line_of(result))
     return lines
+
+
+def _line_of(result: Result) -> Line:
+    """A row that the paper does not have; without the numbers where the weights have seen the images."""
+    if result.seen:
+        reason = f'{result.seen.file} was trained on images of {result.split} ({result.seen.saw_by})'
+        return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {reason}')
+    whose = (result, None) if result.released else (None, result)
+    return Line(result.name, result.split, 'not in the paper', None, *whose)
 
 
 def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
@@ -173,7 +213,7 @@ def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
     net, stages, refined = ours
     fitting = [
         result for result in results
-        if (result.net, result.split, result.refined, result.whole) == (net, row.split, refined, True)
+        if (result.net, result.split, result.refined, result.whole, result.seen) == (net, row.split, refined, True, None)
     ]  # fmt: skip
     released = next((result for result in fitting if result.released), None)
     trained = next((result for stage in stages for result in fitting if not result.released and result.stage == stage), None)
@@ -192,31 +232,37 @@ def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
 
 
 def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[str, ...]:
-    """What trains a stage, those that it starts from first, and tests it; nothing for a stage that there is not."""
+    """What trains a stage with all that it starts from, the stored maps between included, and tests it."""
     if stage not in STAGES:
         return ()
-    return (*(f'make train-{name}' for name in chain(stage)), *test_commands(STAGES[stage].net, split, refined))
+    named = next((name for name, last in CHAINS.items() if last == (stage,)), '')
+    training, net = f'make train-{named}' if named else f'make train-{stage} CHAIN=1', STAGES[stage].net
+    if len(STAGES.of(net)) == 1:
+        return (training, *test_commands(net, split, refined))
+    return (training, *test_commands(net, split, refined, f' --weights {" ".join(snapshots(stage))}', stage))
 
 
-def chain(stage: str) -> list[str]:
-    """The stages before `stage`, and itself, in the order to train them."""
-    row = STAGES[stage]
-    before = [name for name in (*row.init, row.features_from or '') if name in STAGES]
-    names = [name for earlier in before for name in chain(earlier)] + [stage]
-    return list(dict.fromkeys(names))
+def snapshots(stage: str) -> list[str]:
+    """The last snapshot of a stage, as it is typed, after those with the layers below the maps that it was trained on."""
+    below = STAGES[stage].features_from or ''
+    return [*(snapshots(below) if below in STAGES else []), f'runs/{stage}/{stage}_iter_{STAGES[stage].max_iter}.caffemodel']
 
 
-def test_commands(net: str, split: str, refined: str, weights: str = '') -> tuple[str, ...]:
-    """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters."""
-    dataset, folder = NETS[net].dataset, NETS[net].folder
-    test = f'python3 tools/test.py --net {net}{weights}'
-    out, commands = f'out/{"released" if weights else "test"}/{net}/{split}', []
+def test_commands(net: str, split: str, refined: str, weights: str = '', stage: str = '') -> tuple[str, ...]:
+    """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
+
+    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others.
+    """
+    dataset, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
+    test, commands = f'python3 tools/test.py --net {net}{weights}', []
+    out = f'out/{"released" if weights and not stage else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
     if refined == 'crf':
         commands += [
-            f'{test} --split val --save-scores out/scores/{net}',
-            f'python3 tools/crf_search.py --scores out/scores/{net} --data data/{folder} --out out/crf/{net}',
+            f'{test} --split val --save-scores out/scores/{name}{f" --out out/test/{name}/val" if stage else ""}',
+            f'python3 tools/crf_search.py --scores out/scores/{name} --data data/{folder} --out out/crf/{name}',
         ]
-        test, out = f'{test} --crf out/crf/{net}/crf.json', out.replace(net, f'{net}-crf')
+        test = f'{test} --crf out/crf/{name}/crf.json'
+    own_out = f' --out {out}' if stage else ''
     if (dataset, split) in HIDDEN_TRUTH:
-        return (*commands, f'{test} --split {split}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
-    return (*commands, test)
+        return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
+    return (*commands, f'{test}{own_out}')

@@ -14,7 +14,7 @@ from tools.report.content import Curve, read_curve
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of
 from tools.report.strips import Row
-from tools.report.tables_text import HEAD, ONLY_PAPERS, cells, number, only_papers, per_class, sides, todo
+from tools.report.tables_text import HEAD, ONLY_PAPERS, cells, notes, number, only_papers, per_class, sides, todo
 from tools.support.atomic import whole_file
 from tools.support.paths import DATA, RUNS
 
@@ -30,6 +30,10 @@ class Section:
     @property
     def blanks(self) -> list[tuple[str, str, str]]:
         return todo(self.lines)
+
+    @property
+    def notes(self) -> list[str]:
+        return notes(self.blanks)
 
     @property
     def kept(self) -> list[tuple[str, str]]:
@@ -103,9 +107,9 @@ def galleries(results: Sequence[Result]) -> list[Gallery]:
 
 
 def matrices(results: Sequence[Result]) -> list[Matrix]:
-    """Of every result."""
+    """Of every result that was scored here."""
     made = []
-    for result in results:
+    for result in (result for result in results if result.confusion):  # a server's answer has none
         classes = DATASETS[result.dataset].classes
         rows = []
         for name, counts in zip(classes, result.confusion, strict=True):

@@ -5,9 +5,14 @@ from math import isnan
 
 from tools.paper_tables import PaperTable
 from tools.report.results import Line, Result
+from tools.report.server_scores import SERVER_SCORES
 
 HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
-ONLY_PAPERS = "the paper's number, not run here (-)"
+ONLY_PAPERS = 'no number of ours (-)'
+
+SERVER_NOTE = (
+    f'the server scores what tools/submit.py packs; its answer, typed into {SERVER_SCORES} beside the maps, fills the cell'
+)
 
 
 def cells(line: Line, table: PaperTable) -> list[str]:
@@ -57,6 +62,11 @@ def todo(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
     return found
 
 
+def notes(blanks: Sequence[tuple[str, str, str]]) -> list[str]:
+    """What is to be said below the commands that fill blanks."""
+    return [f'({SERVER_NOTE}: tools/README.md)'] if any('tools/submit.py' in commands for _, _, commands in blanks) else []
+
+
 def only_papers(lines: Sequence[Line]) -> list[tuple[str, str]]:
     """Row and reason of each that stays the paper's number."""
     return [(f'{line.name}, {line.split}', line.not_run) for line in lines if line.not_run]
@@ -74,6 +84,7 @@ def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     blanks = todo(lines)
     if blanks:
         text += ['', 'blank cells:'] + [f'  {row}, {column}: {commands}' for row, column, commands in blanks]
+        text += [f'  {note}' for note in notes(blanks)]
     kept = only_papers(lines)
     if kept:
         text += ['', f'{ONLY_PAPERS}:'] + [f'  {row}: {reason}' for row, reason in kept]
@@ -102,6 +113,7 @@ def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
     blanks = todo(lines)
     if blanks:
         text += ['', *grid([['blank cell', 'column', 'what fills it'], *([a, b, f'`{c}`'] for a, b, c in blanks)])]
+        text += ['', *notes(blanks)]
     kept = only_papers(lines)
     if kept:
         text += ['', *grid([[ONLY_PAPERS, 'why'], *map(list, kept)])]

@@ -22,8 +22,9 @@ from tools.structured.score_maps import score_path
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
-# First values of each axis; the step is halved each round. DeepLab's first ranges are w1 5-10, sa 50-100, sb 3-10; its published
-# optima reach w1 3 and sa 121, so the grid goes there too.
+# First values of each axis; the step is halved each round. DeepLab's authors search w1 in 5 to 10, sa in 50:10:100, sb in 3:1:10
+# (Sec. 4). Here w1 and sa begin lower: optima that they published reach w1 3 (and sa 121), small images want a smaller sa. Three
+# values an axis, so 27 sets of parameters instead of 48 for each w1: the rounds after it look between them and one step beyond.
 AXES = {'bilateral_weight': (3.0, 5.0, 8.0), 'position_std': (40.0, 70.0, 100.0), 'colour_std': (3.0, 5.0, 10.0)}
 LEAST = {'bilateral_weight': 0.25, 'position_std': 1.0, 'colour_std': 0.5, 'spatial_weight': 0.25, 'spatial_std': 0.5}
 

@@ -1,0 +1,27 @@
+"""What a benchmark's server answered for label maps that were sent to it: a small file, typed by hand, in percent."""
+
+SERVER_SCORES = 'server_scores.json'  # in the folder of the label maps
+
+
+def fractions(answer: dict, names: set[str]) -> dict:
+    """A server's answer in fractions; ValueError for a name that is not among `names`, and for what is no percent."""
+    made: dict = {'class_iou': {}}
+    for key, value in answer.items():
+        if key in ('class_iou', 'category_iou'):
+            if not names >= value.keys():
+                raise ValueError(f'no class or category: {", ".join(value.keys() - names)}')
+            made[key] = {name: _fraction(part) for name, part in value.items()}
+        elif key in ('mean_iou', 'mean_category_iou'):
+            made[key] = _fraction(value)
+        else:
+            raise ValueError(f'no such entry: {key}')
+    if 0 < made.get('mean_iou', 1) <= 0.01:
+        raise ValueError(f'mean_iou {answer["mean_iou"]} is to be in percent')
+    return made
+
+
+def _fraction(value: float) -> float:
+    """Of a number in percent."""
+    if not 0 <= value <= 100:
+        raise ValueError(f'{value} is not between 0 and 100')
+    return value / 100
