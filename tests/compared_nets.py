@@ -1,8 +1,9 @@
 """The networks of Table 2 as their authors' files have them, typed from those: facts to compare with.
 
 FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt. DeepLab-LargeFOV: martinkersner/train-DeepLab,
-DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV: TheLegendAli/DeepLab-Context,
-config/DeepLab-MSc-LargeFOV/{train,test}.prototxt. A line is as in tests/released_nets.py; behind
+DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV as it is deployed: TheLegendAli/DeepLab-Context,
+config/DeepLab-MSc-LargeFOV/test.prototxt; as it is trained: xiahouzuoxin/caffe_segtask,
+examples/indoor_scene_parsing/train.prototxt, which is made from the authors'. A line is as in tests/released_nets.py; behind
 `>`, the layers that one takes where it is not the one before.
 """
 
