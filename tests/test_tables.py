@@ -20,6 +20,7 @@ from tools.report import figures, tables_page
 from tools.report.results import find_results, lines_of
 from tools.report.tables_text import cells, terminal
 from tools.scoring.benchmarks import CATEGORIES
+from tools.support.errors import UserError
 
 WEIRD = '<b>"x" & y'  # an id that a page must not take for markup
 
@@ -167,6 +168,12 @@ def test_earlier_stages_come_first():
     """Cityscapes: front end, context, joint (paper A.3)."""
     [row] = [row for row in lines_of(TABLE[7], []) if row.split == 'val']
     assert row.trained_todo[:3] == tuple(f'make train-cityscapes-{stage}' for stage in ('front', 'context', 'joint'))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    """Not taken for one without results."""
+    with pytest.raises(UserError, match='no folder .*nowhere; give one'):
+        tables.main(['--results', str(tmp_path / 'nowhere'), '--out', str(tmp_path)])
 
 
 def test_files_that_are_no_results_are_passed_over(place):
