@@ -211,6 +211,7 @@ def tested(result, place):
 
 
 def write(place):
+    (place / 'out').mkdir(exist_ok=True)
     tables.main(['--out', str(place / 'tables'), '--results', str(place / 'out')])
     return place / 'tables' / 'report.html'
 
