@@ -111,3 +111,7 @@ $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
 	  $(if $(UPSAMPLE_LOSS),--upsample-loss) $(if $(KEEP),--keep $(KEEP)) $(if $(MAX_LOSS),--max-loss $(MAX_LOSS)) \
 	  $(if $(VAL_EVERY),--val-every $(VAL_EVERY)) $(if $(VAL_SPLIT),--val-split $(VAL_SPLIT)) \
 	  $(if $(VAL_LIMIT),--val-limit $(VAL_LIMIT)) $(if $(TENSORBOARD),--tensorboard) $(if $(CHAIN),--chain)
+
+# Any other name; the rule above, which lists its targets, goes before it.
+train-%:
+	@$(SYSTEM_PYTHON) -m tools.support.unknown '$*' $(ALL_STAGES) $(CHAINS)

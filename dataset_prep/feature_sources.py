@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import lmdb
 import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL, Dataset
@@ -24,7 +23,17 @@ from dataset_prep.feature_geometry import (
     padded_input,
     without_border,
 )
-from dataset_prep.lmdb_store import SIZES, check_current, id_of, iterate, read_manifest, read_sizes, stored_ids, stored_keys
+from dataset_prep.lmdb_store import (
+    SIZES,
+    check_current,
+    id_of,
+    iterate,
+    opened,
+    read_manifest,
+    read_sizes,
+    stored_ids,
+    stored_keys,
+)
 from dataset_prep.order import shuffled
 from dataset_prep.padding import padded_size
 from dataset_prep.parallel import in_order
@@ -126,7 +135,7 @@ class LmdbSource(PictureSource):
 
     def rows(self, done: int) -> Iterator[Row]:
         """The rows after the first `done`."""
-        with lmdb.open(str(self._path), readonly=True, lock=False) as self._environment:
+        with opened(self._path) as self._environment:
             yield from super().rows(done)
 
     def _pixels(self, name: str) -> Row:

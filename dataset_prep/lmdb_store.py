@@ -64,6 +64,7 @@ class LmdbWriter:
             self._environment = lmdb.open(str(folder), map_size=2 * BATCH_BYTES)
         except lmdb.Error as error:
             raise self._refused(error) from error
+        _check_not_cut_off(folder, self._environment)
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future | None = None
         self._batch: Batch = []
@@ -200,21 +201,41 @@ def existing(path: Path, settings: dict) -> dict | None:
 def _entries(path: Path) -> int | None:
     """Records in the LMDB at `path`; None if there is none, or none that can be read."""
     try:
-        with lmdb.open(str(path), readonly=True, lock=False, create=False) as environment:
+        with opened(path) as environment:
             return environment.stat()['entries']
-    except lmdb.Error:
+    except UserError:
         return None
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[lmdb.Transaction]:
-    """A transaction that reads the LMDB at `path`, values as views. Raises UserError if there is none, or no whole one."""
+def opened(path: Path) -> Iterator[lmdb.Environment]:
+    """The LMDB at `path`, to read. Raises UserError if there is none, no whole one, or one whose pages turn out damaged."""
     try:
-        environment = lmdb.open(str(path), readonly=True, lock=False, create=False)
+        with lmdb.open(str(path), readonly=True, lock=False, create=False) as environment:
+            _check_not_cut_off(path, environment)
+            yield environment
     except lmdb.Error as error:
-        raise UserError(f'{path} cannot be read ({error}); write it again') from error
-    with environment, environment.begin(buffers=True) as transaction:
+        raise UserError(f'{path} cannot be read ({error}); {_anew(path)}') from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[lmdb.Transaction]:
+    """A transaction that reads the LMDB at `path`, values as views. Raises what `opened` raises."""
+    with opened(path) as environment, environment.begin(buffers=True) as transaction:
         yield transaction
+
+
+def _check_not_cut_off(path: Path, environment: lmdb.Environment) -> None:
+    """Raise UserError if the file lacks pages: LMDB maps it into memory, where reading what is not there kills the process."""
+    needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    there = (Path(path) / 'data.mdb').stat().st_size
+    if there < needed:
+        raise UserError(f'{path}/data.mdb is cut off: it has {there:,} bytes of {needed:,}; {_anew(path)}')
+
+
+def _anew(path: Path) -> str:
+    """What to do about a damaged LMDB."""
+    return f'copy it again, or remove {path} and write it again'
 
 
 def stored_keys(path: Path) -> list[bytes]:

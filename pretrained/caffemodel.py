@@ -108,7 +108,7 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
 
     `net`: NetParameter with its layers (not a path); `paths`: caffemodels in the order in which Caffe loads them; `fresh`: layers
     meant to start from their fillers. Raises one UserError naming every layer that no file covers and that is not fresh,
-    every blob whose shape does not fit, and every file that no layer takes anything from.
+    the first blobs of a file whose shapes do not fit, and every file that no layer takes anything from.
     """
     wanted, paths, fresh = param_shapes(net), [Path(path) for path in paths], set(fresh)
     faults, covered = [], set(fresh)
@@ -116,7 +116,8 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
         held = stored(path)
         shared = [name for name in wanted if name in held]
         covered.update(shared)
-        faults += [f'{path}: {fault}' for name in shared for fault in misfits(name, held[name], wanted[name])]
+        if unfit := [fault for name in shared for fault in misfits(name, held[name], wanted[name])]:
+            faults.append(f'{path}: {few(unfit)}; give weights of this net, or name the net that these are of')
         if not shared:
             faults.append(f'{path}: none of its layers ({_some(held)}) is in the net ({_some(wanted)})')
     missing = [name for name in wanted if name not in covered and name not in bilinear(net)]
@@ -284,6 +285,12 @@ def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
         return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
     pairs = [(blob.shape, shape) for blob, shape in zip(held, wanted, strict=True) if not blob.fits(shape)]
     return [f'layer {name} has a blob of shape {has}, the net has {wants}' for has, wants in pairs]
+
+
+def few(faults: list[str]) -> str:
+    """The first three, and how many more there are: those of wrong weights are of nearly every layer."""
+    more = f', and {len(faults) - 3} more' if len(faults) > 3 else ''
+    return '; '.join(faults[:3]) + more
 
 
 def bilinear(net) -> set[str]:

@@ -63,7 +63,7 @@ def join(net_name: str, paths: Sequence[Path]) -> Stored:
         raise UserError(f'no weights for {", ".join(faults)} of {net_name} in {_list(paths)}; add the file that has them')
     misfits = [fault for name in wanted if name in held for fault in caffemodel.misfits(name, held[name], wanted[name])]
     if misfits:
-        raise UserError(f'{_list(paths)}: {"; ".join(misfits)}; give files of {net_name}')
+        raise UserError(f'{_list(paths)}: {caffemodel.few(misfits)}; give files of {net_name}')
     return {name: held[name] for name in wanted if name in held}
 
 

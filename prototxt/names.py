@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tools.support.errors import UserError
+from tools.support.unknown import nearest
 
 # As the paper's Table 3 calls them: front end, + Basic, + Large, each with CRF-RNN.
 ALIASES = {f'front{context}-crfrnn': f'voc{context or "-front"}-crfrnn' for context in ('', '-basic', '-large')}
@@ -29,4 +30,4 @@ def _row(name: str, rows: list[str], what: str) -> str:
         return fits[0]
     if fits:
         raise UserError(f'{what} {name} could be any of: {", ".join(fits)}; give the full name')
-    raise UserError(f'no {what} {name}; there are: {", ".join(rows)}')
+    raise UserError(f'no {what} {name}; {nearest(name, rows)}there are: {", ".join(rows)}')

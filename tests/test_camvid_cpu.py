@@ -9,7 +9,7 @@ from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
 from prototxt.lmdb_names import whole_images_of
-from tools import camvid_cpu, camvid_cpu_structured, crf_search, extract_features, train
+from tools import camvid_cpu, camvid_cpu_structured, crf_search, extract_features, table2_mini, train
 from tools import test as test_command
 from tools.camvid_cpu import Folders
 from tools.support.errors import UserError
@@ -86,3 +86,13 @@ def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path)
     monkeypatch.setattr(tools.recipe, 'VGG16', tmp_path / 'none')
     with pytest.raises(UserError, match='make weights-vgg16'):
         camvid_cpu.begin(['--data', str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ('command', 'target'),
+    [(camvid_cpu, 'camvid-cpu'), (camvid_cpu_structured, 'camvid-cpu-structured'), (table2_mini, 'table2-mini')],
+)
+def test_without_a_data_set_the_make_target_is_named(command, target):
+    """As by make lmdb-camvid."""
+    with pytest.raises(UserError, match=f'camvid is not given: make {target} DATA=FOLDER, or --data FOLDER'):
+        command.main([])

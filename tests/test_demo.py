@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import cv2
+import pytest
 
 from dataset_prep.datasets import dataset
+from tools import demo as command
 from tools.support.paths import ROOT
 
 
@@ -36,6 +38,15 @@ def test_demo_goes_from_nothing_to_a_report_and_is_done_the_second_time(tmp_path
         path: time for path, time in made.items() if path.name != 'lock.mdb'
     }
     _check_scores(out)
+
+
+@pytest.mark.parametrize('option', ['--iters', '--train', '--test'])
+def test_numbers_that_are_not_positive_are_refused(option, capsys):
+    """--iters 0 was as if it were not given: the full run."""
+    for number in ('0', '-1'):
+        with pytest.raises(SystemExit):
+            command.parse_args([option, number])
+        assert f'{number} is not positive' in capsys.readouterr().err
 
 
 def _check_scores(out):

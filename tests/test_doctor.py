@@ -30,6 +30,15 @@ def test_screen_of_this_checkout():
     assert all(name in finished.stdout for name in (*WEIGHTS, 'camvid', 'dilated convolution'))
 
 
+def test_an_older_python_is_one_line():
+    """Not the traceback of the first module that it lacks."""
+    script = str(ROOT / 'tools' / 'doctor.py')
+    code = f'import runpy, sys; sys.version_info = (3, 10, 1); runpy.run_path({script!r}, run_name="__main__")'
+    finished = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr == 'error: this is Python 3.10; run it with 3.11 or newer: make doctor SYSTEM_PYTHON=PATH\n'
+
+
 def test_bare_checkout_is_told_to_make_caffe(tmp_path):
     """Run by the system's Python in a checkout without .venv: a screen all the same, status 1, and the command to run."""
     python = shutil.which('python3', path='/usr/bin')

@@ -94,6 +94,15 @@ def test_a_file_that_is_no_image_is_named(run, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('there', [False, True])
+def test_weights_among_the_images_are_told_from_them(run, tmp_path, there):
+    """tools/test.py takes several files after one --weights."""
+    if there:
+        (tmp_path / 'b.caffemodel').write_text('weights')
+    with pytest.raises(UserError, match='b.caffemodel.*; of several files of weights, each takes its own --weights'):
+        run(tmp_path / 'b.caffemodel')
+
+
 @pytest.mark.parametrize('name', ['cut.png', 'cut.jpg'])
 def test_a_file_that_is_cut_off_is_named(tmp_path, name):
     """OpenCV by itself would fill the missing part of a JPEG with grey."""

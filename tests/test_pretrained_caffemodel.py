@@ -245,8 +245,16 @@ def test_check_names_shapes_that_do_not_fit(tmp_path):
         caffemodel.check(small_net(), [tmp_path / 'w.caffemodel'], fresh=('two',))
     assert str(caught.value) == '; '.join([
         f'{tmp_path}/w.caffemodel: layer one has a blob of shape (4, 3, 3, 1), the net has (4, 3, 3, 3)',
-        f'{tmp_path}/w.caffemodel: layer two has a blob of shape (3,), the net has (2,)',
+        'layer two has a blob of shape (3,), the net has (2,)',
+        'give weights of this net, or name the net that these are of',
     ])  # fmt: skip
+
+
+def test_wrong_weights_are_not_a_page_of_names():
+    """Nearly every layer of theirs has another shape."""
+    faults = [f'fault {number}' for number in range(32)]
+    assert caffemodel.few(faults) == 'fault 0; fault 1; fault 2, and 29 more'
+    assert caffemodel.few(faults[:3]) == 'fault 0; fault 1; fault 2'
 
 
 def test_check_counts_blobs(tmp_path):

@@ -290,6 +290,12 @@ def test_a_faulty_answer_is_named(answered, place, answer, split, fault):
         find_results([place / 'out'])
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    """Not taken for one without results."""
+    with pytest.raises(UserError, match='no folder .*nowhere; give one'):
+        tables.main(['--results', str(tmp_path / 'nowhere'), '--out', str(tmp_path)])
+
+
 def test_files_that_are_no_results_are_passed_over(place):
     """Damaged, of another program, of a network that is no more."""
     for number, content in enumerate(
@@ -325,6 +331,7 @@ def tested(result, place):
 
 
 def write(place):
+    (place / 'out').mkdir(exist_ok=True)
     tables.main(['--out', str(place / 'tables'), '--results', str(place / 'out')])
     return place / 'tables' / 'report.html'
 

@@ -25,6 +25,7 @@ from tools.inference.labelling import Job
 from tools.inference.spread import label_in_processes
 from tools.support.errors import UserError
 
+OTHERS = {'pictures', 'scores.json', 'settings.json'}  # what a test writes beside label maps
 SIZES = {'a': (20, 28), 'b': (17, 31), 'c': (24, 24)}
 
 
@@ -132,14 +133,20 @@ def test_a_second_run_goes_on_from_the_first(run):
     assert (out / 'scores.json').read_text() == scores
 
 
-def test_other_weights_start_anew(run, weights):
-    """Maps of other weights are not kept, those beyond --limit included."""
+def test_other_weights_start_anew(run, weights, capsys):
+    """Results of other weights are moved aside, those beyond --limit included, and it is said; the next to another name."""
     out = run()
-    stale = read(out / 'a.png')
+    stale, scores = read(out / 'a.png'), (out / 'scores.json').read_text()
     random_weights('basic_toy', weights.with_name('other.caffemodel'), seed=1)
     run('--weights', str(weights.with_name('other.caffemodel')), '--limit', '1')
     assert write_times(out).keys() == {'a.png'}
     assert (read(out / 'a.png') != stale).any()
+    aside = out.with_name('out.1')
+    assert {path.name for path in aside.iterdir()} == {*(f'{name}.png' for name in SIZES), *OTHERS}
+    assert (aside / 'scores.json').read_text() == scores
+    assert f'{out} held results of other settings (weights); they were moved to {aside}' in capsys.readouterr().err
+    run()
+    assert out.with_name('out.2').is_dir() and (out / 'scores.json').read_text() == scores
 
 
 def test_pngs_of_someone_else_are_not_touched(run, tmp_path):
@@ -156,6 +163,26 @@ def test_limit_takes_the_first_images(run):
     out = run('--limit', '2')
     assert write_times(out).keys() == {'a.png', 'b.png'}
     assert json.loads((out / 'scores.json').read_text())['images'] == 2
+
+
+def test_scores_of_fewer_images_do_not_replace_those_of_all(run, capsys):
+    """Nor do their pictures, in a folder that --out gives; those of more images do."""
+    out = run('--limit', '2')
+    run()
+    whole = (out / 'scores.json').read_text()
+    sheet = (out / 'pictures' / 'contact_sheet.png').read_bytes()
+    assert json.loads(whole)['images'] == 3 and 'has more images' not in capsys.readouterr().err
+    run('--limit', '2')
+    assert (out / 'scores.json').read_text() == whole and (out / 'pictures' / 'contact_sheet.png').read_bytes() == sheet
+    assert json.loads((out / 'scores-first-2.json').read_text())['images'] == 2
+    assert (out / 'pictures-first-2' / 'contact_sheet.png').is_file() and 'has more images' in capsys.readouterr().err
+
+
+def test_the_start_of_a_split_has_a_folder_of_its_own(weights, data):
+    """Without --out."""
+    args = test.parse_args(['--net', 'front-toy', '--weights', str(weights), '--data', str(data)])
+    described = test.describe(args)
+    assert [test.default_out(described, False, limit).name for limit in (None, 2)] == ['test', 'test-first-2']
 
 
 def test_truth_of_another_size_is_an_error(run, data):

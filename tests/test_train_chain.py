@@ -43,6 +43,15 @@ def test_make_knows_every_chain(name):
     assert f'tools/train.py {name} ' in finished.stdout and '--chain' in finished.stdout
 
 
+@pytest.mark.parametrize(
+    ('name', 'said'), [('toy-frnt', 'toy-frnt; did you mean toy-front'), ('xyzzyq', 'xyzzyq; make help lists them')]
+)
+def test_make_names_the_stages_near_one_that_it_does_not_know(name, said):
+    """In place of make's own 'No rule to make target'."""
+    finished = subprocess.run(['make', f'train-{name}'], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2 and f'error: no stage or chain {said}' in finished.stderr
+
+
 def test_chain_from_images_to_context(tmp_path, capfd):
     """Each stage begins with what the one before it left; the second time nothing is done; more iterations go on."""
     words = chain_words(tmp_path, '--iters', '2')

@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dataset_prep.feature_sources import LmdbSource
+from dataset_prep.lmdb_store import LmdbWriter, existing
 from dataset_prep.lmdb_writer import read_manifest
 from pretrained import caffemodel
 from prototxt.networks import training, write
@@ -143,6 +145,32 @@ def test_lmdb_that_does_not_open(tmp_path):
     (lmdb / 'lock.mdb').mkdir()
     with pytest.raises(UserError, match='cannot be opened'):
         check_lmdb(asked('toy-basic', '--lmdb', lmdb))
+
+
+@pytest.mark.parametrize(
+    ('damage', 'fault'),
+    [
+        (lambda whole: whole[:-1], 'data.mdb is cut off: it has .* bytes of .*; copy it again'),  # Caffe and Python: Bus error
+        (lambda whole: whole[:8192] + bytes(range(256)) * 32 + whole[16384:], 'cannot be read .*; copy it again'),
+        (lambda _whole: b'hello', 'not an LMDB file.*; copy it again'),
+    ],
+)
+def test_lmdb_that_is_damaged(images, tmp_path, damage, fault):
+    """Cut off, with other bytes in the pages of its keys, or no LMDB at all: neither a traceback nor the lock's fault."""
+    lmdb = shutil.copytree(images, tmp_path / 'images')
+    (lmdb / 'data.mdb').write_bytes(damage((lmdb / 'data.mdb').read_bytes()))
+    for use in (lambda: check_lmdb(asked('toy-front', '--lmdb', lmdb, '--crop-size', 412)), lambda: LmdbSource(lmdb, None)):
+        with pytest.raises(UserError, match=fault):
+            use()
+
+
+def test_an_lmdb_that_is_cut_off_is_not_gone_on_with(images, tmp_path):
+    """It does not count as written, and a writer, which would read its first record and be killed, refuses it."""
+    lmdb = shutil.copytree(images, tmp_path / 'images')
+    (lmdb / 'data.mdb').write_bytes((lmdb / 'data.mdb').read_bytes()[:20000])
+    assert existing(images, {}) and existing(lmdb, {}) is None
+    with pytest.raises(UserError, match='data.mdb is cut off'):
+        LmdbWriter(lmdb)
 
 
 def weights_of(net, path, *, without):

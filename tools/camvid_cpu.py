@@ -110,12 +110,12 @@ def report(out: Path, done: list[Done]) -> Report:
     )
 
 
-def begin(argv: list[str] | None, doc: str | None = __doc__) -> tuple[Path, Folders, Recipe]:
+def begin(argv: list[str] | None, doc: str | None = __doc__, target: str = 'camvid-cpu') -> tuple[Path, Folders, Recipe]:
     """From the command line, of this recipe or the one that goes on from it: the data set, the folders, what ran before.
 
-    Raises UserError without VGG-16.
+    Raises UserError without a data set or VGG-16.
     """
-    args = parse_camvid_args(argv, doc, 'camvid-cpu')
+    args = parse_camvid_args(argv, doc, 'camvid-cpu', target)
     out = args.out.resolve()
     return args.data.resolve(), Folders(DATA / 'camvid', out), camvid_recipe(out / 'steps.json')
 

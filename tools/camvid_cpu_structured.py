@@ -91,7 +91,7 @@ def report(out: Path, data: Path, done: list[Done]) -> Report:
 
 
 def main(argv: list[str] | None = None) -> None:
-    source, folders, recipe = camvid_cpu.begin(argv, __doc__)
+    source, folders, recipe = camvid_cpu.begin(argv, __doc__, 'camvid-cpu-structured')
     camvid_cpu.follow(recipe, source, folders)
     follow(recipe, source, folders)
     publish(report(folders.out, folders.data, recipe.done), folders.out / 'structured')

@@ -26,6 +26,7 @@ from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
 from tools.support.errors import run_command
 from tools.support.paths import ROOT
+from tools.test import positive
 from tools.training.runs import newest_snapshot
 
 SYSTEMS = {'Front end': 'toy-front', 'Front + Basic': 'toy-basic', 'Front + Large': 'toy-large'}
@@ -41,7 +42,7 @@ def follow(out: Path, train_images: int, test_images: int, iters: int | None) ->
     """All steps of the demonstration, in order; what ran comes back."""
     anew = f'rm -r {shlex.quote(str(out))}, or give another --out'
     data, runs, recipe = out / 'data', out / 'runs', Recipe(out / 'steps.json', anew)
-    overrides = ('--iters', iters) if iters else ()
+    overrides = () if iters is None else ('--iters', iters)
 
     def train(title: str, stage: str, lmdb: Path) -> None:
         recipe.do(title, 'tools/train.py', stage, '--lmdb', lmdb, '--run-dir', runs / stage, *overrides)
@@ -85,9 +86,9 @@ def report(out: Path, done: list[Done]) -> Report:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'demo', help='folder that everything is written to (default: demo/)')
-    parser.add_argument('--train', type=int, default=48, help='images to train on (default: %(default)s)')
-    parser.add_argument('--test', type=int, default=24, help='images to test on (default: %(default)s)')
-    parser.add_argument('--iters', type=int, help='iterations of each training run (default: those of the stage)')
+    parser.add_argument('--train', type=positive, default=48, help='images to train on (default: %(default)s)')
+    parser.add_argument('--test', type=positive, default=24, help='images to test on (default: %(default)s)')
+    parser.add_argument('--iters', type=positive, help='iterations of each training run (default: those of the stage)')
     return parser.parse_args(argv)
 
 

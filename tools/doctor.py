@@ -4,6 +4,11 @@
 Runs with any Python 3.11 or newer, before anything is installed. Exit status 1 when Caffe is not usable.
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - what follows does not even import there
+    sys.exit('error: this is Python %d.%d; run it with 3.11 or newer: make doctor SYSTEM_PYTHON=PATH' % sys.version_info[:2])  # noqa: UP031
+
 import argparse
 import json
 import os
@@ -11,7 +16,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 

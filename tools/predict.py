@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
     parser.add_argument(
         '--weights', action='append', type=Path, metavar='FILE',
-        help='a caffemodel; repeat for layers spread over several (default: newest snapshot, else pretrained/<net>.caffemodel)',
+        help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
     )  # fmt: skip
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
@@ -74,10 +74,15 @@ def find_images(arguments: list[Path]) -> list[Path]:
         images.extend(images_in(argument) if argument.is_dir() else [argument])
     for image in images:
         if not image.is_file():
-            raise UserError(f'no image at {image}')
+            raise UserError(f'no image at {image}{_weights_hint(image)}')
         if not cv2.haveImageReader(str(image)):
-            raise UserError(f'{image} is not an image that OpenCV reads')
+            raise UserError(f'{image} is not an image that OpenCV reads{_weights_hint(image)}')
     return images
+
+
+def _weights_hint(image: Path) -> str:
+    """What may be meant by a caffemodel among the images: tools/test.py takes several after one option, which here are images."""
+    return '; of several files of weights, each takes its own --weights' if image.suffix == '.caffemodel' else ''
 
 
 def images_in(folder: Path) -> list[Path]:

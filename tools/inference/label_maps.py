@@ -1,6 +1,8 @@
 """A folder of predicted label maps, one PNG an image, made under stated settings; a run that was cut short goes on from it."""
 
 import json
+import sys
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -21,11 +23,11 @@ class LabelMaps:
     """`<out>/<id>.png` (one channel, class ids), and `<out>/settings.json`: what they were made with."""
 
     def __init__(self, out: Path, settings: dict) -> None:
-        """Keep the maps of an earlier run with the same `settings` (plain JSON); throw away those made with others."""
+        """Keep the maps of an earlier run with the same `settings` (plain JSON); move those made with others aside."""
         self.folder, self.settings_file = out, out / 'settings.json'
         old = self._old_settings()
         if old != settings:
-            self._clear(ours=old is not None and old.keys() == settings.keys())
+            self._clear(old or {}, settings)
             with whole_file(self.settings_file) as temporary:
                 temporary.write_text(json.dumps(settings, indent=2) + '\n')
 
@@ -54,10 +56,20 @@ class LabelMaps:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _clear(self, ours: bool) -> None:
-        """Delete the maps of a run with other settings; refuse where nothing says that they are such maps."""
+    def _clear(self, old: dict, settings: dict) -> None:
+        """Move the results of a run with other settings aside, as they may have taken hours; refuse what is none of ours."""
         maps = sorted(self.folder.glob('*.png'))
-        if maps and not ours:
+        if maps and old.keys() != settings.keys():
             raise UserError(f'{self.folder} holds PNG files that no earlier test wrote; choose another folder by --out')
-        for path in maps:
-            path.unlink()
+        if maps:
+            aside = _free_name(self.folder.absolute())
+            aside.mkdir()
+            for path in (*maps, *self.folder.glob('pictures*'), *self.folder.glob('scores*.json'), self.settings_file):
+                path.rename(aside / path.name)
+            changed = ', '.join(name for name in settings if settings[name] != old[name])
+            print(f'{self.folder} held results of other settings ({changed}); they were moved to {aside}', file=sys.stderr)
+
+
+def _free_name(folder: Path) -> Path:
+    """`<folder>.1`, or the first such name that is not taken."""
+    return next(path for number in count(1) if not (path := folder.with_name(f'{folder.name}.{number}')).exists())

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import lmdb
-
+from dataset_prep.lmdb_store import reading
 from pretrained.caffemodel import caffe_pb2
 from tools.netinfo import layer_rules
 from tools.netinfo.layer_rules import Made, Shape, Unknown
@@ -125,9 +124,9 @@ def _first_record(layer) -> SourceShape:
         raise UserError(
             f'layer {layer.name} reads {path}, which is not there to tell the size of its records; give it by --input'
         )
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
+    with reading(path) as transaction:
         for _, value in transaction.cursor():
-            datum = caffe_pb2().Datum.FromString(value)
+            datum = caffe_pb2().Datum.FromString(bytes(value))
             return datum.channels, datum.height, datum.width
     raise UserError(f'{path} is empty; give the size of its records by --input')
 

@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 
 from tools.structured.refining import ONE_THREAD, in_process
+from tools.support.errors import UserError, run_command
 
 CLASSES, REPEAT = 21, 3
 VOC_HW, SQUARE_HW, BRUTE_HW = (375, 500), (500, 500), (60, 60)
@@ -26,14 +27,19 @@ SEARCH_IMAGES = 8
 def picture(size_hw: tuple[int, int], image: Path | None) -> np.ndarray:
     """uint8 (H, W, 3): a photograph, or smooth colours with edges and noise."""
     if image:
-        read = cv2.imread(str(image))
-        if read is None:
-            raise SystemExit(f'error: {image} is not an image that OpenCV reads')
-        return cv2.resize(read, size_hw[::-1], interpolation=cv2.INTER_AREA)
+        return cv2.resize(photograph(image), size_hw[::-1], interpolation=cv2.INTER_AREA)
     random = np.random.default_rng(0)
     regions = cv2.resize(random.integers(0, 256, (9, 12, 3), np.uint8), size_hw[::-1], interpolation=cv2.INTER_NEAREST)
     shade = cv2.resize(random.integers(0, 60, (5, 5, 3), np.uint8), size_hw[::-1], interpolation=cv2.INTER_CUBIC)
     return np.clip(regions // 2 + shade + random.normal(0, 3, (*size_hw, 3)), 0, 255).astype(np.uint8)
+
+
+def photograph(image: Path) -> np.ndarray:
+    """uint8 (H, W, 3); UserError if OpenCV does not read the file."""
+    read = cv2.imread(str(image)) if image.is_file() else None
+    if read is None:
+        raise UserError(f'{image} is not an image that OpenCV reads; give another --image, or none for a drawn one')
+    return read
 
 
 def scores(size_hw: tuple[int, int]) -> np.ndarray:
@@ -140,6 +146,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--image', type=Path, metavar='FILE', help='a photograph (default: a drawn image)')
     image = parser.parse_args(argv).image
+    if image:
+        photograph(image)  # an error in a child process would be waited for for ever
     os.environ.update({name: value for name, value in ONE_THREAD.items() if name != 'CRF_THREADS'})
     rows = [
         ('dense CRF 500x375, pydensecrf, 1 core', aside(dense_crf, image, 'by_pydensecrf', 1)),
@@ -155,4 +163,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 
 from dataset_prep.datasets import DATASETS, IGNORE_LABEL, how_to_prepare
-from dataset_prep.lmdb_store import check_current, read_sizes, stored_ids
+from dataset_prep.lmdb_store import check_current, opened, read_sizes, stored_ids
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
@@ -145,7 +145,12 @@ def _check_images_beside(settings: Settings, manifest: dict) -> None:
 
 
 def _check_opens(path: Path) -> None:
-    """Open the LMDB as Caffe does, with its lock file, which must be writable unless the whole file system is not."""
+    """Open the LMDB as Caffe does, with its lock file, which must be writable unless the whole file system is not.
+
+    Before that without it, so that another fault is not taken for one of the lock file.
+    """
+    with opened(path):
+        pass
     try:
         lmdb.open(str(path), readonly=True, create=False).close()
     except lmdb.Error as error:
