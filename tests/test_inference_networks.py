@@ -43,8 +43,8 @@ def test_what_a_short_name_stands_for_is_said(capsys):
     ('asked', 'message'),
     [
         (('dilation8',), 'dilation8 could be any of: dilation8_pascal_voc, dilation8_camvid'),
-        (('dilation9',), 'no network dilation9; there are: dilation8_pascal_voc'),
-        (('dilation10', 'camvid'), 'no network of camvid dilation10; there are: dilation8_camvid, '),
+        (('dilation9',), 'no network dilation9; did you mean .*? there are: dilation8_pascal_voc'),
+        (('dilation10', 'camvid'), 'no network of camvid dilation10; (did you mean .*? )?there are: dilation8_camvid, '),
         (('front', 'imagenet'), 'no network of a data set imagenet; there are those of camvid, '),
     ],
 )

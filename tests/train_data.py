@@ -72,6 +72,7 @@ def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:
     ours, its = pty.openpty()
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
         fcntl.ioctl(its, termios.TIOCSCTTY, 0)
 
     argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *map(str, words)]
