@@ -6,8 +6,9 @@ import pytest
 from prototxt.networks import deploy
 from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import random_weights
-from tools.gpu_bench.emulate_tf32 import Moved, line, round_factors, to_tf32
+from tools.gpu_bench.emulate_tf32 import Moved, line, main, round_factors, to_tf32
 from tools.inference.caffe_net import forward, load_net
+from tools.support.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,9 @@ def test_what_is_said_of_two_images():
     """The largest of both, and labels of all pixels."""
     said = line('2 images', [Moved(0.25, 0.001, 1, 1000), Moved(0.5, 0.003, 3, 1000)])
     assert said == '2 images: probabilities move by 2.0e-03 on average, 5.0e-01 at most; 0.200 % of the labels change'
+
+
+def test_a_missing_image_is_told_before_weights_are_looked_for(tmp_path):
+    """As tools/predict.py does."""
+    with pytest.raises(UserError, match=f'no image at {tmp_path}/none.png'):
+        main(['--net', 'front_toy', '--weights', str(tmp_path / 'none'), '--images', str(tmp_path / 'none.png')])

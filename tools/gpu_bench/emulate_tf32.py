@@ -18,7 +18,7 @@ from tools.inference.networks import network
 from tools.inference.predictor import Predictor
 from tools.inference.upsampling import argmax
 from tools.inference.weights import find_weights, say_weights
-from tools.predict import read_image
+from tools.predict import find_images, read_image
 from tools.support.errors import run_command
 
 DROPPED_BITS = 13  # of float32's 23 bits of mantissa
@@ -86,13 +86,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    net = network(args.net)
+    net, images = network(args.net), find_images(args.images)
     weights = find_weights(net, given=args.weights)
     say_weights(weights)
     plain, rounded = (Predictor(net, weights) for _ in range(2))
     round_factors(rounded.net)
     moved = []
-    for path in args.images:
+    for path in images:
         moved.append(compare(plain, rounded, read_image(path)))
         print(line(str(path), moved[-1:]), flush=True)
     if len(moved) > 1:
