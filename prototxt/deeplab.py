@@ -7,7 +7,7 @@ The layer Interp of their fork, which upsamples in deployment, is a fixed Deconv
 from prototxt.experiments import BRANCHES, DeepLab
 from prototxt.front_end import filler_of, num_output
 from prototxt.layers import L, P, aligned, append_window, conv, learning
-from prototxt.shapes import Window, vgg16_trunk
+from prototxt.shapes import STRIDE, Window, vgg16_trunk
 
 POOLS = tuple(Window(f'pool{group}', 3, 2 if group < 4 else 1, pad=1) for group in range(1, 6))
 FC6_HOLE = 12
@@ -19,8 +19,7 @@ LAYERS = (
 )
 FINAL_FILLER = dict(type='gaussian', std=0.01)
 BRANCH_WIDTH = 128
-BRANCH_ZOOMS = dict(zip(BRANCHES, (1, 2, 4, 8, 8), strict=True))  # pixels a cell of each
-ZOOM = 8  # of fc8
+ZOOMS = dict(zip((*BRANCHES, 'fc8'), (1, 2, 4, 8, 8, STRIDE), strict=True))  # pixels along a cell of each map's scores
 BRANCH_FILLER = dict(type='gaussian', std=0.001)
 POOL4_FC_FILLER = dict(type='gaussian', std=0.005)
 FUSED = 'fc_fusion'
@@ -37,21 +36,13 @@ def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bo
         bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
     net[row.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER, rates=learning(row.final_rate))
     if row.multi_scale:
-        strides = [1 if to_pixels else ZOOM // zoom for zoom in BRANCH_ZOOMS.values()]
-        scores = [_append_branch(net, *each, num_classes, learn) for each in zip(BRANCHES, strides, strict=True)]
-        scores.append(net[row.final])
+        strides = {blob: 1 if to_pixels else STRIDE // ZOOMS[blob] for blob in BRANCHES}
+        scores = {blob: _append_branch(net, blob, stride, num_classes, learn) for blob, stride in strides.items()}
+        scores['fc8'] = net[row.final]
         if to_pixels:
-            scores = [_enlarged(net, *each, num_classes) for each in zip((*BRANCHES, 'fc8'), scores, strict=True)]
-        net[FUSED] = L.Eltwise(*scores, operation=P.Eltwise.SUM)
-
-
-def _enlarged(net, blob: str, scores, num_classes: int):
-    """The scores of a map, one a pixel."""
-    zoom = BRANCH_ZOOMS.get(blob, ZOOM)
-    if zoom == 1:
-        return scores
-    net[f'{blob}_interp'] = aligned(scores, num_classes, zoom)
-    return net[f'{blob}_interp']
+            for blob, zoom in [(blob, zoom) for blob, zoom in ZOOMS.items() if zoom > 1]:
+                scores[blob] = net[f'{blob}_interp'] = aligned(scores[blob], num_classes, zoom)
+        net[FUSED] = L.Eltwise(*scores.values(), operation=P.Eltwise.SUM)
 
 
 def _append_branch(net, blob: str, stride: int, num_classes: int, learn: bool):

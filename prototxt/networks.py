@@ -17,7 +17,7 @@ from prototxt.front_end import append_front_end, start_channels
 from prototxt.layers import L, accuracy, aligned, bilinear_x8, caffe, loss, pixels_of_cells
 from prototxt.lmdb_names import whole_images_of
 from prototxt.paired_data import append_images, append_maps, append_maps_beside_images
-from prototxt.shapes import FRONT_END, TRUNK_END, check_crop_size, front_end_size, map_size, pixels_of
+from prototxt.shapes import FRONT_END, STRIDE, TRUNK_END, check_crop_size, front_end_size, map_size, pixels_of
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
@@ -162,7 +162,7 @@ def _scores_of(front_end: FrontEnd | Fcn | DeepLab) -> str:
 def _append_upsampling(net, scores, row: Net, classes: int):
     """Fixed bilinear upsampling by 8, on corners where the row's cells are."""
     name = 'fc8_interp' if row.front_end.aligned else 'ctx_upsample' if row.context else 'upsample'
-    net[name] = aligned(scores, classes, 8) if row.front_end.aligned else bilinear_x8(scores, classes)
+    net[name] = aligned(scores, classes, STRIDE) if row.front_end.aligned else bilinear_x8(scores, classes)
     return net[name]
 
 

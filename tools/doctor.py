@@ -6,7 +6,7 @@ Runs with any Python 3.11 or newer, before anything is installed. Exit status 1 
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - what follows does not even import there
+if sys.version_info < (3, 11):  # noqa: UP036 - what follows does not even import there, and before 3.6 not an f-string
     sys.exit('error: this is Python %d.%d; run it with 3.11 or newer: make doctor SYSTEM_PYTHON=PATH' % sys.version_info[:2])  # noqa: UP031
 
 import argparse
