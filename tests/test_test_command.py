@@ -14,11 +14,11 @@ import pytest
 from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
-from dataset_prep.records import Record, load_split, save_split
+from dataset_prep.records import load_split, save_split
 from pretrained.weights import WEIGHTS, Row
 from prototxt.experiments import NETS
 from prototxt.names import resolve
-from tests.toy_nets import random_image, random_weights
+from tests.toy_nets import SIZES, make_split, random_weights
 from tools import scoring, test
 from tools.inference import Predictor
 from tools.inference.labelling import Job
@@ -26,7 +26,6 @@ from tools.inference.spread import label_in_processes
 from tools.support.errors import UserError
 
 OTHERS = {'pictures', 'scores.json', 'settings.json'}  # what a test writes beside label maps
-SIZES = {'a': (20, 28), 'b': (17, 31), 'c': (24, 24)}
 
 
 @pytest.fixture(scope='module')
@@ -45,20 +44,6 @@ def data(tmp_path):
 def many(tmp_path):
     """Ten images: enough for processes that read ahead and write behind."""
     return make_split(tmp_path / 'many', {f'image{number}': (17 + number, 30 - number) for number in range(10)})
-
-
-def make_split(folder, sizes):
-    folder.mkdir()
-    records = []
-    for number, (name, size) in enumerate(sizes.items()):
-        truth = np.zeros(size, np.uint8)
-        truth[size[0] // 2 :], truth[0, 0] = number % 6 + 1, 255
-        image, label = folder / f'{name}.png', folder / f'{name}_label.png'
-        cv2.imwrite(str(image), random_image(*size, seed=number))
-        cv2.imwrite(str(label), truth)
-        records.append(Record(name, image, label, 'toy'))
-    save_split(folder, 'test', records)
-    return folder
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from dataset_prep.records import Record, save_split
 from pretrained.caffemodel import write
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
 
+SIZES = {'a': (20, 28), 'b': (17, 31), 'c': (24, 24)}  # (height, width) of the images of a split
 COLOUR_SPREAD = 50  # of pixel values around the mean: divided out, so that scores come near 1
 
 
@@ -29,3 +32,18 @@ def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     cells = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     return np.kron(cells, np.ones((8, 8, 1), np.uint8))[:height, :width]
+
+
+def make_split(folder: Path, sizes: dict[str, tuple[int, int]]) -> Path:
+    """A split 'test' of images whose truth is one class in the upper half, another below, and one ignored pixel."""
+    folder.mkdir()
+    records = []
+    for number, (name, size) in enumerate(sizes.items()):
+        truth = np.zeros(size, np.uint8)
+        truth[size[0] // 2 :], truth[0, 0] = number % 6 + 1, 255
+        image, label = folder / f'{name}.png', folder / f'{name}_label.png'
+        cv2.imwrite(str(image), random_image(*size, seed=number))
+        cv2.imwrite(str(label), truth)
+        records.append(Record(name, image, label, 'toy'))
+    save_split(folder, 'test', records)
+    return folder

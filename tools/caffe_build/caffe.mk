@@ -9,7 +9,7 @@ caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead; CU
 .PHONY: check-cuda
 check-cuda: ## the CUDA build, with a GPU or without: compile it in full, check its symbols and libraries, train with it
 	@CUDA=aside $(SYSTEM_PYTHON) -m tools.caffe_build
-	$(PYTHON) -m pytest -rs tests/check_pretended_gpu.py tests/check_cuda.py
+	$(PYTHON) -m pytest -rs tests/cuda/check_*.py
 
 .PHONY: caffe-runtest
 caffe-runtest: caffe ## Caffe's own tests, C++ and Python, on the Caffe in use (ARGS=--gtest_filter='Conv*')

@@ -38,7 +38,11 @@ function(add_cuda)
     endforeach()
   endif()
   if(TARGET caffe_tests)
-    target_sources(caffe_tests PRIVATE ${SOURCE}/src/caffe/test/test_im2col_kernel.cu)
+    # It launches kernels of the library, which nvcc 13 no longer shows outside of the file that defines them: one file of both.
+    set(kernel_tests ${CMAKE_BINARY_DIR}/kernel_tests.cu)
+    file(WRITE ${kernel_tests}
+      "#include \"${SOURCE}/src/caffe/util/im2col.cu\"\n#include \"${SOURCE}/src/caffe/test/test_im2col_kernel.cu\"\n")
+    target_sources(caffe_tests PRIVATE ${kernel_tests})
   endif()
 endfunction()
 cmake_language(DEFER CALL add_cuda)

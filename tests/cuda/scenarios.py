@@ -1,10 +1,12 @@
-"""Ways to use the shared im2col buffer of the CUDA build, each a process: python cuda_scenarios.py NAME cpu|gpu OUT.npy
+"""Ways to use the convolutions of the CUDA build, each a process: python scenarios.py NAME cpu|gpu OUT.npy
 
 Run in a folder with net.prototxt. OUT.npy gets the gradients of the first convolution, one row for each time they were computed
-for the same net, weights and input, by whatever thread and device: all rows of a device are to be the same.
+for the same net, weights and input, by whatever thread and device: all rows of a device are to be the same. Of `windows` it gets
+all that was computed, in one row.
 """
 
 import sys
+import tempfile
 import threading
 
 import caffe
@@ -12,6 +14,19 @@ import numpy as np
 
 SIDE, LARGER_SIDE = 32, 96
 KEPT = []  # alive until the process ends
+
+# Height, width, and the parameters of a convolution, of a deconvolution where it begins with a minus.
+WINDOWS = (
+    (37, 29, 'kernel_size: 3'), (37, 29, 'kernel_size: 3 pad: 1'), (41, 30, 'kernel_size: 3 pad: 4 dilation: 4'),
+    (40, 33, 'kernel_size: 7 dilation: 4'), (33, 20, 'kernel_size: 3 pad: 20 dilation: 2 group: 2'),
+    (31, 31, 'kernel_size: 3 stride: 2 pad: 1'), (20, 23, 'kernel_size: 1'), (9, 7, '-kernel_size: 4 stride: 2 pad: 1 group: 4'),
+    (21, 18, '-kernel_size: 3 pad: 1'), (17, 19, 'kernel_size: 3 pad: 1 force_nd_im2col: true'),
+)  # fmt: skip
+WINDOW_NET = """
+force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: HEIGHT dim: WIDTH } } }
+layer { name: "conv" type: "TYPE" bottom: "data" top: "conv" convolution_param { num_output: 8 PARAMETERS } }
+"""
 
 
 def new_net(side=SIDE):
@@ -105,6 +120,29 @@ def left_alive(device):
     use(device)
     KEPT.append(new_net())
     return [gradient(KEPT[-1]), gradient(KEPT[-1])]
+
+
+def windows(device):
+    """Output and all gradients of windows of all sorts; gradients of weights add to what is there."""
+    use(device)
+    found = []
+    for height, width, parameters in WINDOWS:
+        text = WINDOW_NET.replace('HEIGHT', str(height)).replace('WIDTH', str(width))
+        kind = 'Deconvolution' if parameters.startswith('-') else 'Convolution'
+        text = text.replace('TYPE', kind).replace('PARAMETERS', parameters.lstrip('-'))
+        with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
+            file.write(text)
+            file.flush()
+            net = caffe.Net(file.name, caffe.TEST)
+        random = np.random.RandomState(2)
+        for blob in (net.blobs['data'], *net.params['conv']):
+            blob.data[...] = random.rand(*blob.shape) - 0.5
+            blob.diff[...] = 0.25
+        net.forward()
+        net.blobs['conv'].diff[...] = random.rand(*net.blobs['conv'].shape) - 0.5
+        net.backward()
+        found += [net.blobs['conv'].data.copy(), *(blob.diff.copy() for blob in (net.blobs['data'], *net.params['conv']))]
+    return [np.concatenate([values.ravel() for values in found])]
 
 
 def two_gpus(device):

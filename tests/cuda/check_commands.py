@@ -1,0 +1,175 @@
+"""`make check-cuda`: this toolkit's commands with --gpu, on pretended GPUs and on real ones.
+
+They run the Caffe in use, so this wants the CUDA build to be that one: CUDA=1 make caffe.
+"""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from pretrained import caffemodel
+from tests.toy_nets import SIZES, make_split, random_image, random_weights
+from tests.train_data import caffe_of, kill_all, maps_lmdb, split_with_maps, wait_for
+from tools.caffe_build import install
+from tools.support.paths import ROOT
+from tools.training.snapshots import snapshots
+from tools.training.validation import read_scores
+
+ABSENT = 'did not run: the Caffe in use is for the CPU; CUDA=1 make caffe'
+pytestmark = pytest.mark.skipif(not install.cuda_arch_in_use(), reason=ABSENT)
+LABELS = sorted(f'{name}.png' for name in SIZES)
+
+
+@pytest.fixture(scope='module')
+def maps(tmp_path_factory):
+    """Stored scores: 6 records, so that a batch of 6 is an epoch."""
+    return maps_lmdb(tmp_path_factory.mktemp('maps'))
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    """Random weights of basic_toy, which front_toy can use as well."""
+    return random_weights('basic_toy', tmp_path_factory.mktemp('weights') / 'basic.caffemodel')
+
+
+def begin(gpus, command, *words):
+    """A command of tools/ as a process."""
+    argv = [sys.executable, str(ROOT / 'tools' / f'{command}.py'), *map(str, words)]
+    variables = os.environ | {'OPENBLAS_NUM_THREADS': '1'} | (gpus.variables if gpus else {})
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+    return subprocess.Popen(argv, env=variables, **pipes, text=True, start_new_session=True)
+
+
+def run(gpus, command, *words, status=0):
+    """A command to its end: all that it said."""
+    process = begin(gpus, command, *words)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == status, out + err
+    return out + err
+
+
+def trained(folder):
+    """All weights of a run's newest snapshot, in one row."""
+    newest = max(folder.glob('*.caffemodel'), key=lambda path: int(path.stem.rpartition('_')[2]))
+    return np.concatenate([array.ravel() for arrays in caffemodel.load(newest).values() for array in arrays])
+
+
+def training(maps, run_dir, iters, *more):
+    """Words of a training of Basic, an epoch an iteration."""
+    return 'toy-basic', '--lmdb', maps, '--run-dir', run_dir, '--batch', 6, '--iters', iters, *more
+
+
+def test_one_gpu_trains_as_the_cpu(maps, gpu, tmp_path):
+    """The same losses and weights, to within rounding."""
+    run(None, 'train', *training(maps, tmp_path / 'cpu', 5))
+    run(gpu, 'train', *training(maps, tmp_path / 'gpu', 5, '--gpu', 0))
+    np.testing.assert_allclose(trained(tmp_path / 'gpu'), trained(tmp_path / 'cpu'), rtol=1e-3, atol=1e-6)
+    losses = [[float(row['loss']) for row in csv.DictReader((tmp_path / name / 'metrics.csv').open())] for name in ('cpu', 'gpu')]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+@pytest.mark.parametrize('numbers', ['0,1', 'all'])
+def test_two_gpus_share_the_batch(maps, two_gpus, tmp_path, numbers):
+    """Three records each: the steps of six on the CPU."""
+    run(None, 'train', *training(maps, tmp_path / 'cpu', 5))
+    run(two_gpus, 'train', *training(maps, tmp_path / 'gpus', 5, '--gpu', numbers))
+    np.testing.assert_allclose(trained(tmp_path / 'gpus'), trained(tmp_path / 'cpu'), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(('numbers', 'batch'), [('0', 4), ('0,1', 2)])
+def test_a_killed_training_goes_on_as_if_it_had_not_been(maps, two_gpus, tmp_path, numbers, batch):
+    """Batches that do not divide the records: after a kill between two snapshots, the weights of a run that was not stopped."""
+    words = '--gpu', numbers, '--batch', batch, '--snapshot', 5
+    process = begin(two_gpus, 'train', *training(maps, tmp_path / 'killed', 100_000, *words))
+    try:
+        wait_for(lambda: len(snapshots(tmp_path / 'killed')) > 1 or process.poll() is not None)
+        os.kill(caffe_of(process), signal.SIGKILL)
+        process.communicate(timeout=60)
+    finally:
+        kill_all(process)
+    last = snapshots(tmp_path / 'killed')[-1].iteration + 20
+    for name in ('killed', 'whole'):
+        run(two_gpus, 'train', *training(maps, tmp_path / name, last, *words))
+    np.testing.assert_allclose(trained(tmp_path / 'killed'), trained(tmp_path / 'whole'), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize('numbers', ['0', '0,1'])
+def test_ctrl_c_writes_a_snapshot_and_stops(maps, two_gpus, tmp_path, numbers):
+    """Status 130, and the same command goes on."""
+    words = training(maps, tmp_path, 100_000, '--gpu', numbers, '--snapshot', 90_000)
+    process = begin(two_gpus, 'train', *words)
+    try:
+        wait_for(lambda: (tmp_path / 'metrics.csv').exists() and (tmp_path / 'metrics.csv').read_text().count('\n') > 3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        kill_all(process)
+    assert process.returncode == 130, err
+    assert len(snapshots(tmp_path)) == 1
+
+
+def test_label_maps_are_those_of_the_cpu(weights, two_gpus, tmp_path):
+    """tools/test.py on one GPU and on two: label maps and scores; a few pixels may lie on an edge."""
+    data = make_split(tmp_path / 'data', SIZES)
+    words = '--net', 'basic-toy', '--weights', weights, '--data', data, '--tiling', 'tight', '--out'
+    run(None, 'test', *words, tmp_path / 'cpu')
+    for numbers in ('0', '0,1', 'all'):
+        out = tmp_path / numbers
+        run(two_gpus, 'test', *words, out, '--gpu', numbers)
+        ours, theirs = (json.loads((folder / 'scores.json').read_text()) for folder in (out, tmp_path / 'cpu'))
+        assert ours['mean_iou'] == pytest.approx(theirs['mean_iou'], abs=0.01)
+        for name in LABELS:
+            maps = [cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for folder in (out, tmp_path / 'cpu')]
+            assert np.mean(maps[0] != maps[1]) < 0.01
+
+
+def test_predict_and_extract(weights, gpu, tmp_path):
+    """The other two commands that compute."""
+    cv2.imwrite(str(tmp_path / 'image.png'), random_image(21, 34))
+    run(gpu, 'predict', '--net', 'basic-toy', '--weights', weights, '--gpu', 0, '--out', tmp_path / 'out', tmp_path / 'image.png')
+    assert (tmp_path / 'out' / 'image.png').exists()
+    data = make_split(tmp_path / 'data', SIZES)
+    words = '--net', 'front-toy', '--weights', weights, '--data', data, '--split', 'test', '--out'
+    run(gpu, 'extract_features', *words, tmp_path / 'on_gpu', '--gpu', 0)
+    run(None, 'extract_features', *words, tmp_path / 'on_cpu')
+
+
+def test_validation_while_training(maps, gpu, tmp_path):
+    """--val-every on the GPU that trains."""
+    split_with_maps(tmp_path / 'data', 'val')
+    words = '--data', tmp_path / 'data', '--snapshot', 3, '--val-every', 3
+    run(gpu, 'train', *training(maps, tmp_path / 'run', 6, '--gpu', 0, *words))
+    assert [score.iteration for score in read_scores(tmp_path / 'run')] == [3, 6]
+
+
+@pytest.fixture
+def small_gpu(pretended, tmp_path):
+    """A GPU of one megabyte."""
+
+    class Small:
+        variables = pretended.variables(1, tmp_path, memory=1e6)
+
+    return Small
+
+
+def test_memory_that_is_too_small(maps, weights, small_gpu, tmp_path):
+    """One clear error, of a training and of a prediction."""
+    said = run(small_gpu, 'train', *training(maps, tmp_path / 'run', 5, '--gpu', 0), status=1)
+    assert 'out of memory' in said and 'Traceback' not in said
+    cv2.imwrite(str(tmp_path / 'image.png'), random_image(21, 34))
+    words = '--net', 'basic-toy', '--weights', weights, '--gpu', 0, '--out', tmp_path / 'out', tmp_path / 'image.png'
+    said = run(small_gpu, 'predict', *words, status=1)
+    assert 'out of memory' in said and 'Traceback' not in said
+
+
+def test_a_gpu_that_is_not_there(maps, weights, two_gpus, tmp_path):
+    """Refused before anything is written, with how many there are."""
+    said = run(two_gpus, 'train', *training(maps, tmp_path / 'run', 5, '--gpu', '0,7'), status=1)
+    assert 'cannot use GPU 7 (it sees ' in said and not (tmp_path / 'run').exists()

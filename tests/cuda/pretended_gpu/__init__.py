@@ -1,0 +1,1 @@
+"""GPUs that are none, for programs made by nvcc: see build.py."""
