@@ -27,6 +27,7 @@ from tools.inference.label_maps import write_png
 from tools.inference.networks import HELP, network
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
+from tools.netinfo.free import warn_of_tile
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import gpu_number
 
@@ -57,6 +58,7 @@ def main(argv: list[str] | None) -> None:
     weights = find_weights(net_name, 'data', args.weights)
     say_weights(weights)
     tile_hw = fit_tile(net_name, weights, map(size_of, images), args.max_memory, args.gpu)
+    warn_of_tile(net_name, weights, map(size_of, images), () if args.gpu is None else (args.gpu,), tile_hw)
     predictor = Predictor(net_name, weights, tile_hw, args.gpu, args.tiling)
     facts = dataset(NETS[net_name].dataset)
     for image in tqdm(images, unit='image', disable=None):

@@ -41,6 +41,7 @@ from tools.inference.pictures import contact_sheet, strip
 from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.netinfo.fit import fit_tile, memory_size
+from tools.netinfo.free import warn_of_tile
 from tools.paper_tables import paper_row
 from tools.report.results import released_files
 from tools.scoring.benchmarks import CATEGORIES
@@ -147,6 +148,7 @@ def main(argv: list[str] | None) -> None:
         check_truth(records)
     sizes = {record.size_hw for record in records}
     test.tile_hw = fit_tile(test.net_name, test.weights, sizes, args.max_memory, test.gpus[0] if test.gpus else None)
+    warn_of_tile(test.net_name, test.weights, sizes, test.gpus, test.tile_hw)
     crf = load_parameters(args.crf) if args.crf else None
     settings = test.settings() | {'crf': crf and asdict(crf)}
     label_maps = LabelMaps(out, settings)

@@ -6,15 +6,18 @@ They run the Caffe in use, so this wants the CUDA build to be that one: CUDA=1 m
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 
 from pretrained import caffemodel
+from pretrained.caffemodel import caffe_pb2
 from tests.toy_nets import SIZES, make_split, random_image, random_weights
 from tests.train_data import caffe_of, kill_all, maps_lmdb, split_with_maps, wait_for
 from tools.caffe_build import install
@@ -135,10 +138,14 @@ def test_predict_and_extract(weights, gpu, tmp_path):
     cv2.imwrite(str(tmp_path / 'image.png'), random_image(21, 34))
     run(gpu, 'predict', '--net', 'basic-toy', '--weights', weights, '--gpu', 0, '--out', tmp_path / 'out', tmp_path / 'image.png')
     assert (tmp_path / 'out' / 'image.png').exists()
-    data = make_split(tmp_path / 'data', SIZES)
-    words = '--net', 'front-toy', '--weights', weights, '--data', data, '--split', 'test', '--out'
-    run(gpu, 'extract_features', *words, tmp_path / 'on_gpu', '--gpu', 0)
-    run(None, 'extract_features', *words, tmp_path / 'on_cpu')
+    data, stored = make_split(tmp_path / 'data', SIZES), []
+    words = '--net', 'front-toy', '--weights', weights, '--data', data, '--split', 'test', '--blob', 'final', '--out'
+    for out, device in ((tmp_path / 'on_gpu', ('--gpu', 0)), (tmp_path / 'on_cpu', ())):
+        run(gpu, 'extract_features', *words, out, *device)
+        with lmdb.open(str(out), readonly=True) as environment, environment.begin() as transaction:
+            data = [caffe_pb2().Datum.FromString(value).float_data for _, value in transaction.cursor()]
+        stored.append(np.concatenate(data))
+    np.testing.assert_allclose(*stored, rtol=1e-3, atol=1e-4)
 
 
 def test_validation_while_training(maps, gpu, tmp_path):
@@ -151,22 +158,26 @@ def test_validation_while_training(maps, gpu, tmp_path):
 
 @pytest.fixture
 def small_gpu(pretended, tmp_path):
-    """A GPU of one megabyte."""
+    """Two GPUs of one megabyte."""
 
     class Small:
-        variables = pretended.variables(1, tmp_path, memory=1e6)
+        variables = pretended.variables(2, tmp_path, memory=1e6)
 
     return Small
 
 
 def test_memory_that_is_too_small(maps, weights, small_gpu, tmp_path):
-    """One clear error, of a training and of a prediction."""
+    """Said before, with what to do; then one line of error, in this process and in those of several GPUs."""
     said = run(small_gpu, 'train', *training(maps, tmp_path / 'run', 5, '--gpu', 0), status=1)
     assert 'out of memory' in said and 'Traceback' not in said
     cv2.imwrite(str(tmp_path / 'image.png'), random_image(21, 34))
     words = '--net', 'basic-toy', '--weights', weights, '--gpu', 0, '--out', tmp_path / 'out', tmp_path / 'image.png'
     said = run(small_gpu, 'predict', *words, status=1)
-    assert 'out of memory' in said and 'Traceback' not in said
+    assert re.search(r'warning: a tile of .* of the memory of GPU 0, .* --max-memory .*out of memory.*\nerror: ', said, re.DOTALL)
+    data = make_split(tmp_path / 'data', SIZES)
+    words = '--net', 'basic-toy', '--weights', weights, '--data', data, '--out', tmp_path / 'test'
+    said = run(small_gpu, 'test', *words, '--gpu', '0,1', status=1)
+    assert 'of GPU 1' in said and 'out of memory' in said and 'error: ' in said and 'Traceback' not in said
 
 
 def test_a_gpu_that_is_not_there(maps, weights, two_gpus, tmp_path):

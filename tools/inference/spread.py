@@ -10,6 +10,7 @@ from pathlib import Path
 from socket import gethostname
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from dataset_prep.records import Record
@@ -27,13 +28,17 @@ def label_in_processes(
 ) -> None:
     """As label_records, by `jobs` processes, or one a GPU; with `scheduler`, by the workers of a Dask cluster.
 
-    Raises UserError for a scheduler that does not answer, or a machine that does not see the files.
+    Raises UserError for a scheduler that does not answer, a machine that does not see the files, or a process that was ended.
     """
     with _engine(scheduler, jobs) as workers, tqdm(total=len(records), unit='image', desc='labelling', disable=None) as bar:
         work = joblib.Parallel(n_jobs=workers, return_as='generator_unordered')
         tasks = [joblib.delayed(label_portion)(*task, folder) for task in _tasks(job, records, workers, gpus)]
-        for count in work(tasks):
-            bar.update(count)
+        try:
+            for count in work(tasks):
+                bar.update(count)
+        except TerminatedWorkerError as error:  # Caffe ended it, or the system for want of memory
+            said = f'a process that labels images was ended; the label maps in {folder} stay, the same command goes on'
+            raise UserError(said) from error
 
 
 def label_portion(job: Job, records: Sequence[Record], folder: Path) -> int:

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from dataset_prep.datasets import dataset
-from prototxt.experiments import NETS
+from prototxt.experiments import NETS, Net
 from prototxt.framing import input_hw
 from prototxt.networks import deploy
 from prototxt.shapes import SHRINK, STRIDE
@@ -42,7 +42,7 @@ def fit_tile(
     sizes = list(images_hw)
     need = tile_memory(net_name, max(path.stat().st_size for path in weights), sizes, gpu is not None)
     row = NETS[net_name]
-    own = max((input_hw(row, size, fill=True) for size in sizes), key=prod) if row.whole else row.input_size_hw
+    own = usual_tile(row, sizes)
     if need(own) <= max_memory:
         _say(f'a tile of {own[0]}x{own[1]} takes {gb(need(own))} of {gb(max_memory)}')
         return None
@@ -61,6 +61,11 @@ def fit_tile(
         + ('; context at the edges of tiles ends sooner, so labels can differ' if NETS[net_name].context else '')
     )
     return tile
+
+
+def usual_tile(row: Net, images_hw: Iterable[SizeHW]) -> SizeHW:
+    """Tile (height, width) that a network takes without a limit: its own, or the largest image for one that takes them whole."""
+    return max((input_hw(row, size, fill=True) for size in images_hw), key=prod) if row.whole else row.input_size_hw
 
 
 def largest_tile(own: SizeHW, max_memory: float, need: Callable[[SizeHW], float]) -> SizeHW | None:

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tools.netinfo.fit import gb
+from prototxt.experiments import NETS
+from tools.netinfo.fit import SizeHW, gb, tile_memory, usual_tile
 from tools.netinfo.inference import layers_of
 from tools.netinfo.layer_rules import Unknown
 from tools.netinfo.memory import Estimate, estimate
@@ -25,6 +27,22 @@ def warn_of_memory(stage_name: str, net, batch_per_pass: int, gpus: tuple[int, .
             print(
                 f'warning: {stage_name} takes about {gb(needed)} of {what}, {gb(free)} are free; {smaller}'
                 f'CROP_SIZE= (--crop-size) makes images smaller; tools/summarize.py --stage {stage_name} shows where it goes',
+                file=sys.stderr,
+            )
+
+
+def warn_of_tile(
+    net_name: str, weights: Sequence[Path], images_hw: Iterable[SizeHW], gpus: Sequence[int], tile_hw: SizeHW | None
+) -> None:
+    """Warn on stderr of each GPU whose free memory the tile is estimated to exceed; `tile_hw` None is the network's own."""
+    sizes = list(images_hw)
+    tile = tile_hw or usual_tile(NETS[net_name], sizes)
+    for gpu in gpus:
+        needed, free = tile_memory(net_name, max(path.stat().st_size for path in weights), sizes, gpu=True)(tile), gpu_free(gpu)
+        if free is not None and needed > free:
+            print(
+                f'warning: a tile of {tile[0]}x{tile[1]} takes about {gb(needed)} of the memory of GPU {gpu}, {gb(free)} are '
+                f'free; --max-memory {free / 1e9:.1f}G takes the largest tile that fits',
                 file=sys.stderr,
             )
 

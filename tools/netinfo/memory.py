@@ -13,11 +13,13 @@ What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers
 from dataclasses import dataclass
 from math import prod
 
+from tools.caffe_build.install import cuda_arch_in_use
 from tools.netinfo.inference import Layer
 
 VALUE_BYTES = 4
 # Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
+CUDA_LIBRARIES_BYTES = {'test': 150e6, 'train': 215e6}  # of a Caffe built for GPUs, on a CPU too; measured likewise
 GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
 
 
@@ -63,11 +65,12 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
 
     `file_bytes` is the size of the largest weight file that is read; the weights' own if not given.
     """
+    phase = 'train' if training else 'test'
     weights = VALUE_BYTES * sum(prod(shape) for layer in layers for shape in layer.made.params)
     values, gradients = _blobs(layers)
     kept = sum(layer.made.kept + (layer.made.kept_training if training else 0) for layer in layers)
     return Estimate(
-        program=PROGRAM_BYTES['train' if training else 'test'],
+        program=PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES[phase] if cuda_arch_in_use() else 0),
         weights=weights,
         weight_gradients=weights if training else 0,
         momentum=weights if training else 0,
