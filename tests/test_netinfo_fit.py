@@ -13,6 +13,7 @@ from tests.toy_nets import random_image, random_weights
 from tools import predict
 from tools.inference import Predictor
 from tools.netinfo.fit import fit_tile, largest_tile, memory_size, tile_memory
+from tools.netinfo.memory import program_bytes
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -80,7 +81,7 @@ def test_predict_labels_with_the_tile_that_fits(tmp_path, capsys):
     weights, image = random_weights('basic_toy', tmp_path / 'w.caffemodel'), random_image(70, 90)
     cv2.imwrite(str(tmp_path / 'scene.png'), image)
     words = ['--net', 'basic_toy', '--weights', str(weights), '--out', str(tmp_path / 'out'), str(tmp_path / 'scene.png')]
-    predict.main([*words, '--max-memory', '315M'])
+    predict.main([*words, '--max-memory', str(program_bytes('test') + 125e6)])
     tile = tuple(int(side) for side in capsys.readouterr().err.split('tiles of ')[1].split(' ')[0].split('x'))
     found = cv2.imread(str(tmp_path / 'out' / 'scene.png'), cv2.IMREAD_UNCHANGED)
     assert tile < (564, 948)
@@ -101,9 +102,9 @@ def test_predict_stays_within_the_memory_it_is_given(tmp_path):
     weights = random_weights('basic_toy', tmp_path / 'w.caffemodel')
     cv2.imwrite(str(tmp_path / 'scene.png'), random_image(200, 400))
     words = ['--net', 'basic_toy', '--weights', weights, '--out', tmp_path / 'out', tmp_path / 'scene.png']
-    peaks = []
-    for limit in ([], ['--max-memory', '330M']):
-        command = [sys.executable, '-c', MEASURED, *map(str, [*words, *limit])]
+    limit, peaks = program_bytes('test') + 140e6, []
+    for more in ([], ['--max-memory', limit]):
+        command = [sys.executable, '-c', MEASURED, *map(str, [*words, *more])]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout.split()[-1]))
-    assert peaks[1] < 1.05 * 330e6 < 1.1 * 330e6 < peaks[0]
+    assert peaks[1] < 1.05 * limit < 1.1 * limit < peaks[0]

@@ -19,7 +19,7 @@ from tools.netinfo.inference import Layer
 VALUE_BYTES = 4
 # Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
-CUDA_LIBRARIES_BYTES = {'test': 150e6, 'train': 215e6}  # of a Caffe built for GPUs, on a CPU too; measured likewise
+CUDA_LIBRARIES_BYTES = 150e6  # of a Caffe built for GPUs, on a CPU too; measured likewise
 GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
 
 
@@ -70,7 +70,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
     values, gradients = _blobs(layers)
     kept = sum(layer.made.kept + (layer.made.kept_training if training else 0) for layer in layers)
     return Estimate(
-        program=PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES[phase] if cuda_arch_in_use() else 0),
+        program=program_bytes(phase),
         weights=weights,
         weight_gradients=weights if training else 0,
         momentum=weights if training else 0,
@@ -82,6 +82,11 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
         training=training,
         gpu=gpu,
     )
+
+
+def program_bytes(phase: str) -> float:
+    """Bytes of a process of the Caffe in use before any net, labelling ('test') or training ('train')."""
+    return PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES if cuda_arch_in_use() else 0)
 
 
 def _column(layer: Layer, *, whole: bool) -> int:
