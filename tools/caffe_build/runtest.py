@@ -30,6 +30,9 @@ def main(argv: list[str] | None) -> int:
     if os.environ.get('CAFFE_ROOT'):
         raise UserError('these tests are compiled against the Caffe that this toolkit builds; run without CAFFE_ROOT')
     variant = variant_from(os.environ, install.cuda_arch_in_use())
+    arguments = argv or sys.argv[1:]
+    if variant.cuda_arch and not arguments and not cuda.architectures_present():
+        raise UserError('no GPU is here, and the Caffe in use is for GPUs: make check-cuda runs its tests on pretended ones')
     installed = VENV / variant.folder
     if not cache.is_whole(installed, key(variant)):
         raise UserError('the Caffe in .venv is not one that this checkout built; run: make caffe')
@@ -37,7 +40,7 @@ def main(argv: list[str] | None) -> int:
     with cache.only_one(folder):
         tests = build_tests(folder, variant, installed)
     chosen = ['--gtest_filter=*'] if variant.cuda_arch else ['--gtest_filter=-*GPU*']  # as BVLC's own `runtest`
-    failed = cpp_tests(tests, installed, argv or sys.argv[1:] or chosen)
+    failed = cpp_tests(tests, installed, arguments or chosen)
     failed |= python_tests(tests, installed)
     return 1 if failed else 0
 
