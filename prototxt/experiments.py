@@ -142,6 +142,11 @@ class Net:
         return self.pixels and not self.front_end.aligned
 
     @property
+    def python_layers(self) -> bool:
+        """Whether some of its layers are in Python, which Caffe trains on one GPU at most."""
+        return self.crf_rnn is not None or (self.context is not None and self.context.pad == 'reflect')
+
+    @property
     def layers(self) -> int:
         """Layers of the context module, the number in a name like dilation8; 0 without one."""
         return len(self.context.dilations) + 1 if self.context else 0

@@ -7,6 +7,8 @@ import sys
 import pytest
 from train_data import asked, kill_all, maps_lmdb, wait_for
 
+from prototxt.experiments import NETS, STAGES
+from prototxt.networks import training
 from tools.support import gpus
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpu, check_gpus, count_gpus, gpu_list, gpu_number
@@ -127,6 +129,21 @@ def test_a_batch_of_one_is_for_one_gpu(with_gpus):
     """Joint training has a batch of 1, which two GPUs cannot share."""
     with pytest.raises(UserError, match='batch of 1 does not split over 2 GPUs'):
         asked('camvid-joint', '--gpu', '0,1')
+
+
+def test_layers_in_python_are_for_one_gpu(with_gpus):
+    """Caffe would abort: "PythonLayer does not support CLI Multi-GPU"."""
+    with pytest.raises(UserError, match='voc-context-basic-reflect has layers in Python.*GPU=1'):
+        asked('voc-context-basic-reflect', '--gpu', '1,2')
+    assert asked('voc-context-basic-reflect', '--gpu', '1').gpus == (1,)
+
+
+@pytest.mark.parametrize('name', [name for name, stage in STAGES.items() if stage.start != 'data' or not NETS[stage.net].whole])
+def test_which_nets_have_layers_in_python(name):
+    """What the row says, beside the layers of its training net."""
+    stage = STAGES[name]
+    net = training(name, 'lmdb', stage.crop_size, stage.batch_per_pass)
+    assert NETS[stage.net].python_layers == any(layer.type == 'Python' for layer in net.layer)
 
 
 @pytest.mark.parametrize(

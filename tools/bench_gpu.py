@@ -87,7 +87,8 @@ def row(result: Result) -> str:
 def heading(setup: Setup, torch_python: str | None) -> list[str]:
     """What was measured on, and what is missing."""
     where = 'rehearsal on the CPU: these figures mean nothing' if setup.gpu is None else gpu_name(setup.gpu)
-    lines = [f'{where}, {platform.platform()}', f'median of {setup.repeat}; variants: {CAFFE_VARIANTS}']
+    meant = ', '.join(f'{name}: {key}={value}' for name, more in CAFFE_VARIANTS.items() for key, value in more.items())
+    lines = [f'{where}, {platform.platform()}', f'median of {setup.repeat}; {meant}']
     return lines if torch_python else [*lines, 'without PyTorch, which this Python does not have (--torch-python)']
 
 

@@ -34,6 +34,7 @@ from prototxt.names import resolve
 from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_END
 from tools.inference.caffe_net import load_net
+from tools.netinfo.free import warn_of_extraction
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import gpu_number
 from tools.support.hashing import file_sum
@@ -104,6 +105,8 @@ def extract(args: argparse.Namespace, net_name: str) -> None:
     with FeatureWriter(args.out, source.ids, settings(args, net_name, source)) as writer:
         if not writer.missing():
             return
+        if args.gpu is not None:
+            warn_of_extraction(net_param, args.gpu)
         net = load_net(net_param, args.weights, args.gpu)
         rows = source.rows(writer.done)
         for bottom, cells in progress(rows, args.blob, len(source.ids), done=writer.done):

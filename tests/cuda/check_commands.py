@@ -178,6 +178,9 @@ def test_memory_that_is_too_small(maps, weights, small_gpu, tmp_path):
     words = '--net', 'basic-toy', '--weights', weights, '--data', data, '--out', tmp_path / 'test'
     said = run(small_gpu, 'test', *words, '--gpu', '0,1', status=1)
     assert 'of GPU 1' in said and 'out of memory' in said and 'error: ' in said and 'Traceback' not in said
+    words = '--net', 'front-toy', '--weights', weights, '--data', data, '--split', 'test', '--blob', 'final', '--gpu', 0
+    said = run(small_gpu, 'extract_features', *words, '--out', tmp_path / 'stored', status=1)
+    assert 'warning: each image, whole, takes' in said and 'error: ' in said and not (tmp_path / 'stored').exists()
 
 
 def test_a_gpu_that_is_not_there(maps, weights, two_gpus, tmp_path):

@@ -37,14 +37,22 @@ def warn_of_tile(
     """Warn on stderr of each GPU whose free memory the tile is estimated to exceed; `tile_hw` None is the network's own."""
     sizes = list(images_hw)
     tile = tile_hw or usual_tile(NETS[net_name], sizes)
+    needed = tile_memory(net_name, max(path.stat().st_size for path in weights), sizes, gpu=True)(tile) if gpus else 0
     for gpu in gpus:
-        needed, free = tile_memory(net_name, max(path.stat().st_size for path in weights), sizes, gpu=True)(tile), gpu_free(gpu)
-        if free is not None and needed > free:
-            print(
-                f'warning: a tile of {tile[0]}x{tile[1]} takes about {gb(needed)} of the memory of GPU {gpu}, {gb(free)} are '
-                f'free; --max-memory {free / 1e9:.1f}G takes the largest tile that fits',
-                file=sys.stderr,
-            )
+        _warn_of_gpu(f'a tile of {tile[0]}x{tile[1]}', needed, gpu, '--max-memory {free:.1f}G takes the largest tile that fits')
+
+
+def warn_of_extraction(net, gpu: int) -> None:
+    """Warn on stderr if a forward pass of `net` (NetParameter) is estimated to exceed the free memory of a GPU."""
+    needed = estimate(layers_of(net, 'test'), training=False, gpu=True).device
+    _warn_of_gpu('each image, whole,', needed, gpu, 'CAFFE_COLUMN_MIB=1024 in the environment makes it less')
+
+
+def _warn_of_gpu(what: str, needed: float, gpu: int, advice: str) -> None:
+    free = gpu_free(gpu)
+    if free is not None and needed > free:
+        said = f'{what} takes about {gb(needed)} of the memory of GPU {gpu}, {gb(free)} are free'
+        print(f'warning: {said}; {advice.format(free=free / 1e9)}', file=sys.stderr)
 
 
 def _needs(found: Estimate, gpus: tuple[int, ...]) -> list[tuple[str, float, float | None]]:

@@ -97,7 +97,8 @@ class Chain:
         )  # fmt: skip
 
     def options(self, name: str) -> list[str]:
-        """The options of tools/train.py for one stage; a batch that does not split over all GPUs is given to fewer."""
+        """The options of tools/train.py for one stage. A batch that does not split over all GPUs is given to fewer, a net with
+        layers in Python to one."""
         stage, given = STAGES[name], vars(self._args)
         words: list[object] = ['--run-dir', self._runs / name] if given['runs'] else []
         words += ['--data', self._data] if given['data'] else []
@@ -105,7 +106,8 @@ class Chain:
             if given[option] is not None:
                 words += [f'--{option.replace("_", "-")}', given[option]]
         if self._gpus:
-            fitting = max(count for count in range(1, len(self._gpus) + 1) if stage.batch_size % count == 0)
+            most = 1 if NETS[stage.net].python_layers else len(self._gpus)
+            fitting = max(count for count in range(1, most + 1) if stage.batch_size % count == 0)
             words += ['--gpu', ','.join(map(str, self._gpus[:fitting]))]
         words += ['--tensorboard'] if self._args.tensorboard else []
         from_file = _files(stage) and not set(RANDOM_FC) & set(stage.fresh)

@@ -63,6 +63,8 @@ def settings(args) -> Settings:
     name = resolve(args.stage, STAGES, 'stage')
     gpus = check_gpus(args.gpu) if args.gpu else ()
     data = Path(args.data).absolute() if args.data else DATA
+    if len(gpus) > 1 and NETS[STAGES[name].net].python_layers:
+        raise UserError(f'{name} has layers in Python, which Caffe trains on one GPU only: --gpu {gpus[0]} (GPU={gpus[0]})')
     stage = _override(STAGES[name], args, len(gpus) or 1)
     return Settings(
         stage_name=name,
