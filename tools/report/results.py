@@ -228,7 +228,8 @@ def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
     """What tests the authors' file; nothing where they released none."""
     if net not in WEIGHTS or refined == 'crfrnn':
         return ()
-    return (f'make weights-{net}', *test_commands(net, split, refined, f' --weights pretrained/{WEIGHTS[net].file}'))
+    weights = f' --weights pretrained/{WEIGHTS[net].file}'
+    return (f'make weights-{net}', *test_commands(net, split, refined, weights, released=True))
 
 
 def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[str, ...]:
@@ -248,21 +249,30 @@ def snapshots(stage: str) -> list[str]:
     return [*(snapshots(below) if below in STAGES else []), f'runs/{stage}/{stage}_iter_{STAGES[stage].max_iter}.caffemodel']
 
 
-def test_commands(net: str, split: str, refined: str, weights: str = '', stage: str = '') -> tuple[str, ...]:
+def test_commands(
+    net: str, split: str, refined: str, weights: str = '', stage: str = '', *, released: bool = False
+) -> tuple[str, ...]:
     """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
 
-    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others.
+    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others; so do
+    those of the weights that its authors `released`.
     """
     dataset, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
     test, commands = f'python3 tools/test.py --net {net}{weights}', []
-    out = f'out/{"released" if weights and not stage else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
+    out = f'out/{"released" if released else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
     if refined == 'crf':
+        kept = crf_folder(name, released)
         commands += [
-            f'{test} --split val --save-scores out/scores/{name}{f" --out out/test/{name}/val" if stage else ""}',
-            f'python3 tools/crf_search.py --scores out/scores/{name} --data data/{folder} --out out/crf/{name}',
+            f'{test} --split val --save-scores out/scores/{kept}{f" --out out/test/{name}/val" if stage else ""}',
+            f'python3 tools/crf_search.py --scores out/scores/{kept} --data data/{folder} --out out/crf/{kept}',
         ]
-        test = f'{test} --crf out/crf/{name}/crf.json'
+        test = f'{test} --crf out/crf/{kept}/crf.json'
     own_out = f' --out {out}' if stage else ''
     if (dataset, split) in HIDDEN_TRUTH:
         return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
     return (*commands, f'{test}{own_out}')
+
+
+def crf_folder(name: str, released: bool) -> str:
+    """What the folders of a network's (or stage's) scores and of its search are called: those of released weights apart."""
+    return f'{name}-released' if released else name
