@@ -89,6 +89,11 @@ class Result:
         refined = f' + {self.refined}' if self.refined else ''
         return f'{self.net}{refined}, {"released" if self.released else self.stage or "weights given"}'
 
+    @property
+    def left_out(self) -> str:
+        """Why it is shown nowhere, as its weights have seen the images; empty if they have not."""
+        return f'{self.seen.file} was trained on images of {self.split} ({self.seen.saw_by})' if self.seen else ''
+
     def scores(self, table: PaperTable) -> list[float | None]:
         """The mean, then the columns of a table, in percent."""
         mean, cells = (self.mean_category_iou, self.category_iou) if table.by_category else (self.mean_iou, self.class_iou)
@@ -199,9 +204,8 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
 
 def _line_of(result: Result) -> Line:
     """A row that the paper does not have; without the numbers where the weights have seen the images."""
-    if result.seen:
-        reason = f'{result.seen.file} was trained on images of {result.split} ({result.seen.saw_by})'
-        return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {reason}')
+    if result.left_out:
+        return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {result.left_out}')
     whose = (result, None) if result.released else (None, result)
     return Line(result.name, result.split, 'not in the paper', None, *whose)
 
