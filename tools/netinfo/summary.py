@@ -25,15 +25,17 @@ def memory_lines(found: Estimate) -> str:
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
         ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept),
-        ('im2col buffer', found.column),
+        ('im2col buffer', found.column), ('held by layers at work', found.passing),
     ]  # fmt: skip
-    done = 'a snapshot as it is written' if found.training else 'a weight file as it is read'
+    last = ('a snapshot as it is written' if found.training else 'a weight file as it is read'), found.message
+    if found.training and found.passing > found.message:
+        last = 'what layers hold at work', found.passing
     shown = ', '.join(f'{name} {gb(size)}' for name, size in parts if size)
     what = 'training' if found.training else 'forward'
     if found.gpu:
         peak = f'{gb(found.device)} of the GPU (not measured), {gb(found.host)} of the host'
     else:
-        peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {done} ({gb(found.message)})'
+        peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {last[0]} ({gb(last[1])})'
     return f'memory, {what}: {peak}\n  {shown}'
 
 
