@@ -51,9 +51,9 @@ def test_the_upsampled_stage_of_cityscapes_by_hand():
     pixels = 19 * 1024 * 2048
     found = stage_layers('cityscapes-context', training('cityscapes-context', 'x', None, 1), (128, 256))
     layers = {layer.name: layer.made for layer in found}
-    assert layers['loss'].kept == 2 * pixels + 1024 * 2048
+    assert (layers['loss'].kept, layers['loss'].kept_host) == (pixels + 1024 * 2048, pixels)
     record = (19 + 64) * 128 * 256
-    assert layers['pair'].kept == 3 * record + 2 * record  # read ahead beside the one in use, and bytes and Datum of the next
+    assert (layers['pair'].kept, layers['pair'].kept_host) == (3 * record, 2 * record)  # read ahead; bytes and Datum of the next
 
 
 CRF_NET = """
@@ -86,7 +86,7 @@ def test_arrays_of_the_mean_field_are_those_that_are_made(tmp_path, images, phas
     finally:
         tracemalloc.stop()
     made = layers_of(read_net(tmp_path / 'net.prototxt'), phase)[1].made
-    counted = 4 * (made.kept + (made.passing_training if phase == 'train' else made.passing))
+    counted = 4 * (made.kept_host + (made.passing_training if phase == 'train' else made.passing))
     assert 0 <= peak - counted < 0.7 * images * (4 * 21 * 48 * 64)
 
 
@@ -94,7 +94,8 @@ def test_the_larger_of_snapshot_and_pass_is_the_peak_of_a_training():
     """CRF-RNN on stored scores of a narrow net has small weights: what it holds at work is the peak, and the summary says so."""
     net = training('camvid-cpu-front-crfrnn', 'x', None, 1)
     found = estimate(stage_layers('camvid-cpu-front-crfrnn', net, (45, 60)), training=True)
-    assert found.passing > found.message and found.host == found.program + found.working + found.passing
+    assert found.passing > found.message
+    assert found.host == found.program + found.kept_host + found.working + found.passing
     assert 'and what layers hold at work (' in memory_lines(found)
     assert 'and a snapshot as it is written (' in memory_lines(camvid_front())
 
@@ -113,6 +114,14 @@ def test_a_gpu_holds_the_pass_and_the_host_the_weights():
     found = camvid_front(gpu=True)
     assert found.device > found.working > found.host > 2 * found.weights
     assert 'of the GPU (not measured)' in memory_lines(found)
+
+
+def test_what_is_the_hosts_is_not_taken_of_a_gpu():
+    """The gradients that only the loss weight is written into."""
+    layers = layers_of(training('cityscapes-joint', 'x', 1396, 1), 'train')
+    host, device = (estimate(layers, training=True, gpu=gpu) for gpu in (False, True))
+    assert host.host - host.program - host.message - host.working == host.kept_host >= 4 * 19 * 1024 * 1024
+    assert device.working == host.working
 
 
 def test_reading_weights_can_be_the_peak():

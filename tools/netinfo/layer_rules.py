@@ -41,6 +41,7 @@ class Made:
     column_in_parts: int = 0  # what a forward pass on a CPU touches of it
     kept: int = 0  # beside its tops, in every phase
     kept_training: int = 0  # the same, in training only
+    kept_host: int = 0  # in every phase, in the host's memory even where the blobs are a GPU's
     passing: int = 0  # during its forward pass only
     passing_training: int = 0  # in training in place of that: from its forward pass to the end of its backward pass
     imports: tuple[str, ...] = ()  # what a layer in Python brings into the process
@@ -87,7 +88,7 @@ def data(layer, channels: int, size_hw: tuple[int, int]) -> Made:
     crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
     top = (batch, channels, *((crop, crop) if crop else size_hw))
     record = 0 if crop else prod(top[1:])
-    return Made([top, (batch,)][: len(layer.top)], kept=(layer.data_param.prefetch - 1) * prod(top) + 2 * record)
+    return Made([top, (batch,)][: len(layer.top)], kept=(layer.data_param.prefetch - 1) * prod(top), kept_host=2 * record)
 
 
 def _repeated(shapes: list[Shape], count: int) -> list[Shape]:
@@ -181,7 +182,7 @@ def _mean_field(param_str: str, unary: Shape) -> Made:
     return Made(
         [unary],
         params=((1, 1, channels, channels),) * 3,
-        kept=_lattice(pixels, 2),
+        kept_host=_lattice(pixels, 2),
         passing=(5 + (num > 1)) * maps + bilateral,
         passing_training=num * (3 * iterations * maps + bilateral) + 6 * maps,
         imports=('numpy', 'numba'),
@@ -303,9 +304,9 @@ def _softmax(layer, bottoms: list[Shape]) -> Made:
 
 def _softmax_loss(layer, bottoms: list[Shape]) -> Made:
     """The probabilities are kept, and a blob of gradients with them: the softmax within has the layer's loss weight, which
-    Layer::SetLossWeights writes into each of them."""
+    Layer::SetLossWeights writes into each of them, on the host."""
     scale = prod(bottoms[0]) // bottoms[0][layer.softmax_param.axis]
-    return Made([(), bottoms[0]][: len(layer.top) or 1], kept=2 * prod(bottoms[0]) + scale)
+    return Made([(), bottoms[0]][: len(layer.top) or 1], kept=prod(bottoms[0]) + scale, kept_host=prod(bottoms[0]))
 
 
 def _loss(layer, bottoms: list[Shape]) -> Made:

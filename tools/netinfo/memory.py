@@ -36,6 +36,7 @@ class Estimate:
     blobs: float
     blob_gradients: float
     kept: float  # by layers for themselves: where the maximum was, what dropout drew, batches read ahead
+    kept_host: float  # the same that is the host's even with a GPU: the record that is read, the lattice of a CRF-RNN
     column: float  # the im2col buffer
     passing: float  # by layers in Python for themselves, while they are at work
     message: float  # a weight file while it is read (test) or written (training)
@@ -51,11 +52,12 @@ class Estimate:
     @property
     def host(self) -> float:
         """Peak of the host's memory."""
+        always = self.program + self.kept_host
         if self.gpu:  # weights pass through the host and stay there, what is saved comes back
-            return self.program + self.weights + max(self.message, self.passing) + self.momentum
+            return always + self.weights + max(self.message, self.passing) + self.momentum
         if self.training:
-            return self.program + self.working + max(self.message, self.passing)
-        return self.program + max(self.weights + self.message, self.working + self.passing)
+            return always + self.working + max(self.message, self.passing)
+        return always + max(self.weights + self.message, self.working + self.passing)
 
     @property
     def device(self) -> float:
@@ -81,6 +83,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
         blobs=VALUE_BYTES * values,
         blob_gradients=VALUE_BYTES * gradients if training else 0,
         kept=VALUE_BYTES * kept,
+        kept_host=VALUE_BYTES * sum(layer.made.kept_host for layer in layers),
         column=VALUE_BYTES * max((_column(layer, whole=training or gpu) for layer in layers), default=0),
         passing=VALUE_BYTES * (sum(passing) if training else max(passing, default=0)),
         message=VALUE_BYTES * _written(sizes) if training else weights if file_bytes is None else file_bytes,

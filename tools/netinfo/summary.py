@@ -24,7 +24,7 @@ def memory_lines(found: Estimate) -> str:
     """The estimate by what for, and its peaks."""
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
-        ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept),
+        ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept + found.kept_host),
         ('im2col buffer', found.column), ('held by layers at work', found.passing),
     ]  # fmt: skip
     last = ('a snapshot as it is written' if found.training else 'a weight file as it is read'), found.message
@@ -62,7 +62,7 @@ def _parameters(layer: Layer) -> int:
 def _bytes(layer: Layer) -> int:
     """What the layer's outputs and weights take in a forward pass, without the im2col buffer, which it shares."""
     outputs = 0 if layer.made.shares_input else sum(prod(shape) for shape in layer.made.tops)
-    return VALUE_BYTES * (outputs + _parameters(layer) + layer.made.kept)
+    return VALUE_BYTES * (outputs + _parameters(layer) + layer.made.kept + layer.made.kept_host)
 
 
 def _by(shape) -> str:
