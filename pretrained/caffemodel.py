@@ -29,6 +29,7 @@ BLOB_DATA, BLOB_SHAPE = 5, 7
 BLOB_VALUES = {BLOB_DATA: '<f4', 8: '<f8'}  # data, and double_data of a Caffe run in double precision
 SHAPE_DIM = 1  # BlobShape
 
+FEW = 4  # names in a message
 MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
 
 Shape = tuple[int, ...]
@@ -107,8 +108,9 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
     """Refuse weights that leave part of a net without a start.
 
     `net`: NetParameter with its layers (not a path); `paths`: caffemodels in the order in which Caffe loads them; `fresh`: layers
-    meant to start from their fillers. Raises one UserError naming every layer that no file covers and that is not fresh,
-    the first blobs of a file whose shapes do not fit, and every file that no layer takes anything from.
+    meant to start from their fillers. Raises one UserError naming the layers that no file covers and that are not fresh (of
+    many how many, and the first), the first blobs of a file whose shapes do not fit, and every file that no layer takes anything
+    from.
     """
     wanted, paths, fresh = param_shapes(net), [Path(path) for path in paths], set(fresh)
     faults, covered = [], set(fresh)
@@ -301,10 +303,15 @@ def bilinear(net) -> set[str]:
 def _missing(missing: list[str], paths: list[Path]) -> str:
     given = ', '.join(str(path) for path in paths) or 'no file'
     random_fc = ', or start fc6 and fc7 from random values with --random-fc' if {'fc6', 'fc7'} & set(missing) else ''
-    return f'no weights for {", ".join(missing)} in {given}; add a --weights file that has them{random_fc}'
+    return f'no weights for {named(missing)} in {given}; add a --weights file that has them{random_fc}'
+
+
+def named(layers: Sequence[str]) -> str:
+    """Names of layers for a message: up to four as they are, of more how many, and the first."""
+    return f'{len(layers)} layers: {_some(layers)}' if len(layers) > FEW else _some(layers)
 
 
 def _some(names: Iterable[str]) -> str:
     """The first few names."""
     names = list(names)
-    return ', '.join(names[:4]) + (', ...' if len(names) > 4 else '')
+    return ', '.join(names[:FEW]) + (', ...' if len(names) > FEW else '')

@@ -60,7 +60,7 @@ def join(net_name: str, paths: Sequence[Path]) -> Stored:
     wanted, fixed = param_shapes(net), caffemodel.bilinear(net)
     faults = [name for name in wanted if name not in held and name not in fixed]
     if faults:
-        raise UserError(f'no weights for {", ".join(faults)} of {net_name} in {_list(paths)}; add the file that has them')
+        raise UserError(f'no weights for {caffemodel.named(faults)} of {net_name} in {_list(paths)}; add the file that has them')
     misfits = [fault for name in wanted if name in held for fault in caffemodel.misfits(name, held[name], wanted[name])]
     if misfits:
         raise UserError(f'{_list(paths)}: {caffemodel.few(misfits)}; give files of {net_name}')

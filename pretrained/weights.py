@@ -11,12 +11,14 @@ from pathlib import Path
 from tools.support.paths import PRETRAINED
 
 CC_BY = 'CC BY 4.0'
-NOT_STATED = 'not stated; the code of fyu/dilation is MIT'
+FYU_LICENCE = 'MIT (README.md of fyu/dilation: code and models)'
 RELEASED = 'model released with the paper (fyu/dilation)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
 DEEPLAB_HOST = 'http://www.cs.jhu.edu/~alanlab/ccvl'
 THINNED = 'or make it from a VGG-16: make weights-vgg16_20M'
 VOC_TRAIN_AND_VAL = (('pascal_voc', 'train_aug'), ('pascal_voc', 'val'))
+BY_PAPER_5 = 'paper 5: VOC 2012 train, SBD and COCO, and no image of VOC 2012 val'
+BY_PAPER_A = 'paper A: the training set only, even where there is a validation set'
 DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
 HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
 
@@ -80,20 +82,24 @@ WEIGHTS = {
     ),
     # the authors' released models
     'dilation8_pascal_voc': Row(
-        'dilation8_pascal_voc.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
+        'dilation8_pascal_voc.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
         min_size=564_598_880, else_do=HOST_GONE,
+        saw=(('pascal_voc', 'train_aug'), ('pascal_voc', 'train_aug_coco')), saw_by=BY_PAPER_5,
     ),
     'dilation8_camvid': Row(
-        'dilation8_camvid.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation8_camvid.caffemodel',
+        'dilation8_camvid.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation8_camvid.caffemodel',
         min_size=537_253_772, else_do=HOST_GONE,
+        saw=(('camvid', 'train'),), saw_by=BY_PAPER_A,
     ),
     'dilation7_kitti': Row(
-        'dilation7_kitti.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation7_kitti.caffemodel',
+        'dilation7_kitti.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation7_kitti.caffemodel',
         min_size=537_249_372, else_do=HOST_GONE,
+        saw=(('kitti', 'train'),), saw_by=BY_PAPER_A,
     ),
     'dilation10_cityscapes': Row(
-        'dilation10_cityscapes.caffemodel', NOT_STATED, RELEASED, f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
+        'dilation10_cityscapes.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
         size=537_496_438, else_do=HOST_GONE,
+        saw=(('cityscapes', 'train'), ('cityscapes', 'train_halves')), saw_by=BY_PAPER_A,
     ),
     # models that the paper compares with
     'fcn8s': Row(

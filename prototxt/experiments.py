@@ -398,7 +398,8 @@ def of_data(stage: Stage) -> Stage:
     """The same, saying that authors who trained on VOC alone left the crop and the iterations of other data open."""
     if NETS[stage.net].dataset == 'pascal_voc':
         return stage
-    return replace(stage, source=f'{stage.source}, for VOC', assumed=(('crop', 'this toolkit'), ('iterations', 'VOC')))
+    assumed = dict(stage.assumed) | {'crop': 'this toolkit', 'iterations': 'VOC'}
+    return replace(stage, source=f'{stage.source}, for VOC', assumed=tuple(assumed.items()))
 
 
 def fcn_stage(net: str, start: str, fresh: str) -> Stage:
@@ -411,19 +412,24 @@ def fcn_stage(net: str, start: str, fresh: str) -> Stage:
     ))  # fmt: skip
 
 
-def deeplab_stage(net: str) -> Stage:
-    """DeepLab-LargeFOV from VGG-16 with a thinned fc6 and fc7."""
-    return of_data(Stage(
+def largefov(net: str) -> Stage:
+    """DeepLab-LargeFOV from VGG-16 with a thinned fc6 and fc7, as its authors train it on VOC."""
+    return Stage(
         net, 'data', init=('vgg16_20M',), fresh=(NETS[net].front_end.final,), crop_size=DEEPLAB_CROP, batch_size=30,
         base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=LARGEFOV_CODE,
-    ))  # fmt: skip
+    )  # fmt: skip
+
+
+def deeplab_stage(net: str) -> Stage:
+    """DeepLab-LargeFOV on any data."""
+    return of_data(largefov(net))
 
 
 def msc_stage(net: str, start: str) -> Stage:
     """The layers that DeepLab-MSc adds to a trained DeepLab-LargeFOV."""
     assumed = tuple((field, LARGEFOV_CODE) for field in ('crop', 'batch', 'iterations'))
     frozen = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', NETS[net].front_end.final)
-    return replace(deeplab_stage(net), init=(start,), fresh=BRANCH_LAYERS, frozen=frozen, source=MSC_PAPER, assumed=assumed)
+    return of_data(replace(largefov(net), init=(start,), fresh=BRANCH_LAYERS, frozen=frozen, source=MSC_PAPER, assumed=assumed))
 
 
 def ablation_stage(net: str, front: Stage) -> Stage:

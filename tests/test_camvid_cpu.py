@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import tools.recipe
+import tools.camvid_recipe
 from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
@@ -25,9 +25,9 @@ TAKES = {
 def commands(monkeypatch, tmp_path):
     """Both recipes' commands, parsed by their tools, as they would be run on a computer with VGG-16's convolutions."""
     said = []
-    monkeypatch.setattr(tools.recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
-    monkeypatch.setattr(camvid_cpu, 'VGG16', tools.recipe.VGG16)
-    tools.recipe.VGG16.write_bytes(b'')
+    monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
+    monkeypatch.setattr(camvid_cpu, 'VGG16', tools.camvid_recipe.VGG16)
+    tools.camvid_recipe.VGG16.write_bytes(b'')
     monkeypatch.setattr(camvid_cpu, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
     source, folders, recipe = camvid_cpu.begin(['--data', str(tmp_path / 'CamVid'), '--out', str(tmp_path / 'out')])
     images = [Record(f'frame_{number}', tmp_path / f'{number}.png', None, 'camvid') for number in range(21)]
@@ -83,7 +83,7 @@ def test_nine_rows_are_tested(commands, tmp_path):
 
 
 def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(tools.recipe, 'VGG16', tmp_path / 'none')
+    monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'none')
     with pytest.raises(UserError, match='make weights-vgg16'):
         camvid_cpu.begin(['--data', str(tmp_path)])
 

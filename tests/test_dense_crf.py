@@ -18,7 +18,7 @@ from tools.structured import bench, dense_crf, grid_search
 from tools.structured.dense_crf import CrfParameters, by_lattice, load_parameters, refine, save_parameters
 from tools.structured.grid_search import around
 from tools.structured.heat_map import cells
-from tools.structured.score_maps import ScoreMap, read_scores, score_path, write_scores
+from tools.structured.score_maps import ScoreMap, prepare_folder, read_scores, score_path, write_scores
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -170,7 +170,7 @@ def test_search_finds_the_best_of_what_it_tried(stored, tmp_path, capsys):
 
 
 def test_search_goes_on_where_it_was(stored, tmp_path, monkeypatch):
-    """A line cut short is tried again, whole ones are not; other images are refused."""
+    """A line cut short is tried again, whole ones are not."""
     out = tmp_path / 'search'
     first = search(stored, out, '--rounds', '1')
     lines = (out / 'trials.jsonl').read_text().splitlines(keepends=True)
@@ -180,8 +180,52 @@ def test_search_goes_on_where_it_was(stored, tmp_path, monkeypatch):
     monkeypatch.setattr(grid_search, 'run_on_cores', lambda *args: made.append(args[2]) or count(*args))
     assert search(stored, out, '--rounds', '1') == first
     assert len(made) == len(first) - 6
-    with pytest.raises(UserError, match='other scores or images'):
-        search(stored, out, '--images', '2')
+
+
+def test_a_search_on_other_images_moves_the_earlier_one_aside(stored, tmp_path, capsys):
+    """With its best parameters and its picture; a file of the same folder that is not the search's stays."""
+    out, left = tmp_path / 'search', {'trials.jsonl', 'crf.json', 'heat_map.png', 'settings.json'}
+    first = search(stored, out, '--rounds', '1')
+    (out / 'steps.json').write_text('[]')
+    second = search(stored, out, '--rounds', '1', '--images', '2')
+    assert first[0]['matrix'] != second[0]['matrix']
+    aside = tmp_path / 'search.1'
+    assert [json.loads(line) for line in (aside / 'trials.jsonl').read_text().splitlines()] == first
+    assert {path.name for path in aside.iterdir()} == left and {path.name for path in out.iterdir()} == {*left, 'steps.json'}
+    assert f'{out} held results of other settings (images); they were moved to {aside}' in capsys.readouterr().err
+
+
+def test_trials_that_nothing_says_the_origin_of_are_refused(stored, tmp_path):
+    (tmp_path / 'trials.jsonl').write_text('{}\n')
+    with pytest.raises(UserError, match='holds trials.jsonl that no earlier search wrote; choose another folder by --out'):
+        search(stored, tmp_path)
+
+
+def test_score_maps_of_other_settings_are_moved_aside(tmp_path, capsys):
+    """The network took hours for them: none is lost, none is mixed with the new ones, and it is said which and where."""
+    folder, scores = tmp_path / 'scores', ScoreMap(scene()[2], HW, 8)
+    prepare_folder(folder, {'net': 'x', 'weights': 'a'})
+    for name in 'ab':
+        write_scores(score_path(folder, name), scores)
+    prepare_folder(folder, {'net': 'x', 'weights': 'a'})
+    assert {path.name for path in folder.iterdir()} == {'a.scores', 'b.scores', 'settings.json'}
+    prepare_folder(folder, {'net': 'x', 'weights': 'b'})
+    assert {path.name for path in folder.iterdir()} == {'settings.json'}
+    aside = tmp_path / 'scores.1'
+    assert {path.name for path in aside.iterdir()} == {'a.scores', 'b.scores', 'settings.json'}
+    assert json.loads((aside / 'settings.json').read_text()) == {'net': 'x', 'weights': 'a'}
+    assert f'{folder} held results of other settings (weights); they were moved to {aside}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('said', ['{', '[]', '{"net": "x"}', None])
+def test_score_maps_that_nothing_says_the_origin_of_are_refused(tmp_path, said):
+    """Damaged, of another kind, of other keys, or missing; the maps stay."""
+    write_scores(score_path(tmp_path, 'a'), ScoreMap(scene()[2], HW, 8))
+    if said:
+        (tmp_path / 'settings.json').write_text(said)
+    with pytest.raises(UserError, match='holds score maps that no earlier test wrote; choose another folder by --save-scores'):
+        prepare_folder(tmp_path, {'net': 'x', 'weights': 'b'})
+    assert score_path(tmp_path, 'a').is_file()
 
 
 def test_search_survives_a_kill(stored, tmp_path):

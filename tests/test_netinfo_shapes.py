@@ -204,6 +204,8 @@ def test_what_caffe_refuses_is_one_error(tmp_path):
 @pytest.mark.parametrize(('words', 'why'), [
     (['dilation8_camvid', '--input', '100'], 'does not fit its inputs|has nothing left'),
     (['fcn8s', '--batch', '3'], '--batch is of a training stage'),
+    (['fcn8s', '--phase', 'train'], '--phase is of a prototxt'),
+    (['--stage', 'camvid-front', '--phase', 'test'], '--phase is of'),
     ([], 'give a network or a prototxt, or a --stage'),
     (['--stage', 'toy-basic', '--batch', '1'], 'not there to tell the size of its records; give it by --input'),
 ])  # fmt: skip

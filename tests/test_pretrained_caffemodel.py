@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pretrained import caffemodel
+from prototxt.networks import deploy
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
@@ -235,6 +236,16 @@ def test_check_names_layers_without_weights(tmp_path):
         caffemodel.check(small_net(), [tmp_path / 'one.caffemodel'])
     with pytest.raises(UserError, match='no weights for one, two in no file'):
         caffemodel.check(small_net(), [])
+
+
+def test_check_counts_layers_that_are_many(tmp_path):
+    """A file of other names leaves all of a network without a start: one line that can be read, not a list of 15 names."""
+    weights = {'one': np.zeros((1, 1)), 'two': np.zeros((1, 1))}
+    caffemodel.write(tmp_path / 'w.caffemodel', {name: [blob] for name, blob in weights.items()})
+    with pytest.raises(
+        UserError, match='no weights for 15 layers: conv1_1, conv1_2, conv2_1, conv2_2, ... in .*w.caffemodel; add'
+    ):
+        caffemodel.check(deploy('front_camvid'), [tmp_path / 'w.caffemodel'], fresh=('final',))
 
 
 def test_check_names_shapes_that_do_not_fit(tmp_path):

@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from dataset_prep.datasets import DATASETS
 from pretrained import caffemodel, fetch
-from pretrained.weights import WEIGHTS, Row, as_markdown
-from prototxt.experiments import NETS, STAGES
+from pretrained.weights import WEIGHTS, Row, as_markdown, seen_in_training
+from prototxt.experiments import COCO_SPLIT, NETS, STAGES
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
 from tools.support.errors import UserError
@@ -275,6 +276,25 @@ def test_rows_are_whole(name):
     assert sum(origin is not None for origin in (row.url, row.pip, row.made_by)) == 1
     assert all(len(value) == 2 * hashlib.new(algorithm).digest_size for algorithm, value in row.sums)
     assert row.licence and row.source and (not row.pip or row.sums)
+
+
+@pytest.mark.parametrize(('name', 'data', 'trained', 'scored'), [
+    ('dilation8_pascal_voc', 'pascal_voc', ['train_aug', 'train_aug_coco'], ['val', 'test']),  # paper Sec. 5
+    ('dilation8_camvid', 'camvid', ['train'], ['val', 'test']), ('dilation7_kitti', 'kitti', ['train'], ['test']),  # App. A
+    ('dilation10_cityscapes', 'cityscapes', ['train', 'train_halves'], ['val', 'test']),
+])  # fmt: skip
+def test_the_papers_models_saw_what_the_paper_says(name, data, trained, scored):
+    """Training images, and none of those that they are scored on."""
+    row = WEIGHTS[name]
+    assert all(seen_in_training([row.file], data, split) is row for split in trained) and row.saw_by.startswith('paper ')
+    assert not any(seen_in_training([row.file], data, split) for split in scored)
+
+
+@pytest.mark.parametrize('name', [name for name, row in WEIGHTS.items() if row.saw])
+def test_what_a_file_saw_has_a_source_and_splits_that_there_are(name):
+    """A split with a typing error would never be warned of."""
+    known = {(facts.name, split) for facts in DATASETS.values() for split in facts.splits} | {('pascal_voc', COCO_SPLIT)}
+    assert WEIGHTS[name].saw_by and set(WEIGHTS[name].saw) <= known
 
 
 def test_readme_has_the_table():

@@ -173,7 +173,8 @@ def test_old_files_come_out_in_todays_form(tmp_path):
 
 def test_a_join_that_lacks_layers_writes_nothing(tmp_path):
     front = random_weights('front_toy', tmp_path / 'front.caffemodel')
-    with pytest.raises(UserError, match=r'no weights for ctx_conv1_1, .* of basic_toy in .*front\.caffemodel; add the file'):
+    why = r'no weights for 8 layers: ctx_conv1_1, .*, \.\.\. of basic_toy in .*front\.caffemodel; add the file'
+    with pytest.raises(UserError, match=why):
         layers.main(['join', 'basic_toy', str(front), '--out', str(tmp_path / 'out.caffemodel')])
     assert not (tmp_path / 'out.caffemodel').exists()
 

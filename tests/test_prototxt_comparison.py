@@ -285,6 +285,19 @@ def test_first_loss_is_ln_c_and_the_data_are_the_labels_pixels(name, tmp_path):
     np.testing.assert_allclose(loss / (32**2 if summed else 1), log(classes), rtol=0.02)
 
 
+OF_AUTHORS = re.compile(r'(voc|camvid|kitti|cityscapes)-(fcn(?:32|16|8)s|deeplab-largefov|deeplab-msc-largefov)')
+
+
+@pytest.mark.parametrize('name', [name for name in STAGES if OF_AUTHORS.fullmatch(name)])
+def test_rows_of_other_data_say_that_the_authors_trained_for_voc(name):
+    """Who reads the README's row must not take crop and iterations on CamVid for FCN's or DeepLab's own."""
+    stage, assumed = STAGES[name], dict(STAGES[name].assumed)
+    for_voc = name.startswith('voc-')
+    assert stage.source.endswith(', for VOC') != for_voc
+    assert (assumed.get('crop'), assumed.get('iterations')) == ('this toolkit', 'VOC') or for_voc
+    assert ('batch' in assumed) == ('-msc-' in name)  # Chen et al. 2015 give none for the multi-scale layers
+
+
 @pytest.mark.usefixtures('narrow_nets')
 def test_deeplab_on_every_pixel(tmp_path):
     """UPSAMPLE_LOSS=1: the upsampled scores and the labels are of the same 25x25 pixels."""

@@ -8,7 +8,18 @@ from tools import crf_search
 from tools import test as test_command
 from tools.structured import recipe
 from tools.support.errors import UserError
-from tools.support.paths import PRETRAINED, ROOT
+from tools.support.paths import PRETRAINED, ROOT, RUNS
+
+
+def steps(monkeypatch, name, weights):
+    """The options of the three commands that `make crf-NAME` runs where `weights` are what is found."""
+    said = []
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda _self, _title, *argv: said.append(argv))
+    monkeypatch.setattr(recipe, 'find_weights', lambda _net: weights)
+    recipe.main([name])
+    (_, *stored), (_, *searched), (_, *tested) = said
+    assert [argv[0] for argv in said] == ['tools/test.py', 'tools/crf_search.py', 'tools/test.py']
+    return test_command.parse_args(stored), crf_search.parse_args(searched), test_command.parse_args(tested)
 
 
 @pytest.mark.parametrize(('name', 'net', 'data'), [
@@ -17,15 +28,41 @@ from tools.support.paths import PRETRAINED, ROOT
 ])  # fmt: skip
 def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatch):
     """The test is on the split of the paper's tables, with what the search found on val."""
-    said = []
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda _self, _title, *argv: said.append(argv))
-    recipe.main([name])
-    (_, *stored), (_, *searched), (_, *tested) = said
-    assert [argv[0] for argv in said] == ['tools/test.py', 'tools/crf_search.py', 'tools/test.py']
-    stored, searched, tested = test_command.parse_args(stored), crf_search.parse_args(searched), test_command.parse_args(tested)
+    stored, searched, tested = steps(monkeypatch, name, [RUNS / 'x' / 'x_iter_9.caffemodel'])
     assert (stored.net, tested.net) == (net, net) and stored.save_scores == searched.scores
     assert (stored.split, searched.split, tested.split) == ('val', 'val', None) and str(searched.data) == f'data/{data}'
     assert tested.crf == searched.out / 'crf.json' and stored.crf is None
+
+
+def test_released_weights_and_those_trained_here_share_no_folder(monkeypatch):
+    """Nor does a snapshot that a training writes meanwhile come between: all steps are told the weights."""
+    files = {
+        'released': PRETRAINED / 'dilation8_camvid.caffemodel',
+        'own': RUNS / 'camvid-joint' / 'camvid-joint_iter_9.caffemodel',
+    }
+    folders = []
+    for file in files.values():
+        stored, searched, tested = steps(monkeypatch, 'dilation8_camvid', [file])
+        assert [ROOT / path for path in (*stored.weights, *tested.weights)] == [file, file]
+        folders.append({stored.save_scores, searched.out, tested.crf.parent})
+        assert stored.save_scores == searched.scores and searched.out == tested.crf.parent
+    assert not folders[0] & folders[1]
+
+
+def test_missing_weights_of_the_second_network_are_said_before_the_first_is_begun(monkeypatch):
+    """Not after its hours."""
+    said = []
+
+    def find_weights(net):
+        if net == 'front_camvid':
+            raise UserError('no weights')
+        return [PRETRAINED / f'{net}.caffemodel']
+
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda *argv: said.append(argv))
+    monkeypatch.setattr(recipe, 'find_weights', find_weights)
+    with pytest.raises(UserError, match='no weights'):
+        recipe.main(['dilation8_camvid', 'front_camvid'])
+    assert not said
 
 
 @pytest.mark.parametrize(('target', 'nets'), [

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import tools.recipe
+import tools.camvid_recipe
 from dataset_prep import camvid
 from dataset_prep.datasets import dataset
 from pretrained import caffemodel
@@ -122,7 +122,7 @@ def commands(monkeypatch, tmp_path):
     """The recipe's commands, as they would be run on a computer with VGG-16's convolutions."""
     said = []
     (tmp_path / 'vgg16.caffemodel').write_bytes(b'')
-    monkeypatch.setattr(tools.recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
+    monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
     monkeypatch.setattr(table2_mini, 'newest_snapshot', lambda run: run / 'iter_367.caffemodel')
     monkeypatch.setattr(table2_mini.Recipe, 'do', lambda _self, _title, *argv: said.append([str(word) for word in argv]))
     table2_mini.follow(tmp_path / 'CamVid', tmp_path / 'out')

@@ -20,7 +20,7 @@ from tests.browser import SIZES, assert_sound, open_page
 from tools import crf_search, scoring, submit, tables, train
 from tools import test as test_command
 from tools.paper_tables import TABLE, TABLES
-from tools.report import figures, tables_page
+from tools.report import figures, missing_data, tables_page
 from tools.report.results import find_results, lines_of
 from tools.report.tables_text import cells, terminal
 from tools.scoring.benchmarks import CATEGORIES
@@ -33,7 +33,7 @@ WEIRD = '<b>"x" & y'  # an id that a page must not take for markup
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A computer with nothing on it; data, runs and results go below tmp_path."""
-    for module in (figures, tables_page):
+    for module in (figures, missing_data):
         monkeypatch.setattr(module, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(figures, 'ROOT', tmp_path)
     monkeypatch.setattr(tables_page, 'RUNS', tmp_path / 'runs')
@@ -306,6 +306,65 @@ def test_files_that_are_no_results_are_passed_over(place):
         (place / 'out' / str(number)).mkdir(parents=True)
         (place / 'out' / str(number) / 'scores.json').write_text(content)
     assert find_results([place / 'out', place / 'nowhere']) == []
+
+
+VOC, COCO, WHOLE = 'make lmdb-voc DATA=FOLDER', 'make lmdb-voc-coco DATA=FOLDER', 'make lmdb-voc DATA=FOLDER CROP_SIZE=884'
+
+
+@pytest.mark.parametrize(('number', 'there', 'missing'), [
+    (3, [], {VOC: 'data/pascal_voc/val.json, data/pascal_voc/train_aug_500', COCO: 'data/pascal_voc/train_aug_coco_500',
+             WHOLE: 'data/pascal_voc/train_aug_884'}),
+    (3, ['val.json', 'train_aug_500', 'train_aug_884'], {COCO: 'data/pascal_voc/train_aug_coco_500'}),
+    (4, ['test.json', 'train_aug_500', 'train_aug_coco_500'], {WHOLE: 'data/pascal_voc/train_aug_884'}),
+    (4, ['test.json', 'train_aug_500', 'train_aug_coco_500', 'train_aug_884'], {}),
+])  # fmt: skip
+def test_all_data_that_a_table_lacks_is_named(place, number, there, missing, capsys):
+    """Tables 3 and 4 are of VOC, SBD and COCO, their CRF-RNN of whole images; on the page, in Markdown and in the terminal."""
+    for name in there:
+        (place / 'data' / 'pascal_voc' / name).mkdir(parents=True)
+    assert dict(missing_data.missing_data(TABLE[number], lines_of(TABLE[number], []))) == missing
+    page = write(place).read_text().partition(f'id="table-{number}"')[2].partition('<h2')[0]
+    texts = capsys.readouterr().out, (place / 'tables' / 'tables.md').read_text()
+    assert re.findall('<li><code>(make lmdb.*?)</code>: (.*?)</li>', page) == list(missing.items())
+    for text, row in zip(texts, ('\n  {}: {}\n', '\n| {1} | `{0}` |\n'), strict=True):
+        section = text.partition(f'Table {number}. ')[2].partition(f'Table {number + 1}. ')[0]
+        assert section.count('make lmdb') == len(missing) and all(row.format(*item) in section for item in missing.items())
+
+
+def test_data_of_rows_that_are_filled_is_not_missed(result, place):
+    """With both of CamVid's rows there, nothing is to be trained; with one, what the other takes."""
+    result('dilation8_camvid', 'camvid', 'test', 'camvid-joint_iter_20000.caffemodel', HALF, 233)
+    result('dilation8_camvid', 'camvid', 'test', 'dilation8_camvid.caffemodel', HALF, 233)
+
+    def commands():
+        return [command for command, _ in missing_data.missing_data(TABLE[5], lines_of(TABLE[5], find_results([place / 'out'])))]
+
+    assert commands() == ['make lmdb-camvid DATA=FOLDER', 'make lmdb-camvid DATA=FOLDER CROP_SIZE=700']
+    result('deeplab-largefov_camvid', 'camvid', 'test', 'camvid-deeplab-largefov_iter_6000.caffemodel', HALF, 233)
+    assert not commands()
+
+
+def labelled_all_right(place, folder, name, split):
+    """One image of noise in data/pascal_voc, and the truth as the label map that a result has of it."""
+    data = place / 'data' / 'pascal_voc'
+    data.mkdir(parents=True, exist_ok=True)
+    for path in (data / f'{name}.png', data / f'{name}_label.png', folder / f'{name}.png'):
+        cv2.imwrite(str(path), np.zeros((36, 40), np.uint8))
+    save_split(data, split, [Record(name, data / f'{name}.png', data / f'{name}_label.png', 'pascal_voc')])
+
+
+def test_the_page_shows_nothing_of_a_score_that_the_tables_leave_out(result, place):
+    """Neither confusion nor pictures of the authors' DeepLab, which has seen VOC's val, be it the whole split or a part."""
+    deeplab, fcn = 'deeplab-largefov.caffemodel', 'voc-fcn8s_iter_9.caffemodel'
+    for net, file, images in (('deeplab-largefov', deeplab, 1449), ('fcn8s', fcn, 1449), ('deeplab-largefov', deeplab, 3)):
+        folder = result(net, 'pascal_voc', 'val', file, np.eye(21, dtype=int), images)
+        labelled_all_right(place, folder, 'a', 'val')
+    head, pictures, confusion = re.split('<h2 id="(?:pictures|confusion)">', write(place).read_text())
+    assert 'fcn8s, voc-fcn8s' in pictures and 'fcn8s, voc-fcn8s' in confusion
+    assert 'deeplab' not in pictures and 'deeplab' not in confusion
+    reason = 'deeplab-largefov.caffemodel was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
+    for images in (1449, 3):
+        assert f'Left out of this page: deeplab-largefov, released, pascal_voc val, {images} images: {reason}.' in head
 
 
 @pytest.fixture

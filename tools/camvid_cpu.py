@@ -24,7 +24,8 @@ from dataset_prep.records import load_split
 from prototxt.experiments import STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.shapes import TRUNK_END
-from tools.recipe import VGG16, Done, Recipe, camvid_recipe, parse_camvid_args
+from tools.camvid_recipe import VGG16, camvid_recipe, parse_camvid_args
+from tools.recipe import Done, Recipe
 from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
 from tools.support.errors import run_command

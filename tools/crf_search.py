@@ -2,7 +2,8 @@
 """Find the dense CRF's parameters by grid search, coarse to fine, on stored scores of a validation split.
 
 The network does not run: its scores are those of tools/test.py --save-scores. --out gets crf.json, the best parameters, for --crf
-of tools/crf.py and tools/test.py; trials.jsonl, all that were tried; heat_map.png. Stopped, the same command goes on.
+of tools/crf.py and tools/test.py; trials.jsonl, all that were tried; heat_map.png. Stopped, the same command goes on; what a
+search on other scores or images left there is moved to <out>.1, .2, ...
 """
 
 import argparse
@@ -21,7 +22,7 @@ if __name__ == '__main__':
 
 from dataset_prep.records import Record, load_split
 from tools.structured.dense_crf import CrfParameters, save_parameters
-from tools.structured.grid_search import AXES, LEAST, Search, title
+from tools.structured.grid_search import AXES, BEST, HEAT_MAP, LEAST, Search, title
 from tools.structured.heat_map import draw_heat_map
 from tools.structured.score_maps import SUFFIX, score_path
 from tools.support.errors import UserError, run_command
@@ -95,9 +96,9 @@ def finish(search: Search, records: list[Record], out: Path) -> None:
     best, without = search.best(), search.tried(None).mean_iou
     assert best.parameters
     found = {'mean_iou': best.mean_iou, 'mean_iou_without_crf': without, 'images': len(records), 'trials': len(search.trials) - 1}
-    save_parameters(out / 'crf.json', best.parameters, search=found)
+    save_parameters(out / BEST, best.parameters, search=found)
     tried = {parameters: trial.mean_iou for parameters, trial in search.trials.items() if parameters}
-    draw_heat_map(tried, out / 'heat_map.png', without)
+    draw_heat_map(tried, out / HEAT_MAP, without)
     print(f'best: {best.parameters}\nmean IoU {100 * best.mean_iou:.2f} %, without CRF {100 * without:.2f} %; written to {out}')
 
 

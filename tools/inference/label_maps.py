@@ -1,8 +1,5 @@
 """A folder of predicted label maps, one PNG an image, made under stated settings; a run that was cut short goes on from it."""
 
-import json
-import sys
-from itertools import count
 from pathlib import Path
 
 import cv2
@@ -10,6 +7,7 @@ import numpy as np
 
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
+from tools.support.made_with import claim
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -24,12 +22,9 @@ class LabelMaps:
 
     def __init__(self, out: Path, settings: dict) -> None:
         """Keep the maps of an earlier run with the same `settings` (plain JSON); move those made with others aside."""
-        self.folder, self.settings_file = out, out / 'settings.json'
-        old = self._old_settings()
-        if old != settings:
-            self._clear(old or {}, settings)
-            with whole_file(self.settings_file) as temporary:
-                temporary.write_text(json.dumps(settings, indent=2) + '\n')
+        self.folder = out
+        beside = 'pictures*', 'scores*.json'
+        claim(out, settings, '*.png', beside, strange='PNG files that no earlier test wrote', option='--out')
 
     def path(self, image_id: str) -> Path:
         """Where the map of an image lies."""
@@ -45,31 +40,3 @@ class LabelMaps:
     def write(self, image_id: str, label_map: np.ndarray) -> None:
         """Store the map of an image, whole or not at all."""
         write_png(self.path(image_id), label_map)
-
-    def _old_settings(self) -> dict | None:
-        """Settings of the earlier run; None without one, {} if the file is none of ours."""
-        if not self.settings_file.exists():
-            return None
-        try:
-            found = json.loads(self.settings_file.read_text())
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def _clear(self, old: dict, settings: dict) -> None:
-        """Move the results of a run with other settings aside, as they may have taken hours; refuse what is none of ours."""
-        maps = sorted(self.folder.glob('*.png'))
-        if maps and old.keys() != settings.keys():
-            raise UserError(f'{self.folder} holds PNG files that no earlier test wrote; choose another folder by --out')
-        if maps:
-            aside = _free_name(self.folder.absolute())
-            aside.mkdir()
-            for path in (*maps, *self.folder.glob('pictures*'), *self.folder.glob('scores*.json'), self.settings_file):
-                path.rename(aside / path.name)
-            changed = ', '.join(name for name in settings if settings[name] != old[name])
-            print(f'{self.folder} held results of other settings ({changed}); they were moved to {aside}', file=sys.stderr)
-
-
-def _free_name(folder: Path) -> Path:
-    """`<folder>.1`, or the first such name that is not taken."""
-    return next(path for number in count(1) if not (path := folder.with_name(f'{folder.name}.{number}')).exists())

@@ -20,14 +20,17 @@ from dataset_prep.lmdb_store import LmdbWriter, key
 from pretrained import caffemodel
 from pretrained.random_values import random_blobs
 from prototxt import networks
+from prototxt.experiments import STAGES
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tools.netinfo.fit import tile_memory
 from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import estimate
+from tools.netinfo.stages import label_planes
 from tools.support.errors import UserError, run_command
 from tools.support.memory import Peak
 from tools.support.paths import CAFFE, ROOT
+from tools.training.process import start
 
 SizeHW = tuple[int, int]
 
@@ -79,7 +82,7 @@ class Training:
         networks.write(message, folder / 'solver.prototxt')
         command = [str(CAFFE), 'train', '--solver', 'solver.prototxt']
         with (folder / 'log').open('wb') as log:
-            child = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            child = start(command, folder, log)
             peak = watched_peak(child)
         if child.returncode:
             raise UserError(
@@ -100,6 +103,9 @@ CASES: dict[str, Forward | Training] = {
     'camvid-small': Training('camvid-front', 396, 1),
     'camvid-joint': Training('camvid-joint', 852, 1),
     'voc-front': Training('voc-front', 500, 2),
+    'voc-basic-reflect': Training('voc-context-basic-reflect', None, 4, (22, 66, 66)),
+    'voc-front-crfrnn': Training('voc-front-crfrnn', 628, 1),
+    'cityscapes-context': Training('cityscapes-context', None, 1, (83, 128, 256)),
 }
 
 
@@ -125,7 +131,7 @@ def random_lmdb(case: Training, path: Path) -> Path:
     for index in range(4):
         if case.maps:
             record = random.normal(0, 1, case.maps).astype(np.float32)
-            record[-1] = 1
+            record[-label_planes(STAGES[case.stage]) :] = 1
             writer.put(key(index, 'r'), float_datum(record))
         else:
             record = random.integers(0, 256, (4, case.crop_size or 0, case.crop_size or 0), np.uint8)

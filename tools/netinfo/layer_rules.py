@@ -3,11 +3,13 @@
 Sources: src/caffe/layers/*_layer.cpp of BVLC Caffe (LayerSetUp and Reshape of each type).
 """
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil, floor, prod
 from typing import NamedTuple
 
+from prototxt.experiments import CrfRnn
 from tools.caffe_build.edits import COLUMN_BITS
 
 Shape = tuple[int, ...]
@@ -39,6 +41,10 @@ class Made:
     column_in_parts: int = 0  # what a forward pass on a CPU touches of it
     kept: int = 0  # beside its tops, in every phase
     kept_training: int = 0  # the same, in training only
+    kept_host: int = 0  # in every phase, in the host's memory even where the blobs are a GPU's
+    passing: int = 0  # during its forward pass only
+    passing_training: int = 0  # in training in place of that: from its forward pass to the end of its backward pass
+    imports: tuple[str, ...] = ()  # what a layer in Python brings into the process
     reach: Reach = POINT
     shares_input: bool = False  # its tops are its bottom's memory under another name
 
@@ -75,10 +81,14 @@ def _memory_data(layer, _bottoms) -> Made:
 
 
 def data(layer, channels: int, size_hw: tuple[int, int]) -> Made:
-    """A Data layer whose records have `channels`, cropped or else of `size_hw`. Its output is one of those read ahead."""
+    """A Data layer whose records have `channels`, cropped or else of `size_hw`. Its output is one of those read ahead.
+
+    Records that are not cropped are stored maps, of four bytes a value: the thread that reads holds one as bytes and as a Datum.
+    """
     crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
     top = (batch, channels, *((crop, crop) if crop else size_hw))
-    return Made([top, (batch,)][: len(layer.top)], kept=(layer.data_param.prefetch - 1) * prod(top))
+    record = 0 if crop else prod(top[1:])
+    return Made([top, (batch,)][: len(layer.top)], kept=(layer.data_param.prefetch - 1) * prod(top), kept_host=2 * record)
 
 
 def _repeated(shapes: list[Shape], count: int) -> list[Shape]:
@@ -149,13 +159,42 @@ def _python(layer, bottoms: list[Shape]) -> Made:
     match param.module, param.layer:
         case 'prototxt.reflect_pad', 'ReflectPad':
             pad = int(param.param_str)
-            return Made([(num, channels, *(side + 2 * pad for side in size))])
+            return Made([(num, channels, *(side + 2 * pad for side in size))], imports=('numpy',))
         case 'tools.crf_rnn.layers', 'BilinearZoom':
             out = bottoms[1][2:] if len(bottoms) > 1 else [8 * side for side in size]
-            return Made([(num, channels, *out)])
+            return Made([(num, channels, *out)], imports=('numpy', 'numba'))
         case 'tools.crf_rnn.layers', 'MultiStageMeanfield':
-            return Made([(num, channels, *size)], params=((1, 1, channels, channels),) * 3)
+            return _mean_field(param.param_str, bottoms[0])
     raise Unknown(f'layer {layer.name} is a program in Python, whose shapes are not known without Caffe')
+
+
+def _mean_field(param_str: str, unary: Shape) -> Made:
+    """CRF-RNN (tools.crf_rnn.layers): the arrays of its iterations, each as large as the unary of an image.
+
+    Forward five at once: the unary by pixels, the logits, and the softmax and both filters' results of an iteration; of a batch
+    the logits of the image before, too. In training these three are kept of each iteration, and a backward pass has six more:
+    the gradient as it comes, by the unary and by the logits, and three of scratch. The spatial lattice stays, the bilateral one
+    is made anew for each image.
+    """
+    num, channels, *size = unary
+    pixels, iterations = prod(size), (asdict(CrfRnn()) | json.loads(param_str or '{}'))['iterations_train']
+    maps, bilateral = pixels * channels, _lattice(pixels, 5)
+    return Made(
+        [unary],
+        params=((1, 1, channels, channels),) * 3,
+        kept_host=_lattice(pixels, 2),
+        passing=(5 + (num > 1)) * maps + bilateral,
+        passing_training=num * (3 * iterations * maps + bilateral) + 6 * maps,
+        imports=('numpy', 'numba'),
+    )
+
+
+def _lattice(points: int, dimensions: int) -> int:
+    """A permutohedral lattice (tools.crf_rnn.lattice) without its vertices, whose number only the image tells.
+
+    Of each point the weight, the number and the place of each corner of its simplex; its scale, and the norm of its kernel.
+    """
+    return points * (3 * (dimensions + 1) + 2)
 
 
 def _pooling(layer, bottoms: list[Shape]) -> Made:
@@ -264,9 +303,10 @@ def _softmax(layer, bottoms: list[Shape]) -> Made:
 
 
 def _softmax_loss(layer, bottoms: list[Shape]) -> Made:
-    """The probabilities are kept for the gradient."""
+    """The probabilities are kept, and a blob of gradients with them: the softmax within has the layer's loss weight, which
+    Layer::SetLossWeights writes into each of them, on the host."""
     scale = prod(bottoms[0]) // bottoms[0][layer.softmax_param.axis]
-    return Made([(), bottoms[0]][: len(layer.top) or 1], kept=prod(bottoms[0]) + scale)
+    return Made([(), bottoms[0]][: len(layer.top) or 1], kept=prod(bottoms[0]) + scale, kept_host=prod(bottoms[0]))
 
 
 def _loss(layer, bottoms: list[Shape]) -> Made:

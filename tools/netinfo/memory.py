@@ -3,11 +3,12 @@
 What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers/sgd_solver.cpp):
   - a blob's values when a layer first writes them, its gradient when a backward pass does; a layer in place has its input's;
   - weights once, in training also their gradients and the momentum; a weight file that is read, or a snapshot that is written, is
-    one message in memory beside them;
+    one message in memory beside them (Blob::ToProto adds value after value to a field that doubles when it is full);
   - one im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one a layer), of which a
     forward pass on a CPU touches only a part when it is large;
   - batches that a Data layer reads ahead. The pages of an LMDB that was read count as the process's too, but the system takes
-    them back when it needs them: they are not in the estimate.
+    them back when it needs them: they are not in the estimate. Nor is what OpenBLAS packs matrices into, which its build for the
+    processor says.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,13 @@ from tools.netinfo.inference import Layer
 VALUE_BYTES = 4
 # Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
+<<<<<<< HEAD
 CUDA_LIBRARIES_BYTES = 150e6  # of a Caffe built for GPUs, on a CPU too; measured likewise
+=======
+# What layers in Python bring, measured so too, in `caffe train`: with one of prototxt.reflect_pad NumPy, which a forward pass
+# from Python has anyway; with one of tools.crf_rnn.layers numba besides.
+MODULE_BYTES = {'numpy': 78e6, 'numba': 110e6}
+>>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
 GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
 
 
@@ -34,25 +41,28 @@ class Estimate:
     blobs: float
     blob_gradients: float
     kept: float  # by layers for themselves: where the maximum was, what dropout drew, batches read ahead
+    kept_host: float  # the same that is the host's even with a GPU: the record that is read, the lattice of a CRF-RNN
     column: float  # the im2col buffer
+    passing: float  # by layers in Python for themselves, while they are at work
     message: float  # a weight file while it is read (test) or written (training)
     training: bool
     gpu: bool
 
     @property
     def working(self) -> float:
-        """What a pass needs at once, wherever the blobs are, without the program."""
+        """What stays from pass to pass, wherever the blobs are, without the program."""
         weights = self.weights + self.weight_gradients + self.momentum
         return weights + self.blobs + self.blob_gradients + self.kept + self.column
 
     @property
     def host(self) -> float:
         """Peak of the host's memory."""
+        always = self.program + self.kept_host
         if self.gpu:  # weights pass through the host and stay there, what is saved comes back
-            return self.program + self.weights + self.message + self.momentum
+            return always + self.weights + max(self.message, self.passing) + self.momentum
         if self.training:
-            return self.program + self.working + self.message
-        return self.program + max(self.weights + self.message, self.working)
+            return always + self.working + max(self.message, self.passing)
+        return always + max(self.weights + self.message, self.working + self.passing)
 
     @property
     def device(self) -> float:
@@ -65,28 +75,61 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
 
     `file_bytes` is the size of the largest weight file that is read; the weights' own if not given.
     """
+<<<<<<< HEAD
     phase = 'train' if training else 'test'
     weights = VALUE_BYTES * sum(prod(shape) for layer in layers for shape in layer.made.params)
+=======
+    sizes = [prod(shape) for layer in layers for shape in layer.made.params]
+    weights = VALUE_BYTES * sum(sizes)
+>>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
     values, gradients = _blobs(layers)
     kept = sum(layer.made.kept + (layer.made.kept_training if training else 0) for layer in layers)
+    passing = [layer.made.passing_training if training else layer.made.passing for layer in layers]
     return Estimate(
+<<<<<<< HEAD
         program=program_bytes(phase),
+=======
+        program=_program(layers, training),
+>>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
         weights=weights,
         weight_gradients=weights if training else 0,
         momentum=weights if training else 0,
         blobs=VALUE_BYTES * values,
         blob_gradients=VALUE_BYTES * gradients if training else 0,
         kept=VALUE_BYTES * kept,
+        kept_host=VALUE_BYTES * sum(layer.made.kept_host for layer in layers),
         column=VALUE_BYTES * max((_column(layer, whole=training or gpu) for layer in layers), default=0),
-        message=weights if training or file_bytes is None else file_bytes,
+        passing=VALUE_BYTES * (sum(passing) if training else max(passing, default=0)),
+        message=VALUE_BYTES * _written(sizes) if training else weights if file_bytes is None else file_bytes,
         training=training,
         gpu=gpu,
     )
 
 
+<<<<<<< HEAD
 def program_bytes(phase: str) -> float:
     """Bytes of a process of the Caffe in use before any net, labelling ('test') or training ('train')."""
     return PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES if cuda_arch_in_use() else 0)
+=======
+def _program(layers: list[Layer], training: bool) -> float:
+    """Bytes of the program before the first blob, with what layers in Python import."""
+    imported = {module for layer in layers for module in layer.made.imports}
+    if not training:
+        imported.discard('numpy')  # the program is one in Python
+    return PROGRAM_BYTES['train' if training else 'test'] + sum(MODULE_BYTES[module] for module in imported)
+
+
+def _written(sizes: list[int]) -> int:
+    """Values in memory at most while blobs of `sizes` are added to a message one after the other.
+
+    A field has room for a power of two. When it is full, its values are copied to one twice as large, and both are there:
+    together as many as the next power of two from the blob's size.
+    """
+    peak = before = 0
+    for size in sizes:
+        peak, before = max(peak, before + (1 << (size - 1).bit_length())), before + size
+    return max(peak, before)
+>>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
 
 
 def _column(layer: Layer, *, whole: bool) -> int:

@@ -1,7 +1,7 @@
 """The layers of a training stage, with the shape of what it reads."""
 
 from dataset_prep.datasets import dataset
-from prototxt.experiments import NETS, STAGES
+from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.front_end import start_channels
 from prototxt.shapes import STRIDE, pixels_of
 from tools.netinfo.inference import Layer, layers_of
@@ -16,7 +16,11 @@ def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[
     if stage.start == 'data' or maps_hw is None:
         return layers_of(net, 'train')
     row = NETS[stage.net]
-    labels = STRIDE**2 if stage.stored_label_stride == 1 else 1
-    channels = start_channels(row.front_end, stage.start, dataset(row.dataset).num_classes) + labels
+    channels = start_channels(row.front_end, stage.start, dataset(row.dataset).num_classes) + label_planes(stage)
     sources = {'pair': (channels, *maps_hw), 'pair_pixels': (4, *pixels_of(stage.start, maps_hw))}
     return layers_of(net, 'train', sources)
+
+
+def label_planes(stage: Stage) -> int:
+    """Channels of a record of a stage that are labels: one, or one for each pixel of a cell of stored maps."""
+    return STRIDE**2 if stage.start != 'data' and stage.stored_label_stride == 1 else 1

@@ -24,16 +24,18 @@ def memory_lines(found: Estimate) -> str:
     """The estimate by what for, and its peaks."""
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
-        ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept),
-        ('im2col buffer', found.column),
+        ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept + found.kept_host),
+        ('im2col buffer', found.column), ('held by layers at work', found.passing),
     ]  # fmt: skip
-    done = 'a snapshot as it is written' if found.training else 'a weight file as it is read'
+    last = ('a snapshot as it is written' if found.training else 'a weight file as it is read'), found.message
+    if found.training and found.passing > found.message:
+        last = 'what layers hold at work', found.passing
     shown = ', '.join(f'{name} {gb(size)}' for name, size in parts if size)
     what = 'training' if found.training else 'forward'
     if found.gpu:
         peak = f'{gb(found.device)} of the GPU (not measured), {gb(found.host)} of the host'
     else:
-        peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {done} ({gb(found.message)})'
+        peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {last[0]} ({gb(last[1])})'
     return f'memory, {what}: {peak}\n  {shown}'
 
 
@@ -60,7 +62,7 @@ def _parameters(layer: Layer) -> int:
 def _bytes(layer: Layer) -> int:
     """What the layer's outputs and weights take in a forward pass, without the im2col buffer, which it shares."""
     outputs = 0 if layer.made.shares_input else sum(prod(shape) for shape in layer.made.tops)
-    return VALUE_BYTES * (outputs + _parameters(layer) + layer.made.kept)
+    return VALUE_BYTES * (outputs + _parameters(layer) + layer.made.kept + layer.made.kept_host)
 
 
 def _by(shape) -> str:

@@ -89,6 +89,11 @@ class Result:
         refined = f' + {self.refined}' if self.refined else ''
         return f'{self.net}{refined}, {"released" if self.released else self.stage or "weights given"}'
 
+    @property
+    def left_out(self) -> str:
+        """Why it is shown nowhere, as its weights have seen the images; empty if they have not."""
+        return f'{self.seen.file} was trained on images of {self.split} ({self.seen.saw_by})' if self.seen else ''
+
     def scores(self, table: PaperTable) -> list[float | None]:
         """The mean, then the columns of a table, in percent."""
         mean, cells = (self.mean_category_iou, self.category_iou) if table.by_category else (self.mean_iou, self.class_iou)
@@ -199,9 +204,8 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
 
 def _line_of(result: Result) -> Line:
     """A row that the paper does not have; without the numbers where the weights have seen the images."""
-    if result.seen:
-        reason = f'{result.seen.file} was trained on images of {result.split} ({result.seen.saw_by})'
-        return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {reason}')
+    if result.left_out:
+        return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {result.left_out}')
     whose = (result, None) if result.released else (None, result)
     return Line(result.name, result.split, 'not in the paper', None, *whose)
 
@@ -228,7 +232,8 @@ def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
     """What tests the authors' file; nothing where they released none."""
     if net not in WEIGHTS or refined == 'crfrnn':
         return ()
-    return (f'make weights-{net}', *test_commands(net, split, refined, f' --weights pretrained/{WEIGHTS[net].file}'))
+    weights = f' --weights pretrained/{WEIGHTS[net].file}'
+    return (f'make weights-{net}', *test_commands(net, split, refined, weights, released=True))
 
 
 def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[str, ...]:
@@ -248,21 +253,30 @@ def snapshots(stage: str) -> list[str]:
     return [*(snapshots(below) if below in STAGES else []), f'runs/{stage}/{stage}_iter_{STAGES[stage].max_iter}.caffemodel']
 
 
-def test_commands(net: str, split: str, refined: str, weights: str = '', stage: str = '') -> tuple[str, ...]:
+def test_commands(
+    net: str, split: str, refined: str, weights: str = '', stage: str = '', *, released: bool = False
+) -> tuple[str, ...]:
     """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
 
-    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others.
+    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others; so do
+    those of the weights that its authors `released`.
     """
     dataset, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
     test, commands = f'python3 tools/test.py --net {net}{weights}', []
-    out = f'out/{"released" if weights and not stage else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
+    out = f'out/{"released" if released else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
     if refined == 'crf':
+        kept = crf_folder(name, released)
         commands += [
-            f'{test} --split val --save-scores out/scores/{name}{f" --out out/test/{name}/val" if stage else ""}',
-            f'python3 tools/crf_search.py --scores out/scores/{name} --data data/{folder} --out out/crf/{name}',
+            f'{test} --split val --save-scores out/scores/{kept}{f" --out out/test/{name}/val" if stage else ""}',
+            f'python3 tools/crf_search.py --scores out/scores/{kept} --data data/{folder} --out out/crf/{kept}',
         ]
-        test = f'{test} --crf out/crf/{name}/crf.json'
+        test = f'{test} --crf out/crf/{kept}/crf.json'
     own_out = f' --out {out}' if stage else ''
     if (dataset, split) in HIDDEN_TRUTH:
         return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
     return (*commands, f'{test}{own_out}')
+
+
+def crf_folder(name: str, released: bool) -> str:
+    """What the folders of a network's (or stage's) scores and of its search are called: those of released weights apart."""
+    return f'{name}-released' if released else name

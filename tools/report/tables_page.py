@@ -6,26 +6,26 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from dataset_prep.datasets import DATASETS, Dataset, how_to_prepare
+from dataset_prep.datasets import DATASETS, Dataset
 from prototxt.experiments import NETS
 from tools.paper_tables import TABLES, PaperTable
 from tools.report import figures
 from tools.report.content import Curve, read_curve
+from tools.report.missing_data import DATA_NOTE, missing_data
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of
 from tools.report.strips import Row
 from tools.report.tables_text import HEAD, ONLY_PAPERS, cells, notes, number, only_papers, per_class, sides, todo
 from tools.support.atomic import whole_file
-from tools.support.paths import DATA, RUNS
+from tools.support.paths import RUNS
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table with what is shown of it; `prepare` says how to have the data set where it is missing."""
+    """A table with what is shown of it."""
 
     table: PaperTable
     lines: Sequence[Line]
-    prepare: str
 
     @property
     def blanks(self) -> list[tuple[str, str, str]]:
@@ -34,6 +34,10 @@ class Section:
     @property
     def notes(self) -> list[str]:
         return notes(self.blanks)
+
+    @property
+    def missing(self) -> list[tuple[str, str]]:
+        return missing_data(self.table, self.lines)
 
     @property
     def kept(self) -> list[tuple[str, str]]:
@@ -78,10 +82,7 @@ class Matrix:
 
 def sections(results: Sequence[Result]) -> list[Section]:
     """All tables."""
-    return [
-        Section(table, lines_of(table, results), '' if (DATA / table.dataset).is_dir() else how_to_prepare(table.dataset))
-        for table in TABLES
-    ]
+    return [Section(table, lines_of(table, results)) for table in TABLES]
 
 
 def galleries(results: Sequence[Result]) -> list[Gallery]:
@@ -130,12 +131,13 @@ def curves() -> list[tuple[str, str]]:
 
 
 def write_page(path: Path, results: Sequence[Result]) -> None:
-    """Write the page, whole."""
+    """Write the page, whole. Of results whose weights have seen the images, only the reason is shown, as in the tables."""
+    shown = [result for result in results if not result.left_out]
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['number'] = number
     text = environment.get_template('tables.html').render(
-        head=HEAD, only_papers=ONLY_PAPERS, cells=cells, per_class=per_class, sections=sections(results), results=results,
-        galleries=galleries(results), matrices=matrices(results), curves=curves(),
+        head=HEAD, only_papers=ONLY_PAPERS, data_note=DATA_NOTE, cells=cells, per_class=per_class,
+        sections=sections(results), results=results, galleries=galleries(shown), matrices=matrices(shown), curves=curves(),
     )  # fmt: skip
     with whole_file(path) as temporary:
         temporary.write_text(text)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import isnan
 
 from tools.paper_tables import PaperTable
+from tools.report.missing_data import DATA_NOTE, missing_data
 from tools.report.results import Line, Result
 from tools.report.server_scores import SERVER_SCORES
 
@@ -85,6 +86,9 @@ def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     if blanks:
         text += ['', 'blank cells:'] + [f'  {row}, {column}: {commands}' for row, column, commands in blanks]
         text += [f'  {note}' for note in notes(blanks)]
+    missing = missing_data(table, lines)
+    if missing:
+        text += ['', f'{DATA_NOTE}:'] + [f'  {command}: {made}' for command, made in missing]
     kept = only_papers(lines)
     if kept:
         text += ['', f'{ONLY_PAPERS}:'] + [f'  {row}: {reason}' for row, reason in kept]
@@ -114,6 +118,9 @@ def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
     if blanks:
         text += ['', *grid([['blank cell', 'column', 'what fills it'], *([a, b, f'`{c}`'] for a, b, c in blanks)])]
         text += ['', *notes(blanks)]
+    missing = missing_data(table, lines)
+    if missing:
+        text += ['', *grid([[DATA_NOTE, 'made by'], *([made, f'`{command}`'] for command, made in missing)])]
     kept = only_papers(lines)
     if kept:
         text += ['', *grid([[ONLY_PAPERS, 'why'], *map(list, kept)])]

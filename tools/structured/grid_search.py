@@ -20,8 +20,9 @@ from tools.structured.dense_crf import CrfParameters
 from tools.structured.refining import labels_of, run_on_cores
 from tools.structured.score_maps import score_path
 from tools.support.atomic import whole_file
-from tools.support.errors import UserError
+from tools.support.made_with import claim
 
+TRIALS, BEST, HEAT_MAP = 'trials.jsonl', 'crf.json', 'heat_map.png'  # what a search leaves in its folder
 # First values of each axis; the step is halved each round. DeepLab's authors search w1 in 5 to 10, sa in 50:10:100, sb in 3:1:10
 # (Sec. 4). Here w1 and sa begin lower: optima that they published reach w1 3 (and sa 121), small images want a smaller sa. Three
 # values an axis, so 27 sets of parameters instead of 48 for each w1: the rounds after it look between them and one step beyond.
@@ -46,14 +47,10 @@ class Search:
     """A search in a folder: `trials.jsonl`, a line for each set of parameters. Stopped, it goes on after the last whole line."""
 
     def __init__(self, folder: Path, scores: Path, records: Sequence[Record], settings: dict) -> None:
-        """UserError if the folder holds a search on other images or scores than `settings` (plain JSON) says."""
-        self._scores, self._records, self._file = scores, records, folder / 'trials.jsonl'
+        """A search on other images or scores than `settings` (plain JSON) says is moved aside with what it found."""
+        self._scores, self._records, self._file = scores, records, folder / TRIALS
         self.classes = dataset(records[0].dataset).num_classes
-        said = folder / 'settings.json'
-        if said.is_file() and json.loads(said.read_text()) != settings:
-            raise UserError(f'{folder} holds a search on other scores or images; choose another --out')
-        with whole_file(said) as temporary:
-            temporary.write_text(json.dumps(settings, indent=2) + '\n')
+        claim(folder, settings, TRIALS, (BEST, HEAT_MAP), strange=f'{TRIALS} that no earlier search wrote', option='--out')
         self.trials = {trial.parameters: trial for trial in self._read()}
 
     def tried(self, parameters: CrfParameters | None) -> Trial:

@@ -3,21 +3,23 @@
 .venv/bin/python -m tools.structured.recipe NET...
 
 The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
-pretrained/<NET>.caffemodel. Results lie in out/test/<NET>-crf/ (of the authors' weights: out/released/). Stopped, the same
-command goes on. Files that their authors trained on images of val are warned of: their scores there, and so the parameters
-found on them, are not those of unseen images.
+pretrained/<NET>.caffemodel, the same in all steps. Results lie in out/test/<NET>-crf/, scores and search in out/scores/<NET>/
+and out/crf/<NET>/; those of the authors' weights in out/released/<NET>-crf/ and <NET>-released/. Stopped, the same command
+goes on. Files that their authors trained on images of val are warned of: their scores there, and so the parameters found on
+them, are not those of unseen images.
 """
 
 import argparse
 import shlex
-from contextlib import suppress
+from collections.abc import Sequence
+from pathlib import Path
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tools.inference.networks import network
 from tools.inference.weights import find_weights, warn_if_seen
 from tools.recipe import Recipe
-from tools.report.results import test_commands
+from tools.report.results import crf_folder, released_files, test_commands
 from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
 from tools.test import PAPER_SPLIT
@@ -25,13 +27,20 @@ from tools.test import PAPER_SPLIT
 TITLES = ('Scores of val', "Search of the CRF's parameters", 'Test with the best of them')
 
 
-def follow(net: str) -> None:
-    """The steps for one network."""
-    recipe = Recipe(ROOT / 'out' / 'crf' / net / 'steps.json', f'delete out/crf/{net} and out/scores/{net}')
-    commands = test_commands(net, PAPER_SPLIT.get(NETS[net].dataset, 'test'), 'crf')
-    warn(net)
+def follow(net: str, weights: Sequence[Path]) -> None:
+    """The steps for one network with its weights."""
+    released = weights[-1].name in released_files()
+    kept, typed = crf_folder(net, released), shlex.join(map(as_typed, weights))
+    commands = test_commands(net, PAPER_SPLIT.get(NETS[net].dataset, 'test'), 'crf', f' --weights {typed}', released=released)
+    recipe = Recipe(ROOT / 'out' / 'crf' / kept / 'steps.json', f'delete out/crf/{kept} and out/scores/{kept}')
+    warn_if_seen(weights, NETS[net].dataset, 'val')  # before the first step, which may be done already
     for title, command in zip(TITLES, commands, strict=True):
         recipe.do(f'{title}: {net}', *shlex.split(command)[1:])
+
+
+def as_typed(path: Path) -> str:
+    """A path as it is typed in the checkout."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def check_val(net: str) -> None:
@@ -44,20 +53,15 @@ def check_val(net: str) -> None:
         )
 
 
-def warn(net: str) -> None:
-    """Say before the first step, which may be done already, if the weights saw val; what is missing, the step says."""
-    with suppress(UserError):
-        warn_if_seen(find_weights(net), NETS[net].dataset, 'val')
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('nets', nargs='+', metavar='NET', help='a network, as for tools/test.py')
     nets = [network(name) for name in parser.parse_args(argv).nets]
     for net in nets:
         check_val(net)
-    for net in nets:
-        follow(net)
+    weights = [find_weights(net) for net in nets]  # what is missing is better known before hours of the first
+    for net, files in zip(nets, weights, strict=True):
+        follow(net, files)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ import numpy as np
 from tools.inference.upsampling import zoom
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
+from tools.support.made_with import claim
 
 MAGIC, VERSION, SUFFIX = b'dilation score map\n', 1, '.scores'
 LEVEL = 1  # of zlib: higher ones take longer and save little
@@ -65,14 +66,8 @@ def read_scores(path: Path) -> ScoreMap:
 
 
 def prepare_folder(folder: Path, settings: dict) -> None:
-    """Make `folder` ready for score maps made with `settings` (plain JSON); those made with others are deleted."""
-    said = folder / 'settings.json'
-    found = json.loads(said.read_text()) if said.is_file() else None
-    if found == settings:
-        return
-    if found is None and folder.is_dir() and any(folder.glob(f'*{SUFFIX}')):
-        raise UserError(f'{folder} holds score maps that nothing says the origin of; choose another folder')
-    for path in folder.glob(f'*{SUFFIX}'):
-        path.unlink()
-    with whole_file(said) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + '\n')
+    """Make `folder` ready for score maps made with `settings` (plain JSON); those made with others are moved aside.
+
+    UserError if it holds score maps that nothing says the origin of.
+    """
+    claim(folder, settings, f'*{SUFFIX}', strange='score maps that no earlier test wrote', option='--save-scores')

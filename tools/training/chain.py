@@ -10,7 +10,7 @@ from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
 from prototxt.shapes import STRIDE
-from tools.recipe import Recipe
+from tools.recipe import TRAIN_ANEW, Recipe
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
@@ -47,9 +47,8 @@ class Chain:
         self._runs = Path(args.runs).absolute() if args.runs else RUNS
         self._data = Path(args.data).absolute() if args.data else DATA
         self._gpus = check_gpus(args.gpu) if args.gpu else ()
-        anew = 'run the training among the commands above with --restart, then this again'
         self._stored: set[Path] = set()  # two stages may train on the same maps
-        self._recipe = Recipe(self._runs / f'chain-{name}.json', anew)
+        self._recipe = Recipe(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
         """Raise UserError if a stage lacks what no step before it makes: its LMDB of images, and what it is scored on."""

@@ -13,7 +13,7 @@ from dataset_prep.lmdb_store import check_current, opened, read_sizes, stored_id
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd
+from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd, Stage
 from prototxt.front_end import start_channels
 from prototxt.lmdb_names import whole_images_of
 from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes, pixels_of
@@ -197,15 +197,20 @@ def _blob_channels(settings: Settings) -> int:
 
 def _how_to_make(settings: Settings) -> str:
     """The command that makes the stage's LMDB."""
-    stage, name = settings.stage, settings.dataset.name
+    stage = settings.stage
     if stage.start == 'data':
-        command = how_to_prepare(name, stage.split).removeprefix('run: ')
-        net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
-        if net.images_wh:
-            return f'{command} SIZE={"{}x{}".format(*net.images_wh)} OUT=data/{net.folder} CROP_SIZE={stage.crop_size}'
-        own_crop = name not in DATASETS or net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
-        return f'{command} CROP_SIZE={stage.crop_size}' if own_crop else command
+        return images_made_by(stage, settings.dataset.name)
     return _MAPS_MADE_BY.get(stage.source) or (
         f'make train-{settings.stage_name} CHAIN=1, which makes what it starts from too; or by hand: '
         f'python3 tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
     )
+
+
+def images_made_by(stage: Stage, dataset_name: str) -> str:
+    """The command that makes the LMDB of images that `stage` trains on."""
+    command = how_to_prepare(dataset_name, stage.split).removeprefix('run: ')
+    net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
+    if net.images_wh:
+        return f'{command} SIZE={"{}x{}".format(*net.images_wh)} OUT=data/{net.folder} CROP_SIZE={stage.crop_size}'
+    own_crop = dataset_name not in DATASETS or net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))
+    return f'{command} CROP_SIZE={stage.crop_size}' if own_crop else command
