@@ -1,7 +1,7 @@
 """Prepare your own images and labels: check every file, list the splits, write LMDBs, and a contact sheet to look at.
 
 DIR holds
-images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm)    8 bits a channel, no alpha
+images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm)    8 bits a channel, no alpha, no EXIF tag that turns them
 labels/NAME.png                                         index PNGs, grey or palette: ids 0 to N-1, 255 to ignore
 train.txt, val.txt, test.txt                            names, one a line; images of test need no labels
 
@@ -11,15 +11,18 @@ measured over the training images. Classes, colours and mean are kept in OUT/dat
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dataset_prep import statistics
 from dataset_prep.command import add_shared_arguments, command_parser, size, write
 from dataset_prep.datasets import OWN_ROW, Colour, Dataset, keep_own, own_json
+from dataset_prep.image_files import UPRIGHT, orientation
 from dataset_prep.label_encodings import MOST_CLASSES
 from dataset_prep.lists import by_id, check_pairs, read_ids
 from dataset_prep.order import shuffled
+from dataset_prep.parallel import in_order
 from dataset_prep.records import Record
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
@@ -39,7 +42,8 @@ def find_splits(
 ) -> dict[str, list[Record]]:
     """The records of each split in the folder `data`, of the data set `name`.
 
-    Raises UserError when a file of a pair is missing, two have one name, or a list names what is not there.
+    Raises UserError when a file of a pair is missing, two have one name, a list names what is not there, or an image has a tag
+    that turns it.
     """
     if not data.is_dir():
         raise UserError(f'no folder {data}; give the one that holds {IMAGES}/ and {LABELS}/: DATA=FOLDER')
@@ -48,16 +52,28 @@ def find_splits(
     for split, names in lists.items():
         if lacking := [one for one in names if one not in labels and split != TEST]:
             raise UserError(f'{split}: {lacking[0]} has no label; there is no file at {data / LABELS / lacking[0]}.png')
+    _check_upright([images[one] for names in lists.values() for one in names])
     return {
         split: [Record(one, images[one], labels.get(one), name, size_wh=size_wh) for one in ids] for split, ids in lists.items()
     }
+
+
+def _check_upright(paths: Sequence[Path]) -> None:
+    """Raise UserError naming the first image that viewers turn: its label may have been drawn on what they show, or may not."""
+    for path, turned in zip(paths, in_order(orientation, paths), strict=True):
+        if turned != UPRIGHT:
+            raise UserError(
+                f'{path} is stored turned or mirrored (EXIF orientation {turned}), which labels cannot say; '
+                'save it as it is seen (mogrify -auto-orient), or, if its label fits the pixels as they are stored, '
+                'take the tag out (exiftool -Orientation=)'
+            )
 
 
 def _files(folder: Path, kind: str) -> dict[str, Path]:
     """The pictures in a folder by name."""
     suffixes = SUFFIXES if kind == IMAGES else ('.png',)
     paths = folder.iterdir() if folder.is_dir() else ()
-    found = by_id((path for path in paths if path.suffix.lower() in suffixes and path.name[0] != '.'), lambda path: path.stem)
+    found = by_id((path for path in paths if path.suffix.lower() in suffixes), lambda path: path.stem)
     if not found:
         raise UserError(f'no {kind} in {folder} ({" ".join(suffixes)}); see dataset_prep/README.md')
     return found

@@ -1,5 +1,6 @@
 """All data sets from their official layouts, in miniature, to what Caffe reads of them; and what is refused on the way."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -432,6 +433,46 @@ def test_own_files_that_do_not_pair_are_refused(tmp_path):
     (tmp_path / 'train.txt').unlink()
     with pytest.raises(UserError, match='1 images lack one file of their pair, the first lacks .*labels/plain.png'):
         custom_command.find_splits(tmp_path, 'mine', 0, 1)
+
+
+@pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (3, True), (6, True)])
+def test_own_images_that_viewers_turn_are_refused(tmp_path, orientation, turned):
+    """By 180 degrees (3) the sizes of image and label agree, and nothing else would tell that they do not fit."""
+    custom(tmp_path)
+    path = tmp_path / 'images' / 'plain.PNG'
+    with Image.open(path) as picture:
+        tag = picture.getexif()
+        tag[0x0112] = orientation
+        picture.save(path, exif=tag)
+    if turned:
+        with pytest.raises(UserError, match=f'plain.PNG is stored turned or mirrored .EXIF orientation {orientation}'):
+            custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    else:
+        assert len(custom_command.find_splits(tmp_path, 'mine', 0, 1)['train']) == len(list((tmp_path / 'images').iterdir()))
+
+
+def test_files_that_macos_leaves_beside_others_are_passed_over(tmp_path):
+    """._NAME for each file, on disks of other systems and in archives."""
+    for made, find in (
+        (kitti, lambda data: kitti_command.find_splits(data, True)),
+        (cityscapes, lambda data: cityscapes_command.find_splits(data, True)),
+        (custom, lambda data: custom_command.find_splits(data, 'mine', 0, 1)),
+    ):
+        data = tmp_path / made.__name__
+        made(data)
+        before = find(data)
+        for path in [path for path in data.rglob('*') if path.is_file()]:
+            path.with_name(f'._{path.name}').write_bytes(b'\0\5\x16\7')
+        assert find(data) == before
+
+
+@pytest.mark.parametrize('name', [b'stra\xdfe', b'a\tb', 'a\u2028b'.encode()])
+def test_names_that_no_list_can_hold_are_one_error(tmp_path, name):
+    custom(tmp_path)
+    for folder, suffix in (('images', b'.PNG'), ('labels', b'.png')):
+        os.rename(tmp_path / folder / f'plain{suffix.decode()}', os.fsencode(tmp_path / folder) + b'/' + name + suffix)
+    with pytest.raises(UserError, match='no UTF-8, or control characters, in its path; rename it'):
+        custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
 
 
 # What training reads
