@@ -48,7 +48,8 @@ def read_image(record: Record) -> np.ndarray:
 
 
 def read_label(record: Record) -> np.ndarray:
-    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set's row, 255 to ignore; scaled to the nearest pixel.
+    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set's row, 255 to ignore; scaled by taking the pixel that
+    the centre of each new one lies in.
 
     Raises UserError naming the file and the first pixel that is no label, or a size other than the image's.
     """
@@ -88,7 +89,7 @@ def _whole_label(record: Record) -> np.ndarray:
     ids = decode(values, record.encoding, dataset(record.dataset), record.label)
     if record.size_wh is None:
         return ids
-    return cv2.resize(ids, record.size_wh, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(ids, record.size_wh, interpolation=cv2.INTER_NEAREST_EXACT)  # INTER_NEAREST takes the pixel above and left
 
 
 def _label_values(path: Path, encoding: str) -> np.ndarray:
