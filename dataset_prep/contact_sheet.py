@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from dataset_prep.datasets import Dataset
 from dataset_prep.records import Record, read_image, read_label
-from tools.support.atomic import whole_file
+from tools.support.png import write_png
 from tools.support.sheets import WHITE, below, beside, caption, colorize, framed, legend, overlay, scaled
 
 CELL_HEIGHT = 180  # pixels
@@ -31,8 +30,7 @@ def write_contact_sheet(path: Path, splits: Mapping[str, Sequence[Record]], fact
 def write_sheet(path: Path, rows: Sequence[np.ndarray], entries: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
     """Write a PNG of rows above a legend."""
     width = max(row.shape[1] for row in rows)
-    with whole_file(path) as temporary:
-        cv2.imwrite(str(temporary), framed(below([*rows, legend(entries, width)])))
+    write_png(path, framed(below([*rows, legend(entries, width)])))
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:

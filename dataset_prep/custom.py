@@ -172,6 +172,8 @@ def main(argv: list[str] | None) -> None:
     write(args, row, splits, {TRAIN: args.crop_size})
     with whole_file(args.out / OWN_ROW) as temporary:
         temporary.write_text(own_json(row), encoding='utf-8')
+    if args.out.resolve() != (DATA / args.name).resolve():
+        print(f'note: NETWORK@{args.name} and STAGE@{args.name} look for it at {DATA / args.name}: move it or put a link there')
 
 
 def _check_given(args: argparse.Namespace) -> None:

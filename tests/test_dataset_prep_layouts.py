@@ -342,7 +342,7 @@ def run_custom(data, out, *more):
     custom_command.main(['--data', str(data), '--out', str(out), '--crop-size', '404', *more])
 
 
-def test_own_folder_comes_through_caffe(tmp_path):
+def test_own_folder_comes_through_caffe(tmp_path, capsys):
     """Grey and palette labels, names with spaces and letters of other languages; mean and classes kept for training."""
     truth = custom(tmp_path / 'min data å')
     (tmp_path / 'classes.txt').write_text('Straße 10 20 30\ndark sky\n猫  1 2 3\n', encoding='utf-8')
@@ -362,6 +362,7 @@ def test_own_folder_comes_through_caffe(tmp_path):
     assert row.mean_bgr == pytest.approx(np.concatenate([image.reshape(-1, 3) for image, _ in train.values()]).mean(axis=0))
     assert (row.name, row.splits) == ('mine', {'train': 3, 'val': 1})
     assert read_manifest(out / 'train_404')['classes'] == 3
+    assert f'NETWORK@mine and STAGE@mine look for it at {ROOT / "data" / "mine"}' in capsys.readouterr().out
 
 
 def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):

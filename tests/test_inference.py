@@ -316,6 +316,8 @@ def test_no_weights_at_all_says_what_to_run(snapshots, tmp_path):
         weight_files.find_weights('dilation8_camvid')
     with pytest.raises(UserError, match='front_toy.caffemodel; run: make train-toy-front$'):
         weight_files.find_weights('front_toy')
+    with pytest.raises(UserError, match='front_toy@mine.caffemodel; run: make train-toy-front DATASET=mine$'):
+        weight_files.find_weights('front_toy@mine')
     fetched = tmp_path / 'pretrained' / 'dilation8_camvid.caffemodel'
     caffemodel.write(fetched, {'conv1_1': [np.ones(3)]})
     assert weight_files.find_weights('dilation8_camvid') == [fetched]

@@ -23,12 +23,12 @@ from tqdm import tqdm
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
-from tools.inference.label_maps import write_png
 from tools.inference.networks import HELP, network
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import gpu_number
+from tools.support.png import write_png
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
 

@@ -33,7 +33,7 @@ from prototxt.experiments import NETS, Net
 from prototxt.shapes import TRUNK_END
 from tools import scoring
 from tools.inference import TILINGS
-from tools.inference.label_maps import LabelMaps, write_png
+from tools.inference.label_maps import LabelMaps
 from tools.inference.labelling import Job, cores, label_records
 from tools.inference.networks import HELP, network
 from tools.inference.origin import check_maps_of_snapshot
@@ -52,6 +52,7 @@ from tools.support.errors import UserError, run_command
 from tools.support.gpus import check_gpus, gpu_list
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
+from tools.support.png import write_png
 
 PAPER_SPLIT = {'pascal_voc': 'val', 'cityscapes': 'val'}  # what the paper's tables are on; else test
 SCORES = 'scores.json'
