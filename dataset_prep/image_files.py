@@ -20,6 +20,7 @@ from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value where nothing is to be turned
+ON_THEIR_SIDE = range(5, 9)  # its values where height and width change places
 _IMAGE_MODES = ('L', 'P', 'RGB', 'CMYK', 'YCbCr', '1')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
