@@ -12,7 +12,9 @@ from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.png import write_png
 
-__all__ = ['LabelMaps', 'write_png']
+__all__ = ['SETTINGS', 'LabelMaps', 'write_png']
+
+SETTINGS = 'settings.json'
 
 
 class LabelMaps:
@@ -20,7 +22,7 @@ class LabelMaps:
 
     def __init__(self, out: Path, settings: dict) -> None:
         """Keep the maps of an earlier run with the same `settings` (plain JSON); move those made with others aside."""
-        self.folder, self.settings_file = out, out / 'settings.json'
+        self.folder, self.settings_file = out, out / SETTINGS
         old = self._old_settings()
         if old != settings:
             self._clear(old or {}, settings)
