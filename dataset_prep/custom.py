@@ -141,12 +141,12 @@ def voc_colour(index: int) -> Colour:
     return red, green, blue
 
 
-def measured(row: Dataset, splits: dict[str, list[Record]]) -> Dataset:
-    """The row of the data set with the mean of its training images and its counts."""
+def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, statistics.Statistics]:
+    """The row of the data set with the mean of its training images and its counts; and the statistics of these images."""
     keep_own(row)  # so that labels can be read
-    mean_bgr = statistics.scan(splits[TRAIN], 'measuring the mean').mean_bgr
+    found = statistics.scan(splits[TRAIN], f'reading {TRAIN}')
     counts = {split: len(records) for split, records in splits.items()}
-    return keep_own(replace(row, mean_bgr=mean_bgr, splits=counts))
+    return keep_own(replace(row, mean_bgr=found.mean_bgr, splits=counts)), found
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -168,8 +168,9 @@ def main(argv: list[str] | None) -> None:
     args.out = args.out or DATA / args.name
     names, colours = zip(*read_classes(args.classes), strict=True)
     splits = find_splits(args.data, args.name, args.val_fraction, args.seed, args.size)
-    row = measured(Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images'), splits)
-    write(args, row, splits, {TRAIN: args.crop_size})
+    unmeasured = Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images')
+    row, found = measured(unmeasured, splits)
+    write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
     with whole_file(args.out / OWN_ROW) as temporary:
         temporary.write_text(own_json(row), encoding='utf-8')
     if args.out.resolve() != (DATA / args.name).resolve():

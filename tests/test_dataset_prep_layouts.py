@@ -365,6 +365,19 @@ def test_own_folder_comes_through_caffe(tmp_path, capsys):
     assert f'NETWORK@mine and STAGE@mine look for it at {ROOT / "data" / "mine"}' in capsys.readouterr().out
 
 
+def test_own_images_are_read_once_before_anything_is_written(tmp_path, monkeypatch):
+    """For the mean, the check and the summary together."""
+    truth, read = custom(tmp_path / 'in'), []
+
+    def read_and_note(record):
+        read.append(record.id)
+        return read_image(record)
+
+    monkeypatch.setattr('dataset_prep.statistics.read_image', read_and_note)
+    run_custom(tmp_path / 'in', tmp_path / 'out', '--classes', '3', '--name', 'mine', '--lists-only')
+    assert sorted(read) == sorted(truth)
+
+
 def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
     """Lists that were written on Windows too; files that no list names are left alone."""
     custom(tmp_path)
