@@ -1,5 +1,6 @@
 """Facts of data sets, label files to ids, borders, Datums as bytes, LMDBs of images."""
 
+import json
 import re
 import threading
 from dataclasses import replace
@@ -208,6 +209,10 @@ def test_row_of_a_users_own_data_set_comes_back_from_its_file(tmp_path, monkeypa
     (tmp_path / 'mine' / 'dataset.json').write_text('{"name": "mine"}')
     with pytest.raises(UserError, match='dataset.json is damaged'):
         datasets.read_own(tmp_path / 'mine')
+    for change in ({'splits': [1]}, {'palette': [[1, 2, 3]]}):
+        (tmp_path / 'mine' / 'dataset.json').write_text(json.dumps({**json.loads(datasets.own_json(mine)), **change}))
+        with pytest.raises(UserError, match='dataset.json is damaged'):
+            datasets.read_own(tmp_path / 'mine')
 
 
 @pytest.mark.parametrize('content', ['{"dataset": "toy"', '{"dataset": "toy", "size_wh": null}', '[]'])
