@@ -12,6 +12,7 @@ from tools.support.png import write_png
 from tools.support.sheets import WHITE, below, beside, caption, colorize, framed, legend, overlay, scaled
 
 CELL_HEIGHT = 180  # pixels
+WIDEST = 8  # times as wide as high a picture may be at that height; a wider one is lower
 Item = TypeVar('Item')
 
 
@@ -46,5 +47,7 @@ def label_pictures(image: np.ndarray, label: np.ndarray, facts: Dataset) -> list
 
 def sheet_row(title: str, pictures: Sequence[np.ndarray], height: int = CELL_HEIGHT) -> np.ndarray:
     """Pictures side by side under a title; of the second, the label, the nearest pixels, so that its colours stay pure."""
+    rows, columns = pictures[0].shape[:2]
+    height = max(1, min(height, WIDEST * height * rows // columns))
     row = beside([scaled(picture, height=height, pure=place == 1) for place, picture in enumerate(pictures)])
     return below([caption(title, row.shape[1]), row], 0)

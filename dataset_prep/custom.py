@@ -145,8 +145,22 @@ def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, st
     """The row of the data set with the mean of its training images and its counts; and the statistics of these images."""
     keep_own(row)  # so that labels can be read
     found = statistics.scan(splits[TRAIN], f'reading {TRAIN}')
+    _check_classes(found.pixels_per_class(row))
     counts = {split: len(records) for split, records in splits.items()}
     return keep_own(replace(row, mean_bgr=found.mean_bgr, splits=counts)), found
+
+
+def _check_classes(pixels: dict[str, int]) -> None:
+    """Print which classes no training image has. Raise UserError if there are not two: masks of 0 and 255 look like that."""
+    absent = [name for name, count in pixels.items() if not count]
+    if len(pixels) - len(absent) < 2:
+        present = ', '.join(name for name in pixels if name not in absent) or 'no class'
+        raise UserError(
+            f'the labels of {TRAIN} hold {present} and nothing else but 255, which is ignored, so there is nothing to learn; '
+            'if they are masks of 0 and 255, write 1 in place of 255'
+        )
+    if absent:
+        print(f'note: no pixel of {TRAIN} is {" or ".join(absent)}')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from stored_maps import write_features
 
+from dataset_prep.contact_sheet import sheet_row
 from dataset_prep.datasets import dataset, own_json
 from dataset_prep.lmdb_store import read_sizes
 from dataset_prep.lmdb_writer import write_lmdb
@@ -136,6 +137,14 @@ def test_picture_that_the_disk_does_not_take_is_named(lmdb, tmp_path, monkeypatc
     with pytest.raises(UserError, match='sheet.png cannot be written: is the disk full'):
         browse_lmdb.main([str(lmdb), '--out', str(tmp_path / 'sheet.png')])
     assert not list(tmp_path.iterdir())
+
+
+def test_strip_of_an_image_makes_no_sheet_of_a_million_pixels():
+    """Three pictures of 50x20,000 at a height of 180 would be 216,000 wide; ten times longer ones no PNG takes."""
+    strip = np.zeros((50, 20_000, 3), np.uint8)
+    row = sheet_row('strip', [strip, strip, strip])
+    assert row.shape[1] < 3 * 8 * 180 + 3 * 8
+    assert sheet_row('plain', [np.zeros((180, 240, 3), np.uint8)]).shape[1] == 240
 
 
 def test_blocks_of_a_sheet_keep_their_pixels():

@@ -1,5 +1,6 @@
 """All data sets from their official layouts, in miniature, to what Caffe reads of them; and what is refused on the way."""
 
+import errno
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from mini_archives import TRAIN_IDS, camvid, cityscapes, coco, custom, kitti, la
 from PIL import Image
 from through_caffe import MARGIN, check_lmdb, padded
 
+from dataset_prep import archives
 from dataset_prep import camvid as camvid_command
 from dataset_prep import cityscapes as cityscapes_command
 from dataset_prep import custom as custom_command
@@ -172,6 +174,30 @@ def test_bad_archive_leaves_nothing_behind(tmp_path, damage):
         voc_command.find_splits(data, allow_partial=True)
     assert not any((data / 'unpacked').iterdir())
     assert not (data / 'outside.py').exists()
+
+
+def test_gzip_with_a_wrong_sum_is_named(tmp_path):
+    """Of a .tgz whose MD5 nobody looks at; gzip's error is one of the system's, without a file."""
+    voc(tmp_path)
+    pack(tmp_path / 'benchmark.tgz', tmp_path / 'benchmark_RELEASE', 'w:gz')
+    shutil.rmtree(tmp_path / 'benchmark_RELEASE')
+    content = bytearray((tmp_path / 'benchmark.tgz').read_bytes())
+    content[-8] ^= 1
+    (tmp_path / 'benchmark.tgz').write_bytes(content)
+    with pytest.raises(UserError, match=r'benchmark.tgz is cut short or damaged \(CRC check failed'):
+        voc_command.find_splits(tmp_path, allow_partial=True)
+
+
+def test_archive_on_a_disk_that_is_not_to_be_written_says_how_to_unpack_elsewhere(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, 'Read-only file system', str(path))
+
+    voc(tmp_path / 'tree')
+    pack(tmp_path / 'VOCtrainval_11-May-2012.tar', tmp_path / 'tree' / 'VOCdevkit', 'w')
+    shutil.rmtree(tmp_path / 'tree')
+    monkeypatch.setattr(archives, 'whole_folder', refuse)
+    with pytest.raises(UserError, match=r'cannot be written \(Read-only file system\); unpack it yourself: tar xf .* -C FOLDER'):
+        voc_command.find_splits(tmp_path, allow_partial=True)
 
 
 @pytest.mark.parametrize(
@@ -376,6 +402,20 @@ def test_own_images_are_read_once_before_anything_is_written(tmp_path, monkeypat
     monkeypatch.setattr('dataset_prep.statistics.read_image', read_and_note)
     run_custom(tmp_path / 'in', tmp_path / 'out', '--classes', '3', '--name', 'mine', '--lists-only')
     assert sorted(read) == sorted(truth)
+
+
+def test_masks_of_0_and_255_are_refused_and_absent_classes_named(tmp_path, capsys):
+    """255 is ignored: as masks have it nothing but the background would be learned."""
+    custom(tmp_path / 'in')
+    options = ['--classes', '4', '--name', 'mine', '--lists-only']
+    run_custom(tmp_path / 'in', tmp_path / 'out', *options)
+    assert 'note: no pixel of train is class 3\n' in capsys.readouterr().out
+    for path in (tmp_path / 'in' / 'labels').iterdir():
+        with Image.open(path) as picture:
+            ids = np.asarray(picture)
+        Image.fromarray(np.where(ids == 0, 0, 255).astype(np.uint8)).save(path)
+    with pytest.raises(UserError, match='hold class 0 and nothing else but 255, .* write 1 in place of 255'):
+        run_custom(tmp_path / 'in', tmp_path / 'out', *options)
 
 
 def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
