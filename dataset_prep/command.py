@@ -9,6 +9,7 @@ from dataset_prep.datasets import Dataset, how_to_prepare
 from dataset_prep.prepare import add_arguments, lmdbs_asked, prepare
 from dataset_prep.records import Record
 from dataset_prep.relisting import check_lists
+from dataset_prep.statistics import Statistics
 from tools.support.errors import UserError
 
 
@@ -42,8 +43,16 @@ def data_folder(args: argparse.Namespace, facts: Dataset, split: str | None = No
 
 
 def write(
-    args: argparse.Namespace, facts: Dataset, splits: dict[str, list[Record]], crop_sizes: Mapping[str, Sequence[int]]
+    args: argparse.Namespace,
+    facts: Dataset,
+    splits: dict[str, list[Record]],
+    crop_sizes: Mapping[str, Sequence[int]],
+    counted: Mapping[str, Statistics] | None = None,
 ) -> None:
-    """Check the lists that are there already, then prepare; with --lists-only no LMDB is written."""
+    """Check the lists that are there already, then prepare; with --lists-only no LMDB is written.
+
+    A split of which `counted` has the statistics was read already.
+    """
     check_lists(args.out, splits)
-    prepare(args.out, facts, splits, {} if args.lists_only else lmdbs_asked(args, facts, crop_sizes), args.encoding, args.seed)
+    lmdbs = {} if args.lists_only else lmdbs_asked(args, facts, crop_sizes)
+    prepare(args.out, facts, splits, lmdbs, args.encoding, args.seed, counted)

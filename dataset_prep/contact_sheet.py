@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from dataset_prep.datasets import Dataset
 from dataset_prep.records import Record, read_image, read_label
-from tools.support.atomic import whole_file
+from tools.support.png import write_png
 from tools.support.sheets import WHITE, below, beside, caption, colorize, framed, legend, overlay, scaled
 
 CELL_HEIGHT = 180  # pixels
+WIDEST = 8  # times as wide as high a picture may be at that height; a wider one is lower
 Item = TypeVar('Item')
 
 
@@ -31,8 +31,7 @@ def write_contact_sheet(path: Path, splits: Mapping[str, Sequence[Record]], fact
 def write_sheet(path: Path, rows: Sequence[np.ndarray], entries: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
     """Write a PNG of rows above a legend."""
     width = max(row.shape[1] for row in rows)
-    with whole_file(path) as temporary:
-        cv2.imwrite(str(temporary), framed(below([*rows, legend(entries, width)])))
+    write_png(path, framed(below([*rows, legend(entries, width)])))
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -48,5 +47,7 @@ def label_pictures(image: np.ndarray, label: np.ndarray, facts: Dataset) -> list
 
 def sheet_row(title: str, pictures: Sequence[np.ndarray], height: int = CELL_HEIGHT) -> np.ndarray:
     """Pictures side by side under a title; of the second, the label, the nearest pixels, so that its colours stay pure."""
+    rows, columns = pictures[0].shape[:2]
+    height = max(1, min(height, WIDEST * height * rows // columns))
     row = beside([scaled(picture, height=height, pure=place == 1) for place, picture in enumerate(pictures)])
     return below([caption(title, row.shape[1]), row], 0)

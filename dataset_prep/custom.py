@@ -1,7 +1,7 @@
 """Prepare your own images and labels: check every file, list the splits, write LMDBs, and a contact sheet to look at.
 
 DIR holds
-images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm)    8 bits a channel, no alpha
+images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm)    8 bits a channel, no alpha, no EXIF tag that turns them
 labels/NAME.png                                         index PNGs, grey or palette: ids 0 to N-1, 255 to ignore
 train.txt, val.txt, test.txt                            names, one a line; images of test need no labels
 
@@ -11,15 +11,18 @@ measured over the training images. Classes, colours and mean are kept in OUT/dat
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dataset_prep import statistics
 from dataset_prep.command import add_shared_arguments, command_parser, size, write
 from dataset_prep.datasets import OWN_ROW, Colour, Dataset, keep_own, own_json
+from dataset_prep.image_files import UPRIGHT, orientation
 from dataset_prep.label_encodings import MOST_CLASSES
 from dataset_prep.lists import by_id, check_pairs, read_ids
 from dataset_prep.order import shuffled
+from dataset_prep.parallel import in_order
 from dataset_prep.records import Record
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
@@ -39,7 +42,8 @@ def find_splits(
 ) -> dict[str, list[Record]]:
     """The records of each split in the folder `data`, of the data set `name`.
 
-    Raises UserError when a file of a pair is missing, two have one name, or a list names what is not there.
+    Raises UserError when a file of a pair is missing, two have one name, a list names what is not there, or an image has a tag
+    that turns it.
     """
     if not data.is_dir():
         raise UserError(f'no folder {data}; give the one that holds {IMAGES}/ and {LABELS}/: DATA=FOLDER')
@@ -48,16 +52,28 @@ def find_splits(
     for split, names in lists.items():
         if lacking := [one for one in names if one not in labels and split != TEST]:
             raise UserError(f'{split}: {lacking[0]} has no label; there is no file at {data / LABELS / lacking[0]}.png')
+    _check_upright([images[one] for names in lists.values() for one in names])
     return {
         split: [Record(one, images[one], labels.get(one), name, size_wh=size_wh) for one in ids] for split, ids in lists.items()
     }
+
+
+def _check_upright(paths: Sequence[Path]) -> None:
+    """Raise UserError naming the first image that viewers turn: its label may have been drawn on what they show, or may not."""
+    for path, turned in zip(paths, in_order(orientation, paths), strict=True):
+        if turned != UPRIGHT:
+            raise UserError(
+                f'{path} is stored turned or mirrored (EXIF orientation {turned}), which labels cannot say; '
+                'save it as it is seen (mogrify -auto-orient), or, if its label fits the pixels as they are stored, '
+                'take the tag out (exiftool -Orientation=)'
+            )
 
 
 def _files(folder: Path, kind: str) -> dict[str, Path]:
     """The pictures in a folder by name."""
     suffixes = SUFFIXES if kind == IMAGES else ('.png',)
     paths = folder.iterdir() if folder.is_dir() else ()
-    found = by_id((path for path in paths if path.suffix.lower() in suffixes and path.name[0] != '.'), lambda path: path.stem)
+    found = by_id((path for path in paths if path.suffix.lower() in suffixes), lambda path: path.stem)
     if not found:
         raise UserError(f'no {kind} in {folder} ({" ".join(suffixes)}); see dataset_prep/README.md')
     return found
@@ -125,12 +141,26 @@ def voc_colour(index: int) -> Colour:
     return red, green, blue
 
 
-def measured(row: Dataset, splits: dict[str, list[Record]]) -> Dataset:
-    """The row of the data set with the mean of its training images and its counts."""
+def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, statistics.Statistics]:
+    """The row of the data set with the mean of its training images and its counts; and the statistics of these images."""
     keep_own(row)  # so that labels can be read
-    mean_bgr = statistics.scan(splits[TRAIN], 'measuring the mean').mean_bgr
+    found = statistics.scan(splits[TRAIN], f'reading {TRAIN}')
+    _check_classes(found.pixels_per_class(row))
     counts = {split: len(records) for split, records in splits.items()}
-    return keep_own(replace(row, mean_bgr=mean_bgr, splits=counts))
+    return keep_own(replace(row, mean_bgr=found.mean_bgr, splits=counts)), found
+
+
+def _check_classes(pixels: dict[str, int]) -> None:
+    """Print which classes no training image has. Raise UserError if there are not two: masks of 0 and 255 look like that."""
+    absent = [name for name, count in pixels.items() if not count]
+    if len(pixels) - len(absent) < 2:
+        present = ', '.join(name for name in pixels if name not in absent) or 'no class'
+        raise UserError(
+            f'the labels of {TRAIN} hold {present} and nothing else but 255, which is ignored, so there is nothing to learn; '
+            'if they are masks of 0 and 255, write 1 in place of 255'
+        )
+    if absent:
+        print(f'note: no pixel of {TRAIN} is {" or ".join(absent)}')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -152,10 +182,13 @@ def main(argv: list[str] | None) -> None:
     args.out = args.out or DATA / args.name
     names, colours = zip(*read_classes(args.classes), strict=True)
     splits = find_splits(args.data, args.name, args.val_fraction, args.seed, args.size)
-    row = measured(Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images'), splits)
-    write(args, row, splits, {TRAIN: args.crop_size})
+    unmeasured = Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images')
+    row, found = measured(unmeasured, splits)
+    write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
     with whole_file(args.out / OWN_ROW) as temporary:
         temporary.write_text(own_json(row), encoding='utf-8')
+    if args.out.resolve() != (DATA / args.name).resolve():
+        print(f'note: NETWORK@{args.name} and STAGE@{args.name} look for it at {DATA / args.name}: move it or put a link there')
 
 
 def _check_given(args: argparse.Namespace) -> None:

@@ -202,7 +202,10 @@ def read_own(folder: Path) -> Dataset | None:
         row = json.loads(path.read_text(encoding='utf-8'))
         palette = tuple(tuple(int(part) for part in colour) for colour in row['palette'])
         mean_bgr = tuple(float(part) for part in row['mean_bgr'])
-        facts = {**row, 'classes': tuple(row['classes']), 'palette': palette, 'mean_bgr': mean_bgr}
+        splits = {str(split): int(count) for split, count in dict(row['splits']).items()}
+        if len(palette) != len(row['classes']):
+            raise ValueError(f'{len(row["classes"])} classes and {len(palette)} colours')
+        facts = {**row, 'classes': tuple(row['classes']), 'palette': palette, 'mean_bgr': mean_bgr, 'splits': splits}
         return keep_own(Dataset(**facts))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f'{path} is damaged ({error!r}); prepare the data set again') from error

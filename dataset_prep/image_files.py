@@ -2,8 +2,9 @@
 
 Pillow reads them: it refuses truncated files, where OpenCV fills the rest with grey, and it keeps the indices of palette PNGs.
 Whole label PNGs of one byte a pixel are read by label_png, which is faster and knows nothing else.
-Neither applies an orientation tag, as labels carry none. What Pillow would change without a word is refused here: it divides
-16 bits a channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which makes other ids of a label's.
+Neither applies an orientation tag, as labels carry none; custom.py refuses images that have one. What Pillow would change without
+a word is refused here: it divides 16 bits a channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which
+makes other ids of a label's.
 """
 
 import struct
@@ -18,6 +19,8 @@ from PIL import Image
 from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value where nothing is to be turned
+ON_THEIR_SIDE = range(5, 9)  # its values where height and width change places
 _IMAGE_MODES = ('L', 'P', 'RGB', 'CMYK', 'YCbCr', '1')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -28,6 +31,18 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             return picture.size
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def orientation(path: Path) -> int:
+    """EXIF's orientation, 1 to 8: how a viewer turns the pixels that the file stores; 1, not at all, without the tag.
+
+    Raises UserError if the file's head cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.getexif().get(ORIENTATION, UPRIGHT)
     except _BROKEN as error:
         raise _unreadable(path, error) from error
 
@@ -108,5 +123,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     """One line on why a file cannot be read."""
     if isinstance(error, FileNotFoundError):
         return UserError(f'no file at {path}; is the data set still where it was prepared?')
+    if isinstance(error, Image.DecompressionBombError):
+        return UserError(f'{path} is too large ({error}); cut it into smaller pictures')
     reason = 'not a picture' if isinstance(error, Image.UnidentifiedImageError) else str(error)
     return UserError(f'{path} cannot be read ({reason}); get the file anew')

@@ -1,35 +1,51 @@
 """Lists of ids, and files paired by name; what is empty, listed twice or alone is an error that names it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tools.support.errors import UserError
 
+# Control characters, ends of lines, and what Python has in place of bytes that are no UTF-8.
+_UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
-def read_ids(path: Path) -> list[str]:
-    """The ids, or other names, in a text file, one a line. Raises UserError if it is missing, empty, or has one twice."""
+
+def read_lines(path: Path) -> dict[int, str]:
+    """The lines of a list by their number, from 1, without blanks around them and without empty ones.
+
+    A byte order mark and any ends of lines will do. Raises UserError if the file is missing, empty, or no text.
+    """
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError as error:
         raise UserError(f'no list at {path}') from error
     except UnicodeDecodeError as error:
-        raise UserError(f'{path} is no text: byte {error.start} is not UTF-8') from error
+        raise UserError(f'{path} is no text: byte {error.start} is not UTF-8; save it as UTF-8') from error
+    found = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    if not found:
+        raise UserError(f'{path} is empty: it lists nothing')
+    return found
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids, or other names, in a list, one a line. Raises UserError as read_lines does, and for one that is there twice."""
     numbered: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        name = line.strip()
+    for number, name in read_lines(path).items():
         if name in numbered:
             raise UserError(f'{path} line {number}: {name} is listed in line {numbered[name]} already')
-        if name:
-            numbered[name] = number
-    if not numbered:
-        raise UserError(f'{path} is empty; expected one name a line')
+        numbered[name] = number
     return list(numbered)
 
 
 def by_id(paths: Iterable[Path], id_of: Callable[[Path], str]) -> dict[str, Path]:
-    """Files by id, in the order of ids. Raises UserError when two have the same."""
+    """Files by id, in the order of ids, without hidden ones, as macOS leaves them beside others (._NAME).
+
+    Raises UserError when two have the same id, or a path cannot be written into a list.
+    """
     found: dict[str, Path] = {}
-    for path in sorted(paths):
+    for path in sorted(path for path in paths if not path.name.startswith('.')):
+        if _UNFIT.search(str(path)):
+            raise UserError(f'{str(path)!r} has bytes that are no UTF-8, or control characters, in its path; rename it')
         if (name := id_of(path)) in found:
             raise UserError(f'{path} and {found[name]} have the same name, {name}; keep one of them')
         found[name] = path

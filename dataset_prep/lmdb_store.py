@@ -15,6 +15,7 @@ from dataset_prep.datum import decode_datum
 from tools.support.errors import UserError
 
 MANIFEST = 'manifest.json'
+ALWAYS_SAID = {'kind', 'dataset'}  # by a manifest
 SIZES = 'sizes.tsv'  # of an LMDB of images: id, height and width of each before padding, in its order
 BATCH_BYTES = 16 << 20  # what one transaction may hold in memory; two of them are there at a time, and LMDB's copy of one
 PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
@@ -166,7 +167,10 @@ def read_manifest(path: Path) -> dict:
         what = 'an LMDB that this toolkit did not write' if (Path(path) / 'data.mdb').exists() else 'no LMDB'
         raise UserError(f'{what} at {path} ({MANIFEST} is missing); {how_to_prepare(Path(path).absolute().parent.name)}')
     try:
-        return json.loads(file.read_text(encoding='utf-8'))
+        manifest = json.loads(file.read_text(encoding='utf-8'))
+        if not isinstance(manifest, dict) or not manifest.keys() >= ALWAYS_SAID:
+            raise ValueError(f'{", ".join(sorted(ALWAYS_SAID))} are not all in it')
+        return manifest
     except ValueError as error:
         raise UserError(f'{file} is damaged ({error}); remove {path} and write the LMDB again') from error
 

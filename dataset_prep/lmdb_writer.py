@@ -25,7 +25,9 @@ from tools.support.version import toolkit_version
 __all__ = ['ENCODINGS', 'FeatureWriter', 'iterate', 'read_manifest', 'write_lmdb']
 
 ENCODINGS = ('raw', 'png')
-FORMAT = 2  # counts up when the same settings give other records or files; an LMDB of another format is written again
+# Count up when the same settings give other records or files, of images at their own size and of scaled ones; an LMDB of another
+# format is written again.
+FORMAT, FORMAT_SCALED = 2, 3
 SAMPLE = 8  # records that are encoded to estimate the size of a PNG-encoded LMDB
 SPARE = 1.25  # by which the estimate is raised
 
@@ -78,7 +80,8 @@ def write_lmdb(
     check_ids(records, str(path))
     layout, records = Layout(margin_px, crop_size, encoding), shuffled(records, seed)
     settings = {
-        'kind': 'images', 'format': FORMAT, 'dataset': dataset, 'split': split, 'classes': facts.num_classes, 'channels': 4,
+        'kind': 'images', 'format': FORMAT_SCALED if records[0].size_wh else FORMAT,
+        'dataset': dataset, 'split': split, 'classes': facts.num_classes, 'channels': 4,
         'crop_size': crop_size, 'margin_px': margin_px, 'seed': seed, 'encoding': encoding, 'ignore_label': IGNORE_LABEL,
         'files_sha256': files_sha256(records),
     }  # fmt: skip

@@ -24,12 +24,13 @@ def prepare(
     crop_sizes: Mapping[str, Sequence[int]],
     encoding: str | None,
     seed: int,
+    counted: Mapping[str, statistics.Statistics] | None = None,
 ) -> dict[str, statistics.Statistics]:
     """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet.
 
     `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`; WHOLE for the images as they are,
     without a margin, `<out>/<split>_whole/`. Prints a summary. Nothing is written when a file is bad. A split of parts of images
-    is not read: the images are in another split, whole.
+    is not read: the images are in another split, whole; nor is one of which `counted` has the statistics.
     """
     lmdbs = {out / _lmdb_name(split, side): (split, side) for split, sides in crop_sizes.items() for side in sides}
     for _, crop_size in lmdbs.values():
@@ -37,7 +38,8 @@ def prepare(
             check_crop_size(crop_size)
     _check_disjoint(splits)
     whole = {split: records for split, records in splits.items() if not all(record.columns for record in records)}
-    counts = {split: statistics.scan(records, f'reading {split}') for split, records in whole.items()}
+    known = counted or {}
+    counts = {split: known.get(split) or statistics.scan(records, f'reading {split}') for split, records in whole.items()}
     for split, records in splits.items():
         save_split(out, split, records)
     for path, (split, crop_size) in lmdbs.items():

@@ -1,8 +1,10 @@
 """tools/browse_lmdb.py: what it prints and what is in its picture."""
 
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 from PIL import Image
 from stored_maps import write_features
 
-from dataset_prep.datasets import dataset
+from dataset_prep.contact_sheet import sheet_row
+from dataset_prep.datasets import dataset, own_json
 from dataset_prep.lmdb_store import read_sizes
 from dataset_prep.lmdb_writer import write_lmdb
 from dataset_prep.records import Record
@@ -104,6 +107,44 @@ def test_what_is_not_there_is_one_error(lmdb, tmp_path):
     (tmp_path / 'cut' / 'data.mdb').unlink()
     with pytest.raises(UserError, match='cut cannot be read .*write it again'):
         browse_lmdb.main([str(tmp_path / 'cut')])
+
+
+@pytest.mark.parametrize('content', ['{}', '[]', '{"kind": "images"}', '{'])
+def test_damaged_manifest_is_named(lmdb, tmp_path, content):
+    shutil.copytree(lmdb, tmp_path / 'lmdb')
+    (tmp_path / 'lmdb' / 'manifest.json').write_text(content)
+    with pytest.raises(UserError, match='lmdb/manifest.json is damaged .*write the LMDB again'):
+        browse_lmdb.main([str(tmp_path / 'lmdb')])
+
+
+def test_own_data_set_is_known_by_the_file_beside_its_lmdb(lmdb, tmp_path, monkeypatch, capsys):
+    """Wherever it lies; the path may be the LMDB's name alone."""
+    row = replace(dataset('toy'), name='mine', classes=('ground', *dataset('toy').classes[1:]))
+    (tmp_path / 'dataset.json').write_text(own_json(row))
+    shutil.copytree(lmdb, tmp_path / 'lmdb')
+    manifest = json.loads((lmdb / 'manifest.json').read_text())
+    counts = {'ground': manifest['pixels_per_class'].pop('sky'), **manifest['pixels_per_class']}
+    (tmp_path / 'lmdb' / 'manifest.json').write_text(json.dumps({**manifest, 'dataset': 'mine', 'pixels_per_class': counts}))
+    monkeypatch.setattr('dataset_prep.datasets._own', {})
+    monkeypatch.chdir(tmp_path)
+    browse_lmdb.main(['lmdb'])
+    assert 'ground 7,200' in capsys.readouterr().out
+
+
+def test_picture_that_the_disk_does_not_take_is_named(lmdb, tmp_path, monkeypatch):
+    """OpenCV says False and nothing else."""
+    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
+    with pytest.raises(UserError, match='sheet.png cannot be written: is the disk full'):
+        browse_lmdb.main([str(lmdb), '--out', str(tmp_path / 'sheet.png')])
+    assert not list(tmp_path.iterdir())
+
+
+def test_strip_of_an_image_makes_no_sheet_of_a_million_pixels():
+    """Three pictures of 50x20,000 at a height of 180 would be 216,000 wide; ten times longer ones no PNG takes."""
+    strip = np.zeros((50, 20_000, 3), np.uint8)
+    row = sheet_row('strip', [strip, strip, strip])
+    assert row.shape[1] < 3 * 8 * 180 + 3 * 8
+    assert sheet_row('plain', [np.zeros((180, 240, 3), np.uint8)]).shape[1] == 240
 
 
 def test_blocks_of_a_sheet_keep_their_pixels():

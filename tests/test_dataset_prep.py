@@ -1,5 +1,6 @@
 """Facts of data sets, label files to ids, borders, Datums as bytes, LMDBs of images."""
 
+import json
 import re
 import threading
 from dataclasses import replace
@@ -145,6 +146,19 @@ def test_scaling_averages_images_and_picks_labels(tmp_path):
     assert read_label(record)[0, 1] == 3
 
 
+def test_scaled_labels_are_not_shifted(tmp_path, monkeypatch):
+    """A third: the middle one of each three pixels; two thirds: centres lie in pixels 0 and 2 of each three. As Pillow has it."""
+    monkeypatch.setattr(datasets, '_own', {})
+    row = datasets.keep_own(Dataset('many', tuple(map(str, range(54))), ((0, 0, 0),) * 54, (0, 0, 0), {}))
+    ids = np.arange(54, dtype=np.uint8).reshape(6, 9)
+    Image.fromarray(ids).save(tmp_path / 'l.png')
+    Image.new('RGB', (9, 6)).save(tmp_path / 'i.png')
+    for size_wh, expected in (((3, 2), ids[1::3, 1::3]), ((6, 4), ids[[0, 2, 3, 5]][:, [0, 2, 3, 5, 6, 8]])):
+        found = read_label(Record('x', tmp_path / 'i.png', tmp_path / 'l.png', row.name, size_wh=size_wh))
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(found, Image.fromarray(ids).resize(size_wh, Image.Resampling.NEAREST))
+
+
 # Splits
 
 
@@ -195,6 +209,10 @@ def test_row_of_a_users_own_data_set_comes_back_from_its_file(tmp_path, monkeypa
     (tmp_path / 'mine' / 'dataset.json').write_text('{"name": "mine"}')
     with pytest.raises(UserError, match='dataset.json is damaged'):
         datasets.read_own(tmp_path / 'mine')
+    for change in ({'splits': [1]}, {'palette': [[1, 2, 3]]}):
+        (tmp_path / 'mine' / 'dataset.json').write_text(json.dumps({**json.loads(datasets.own_json(mine)), **change}))
+        with pytest.raises(UserError, match='dataset.json is damaged'):
+            datasets.read_own(tmp_path / 'mine')
 
 
 @pytest.mark.parametrize('content', ['{"dataset": "toy"', '{"dataset": "toy", "size_wh": null}', '[]'])

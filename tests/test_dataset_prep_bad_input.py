@@ -226,6 +226,13 @@ def test_grey_and_palette_images_are_read_and_transparent_ones_refused(tmp_path)
         read_rgb_label(tmp_path / 'grey.png')
 
 
+def test_picture_of_too_many_pixels_is_named(tmp_path):
+    """15,000 x 13,000: more than Pillow takes."""
+    Image.new('1', (15000, 13000)).save(tmp_path / 'aerial.png')
+    with pytest.raises(UserError, match='aerial.png is too large .*; cut it into smaller pictures'):
+        read_bgr(tmp_path / 'aerial.png')
+
+
 # COCO's annotations
 
 

@@ -65,6 +65,16 @@ def test_lists_with_the_users_own_paths_and_spaces(tmp_path):
     assert [record.id for record in camvid.find_splits(root)['val']] == ['frame_1']
 
 
+def test_lists_as_windows_writes_them(tmp_path):
+    """A byte order mark and CR LF; and a list that is no UTF-8 is one error."""
+    root = segnet(tmp_path)
+    (root / 'val.txt').write_bytes('\ufeffval/frame_1.jpg valannot/frame_1.png\r\n\r\n'.encode())
+    assert [record.id for record in camvid.find_splits(root)['val']] == ['frame_1']
+    (root / 'val.txt').write_bytes('val/straße.jpg valannot/straße.png\n'.encode('latin-1'))
+    with pytest.raises(UserError, match='val.txt is no text: byte 8 is not UTF-8; save it as UTF-8'):
+        camvid.find_splits(root)
+
+
 def test_lists_reach_no_file_outside_the_folder(tmp_path):
     """The author's own folder may be there too, with other pictures: DATA is what was asked for."""
     elsewhere = segnet(tmp_path / 'SegNet' / 'CamVid')
@@ -125,7 +135,7 @@ def test_copy_that_is_not_complete_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ('file', 'text', 'words'),
     [
-        ('train.txt', '', 'train.txt lists no images'),
+        ('train.txt', '', 'train.txt is empty: it lists nothing'),
         ('val.txt', 'one.png\n', 'val.txt line 1: expected an image and a label PNG'),
         ('test.txt', '/SegNet/CamVid/test/x.png /SegNet/CamVid/testannot/x.png', 'test.txt line 1: no file for .*test/x.png'),
     ],

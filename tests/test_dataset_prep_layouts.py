@@ -1,5 +1,7 @@
 """All data sets from their official layouts, in miniature, to what Caffe reads of them; and what is refused on the way."""
 
+import errno
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from mini_archives import TRAIN_IDS, camvid, cityscapes, coco, custom, kitti, la
 from PIL import Image
 from through_caffe import MARGIN, check_lmdb, padded
 
+from dataset_prep import archives
 from dataset_prep import camvid as camvid_command
 from dataset_prep import cityscapes as cityscapes_command
 from dataset_prep import custom as custom_command
@@ -171,6 +174,30 @@ def test_bad_archive_leaves_nothing_behind(tmp_path, damage):
         voc_command.find_splits(data, allow_partial=True)
     assert not any((data / 'unpacked').iterdir())
     assert not (data / 'outside.py').exists()
+
+
+def test_gzip_with_a_wrong_sum_is_named(tmp_path):
+    """Of a .tgz whose MD5 nobody looks at; gzip's error is one of the system's, without a file."""
+    voc(tmp_path)
+    pack(tmp_path / 'benchmark.tgz', tmp_path / 'benchmark_RELEASE', 'w:gz')
+    shutil.rmtree(tmp_path / 'benchmark_RELEASE')
+    content = bytearray((tmp_path / 'benchmark.tgz').read_bytes())
+    content[-8] ^= 1
+    (tmp_path / 'benchmark.tgz').write_bytes(content)
+    with pytest.raises(UserError, match=r'benchmark.tgz is cut short or damaged \(CRC check failed'):
+        voc_command.find_splits(tmp_path, allow_partial=True)
+
+
+def test_archive_on_a_disk_that_is_not_to_be_written_says_how_to_unpack_elsewhere(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, 'Read-only file system', str(path))
+
+    voc(tmp_path / 'tree')
+    pack(tmp_path / 'VOCtrainval_11-May-2012.tar', tmp_path / 'tree' / 'VOCdevkit', 'w')
+    shutil.rmtree(tmp_path / 'tree')
+    monkeypatch.setattr(archives, 'whole_folder', refuse)
+    with pytest.raises(UserError, match=r'cannot be written \(Read-only file system\); unpack it yourself: tar xf .* -C FOLDER'):
+        voc_command.find_splits(tmp_path, allow_partial=True)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +368,7 @@ def run_custom(data, out, *more):
     custom_command.main(['--data', str(data), '--out', str(out), '--crop-size', '404', *more])
 
 
-def test_own_folder_comes_through_caffe(tmp_path):
+def test_own_folder_comes_through_caffe(tmp_path, capsys):
     """Grey and palette labels, names with spaces and letters of other languages; mean and classes kept for training."""
     truth = custom(tmp_path / 'min data å')
     (tmp_path / 'classes.txt').write_text('Straße 10 20 30\ndark sky\n猫  1 2 3\n', encoding='utf-8')
@@ -361,6 +388,34 @@ def test_own_folder_comes_through_caffe(tmp_path):
     assert row.mean_bgr == pytest.approx(np.concatenate([image.reshape(-1, 3) for image, _ in train.values()]).mean(axis=0))
     assert (row.name, row.splits) == ('mine', {'train': 3, 'val': 1})
     assert read_manifest(out / 'train_404')['classes'] == 3
+    assert f'NETWORK@mine and STAGE@mine look for it at {ROOT / "data" / "mine"}' in capsys.readouterr().out
+
+
+def test_own_images_are_read_once_before_anything_is_written(tmp_path, monkeypatch):
+    """For the mean, the check and the summary together."""
+    truth, read = custom(tmp_path / 'in'), []
+
+    def read_and_note(record):
+        read.append(record.id)
+        return read_image(record)
+
+    monkeypatch.setattr('dataset_prep.statistics.read_image', read_and_note)
+    run_custom(tmp_path / 'in', tmp_path / 'out', '--classes', '3', '--name', 'mine', '--lists-only')
+    assert sorted(read) == sorted(truth)
+
+
+def test_masks_of_0_and_255_are_refused_and_absent_classes_named(tmp_path, capsys):
+    """255 is ignored: as masks have it nothing but the background would be learned."""
+    custom(tmp_path / 'in')
+    options = ['--classes', '4', '--name', 'mine', '--lists-only']
+    run_custom(tmp_path / 'in', tmp_path / 'out', *options)
+    assert 'note: no pixel of train is class 3\n' in capsys.readouterr().out
+    for path in (tmp_path / 'in' / 'labels').iterdir():
+        with Image.open(path) as picture:
+            ids = np.asarray(picture)
+        Image.fromarray(np.where(ids == 0, 0, 255).astype(np.uint8)).save(path)
+    with pytest.raises(UserError, match='hold class 0 and nothing else but 255, .* write 1 in place of 255'):
+        run_custom(tmp_path / 'in', tmp_path / 'out', *options)
 
 
 def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
@@ -432,6 +487,46 @@ def test_own_files_that_do_not_pair_are_refused(tmp_path):
     (tmp_path / 'train.txt').unlink()
     with pytest.raises(UserError, match='1 images lack one file of their pair, the first lacks .*labels/plain.png'):
         custom_command.find_splits(tmp_path, 'mine', 0, 1)
+
+
+@pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (3, True), (6, True)])
+def test_own_images_that_viewers_turn_are_refused(tmp_path, orientation, turned):
+    """By 180 degrees (3) the sizes of image and label agree, and nothing else would tell that they do not fit."""
+    custom(tmp_path)
+    path = tmp_path / 'images' / 'plain.PNG'
+    with Image.open(path) as picture:
+        tag = picture.getexif()
+        tag[0x0112] = orientation
+        picture.save(path, exif=tag)
+    if turned:
+        with pytest.raises(UserError, match=f'plain.PNG is stored turned or mirrored .EXIF orientation {orientation}'):
+            custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    else:
+        assert len(custom_command.find_splits(tmp_path, 'mine', 0, 1)['train']) == len(list((tmp_path / 'images').iterdir()))
+
+
+def test_files_that_macos_leaves_beside_others_are_passed_over(tmp_path):
+    """._NAME for each file, on disks of other systems and in archives."""
+    for made, find in (
+        (kitti, lambda data: kitti_command.find_splits(data, True)),
+        (cityscapes, lambda data: cityscapes_command.find_splits(data, True)),
+        (custom, lambda data: custom_command.find_splits(data, 'mine', 0, 1)),
+    ):
+        data = tmp_path / made.__name__
+        made(data)
+        before = find(data)
+        for path in [path for path in data.rglob('*') if path.is_file()]:
+            path.with_name(f'._{path.name}').write_bytes(b'\0\5\x16\7')
+        assert find(data) == before
+
+
+@pytest.mark.parametrize('name', [b'stra\xdfe', b'a\tb', 'a\u2028b'.encode()])
+def test_names_that_no_list_can_hold_are_one_error(tmp_path, name):
+    custom(tmp_path)
+    for folder, suffix in (('images', b'.PNG'), ('labels', b'.png')):
+        os.rename(tmp_path / folder / f'plain{suffix.decode()}', os.fsencode(tmp_path / folder) + b'/' + name + suffix)
+    with pytest.raises(UserError, match='no UTF-8, or control characters, in its path; rename it'):
+        custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
 
 
 # What training reads

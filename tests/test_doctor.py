@@ -7,19 +7,33 @@ import sys
 
 import pytest
 
+from dataset_prep import datasets
 from pretrained.weights import WEIGHTS
 from tools import doctor
 from tools.support.paths import ROOT
 
 
 def test_records_are_counted_not_the_fields_around_them(tmp_path):
-    """Three records are three; a broken or missing list is none."""
     path = tmp_path / 'train.json'
-    assert doctor.record_count(path) == 0
     path.write_text(json.dumps({'dataset': 'camvid', 'records': [{}, {}, {}]}))
     assert doctor.record_count(path) == 3
-    path.write_text('{"records": [')
-    assert doctor.record_count(path) == 0
+
+
+@pytest.mark.parametrize('content', ['[]', '{"split": "train"}', '{"records": [', None])
+def test_broken_lists_count_as_none(tmp_path, content):
+    if content:
+        (tmp_path / 'train.json').write_text(content)
+    assert doctor.record_count(tmp_path / 'train.json') == 0
+
+
+def test_damaged_data_set_of_ones_own_is_a_line_of_the_screen(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, 'DATA', tmp_path)
+    monkeypatch.setattr(datasets, '_own', {})
+    monkeypatch.setattr(doctor, 'DATA', tmp_path)
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'dataset.json').write_text('{')
+    line = doctor.dataset_line('mine')
+    assert line.state == '-' and 'mine/dataset.json is damaged' in line.fact
 
 
 def test_screen_of_this_checkout():

@@ -292,6 +292,13 @@ def test_images_of_an_lmdb_a_list_and_a_folder_give_the_same_maps(tmp_path, smal
     assert differing <= {'files_sha256'}  # in the order of the LMDB, not of the list
 
 
+def test_a_list_of_another_sort_is_refused(tmp_path, small, weights):
+    """train.json lies beside it, and is not what was asked for."""
+    words = ['--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--out', str(tmp_path / 'x')]
+    with pytest.raises(UserError, match=r'train.txt: give a list that dataset_prep wrote, a .json file'):
+        extract_features.main([*words, '--list', str(small / 'train.txt')])
+
+
 def test_labels_of_all_pixels_lie_as_the_loss_on_upsampled_scores_reads_them(tmp_path, small, weights):
     """Plane 8a+b of cell (i, j) is pixel (8i+a, 8j+b), by plain loops; 255 beyond the image; mirrored with the maps."""
     command(small, weights, 'final', tmp_path / 'maps', '--size-hw', '420', '436', '--mirror', '--label-stride', '1')

@@ -1,5 +1,6 @@
 """Inference against the authors' procedure, written out here as plain loops."""
 
+import tracemalloc
 from dataclasses import replace
 from math import ceil
 
@@ -310,12 +311,25 @@ def test_weights_of_a_frozen_trunk_are_cut_to_the_trunk(snapshots, tmp_path):
     assert weight_files.find_weights('front_camvid_fc128') == [vgg16, trained]
 
 
+def test_a_large_image_is_not_copied_as_floats(toy_weights, monkeypatch):
+    """1,600 x 1,600 pixels are 7.7 MB; padded, 11.7 MB; as floats both would be 78 MB."""
+    image, predictor = random_image(1600, 1600), Predictor('front_toy', [toy_weights])
+    monkeypatch.setattr('tools.inference.predictor.forward', lambda net, tile: np.zeros((7, 24, 72), np.float32))
+    tracemalloc.start()
+    predictor.predict_scores(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
 def test_no_weights_at_all_says_what_to_run(snapshots, tmp_path):
     """Nothing trained, nothing fetched; then a fetched file is taken."""
     with pytest.raises(UserError, match='camvid.caffemodel; run: make weights-dilation8_camvid, or make train-camvid-joint$'):
         weight_files.find_weights('dilation8_camvid')
     with pytest.raises(UserError, match='front_toy.caffemodel; run: make train-toy-front$'):
         weight_files.find_weights('front_toy')
+    with pytest.raises(UserError, match='front_toy@mine.caffemodel; run: make train-toy-front DATASET=mine$'):
+        weight_files.find_weights('front_toy@mine')
     fetched = tmp_path / 'pretrained' / 'dilation8_camvid.caffemodel'
     caffemodel.write(fetched, {'conv1_1': [np.ones(3)]})
     assert weight_files.find_weights('dilation8_camvid') == [fetched]

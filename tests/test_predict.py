@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dataset_prep.datasets import dataset
 from tests.toy_nets import random_image, random_weights
@@ -57,12 +58,13 @@ def test_a_label_map_and_its_colours_are_written(run, weights, tmp_path, capsys)
 
 
 def test_a_folder_stands_for_its_images(run, tmp_path):
-    """Two images, and a text file that is none."""
+    """Two images, a text file that is none, and what macOS leaves beside a file."""
     folder = tmp_path / 'in'
     folder.mkdir()
     save(folder / 'a.png', random_image(9, 9))
     save(folder / 'b.JPG', random_image(9, 9))
     (folder / 'list.txt').write_text('a b')
+    (folder / '._a.png').write_bytes(b'\0\5\x16\7')
     assert {path.name for path in run(folder).iterdir()} == {'a.png', 'a_color.png', 'b.png', 'b_color.png'}
 
 
@@ -74,6 +76,44 @@ def test_grey_alpha_and_16_bit_are_read_as_8_bit_colour(tmp_path):
     assert predict.read_image(save(tmp_path / 'alpha.png', alpha)).tolist() == colour.tolist()
     assert predict.read_image(save(tmp_path / 'grey.png', grey)).tolist() == np.dstack([grey] * 3).tolist()
     assert predict.read_image(save(tmp_path / 'deep.png', colour.astype(np.uint16) * 256 + 77)).tolist() == colour.tolist()
+
+
+def test_a_photograph_is_turned_as_its_tag_says(tmp_path):
+    """EXIF orientation 6: to be turned clockwise. The size that memory is reckoned with is that of what is read."""
+    picture = Image.fromarray(random_image(16, 24))
+    tag = picture.getexif()
+    tag[0x0112] = 6
+    picture.save(tmp_path / 'phone.jpg', exif=tag)
+    stored = cv2.imread(str(tmp_path / 'phone.jpg'), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert predict.read_image(tmp_path / 'phone.jpg').tolist() == cv2.rotate(stored, cv2.ROTATE_90_CLOCKWISE).tolist()
+    assert predict.size_of(tmp_path / 'phone.jpg') == (24, 16)
+
+
+def test_an_image_of_too_many_pixels_is_named(tmp_path):
+    """2**30 are OpenCV's limit."""
+    with Image.new('1', (1 << 16, (1 << 14) + 1)) as picture:
+        picture.save(tmp_path / 'aerial.png')
+    with pytest.raises(UserError, match='aerial.png cannot be read .*; cut it into smaller images'):
+        predict.read_image(tmp_path / 'aerial.png')
+    with pytest.raises(UserError, match='aerial.png is too large .*; cut it into smaller pictures'):
+        predict.size_of(tmp_path / 'aerial.png')
+
+
+def test_a_run_that_was_stopped_goes_on(run, tmp_path, capsys):
+    """With --keep an image of which either result is missing is labelled, the others are not even read."""
+    images = [save(tmp_path / f'{name}.png', random_image(9, 9)) for name in 'abc']
+    out = run(*images)
+    expected = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / 'b_color.png').unlink()
+    (out / 'c.png').unlink()
+    capsys.readouterr()
+    run('--keep', *images)
+    said = capsys.readouterr()
+    assert said.out.split() == [str(out / 'b.png'), str(out / 'c.png')]
+    assert f'1 of 3 images have their results in {out}' in said.err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == expected
+    run('--keep', *images)
+    assert capsys.readouterr().out == ''
 
 
 def test_a_missing_image_is_named(run, tmp_path):

@@ -1,5 +1,9 @@
 """What goes to the evaluation servers: names, ids, colours, and what is refused."""
 
+import resource
+import signal
+import subprocess
+import sys
 import tarfile
 import zipfile
 from io import BytesIO
@@ -14,6 +18,7 @@ from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, save_split
 from tools import submit
 from tools.support.errors import UserError
+from tools.support.paths import ROOT
 
 NAMES = {'pascal_voc': ('2008_000006', '2012_004331'), 'cityscapes': ('berlin_000000_000019', 'munich_000397_000019')}
 
@@ -97,6 +102,24 @@ def test_what_a_server_would_not_take_is_refused(pack, tmp_path, change, message
     with pytest.raises(UserError, match=message):
         pack('pascal_voc', change=change)
     assert not list(tmp_path.glob('*.tar.gz'))
+
+
+@pytest.mark.parametrize('name', ['pascal_voc', 'cityscapes'])
+def test_full_disk_is_one_line_that_names_the_archive(pack, tmp_path, name):
+    """A file may not grow beyond 512 bytes: the kernel refuses the write, as it does on a full disk."""
+
+    def little_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+    pack(name)
+    out = tmp_path / f'b{submit.SERVERS[name].suffix}'
+    words = ['--dataset', name, '--pred', tmp_path / 'maps', '--data', tmp_path, '--out', out]
+    command = [sys.executable, str(ROOT / 'tools' / 'submit.py'), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=little_room)
+    lines = [line for line in done.stderr.splitlines() if line and 'packing' not in line]
+    assert done.returncode == 1 and lines == [f'error: {out}: File too large']
+    assert not list(tmp_path.glob('*b.*'))
 
 
 def test_an_archive_that_holds_something_else_is_found(pack, tmp_path, monkeypatch):

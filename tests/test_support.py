@@ -87,7 +87,12 @@ def test_folder_that_another_process_writes_is_refused(tmp_path):
         (KeyboardInterrupt(), 130, 'interrupted\n'),
         (PermissionError(errno.EACCES, 'Permission denied', '/a/b'), 1, 'error: /a/b: Permission denied\n'),
         (OSError(errno.EXDEV, 'Invalid cross-device link', 'a', None, 'b'), 1, 'error: a -> b: Invalid cross-device link\n'),
-        (OSError(errno.ENOSPC, 'No space left on device'), 1, 'error: No space left on device\n'),
+        (
+            OSError(errno.ENOSPC, 'No space left on device', 'a'),
+            1,
+            'error: a: No space left on device; make room there and run the same command again\n',
+        ),
+        (OSError(errno.EIO, 'Input/output error'), 1, 'error: Input/output error\n'),
         (OSError('no codec'), 1, 'error: no codec\n'),
     ],
     ids=repr,

@@ -23,6 +23,7 @@ from tools import scoring, test
 from tools.inference import Predictor
 from tools.inference.labelling import Job
 from tools.inference.spread import label_in_processes
+from tools.support.atomic import locked
 from tools.support.errors import UserError
 
 OTHERS = {'pictures', 'scores.json', 'settings.json'}  # what a test writes beside label maps
@@ -132,6 +133,15 @@ def test_other_weights_start_anew(run, weights, capsys):
     assert f'{out} held results of other settings (weights); they were moved to {aside}' in capsys.readouterr().err
     run()
     assert out.with_name('out.2').is_dir() and (out / 'scores.json').read_text() == scores
+
+
+def test_two_runs_do_not_share_a_folder(run, data):
+    """The second would move the first one's maps aside, which went on to write into what is now the second's."""
+    out = run()
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    with locked(out / 'settings.json'), pytest.raises(UserError, match='settings.json is being written by another process'):
+        run('--tiling', 'reference')
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
 
 
 def test_pngs_of_someone_else_are_not_touched(run, tmp_path):

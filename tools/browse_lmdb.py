@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from dataset_prep.contact_sheet import label_pictures, sheet_row, spread, write_sheet
-from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset
+from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset, read_own
 from dataset_prep.datum import decode_datum
 from dataset_prep.feature_geometry import label_planes
 from dataset_prep.lmdb_store import id_of, read_manifest, read_sizes, reading, stored_keys
@@ -101,6 +101,7 @@ def print_manifest(manifest: dict) -> None:
 def browse(path: Path, out: Path, count: int, ids: Sequence[str]) -> None:
     """Print the manifest and write the sheet."""
     manifest = read_manifest(path)
+    read_own(path.absolute().parent)
     facts = dataset(manifest['dataset'])
     records = chosen(path, count, ids)
     images, known = manifest['kind'] == 'images', read_sizes(path)

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataset_prep.datasets import DATASETS, dataset, how_to_prepare, own_names
 from pretrained.weights import WEIGHTS
 from tools.caffe_build import cache, caffe_root, environment, system
-from tools.support.errors import run_command
+from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA, ROOT
 
 GIB = 1 << 30
@@ -160,7 +160,10 @@ def fault_line(question: str, root: Path) -> Line:
 
 def dataset_line(name: str) -> Line:
     """Which splits of a data set are listed, with their counts, and which LMDBs are whole."""
-    folder, expected = DATA / name, dataset(name).splits
+    try:
+        folder, expected = DATA / name, dataset(name).splits
+    except UserError as error:  # a user's own
+        return Line('-', name, str(error))
     counts = {split: record_count(folder / f'{split}.json') for split in expected}
     if not any(counts.values()):
         return Line('-', name, 'not there', preparation(name))
@@ -174,7 +177,7 @@ def record_count(path: Path) -> int:
     """Records listed in a split's file; 0 when it is missing or broken."""
     try:
         return len(json.loads(path.read_text(encoding='utf-8'))['records'])
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 

@@ -57,6 +57,8 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
         return _checked(LmdbSource(args.lmdb, facts, **options), args.lmdb, facts, args.split)
     folder, split = args.data or DATA / NETS[net_name].folder, args.split or facts.train
     if args.list:
+        if args.list.suffix != '.json':
+            raise UserError(f'--list {args.list}: give a list that dataset_prep wrote, a .json file')
         folder, split = args.list.parent, args.list.stem
     records = load_split(folder, split)
     _check_same(folder, (records[0].dataset, split), (facts.name, split))

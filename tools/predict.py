@@ -3,6 +3,7 @@
 
 For each image, --out gets <stem>.png (one channel, class ids) and <stem>_color.png (the classes in the data set's colours).
 Images are read as 8-bit colour: grey becomes three equal channels, transparency is left out, 16-bit values are divided by 256.
+They are turned as their orientation tag (EXIF) says, and so are the results. With --keep a run that was stopped goes on.
 """
 
 import argparse
@@ -17,19 +18,19 @@ if __name__ == '__main__':
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from dataset_prep.datasets import dataset
+from dataset_prep.image_files import ON_THEIR_SIDE, image_size, orientation
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
-from tools.inference.label_maps import write_png
 from tools.inference.networks import HELP, network
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import gpu_number
+from tools.support.png import write_png
 
 IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
 
@@ -44,6 +45,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
     )  # fmt: skip
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
+    parser.add_argument('--keep', action='store_true', help='leave out images whose two results are in --out already')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on GPU number N (default: on the CPU)')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
@@ -55,6 +57,10 @@ def main(argv: list[str] | None) -> None:
     net_name = network(args.net, args.dataset)
     images = find_images(args.images)
     check_results(images, args.out)
+    if args.keep:
+        images = without_results(images, args.out)
+        if not images:
+            return
     weights = find_weights(net_name, 'data', args.weights)
     say_weights(weights)
     tile_hw = fit_tile(net_name, weights, map(size_of, images), args.max_memory, args.gpu)
@@ -88,8 +94,8 @@ def _weights_hint(image: Path) -> str:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Files in `folder` with an image's suffix, by name; UserError if there are none."""
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    """Files in `folder` with an image's suffix, by name, without hidden ones (macOS's ._NAME); UserError if there are none."""
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.')
     if not images:
         raise UserError(f'no images in folder {folder}; looked for {" ".join(sorted(IMAGE_SUFFIXES))}')
     return images
@@ -98,6 +104,13 @@ def images_in(folder: Path) -> list[Path]:
 def results(image: Path, out: Path) -> tuple[Path, Path]:
     """Where the label map and its coloured picture go."""
     return out / f'{image.stem}.png', out / f'{image.stem}_color.png'
+
+
+def without_results(images: list[Path], out: Path) -> list[Path]:
+    """The images that are still to be labelled; how many are not is said on stderr."""
+    rest = [image for image in images if not all(path.is_file() for path in results(image, out))]
+    print(f'{len(images) - len(rest)} of {len(images)} images have their results in {out}', file=sys.stderr)
+    return rest
 
 
 def check_results(images: list[Path], out: Path) -> None:
@@ -114,21 +127,21 @@ def check_results(images: list[Path], out: Path) -> None:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) BGR; UserError if the file is damaged."""
+    """uint8 (H, W, 3) BGR, turned as its orientation tag says; UserError if the file is damaged, or too large."""
     content = path.read_bytes()
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise UserError(f'{path} cannot be read ({error.err}); cut it into smaller images, or get the file anew') from error
     if image is None or cut_off_jpeg(content):
         raise UserError(f'{path} is damaged or cut off; get the file anew')
     return image
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Height and width that the head of an image file states."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise UserError(f'{path}: its size does not read ({error}); get the file anew') from error
+    """Height and width that read_image will give, from the file's head."""
+    width, height = image_size(path)
+    return (width, height) if orientation(path) in ON_THEIR_SIDE else (height, width)
 
 
 def cut_off_jpeg(content: bytes) -> bool:

@@ -20,6 +20,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,25 +115,26 @@ def _size(size_hw: tuple[int, ...]) -> str:
 
 def write(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:
     """Pack all maps."""
-    add, close = _packer(path)
-    for record in tqdm(records, unit='image', desc='packing', disable=None):
-        add(server.name(record.id, competition), server.encode(predicted(record, folder, server)))
-    close()
+    with _packer(path) as add:
+        for record in tqdm(records, unit='image', desc='packing', disable=None):
+            add(server.name(record.id, competition), server.encode(predicted(record, folder, server)))
 
 
-def _packer(path: Path) -> tuple[Callable[[str, bytes], Any], Callable[[], None]]:
-    """Functions that add an entry to a new archive and close it."""
+@contextmanager
+def _packer(path: Path) -> Iterator[Callable[[str, bytes], Any]]:
+    """A function that adds an entry to a new archive, which is closed at the end."""
     if path.suffix == '.zip':
-        archive = zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED)
-        return archive.writestr, archive.close
-    packed = tarfile.open(path, 'w:gz', compresslevel=1)  # noqa: SIM115  (closed by the caller)
+        with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
+            yield archive.writestr
+        return
 
     def add(name: str, content: bytes) -> None:
         entry = tarfile.TarInfo(name)
         entry.size = len(content)
         packed.addfile(entry, io.BytesIO(content))
 
-    return add, packed.close
+    with tarfile.open(path, 'w:gz', compresslevel=1) as packed:
+        yield add
 
 
 def check(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:

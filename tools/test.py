@@ -33,7 +33,7 @@ from prototxt.experiments import NETS, Net
 from prototxt.shapes import TRUNK_END
 from tools import scoring
 from tools.inference import TILINGS
-from tools.inference.label_maps import LabelMaps, write_png
+from tools.inference.label_maps import LabelMaps
 from tools.inference.labelling import Job, cores, label_records
 from tools.inference.networks import HELP, network
 from tools.inference.origin import check_maps_of_snapshot
@@ -48,11 +48,13 @@ from tools.scoring.benchmarks import CATEGORIES
 from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import refine_records
 from tools.structured.score_maps import prepare_folder, score_path
-from tools.support.atomic import whole_file
+from tools.support.atomic import locked, whole_file
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import check_gpus, gpu_list
 from tools.support.hashing import file_sum
+from tools.support.made_with import SETTINGS
 from tools.support.paths import DATA, ROOT
+from tools.support.png import write_png
 
 PAPER_SPLIT = {'pascal_voc': 'val', 'cityscapes': 'val'}  # what the paper's tables are on; else test
 SCORES = 'scores.json'
@@ -151,15 +153,17 @@ def main(argv: list[str] | None) -> None:
     warn_of_tile(test.net_name, test.weights, sizes, test.gpus, test.tile_hw)
     crf = load_parameters(args.crf) if args.crf else None
     settings = test.settings() | {'crf': crf and asdict(crf)}
-    label_maps = LabelMaps(out, settings)
-    if crf:
-        label_by_crf(test, records, label_maps, crf, args.jobs, args.scheduler)
-    else:
-        label(test, records, label_maps, args.jobs, args.scheduler)
-    if has_truth:
-        report(test, records, label_maps, settings, every=args.overlay)
-    else:
-        print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / SETTINGS):  # another network's maps would be scored as this one's
+        label_maps = LabelMaps(out, settings)
+        if crf:
+            label_by_crf(test, records, label_maps, crf, args.jobs, args.scheduler)
+        else:
+            label(test, records, label_maps, args.jobs, args.scheduler)
+        if has_truth:
+            report(test, records, label_maps, settings, every=args.overlay)
+        else:
+            print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
     print(f'written to {out}')
 
 

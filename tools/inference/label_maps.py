@@ -5,16 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.made_with import claim
+from tools.support.png import write_png
 
-
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 (H, W) ids or (H, W, 3) BGR as PNG, whole or not at all."""
-    with whole_file(path) as temporary:
-        if not cv2.imwrite(str(temporary), picture):
-            raise UserError(f'cannot write {path}')
+__all__ = ['LabelMaps', 'write_png']
 
 
 class LabelMaps:

@@ -13,12 +13,12 @@ from tqdm import tqdm
 from dataset_prep.feature_geometry import label_planes
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from dataset_prep.records import Record, read_image
-from tools.inference.label_maps import write_png
 from tools.inference.predictor import MapPredictor, Predictor
 from tools.inference.upsampling import argmax
 from tools.structured.score_maps import ScoreMap, score_path, write_scores
 from tools.support.errors import UserError
 from tools.support.pipeline import read_ahead, write_behind
+from tools.support.png import write_png
 
 WORTH_PROCESSES = 8  # images; for fewer, processes that read and write take longer to start than they save
 

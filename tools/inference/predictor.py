@@ -70,13 +70,16 @@ class Predictor:
     def predict_scores(self, image_bgr: np.ndarray) -> np.ndarray:
         """Class probabilities (C, h, w) of an image uint8 (H, W, 3), at the net's own resolution and reaching past the image."""
         size_hw = image_bgr.shape[:2]
-        centred = image_bgr.astype(np.float32) - self.mean_bgr
         if self._row.whole:
-            return self._scores_of_whole(centred, self._row.whole)
+            return self._scores_of_whole(self._centred(image_bgr), self._row.whole)
         tile_hw = tile_size(self.tiling, size_hw, self.reference_hw)
         net = self._net_for(tile_hw)
-        maps = (forward(net, tile.transpose(2, 0, 1)) for tile in tiles(centred, tile_hw))
+        maps = (forward(net, self._centred(tile).transpose(2, 0, 1)) for tile in tiles(image_bgr, tile_hw))
         return stitch(maps, columns=grid(size_hw, tile_hw)[1])
+
+    def _centred(self, pixels: np.ndarray) -> np.ndarray:
+        """Less the mean, float32: of a tile, as a large image would take four times its memory, and as much again when padded."""
+        return pixels.astype(np.float32) - self.mean_bgr
 
     def _scores_of_whole(self, centred: np.ndarray, whole: Whole) -> np.ndarray:
         """The same of an image, less its mean, that goes in whole."""

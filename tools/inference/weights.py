@@ -85,6 +85,7 @@ def _pretrained(name: str) -> Path:
     path = PRETRAINED / f'{name}.caffemodel'
     if not path.is_file():
         commands = [f'make weights-{row}' for row in WEIGHTS if row == name]
-        commands += [f'make train-{row}' for row in STAGES.of(name)]
+        stages = [row.partition('@') for row in STAGES.of(name)]
+        commands += [f'make train-{stage}' + (f' DATASET={own}' if own else '') for stage, _, own in stages]
         raise UserError(f'no weights at {path}; run: {", or ".join(commands)}')
     return path

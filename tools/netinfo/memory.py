@@ -20,13 +20,10 @@ from tools.netinfo.inference import Layer
 VALUE_BYTES = 4
 # Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
-<<<<<<< HEAD
 CUDA_LIBRARIES_BYTES = 150e6  # of a Caffe built for GPUs, on a CPU too; measured likewise
-=======
 # What layers in Python bring, measured so too, in `caffe train`: with one of prototxt.reflect_pad NumPy, which a forward pass
 # from Python has anyway; with one of tools.crf_rnn.layers numba besides.
 MODULE_BYTES = {'numpy': 78e6, 'numba': 110e6}
->>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
 GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
 
 
@@ -75,22 +72,13 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
 
     `file_bytes` is the size of the largest weight file that is read; the weights' own if not given.
     """
-<<<<<<< HEAD
-    phase = 'train' if training else 'test'
-    weights = VALUE_BYTES * sum(prod(shape) for layer in layers for shape in layer.made.params)
-=======
     sizes = [prod(shape) for layer in layers for shape in layer.made.params]
     weights = VALUE_BYTES * sum(sizes)
->>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
     values, gradients = _blobs(layers)
     kept = sum(layer.made.kept + (layer.made.kept_training if training else 0) for layer in layers)
     passing = [layer.made.passing_training if training else layer.made.passing for layer in layers]
     return Estimate(
-<<<<<<< HEAD
-        program=program_bytes(phase),
-=======
         program=_program(layers, training),
->>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
         weights=weights,
         weight_gradients=weights if training else 0,
         momentum=weights if training else 0,
@@ -106,17 +94,17 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
     )
 
 
-<<<<<<< HEAD
 def program_bytes(phase: str) -> float:
     """Bytes of a process of the Caffe in use before any net, labelling ('test') or training ('train')."""
     return PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES if cuda_arch_in_use() else 0)
-=======
+
+
 def _program(layers: list[Layer], training: bool) -> float:
     """Bytes of the program before the first blob, with what layers in Python import."""
     imported = {module for layer in layers for module in layer.made.imports}
     if not training:
         imported.discard('numpy')  # the program is one in Python
-    return PROGRAM_BYTES['train' if training else 'test'] + sum(MODULE_BYTES[module] for module in imported)
+    return program_bytes('train' if training else 'test') + sum(MODULE_BYTES[module] for module in imported)
 
 
 def _written(sizes: list[int]) -> int:
@@ -129,7 +117,6 @@ def _written(sizes: list[int]) -> int:
     for size in sizes:
         peak, before = max(peak, before + (1 << (size - 1).bit_length())), before + size
     return max(peak, before)
->>>>>>> 20439b70d6ab05080c8b9007f24d2bdf009a0682
 
 
 def _column(layer: Layer, *, whole: bool) -> int:

@@ -13,18 +13,26 @@ from typing import IO
 from tools.support.errors import UserError
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, what a user may have of it, or what a file may be
 _NOT_OFFERED = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # by an old kernel, a file system, a sandbox
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, of the same suffix; it becomes `path` when the block ends well, else it goes."""
+    """Yield a temporary path beside `path`, of the same suffix; it becomes `path` when the block ends well, else it goes.
+
+    An OSError of the block that the disk is full, which names no file by itself, is given the name `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.stem}.part{os.getpid()}{path.suffix}')
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

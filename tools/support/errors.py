@@ -1,5 +1,6 @@
 """One clear line for a user's mistake, instead of a traceback."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -31,8 +32,9 @@ def run_command(main: Callable[[list[str] | None], int | None]) -> None:
 
 
 def _line(error: Exception) -> str:
-    """The message of an error: for one of the system, the file and its reason, without its number."""
+    """The message of an error: for one of the system the file and its reason, not its number; of a full disk what to do, too."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     files = ' -> '.join(os.fsdecode(file) for file in (error.filename, error.filename2) if isinstance(file, (str, bytes)))
-    return f'{files}: {error.strerror}' if files else error.strerror
+    advice = '; make room there and run the same command again' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
+    return (f'{files}: {error.strerror}' if files else error.strerror) + advice
