@@ -1,5 +1,6 @@
 """Trainings on real Caffe: to their end, stopped, killed, gone on with."""
 
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,9 @@ from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED
 from tools.training import process
+from tools.training.metrics import Metrics
+from tools.training.record import STOPPED as STOPPED_RUN
+from tools.training.record import read_record
 from tools.training.runs import newest_snapshot, read_net
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
@@ -281,6 +285,48 @@ def test_closed_terminal_stops_as_ctrl_c_does(basic, tmp_path):
     finally:
         kill_all(process)
     assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
+
+
+def test_stop_reaches_caffe_though_nobody_reads_what_is_said(running, tmp_path):
+    """As in `make train-STAGE 2>&1 | tee FILE`, where Ctrl-C ends tee as well: the snapshot is written, the stop noted."""
+    running.stdout.close()
+    running.stderr.close()
+    running.send_signal(signal.SIGINT)
+    running.wait(60)
+    assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'] == STOPPED_RUN
+
+
+def test_stop_without_its_snapshot_is_a_failure(running, tmp_path):
+    """Caffe is asked to stop and aborts, as it does where the snapshot cannot be written."""
+    child = caffe_of(running)
+    os.kill(child, signal.SIGSTOP)
+    running.send_signal(signal.SIGINT)
+    wait_for(lambda: 'stopping' in running.stderr.readline())
+    os.kill(child, signal.SIGABRT)
+    os.kill(child, signal.SIGCONT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1 and 'ended by SIGABRT' in err
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')
+
+
+def test_full_disk_names_the_folder_and_what_next(basic, tmp_path, monkeypatch):
+    """Where it is ours to write, too: the system's own words name no file."""
+
+    def full(*_words):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Metrics, 'append', full)
+    with pytest.raises(UserError, match=r'run: the disk is full: make room .*the same command then goes on'):
+        train(asked(*basic, '--iters', 4))
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')
+
+
+def test_end_without_a_whole_snapshot_is_a_failure(basic, tmp_path, monkeypatch):
+    """A file of which the last bytes were lost on a full disk, which Caffe does not notice."""
+    monkeypatch.setattr('tools.training.supervisor.newest_whole', lambda *_words: None)
+    with pytest.raises(UserError, match='Caffe ended, but its snapshot at iteration 2 is not whole'):
+        train(asked(*basic, '--iters', 2))
 
 
 def test_second_term_does_not_kill(running, tmp_path):

@@ -1,4 +1,4 @@
-"""The progress bar of a training."""
+"""The progress bar of a training, and what is said beside it."""
 
 import sys
 from contextlib import suppress
@@ -29,3 +29,9 @@ class Progress:
         """Leave the bar as it stands."""
         with suppress(OSError):
             self._bar.close()
+
+
+def say(text: str) -> None:
+    """A line on stderr that leaves the progress bar whole; one that nobody can read any more is lost, and nothing with it."""
+    with suppress(OSError):
+        tqdm.write(text, file=sys.stderr)

@@ -9,8 +9,10 @@ from prototxt import networks
 from tools.netinfo.free import warn_of_memory
 from tools.structured.packages import check_packages
 from tools.support.errors import UserError
+from tools.support.stop_signals import STOPPED
 from tools.training import preflight, process, record, runs
 from tools.training.events import check_tensorboard
+from tools.training.failure import system_failure
 from tools.training.initial import weight_files
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel, whole_snapshots
@@ -43,15 +45,31 @@ def train(settings: Settings) -> int:
 
 
 def _run(settings: Settings, net, start: Start, lock: int) -> int:
-    """Run Caffe to its end and note in run.json how that was; the exit status."""
+    """Run Caffe to its end, note in run.json how that was, and say it; the exit status."""
     try:
-        status = Supervisor(settings, net).run(start, lock)
-    except (UserError, OSError) as error:
-        with suppress(OSError):  # the disk may be full
-            record.end_session(settings.run_dir, f'{record.FAILED}: {error}')
+        last = Supervisor(settings, net).run(start, lock)
+    except KeyboardInterrupt:  # while the last snapshots were scored
+        record.end_session(settings.run_dir, record.STOPPED)
         raise
-    record.end_session(settings.run_dir, record.FINISHED if status == 0 else record.STOPPED)
-    return status
+    except (UserError, OSError) as error:
+        failure = error if isinstance(error, UserError) else UserError(system_failure(error, settings.run_dir))
+        with suppress(OSError):  # the disk may be full
+            record.end_session(settings.run_dir, f'{record.FAILED}: {failure}')
+        raise failure from error
+    finished = last is not None and last.iteration >= settings.stage.max_iter
+    record.end_session(settings.run_dir, record.FINISHED if finished else record.STOPPED)
+    _report(settings, last)
+    return 0 if finished else STOPPED
+
+
+def _report(settings: Settings, last: Snapshot | None) -> None:
+    """Say on stdout how far the run is, and where its files are."""
+    run_dir, end = settings.run_dir, settings.stage.max_iter
+    reached, where = (last.iteration, last.caffemodel) if last else (0, 'no snapshot')
+    print(f'{settings.stage_name}: iteration {reached} of {end}, {where}')
+    print(f'curve: {run_dir / runs.PLOT}  rows: {run_dir / runs.METRICS}  log: {run_dir / runs.LOG}')
+    if reached < end:
+        print('stopped; the same command goes on from there')
 
 
 def _score_rest(settings: Settings, net) -> None:

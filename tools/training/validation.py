@@ -10,11 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-
-from tqdm import tqdm
 
 from prototxt.experiments import NETS
 from prototxt.lmdb_names import lmdb_of
@@ -22,6 +19,7 @@ from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import process
+from tools.training.progress import say
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot
 
@@ -129,7 +127,7 @@ class Validation:
 
     def _begin(self, weights: Path) -> None:
         """Start scoring."""
-        _say(f'scoring {self._settings.stage_name} at iteration {_iteration(weights)} on {self._settings.val_split}')
+        say(f'scoring {self._settings.stage_name} at iteration {_iteration(weights)} on {self._settings.val_split}')
         with (self._folder / f'{weights.stem}.log').open('wb') as log:
             self._child, self._now = process.start(_command(self._settings, weights), ROOT, log), weights
 
@@ -140,7 +138,7 @@ class Validation:
         assert weights is not None
         if status:
             log = weights.with_suffix('.log')
-            _say(f'{weights.stem} could not be scored (status {status}); see {log}')
+            say(f'{weights.stem} could not be scored (status {status}); see {log}')
             weights.rename(weights.with_suffix('.unscored'))  # lest it be tried again at once
             return
         out = weights.with_suffix('')
@@ -152,13 +150,7 @@ class Validation:
         (out / 'scores.json').replace(out.with_suffix('.json'))
         shutil.rmtree(out)
         weights.unlink()
-        _say(f'{self._settings.stage_name} at iteration {score.iteration}: mean IoU {100 * score.mean_iou:.1f}')
-
-
-def _say(text: str) -> None:
-    """A line on stderr that leaves the progress bar whole."""
-    with suppress(OSError):  # a terminal that was closed
-        tqdm.write(text, file=sys.stderr)
+        say(f'{self._settings.stage_name} at iteration {score.iteration}: mean IoU {100 * score.mean_iou:.1f}')
 
 
 def _command(settings: Settings, weights: Path) -> list[str]:
