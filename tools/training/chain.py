@@ -54,9 +54,11 @@ class Chain:
     def check(self, name: str, asked: Settings) -> None:
         """Raise UserError if a stage lacks what no step before it makes: its LMDB of images, and what it is scored on."""
         run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
-        if STAGES[name].start == 'data' and not run_is_there:
+        if run_is_there:
+            return
+        if STAGES[name].start == 'data':
             check_lmdb(asked)
-            check_validation(asked)
+        check_validation(asked, maps_to_come=True)
 
     def follow(self) -> None:
         """Do all steps."""

@@ -77,6 +77,15 @@ def end_session(run_dir: Path, how: str) -> None:
     amend_session(run_dir, ended=_now(), how=how)
 
 
+def note_finished(run_dir: Path, reached: int) -> bool:
+    """Note that the last session came to its end, if it did and a kill kept that from being noted; whether it was so."""
+    last = read_record(run_dir)['sessions'][-1]
+    missing = reached >= last['max_iter'] and last.get('how') != FINISHED
+    if missing:
+        amend_session(run_dir, how=FINISHED)
+    return missing
+
+
 def write_record(run_dir: Path, record: dict) -> None:
     """Write run.json, whole."""
     with whole_file(run_dir / RECORD) as temporary:

@@ -14,6 +14,9 @@ from tools.training import preflight, process, record, runs
 from tools.training.events import check_tensorboard
 from tools.training.failure import system_failure
 from tools.training.initial import weight_files
+from tools.training.metrics import Metrics
+from tools.training.plot import draw
+from tools.training.scores import read_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel, whole_snapshots
 from tools.training.start import Start, prepare
@@ -36,7 +39,7 @@ def train(settings: Settings) -> int:
         resumed = _resumed(settings, net)
         if resumed and resumed.iteration >= stage.max_iter:
             print(f'{settings.stage_name} is already at iteration {resumed.iteration}: {resumed.caffemodel}')
-            _score_rest(settings, net)
+            _end_well(settings, net, resumed)
             return 0
         manifest = _checked(settings, net, resumed)
         if settings.restart and runs.move_aside(settings.run_dir):
@@ -72,8 +75,16 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
         print('stopped; the same command goes on from there')
 
 
+def _end_well(settings: Settings, net, last: Snapshot) -> None:
+    """Do for a run that is at its end what a stop or a kill after Caffe's own end has left undone."""
+    before = read_scores(settings.run_dir)
+    _score_rest(settings, net)
+    if record.note_finished(settings.run_dir, last.iteration) or read_scores(settings.run_dir) != before:
+        draw(settings, Metrics(settings.run_dir / runs.METRICS, settings.run_dir / runs.LOG).rows)
+
+
 def _score_rest(settings: Settings, net) -> None:
-    """Score what a run that is at its end has left to score."""
+    """Score what is left to score."""
     check_validation(settings)
     validation = Validation(settings)
     try:

@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections import deque
 
-from prototxt.framing import pixels_summed
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.memory import Peak
@@ -16,13 +15,14 @@ from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
 from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
-from tools.training.plot import plot_run
+from tools.training.plot import draw
 from tools.training.progress import Progress
 from tools.training.record_order import record_begun_with
+from tools.training.scores import read_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
 from tools.training.start import Start, say_order_lost
-from tools.training.validation import Validation, read_scores
+from tools.training.validation import Validation
 from tools.training.watch import Watch
 
 _SECONDS_BETWEEN_PLOTS = 10
@@ -115,12 +115,8 @@ class Supervisor:
     def _draw(self) -> None:
         """Draw the curves of what is known."""
         self._drawn = time.monotonic()
-        scores = read_scores(self._run_dir)
-        self._events.add_scores(scores)
-        if self._metrics.rows:
-            title, classes = self._settings.stage_name, self._settings.dataset.num_classes
-            summed = pixels_summed(self._settings.stage)
-            plot_run(self._metrics.rows, scores, self._run_dir / runs.PLOT, title, classes, summed)
+        self._events.add_scores(read_scores(self._run_dir))
+        draw(self._settings, self._metrics.rows)
 
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
