@@ -135,7 +135,7 @@ def test_split_without_ground_truth_is_refused_before_training(words, tmp_path):
 
 
 def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tmp_path, monkeypatch, capsys):
-    """A GPU that was full, say: not at every snapshot, but once when Caffe has ended."""
+    """A GPU that was full, say."""
     command, tries = validation._command, []
 
     def fails_once(settings, weights):
@@ -143,7 +143,7 @@ def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tm
         return ['false'] if len(tries) == 1 else command(settings, weights)
 
     monkeypatch.setattr(validation, '_command', fails_once)
-    assert train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 30, '--keep', 3)) == 0
+    assert train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 20)) == 0
     assert tries == ['iter_20', 'iter_20']
     assert [score.iteration for score in read_scores(tmp_path / 'run')] == [20]
 
