@@ -16,7 +16,7 @@ from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 from tools.training.preflight import check_lmdb
 from tools.training.runs import TRAIN_PROTOTXT, newest_snapshot
-from tools.training.settings import RANDOM_FC, Settings, settings
+from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, settings
 from tools.training.validation import check_validation
 
 _OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'batch_per_pass', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
@@ -81,7 +81,7 @@ class Chain:
             return
         self._store(stage, stage.split or dataset(NETS[stage.net].dataset).train, *(('--mirror',) if stage.mirror else ()))
         if self._args.val_every:
-            self._store(stage, self._args.val_split)
+            self._store(stage, self._args.val_split or VAL_SPLIT)
 
     def _store(self, stage: Stage, split: str, *more: str) -> None:
         """The maps of one split."""
