@@ -28,13 +28,14 @@ from tests.train_data import (
     wait_for,
 )
 from tools.support.errors import UserError
+from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED
 from tools.training import process
 from tools.training.metrics import Metrics
 from tools.training.record import STOPPED as STOPPED_RUN
-from tools.training.record import read_record
-from tools.training.runs import newest_snapshot, read_net
+from tools.training.record import amend_session, read_record
+from tools.training.runs import locked, newest_snapshot, read_net
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
 
@@ -365,6 +366,54 @@ def test_diverged_training_stops(images, tmp_path, capsys):
         train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 100, '--snapshot', 1))
     assert rows(tmp_path)[-1]['loss'] == 'nan'
     assert not snapshots(tmp_path)
+
+
+def test_last_update_that_spoils_the_weights_is_divergence(images, tmp_path):
+    """No iteration follows that would show it, only Caffe's last forward pass."""
+    with pytest.raises(UserError, match='the loss is .* at iteration 2, training has diverged; there is no good snapshot yet'):
+        train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 2))
+    assert iterations(tmp_path) == [0, 1] and not snapshots(tmp_path)
+
+
+def test_damaged_prototxt_is_named(finished, basic, tmp_path):
+    """One line that says which, from the run itself and from a stage that starts from it."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    (run_dir / 'train.prototxt').write_text('garbage {')
+    for use in (lambda: train(asked(*basic, '--iters', 6)), lambda: newest_snapshot(run_dir)):
+        with pytest.raises(UserError, match=r'train\.prototxt is damaged \(.*--restart'):
+            use()
+
+
+def test_start_from_a_stage_that_is_not_at_its_end_is_said(images, tmp_path, capsys):
+    """Here toy-basic on maps of a toy-front that was stopped at 1 of 250, by its record."""
+    finish(*images, '--iters', 1, '--run-dir', tmp_path / 'toy-front')
+    said = {'weights_sha256': file_sum(newest_snapshot(tmp_path / 'toy-front'))}
+    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, **said), '--iters', 1, '--batch', 6, '--run-dir'
+    finish(*words, tmp_path / 'toy-basic')
+    assert 'starts from' not in capsys.readouterr().err
+    amend_session(tmp_path / 'toy-front', max_iter=250)
+    finish(*words, tmp_path / 'toy-basic-2')
+    assert f'starts from {tmp_path / "toy-front"}, which is at iteration 1 of 250' in capsys.readouterr().err
+
+
+def test_folder_that_another_training_has_taken_is_left(tmp_path, monkeypatch):
+    """One that failed its checks takes its empty folder away, just when a second one puts its lock there, and just before."""
+    run_dir, rmdir, opened = tmp_path / 'run', Path.rmdir, os.open
+    monkeypatch.setattr(Path, 'rmdir', lambda path: ((path / '.lock').touch(), rmdir(path)))
+    with pytest.raises(UserError, match='as it was raised'), locked(run_dir):
+        raise UserError('as it was raised')
+    assert (run_dir / '.lock').exists()
+    monkeypatch.undo()
+    failures = iter([FileNotFoundError()])
+
+    def open_late(*words):
+        for failure in failures:
+            raise failure
+        return opened(*words)
+
+    monkeypatch.setattr('tools.training.runs.os.open', open_late)
+    with locked(run_dir):
+        assert (run_dir / '.lock').exists()
 
 
 def test_missing_snapshot_names_the_folder_and_no_stage_that_is_none(tmp_path):

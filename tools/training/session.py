@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
+from prototxt.experiments import STAGES
 from tools.netinfo.free import warn_of_memory
 from tools.structured.packages import check_packages
 from tools.support.errors import UserError
@@ -16,6 +17,7 @@ from tools.training.failure import system_failure
 from tools.training.initial import weight_files
 from tools.training.metrics import Metrics
 from tools.training.plot import draw
+from tools.training.progress import say
 from tools.training.scores import read_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel, whole_snapshots
@@ -136,7 +138,20 @@ def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     preflight.check_disk(settings, net)
     warn_of_memory(settings.stage_name, net, settings.batch_per_pass, settings.gpus)
     if not resumed:
+        _say_unfinished(settings)
         preflight.check_features_source(settings, manifest)
         with TemporaryDirectory() as folder:
             preflight.check_weights(settings, net, weight_files(settings, Path(folder)))
     return manifest
+
+
+def _say_unfinished(settings: Settings) -> None:
+    """Say of each stage that this one starts from whether it has not come to its end: what follows is not the paper's then."""
+    init = () if settings.weights else settings.stage.init
+    for name in (*init, settings.stage.features_from):
+        if name and name in STAGES:
+            run_dir = settings.run_of(name)
+            with suppress(UserError, LookupError):  # no run, or one whose record is gone: the weights are checked elsewhere
+                reached, end = runs.newest_weights(run_dir).iteration, record.read_record(run_dir)['sessions'][-1]['max_iter']
+                if reached < end:
+                    say(f'{settings.stage_name} starts from {run_dir}, which is at iteration {reached} of {end}')

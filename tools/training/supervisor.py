@@ -6,12 +6,13 @@ import signal
 import subprocess
 import time
 from collections import deque
+from typing import NoReturn
 
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.memory import Peak
 from tools.training import process, record, runs
-from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
+from tools.training.caffe_log import SESSION, LogReader, Row, last_pass, snapshot_begun
 from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
@@ -81,6 +82,9 @@ class Supervisor:
             to_disk(self._log)  # before the snapshot may be whole: else a power cut could leave it without the rows before it
         if record_begun_with(line) is not None:
             self._awaited = 0
+        last = last_pass(line)
+        if last and not last.finite:
+            self._end_diverged(child, last, str(self._watch.fault(last)))
         row = self._reader.feed(line)
         if row is None:
             return
@@ -92,9 +96,7 @@ class Supervisor:
         self._progress.show(row)
         self._events.add(row)
         if fault := self._watch.fault(row):
-            child.kill()
-            child.wait()
-            raise UserError(self._diverged(row, fault))
+            self._end_diverged(child, row, fault)
         if self._validation.busy:
             self._validation.keep_up()
         if self._snapshot_begun:  # and ended: Caffe computes again
@@ -117,6 +119,12 @@ class Supervisor:
         self._drawn = time.monotonic()
         self._events.add_scores(read_scores(self._run_dir))
         draw(self._settings, self._metrics.rows)
+
+    def _end_diverged(self, child: subprocess.Popen, row: Row, fault: str) -> NoReturn:
+        """End Caffe, whose weights are spoiled."""
+        child.kill()
+        child.wait()
+        raise UserError(self._diverged(row, fault))
 
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
