@@ -12,6 +12,7 @@ from tests.train_data import asked, maps_lmdb, rows, split_with_maps
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import events, validation
+from tools.training.overview import overview
 from tools.training.scores import Score, best_score, read_scores
 from tools.training.session import train
 from tools.training.snapshots import snapshots
@@ -146,6 +147,21 @@ def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tm
     assert train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 20)) == 0
     assert tries == ['iter_20', 'iter_20']
     assert [score.iteration for score in read_scores(tmp_path / 'run')] == [20]
+
+
+def test_ctrl_c_while_the_last_snapshot_is_scored(words, tmp_path, monkeypatch, capsys):
+    """Caffe has ended: the run is stopped, not killed, and the scoring goes on when it is asked again."""
+
+    def interrupt(_validation):
+        raise KeyboardInterrupt
+
+    words = *words, '--run-dir', tmp_path / 'run', '--iters', 20
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(validation.Validation, 'finish', interrupt)
+        train(asked(*words))
+    assert overview(tmp_path / 'run').state == 'stopped'
+    assert train(asked(*words)) == 0
+    assert overview(tmp_path / 'run').state == 'finished' and len(read_scores(tmp_path / 'run')) == 1
 
 
 def test_damaged_table_is_refused_before_training(scored, words, tmp_path):

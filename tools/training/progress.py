@@ -15,7 +15,15 @@ class Progress:
 
     def __init__(self, name: str, start: int, end: int, batch_size: int) -> None:
         interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
-        self._bar = tqdm(desc=name, initial=start, total=end, unit='iter', mininterval=interval, dynamic_ncols=True)
+        self._bar = tqdm(
+            desc=name,
+            initial=start,
+            total=end,
+            unit='iter',
+            mininterval=interval,
+            maxinterval=max(interval, 10),
+            dynamic_ncols=True,
+        )
         self._batch_size = batch_size
 
     def show(self, row: Row) -> None:

@@ -114,6 +114,14 @@ def refuse_other(run_dir: Path, asked: dict) -> None:
             raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {WAY_OUT}')
 
 
+def refuse_other_data(run_dir: Path, lmdb: Path, manifest: dict) -> None:
+    """Raise UserError if the run in `run_dir` was begun on other records than those of the LMDB that `manifest` is of."""
+    record = read_record(run_dir)
+    if record['settings'].get('lmdb_sha256') != manifest_sha256(manifest):
+        begun_on = record.get('lmdb', {}).get('folder', 'another LMDB')
+        raise UserError(f'{lmdb} does not hold the records that {run_dir} was begun on, then at {begun_on}; {WAY_OUT}')
+
+
 def manifest_sha256(manifest: dict) -> str:
     """SHA-256 of an LMDB's manifest, which holds that of its list of records."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

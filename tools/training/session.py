@@ -123,7 +123,7 @@ def _refuse_other_data(settings: Settings) -> None:
     """Raise UserError if the LMDB, where it is still there, is not the one that the run was begun on, or of other weights."""
     if (settings.lmdb / 'data.mdb').is_file():
         manifest = read_manifest(settings.lmdb)
-        record.refuse_other(settings.run_dir, {'lmdb_sha256': record.manifest_sha256(manifest)})
+        record.refuse_other_data(settings.run_dir, settings.lmdb, manifest)
         preflight.check_features_source(settings, manifest)
 
 

@@ -65,6 +65,7 @@ class Supervisor:
                     self._take(line, child, stopping=bool(signals))
             record.amend_session(self._run_dir, peak_bytes=peak.bytes)
             self._keep_up(last=True)
+            self._progress.close()  # its rate is that of the training, not of what is scored after it
             if not signals and child.wait() == 0:
                 self._validation.finish()
                 self._draw()

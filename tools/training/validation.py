@@ -100,8 +100,13 @@ class Validation:
 
     def finish(self) -> None:
         """Score all that wait, and once more what could not be scored: beside Caffe, which may have had the memory for it."""
+        self._score_waiting()
         for failed in self._folder.glob(f'iter_*{UNSCORED}') if self._settings.val_every else ():
             failed.rename(failed.with_suffix('.caffemodel'))
+        self._score_waiting()
+
+    def _score_waiting(self) -> None:
+        """Begin with what waits until nothing does."""
         self.keep_up()
         while self._child:
             self._child.wait()
