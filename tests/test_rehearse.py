@@ -16,6 +16,7 @@ from tools.rehearsal import rehearsal
 from tools.rehearsal.data import SIZES_WH, crops_of
 from tools.rehearsal.start import needs_file, start_shapes, write_start
 from tools.rehearsal.table import Asked, Row
+from tools.support.atomic import locked
 from tools.support.errors import UserError
 
 PAPER = {  # Sec. 4, Sec. 5 with Table 3, A.1, A.2, A.3, and fyu/dilation's own numbers
@@ -60,6 +61,13 @@ def test_stage_that_fails_keeps_only_those_from_running_that_start_from_it(tmp_p
     assert ran == ['camvid-front', 'kitti-front']
     out = capsys.readouterr().out
     assert out.count('FAILED: no memory') == 2 and 'FAILED: it starts from camvid-front' in out
+
+
+def test_second_rehearsal_in_the_same_folder_is_refused(tmp_path):
+    """It would delete the runs of the first."""
+    with locked(tmp_path / 'out'), pytest.raises(UserError, match='is being written by another process'):
+        rehearse.main(['toy-basic', '--out', str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
 
 
 def test_paper_is_every_full_size_stage_of_its_own_networks():

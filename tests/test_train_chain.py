@@ -88,6 +88,14 @@ def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
     assert not (tmp_path / 'runs').exists()
 
 
+def test_scores_that_a_later_stage_cannot_give_are_missed_before_the_first(tmp_path):
+    """Every 50 iterations fits the 50 between snapshots of toy-front, and not the 500 of toy-basic."""
+    words = chain_words(tmp_path, '--val-every', '50', '--val-split', 'train')
+    with pytest.raises(UserError, match='--val-every 50 is no multiple of the 500 iterations between snapshots of toy-basic'):
+        main(words)
+    assert not (tmp_path / 'runs').exists()
+
+
 @pytest.mark.parametrize('option', ['--crop-size', '--batch'])
 def test_option_of_one_stage_is_refused(option):
     """It would fit one of them at most."""

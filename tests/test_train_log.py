@@ -77,6 +77,7 @@ def test_failure_lines_leave_the_stack_out():
             'batch-per-pass',
         ),
         (-signal.SIGABRT, "terminate called after throwing an instance of 'std::bad_alloc'", 'out of memory'),
+        (-signal.SIGABRT, 'F2026 io.cpp:69] Check failed: proto.SerializeToOstream(&output) ', 'disk is full'),
         (-signal.SIGABRT, 'F2026 blob.cpp:115] Check failed: data_ ', 'check inside Caffe'),
         (-signal.SIGSEGV, 'I2026 net.cpp:744] Ignoring source layer fc8', 'SIGSEGV'),
         (1, 'I2026 net.cpp:744] Ignoring source layer fc8', 'status 1'),

@@ -74,6 +74,15 @@ def test_damaged_record_is_a_state(finished, tmp_path, content):
     assert overview(run_dir).state == 'damaged'
 
 
+@pytest.mark.parametrize(('name', 'content'), [('metrics.csv', b'\xff\x00,x\n' * 30), ('validation.csv', b'iteration\nx\n')])
+def test_damaged_table_is_named(finished, tmp_path, name, content):
+    """In the one run's line; the others are listed all the same."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    (run_dir / name).write_bytes(content)
+    found = overview(run_dir)
+    assert found.state == 'damaged' and f'{name} is damaged' in found.problem
+
+
 def test_row_cut_short_does_not_count(finished, tmp_path):
     """Read while it is being written."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
@@ -96,6 +105,28 @@ def test_json(finished, capsys):
     command.main([str(finished.parent), '--json'])
     (found,) = json.loads(capsys.readouterr().out)
     assert found['best_iou'] == 0.25 and found['snapshot'] == 'toy-basic_iter_40.caffemodel'
+
+
+def test_json_of_a_diverged_run_is_json(finished, tmp_path, capsys):
+    """It has no NaN; the strict reader of another language would refuse the whole list."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    with (run_dir / 'metrics.csv').open('a') as file:
+        file.write('40,nan,0.001,0.1\n')
+    command.main([str(tmp_path), '--json'])
+    (found,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found['loss'] is None and found['iteration'] == 41
+
+
+def test_run_killed_after_its_end_is_finished_when_asked_again(finished, words, tmp_path, capsys):
+    """Caffe had ended, the watch over it had not noted it, nor drawn the curve."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    record = json.loads((run_dir / 'run.json').read_text())
+    del record['sessions'][-1]['how']
+    (run_dir / 'run.json').write_text(json.dumps(record))
+    (run_dir / 'loss.png').unlink()
+    assert overview(run_dir).state == 'killed'
+    assert train(asked(*words, '--run-dir', run_dir, '--iters', 40)) == 0
+    assert overview(run_dir).state == 'finished' and (run_dir / 'loss.png').exists()
 
 
 def test_no_folder_names_what_makes_one(tmp_path):

@@ -1,5 +1,6 @@
 """Trainings on real Caffe: to their end, stopped, killed, gone on with."""
 
+import errno
 import hashlib
 import json
 import os
@@ -27,10 +28,14 @@ from tests.train_data import (
     wait_for,
 )
 from tools.support.errors import UserError
+from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED
 from tools.training import process
-from tools.training.runs import newest_snapshot, read_net
+from tools.training.metrics import Metrics
+from tools.training.record import STOPPED as STOPPED_RUN
+from tools.training.record import amend_session, read_record
+from tools.training.runs import locked, newest_snapshot, read_net
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
 
@@ -138,7 +143,7 @@ def test_other_settings_are_refused(basic, tmp_path, capsys):
 def test_other_records_are_refused(finished, tmp_path, iters):
     """An LMDB of other content is another run, whether there are iterations left to do or not."""
     words = '--run-dir', finished, '--batch', 6, '--iters', iters, '--lmdb', maps_lmdb(tmp_path, split='val')
-    with pytest.raises(UserError, match='lmdb_sha256'):
+    with pytest.raises(UserError, match='maps does not hold the records that .* was begun on, .*; give another'):
         train(asked('toy-basic', *words))
 
 
@@ -178,7 +183,7 @@ def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
     with pytest.raises(UserError, match='is in the run that --restart moves aside'):
         train(asked(*basic, '--restart', '--weights', newest_snapshot(run_dir)))
     assert {path: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
-    assert [path.name for path in tmp_path.iterdir()] == ['run']
+    assert [path.name for path in tmp_path.glob('run*')] == ['run']
 
 
 def test_record_of_a_run(finished, maps):
@@ -283,6 +288,48 @@ def test_closed_terminal_stops_as_ctrl_c_does(basic, tmp_path):
     assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
 
 
+def test_stop_reaches_caffe_though_nobody_reads_what_is_said(running, tmp_path):
+    """As in `make train-STAGE 2>&1 | tee FILE`, where Ctrl-C ends tee as well: the snapshot is written, the stop noted."""
+    running.stdout.close()
+    running.stderr.close()
+    running.send_signal(signal.SIGINT)
+    running.wait(60)
+    assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'] == STOPPED_RUN
+
+
+def test_stop_without_its_snapshot_is_a_failure(running, tmp_path):
+    """Caffe is asked to stop and aborts, as it does where the snapshot cannot be written."""
+    child = caffe_of(running)
+    os.kill(child, signal.SIGSTOP)
+    running.send_signal(signal.SIGINT)
+    wait_for(lambda: 'stopping' in running.stderr.readline())
+    os.kill(child, signal.SIGABRT)
+    os.kill(child, signal.SIGCONT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1 and 'ended by SIGABRT' in err
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')
+
+
+def test_full_disk_names_the_folder_and_what_next(basic, tmp_path, monkeypatch):
+    """Where it is ours to write, too: the system's own words name no file."""
+
+    def full(*_words):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Metrics, 'append', full)
+    with pytest.raises(UserError, match=r'run: the disk is full: make room .*the same command then goes on'):
+        train(asked(*basic, '--iters', 4))
+    assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')
+
+
+def test_end_without_a_whole_snapshot_is_a_failure(basic, tmp_path, monkeypatch):
+    """A file of which the last bytes were lost on a full disk, which Caffe does not notice."""
+    monkeypatch.setattr('tools.training.supervisor.newest_whole', lambda *_words: None)
+    with pytest.raises(UserError, match='Caffe ended, but its snapshot at iteration 2 is not whole'):
+        train(asked(*basic, '--iters', 2))
+
+
 def test_second_term_does_not_kill(running, tmp_path):
     """make and a recipe pass on what the whole group got already."""
     for _ in range(3):
@@ -319,6 +366,54 @@ def test_diverged_training_stops(images, tmp_path, capsys):
         train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 100, '--snapshot', 1))
     assert rows(tmp_path)[-1]['loss'] == 'nan'
     assert not snapshots(tmp_path)
+
+
+def test_last_update_that_spoils_the_weights_is_divergence(images, tmp_path):
+    """No iteration follows that would show it, only Caffe's last forward pass."""
+    with pytest.raises(UserError, match='the loss is .* at iteration 2, training has diverged; there is no good snapshot yet'):
+        train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 2))
+    assert iterations(tmp_path) == [0, 1] and not snapshots(tmp_path)
+
+
+def test_damaged_prototxt_is_named(finished, basic, tmp_path):
+    """One line that says which, from the run itself and from a stage that starts from it."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    (run_dir / 'train.prototxt').write_text('garbage {')
+    for use in (lambda: train(asked(*basic, '--iters', 6)), lambda: newest_snapshot(run_dir)):
+        with pytest.raises(UserError, match=r'train\.prototxt is damaged \(.*--restart'):
+            use()
+
+
+def test_start_from_a_stage_that_is_not_at_its_end_is_said(images, tmp_path, capsys):
+    """Here toy-basic on maps of a toy-front that was stopped at 1 of 250, by its record."""
+    finish(*images, '--iters', 1, '--run-dir', tmp_path / 'toy-front')
+    said = {'weights_sha256': file_sum(newest_snapshot(tmp_path / 'toy-front'))}
+    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, **said), '--iters', 1, '--batch', 6, '--run-dir'
+    finish(*words, tmp_path / 'toy-basic')
+    assert 'starts from' not in capsys.readouterr().err
+    amend_session(tmp_path / 'toy-front', max_iter=250)
+    finish(*words, tmp_path / 'toy-basic-2')
+    assert f'starts from {tmp_path / "toy-front"}, which is at iteration 1 of 250' in capsys.readouterr().err
+
+
+def test_folder_that_another_training_has_taken_is_left(tmp_path, monkeypatch):
+    """One that failed its checks takes its empty folder away, just when a second one puts its lock there, and just before."""
+    run_dir, rmdir, opened = tmp_path / 'run', Path.rmdir, os.open
+    monkeypatch.setattr(Path, 'rmdir', lambda path: ((path / '.lock').touch(), rmdir(path)))
+    with pytest.raises(UserError, match='as it was raised'), locked(run_dir):
+        raise UserError('as it was raised')
+    assert (run_dir / '.lock').exists()
+    monkeypatch.undo()
+    failures = iter([FileNotFoundError()])
+
+    def open_late(*words):
+        for failure in failures:
+            raise failure
+        return opened(*words)
+
+    monkeypatch.setattr('tools.training.runs.os.open', open_late)
+    with locked(run_dir):
+        assert (run_dir / '.lock').exists()
 
 
 def test_missing_snapshot_names_the_folder_and_no_stage_that_is_none(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from prototxt.experiments import STAGES, Stage
 from tests.train_data import asked
+from tools import train as command
 from tools.support.errors import UserError
 from tools.support.paths import DATA, RUNS
 from tools.training.settings import per_pass
@@ -52,7 +53,9 @@ def test_crop_of_whole_maps_is_refused():
         asked('toy-basic', '--crop-size', '404')
 
 
-@pytest.mark.parametrize('words', ['--iters 0', '--batch -1', '--base-lr 0', '--gpu -1', '--keep 0'])
+@pytest.mark.parametrize(
+    'words', ['--iters 0', '--batch -1', '--base-lr 0', '--gpu -1', '--keep 0', '--max-loss -4', '--max-loss nan']
+)
 def test_wrong_numbers_are_wrong_usage(words, capsys):
     """argparse refuses them with status 2."""
     with pytest.raises(SystemExit) as end:
@@ -65,3 +68,17 @@ def test_unknown_stage_lists_the_rows():
     """The names that there are."""
     with pytest.raises(UserError, match='camvid-front, camvid-joint'):
         asked('voc-fronted')
+
+
+@pytest.mark.parametrize(
+    ('words', 'fault'),
+    [
+        ('--runs somewhere', '--runs is the folder of the runs of a chain; give --run-dir'),
+        ('--val-split test', '--val-split without --val-every'),
+        ('--val-limit 3 --chain', '--val-limit without --val-every'),
+    ],
+)
+def test_option_that_would_do_nothing_is_refused(words, fault):
+    """It says what it needs."""
+    with pytest.raises(UserError, match=fault):
+        command.main(['toy-basic', *words.split()])

@@ -11,10 +11,11 @@ import pytest
 from tests.train_data import asked, maps_lmdb, rows, split_with_maps
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
-from tools.training import events
+from tools.training import events, validation
+from tools.training.overview import overview
+from tools.training.scores import Score, best_score, read_scores
 from tools.training.session import train
 from tools.training.snapshots import snapshots
-from tools.training.validation import Score, best_score, read_scores
 
 
 @pytest.fixture(scope='module')
@@ -54,7 +55,7 @@ def test_best_weights_are_kept_and_named(scored, words):
     """best.caffemodel has the score that the table says, and best.json which it is."""
     best = best_score(read_scores(scored))
     assert json.loads((scored / 'best.json').read_text()) == {
-        'iteration': best.iteration, 'mean_iou': best.mean_iou, 'split': 'val',
+        'iteration': best.iteration, 'mean_iou': best.mean_iou, 'split': 'val', 'limit': None,
     }  # fmt: skip
     assert score_again(scored, words, scored / 'best.caffemodel') == best.mean_iou
     assert not list((scored / 'validation').glob('*.caffemodel'))
@@ -112,6 +113,63 @@ def test_what_cannot_be_scored_is_refused_before_training(words, tmp_path, more,
     with pytest.raises(UserError, match=fault):
         train(asked(*words, *more, '--run-dir', tmp_path / 'run'))
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('more', [('--val-limit', 2), ('--val-split', 'train')])
+def test_scores_of_other_images_are_not_mixed(scored, words, tmp_path, more):
+    """The best of both would be no best."""
+    split_with_maps(words[words.index('--data') + 1], 'train')
+    run_dir = shutil.copytree(scored, tmp_path / 'run')
+    with pytest.raises(UserError, match='scored on val, all images, asked for is .*; give --val-split and --val-limit as before'):
+        train(asked(*words, *more, '--run-dir', run_dir, '--iters', 60))
+
+
+def test_split_without_ground_truth_is_refused_before_training(words, tmp_path):
+    """The test images of VOC and Cityscapes: there is nothing to score by."""
+    data = split_with_maps(tmp_path / 'data', 'val')
+    content = json.loads((data / 'val.json').read_text())
+    content['records'] = [row | {'label': None} for row in content['records']]
+    (data / 'val.json').write_text(json.dumps(content))
+    own = [tmp_path / 'data' if word == words[words.index('--data') + 1] else word for word in words]
+    with pytest.raises(UserError, match='the split val of toy has no ground truth'):
+        train(asked(*own, '--run-dir', tmp_path / 'run', '--iters', 20))
+
+
+def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tmp_path, monkeypatch, capsys):
+    """A GPU that was full, say."""
+    command, tries = validation._command, []
+
+    def fails_once(settings, weights):
+        tries.append(weights.stem)
+        return ['false'] if len(tries) == 1 else command(settings, weights)
+
+    monkeypatch.setattr(validation, '_command', fails_once)
+    assert train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 20)) == 0
+    assert tries == ['iter_20', 'iter_20']
+    assert [score.iteration for score in read_scores(tmp_path / 'run')] == [20]
+
+
+def test_ctrl_c_while_the_last_snapshot_is_scored(words, tmp_path, monkeypatch, capsys):
+    """Caffe has ended: the run is stopped, not killed, and the scoring goes on when it is asked again."""
+
+    def interrupt(_validation):
+        raise KeyboardInterrupt
+
+    words = *words, '--run-dir', tmp_path / 'run', '--iters', 20
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(validation.Validation, 'finish', interrupt)
+        train(asked(*words))
+    assert overview(tmp_path / 'run').state == 'stopped'
+    assert train(asked(*words)) == 0
+    assert overview(tmp_path / 'run').state == 'finished' and len(read_scores(tmp_path / 'run')) == 1
+
+
+def test_damaged_table_is_refused_before_training(scored, words, tmp_path):
+    """Not when the first curve is drawn, which would end the training."""
+    run_dir = shutil.copytree(scored, tmp_path / 'run')
+    (run_dir / 'validation.csv').write_text('iteration,mean_iou\n20,\n')
+    with pytest.raises(UserError, match='validation.csv is damaged'):
+        train(asked(*words[:-2], '--run-dir', run_dir, '--iters', 60))
 
 
 def test_curves_show_the_scores(scored, tmp_path, words, capsys):

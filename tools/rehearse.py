@@ -24,6 +24,7 @@ from prototxt.names import resolve
 from tools import train
 from tools.rehearsal.rehearsal import Rehearsal
 from tools.rehearsal.table import Asked
+from tools.support.atomic import locked
 from tools.support.errors import run_command
 from tools.support.gpus import gpu_number
 from tools.support.paths import ROOT
@@ -69,15 +70,16 @@ def main(argv: list[str] | None = None) -> int:
     """Rehearse; the exit status."""
     args = parse_args(argv)
     out, stages = args.out.resolve(), chosen(args.stages)
+    out.parent.mkdir(parents=True, exist_ok=True)
     shared = ['rehearsal', '--iters', args.iters, '--keep', 1, '--data', out / 'data', '--runs', out / 'runs']
     shared += [] if args.gpu is None else ['--gpu', args.gpu]
     asked = Asked(args.iters, args.batch_per_pass, args.gpu)
-    rehearsal = Rehearsal(stages, asked, out, train.parse_args([str(word) for word in shared]))
-    try:
-        status = rehearsal.follow()
-    finally:
-        print(f'\n{rehearsal.table()}', end='')
-    return status
+    with locked(out):  # another rehearsal there would delete the runs of this one
+        rehearsal = Rehearsal(stages, asked, out, train.parse_args([str(word) for word in shared]))
+        try:
+            return rehearsal.follow()
+        finally:
+            print(f'\n{rehearsal.table()}', end='')
 
 
 if __name__ == '__main__':

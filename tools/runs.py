@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """List the training runs: state, iteration, loss, best mean IoU.
 
-States: training (now), finished, stopped (goes on when asked), failed (with the reason), killed (goes on when asked).
+States: training (now), finished, stopped (goes on when asked), failed (with the reason), killed (goes on when asked),
+damaged (files of it do not read; which).
 The loss is the mean of the last 25 iterations. Scores are those of --val-every; the best weights are RUN/best.caffemodel.
 """
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -38,7 +40,12 @@ def main(argv: list[str] | None = None) -> None:
     if not args.folder.is_dir():
         raise UserError(f'no runs in {args.folder}; one comes with: make train-STAGE (make help lists the stages)')
     found = list(overviews(args.folder))
-    print(json.dumps([asdict(run) for run in found], indent=1) if args.json else table(found))
+    print(json.dumps([_plain(run) for run in found], indent=1) if args.json else table(found))
+
+
+def _plain(run: Overview) -> dict[str, object]:
+    """A run for JSON, which has no NaN: the loss of one that diverged is null."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(run).items()}
 
 
 def table(runs: Sequence[Overview]) -> str:

@@ -22,7 +22,7 @@ if __name__ == '__main__':
 from prototxt.chains import CHAINS, ends, is_chain
 from prototxt.experiments import STAGES
 from prototxt.names import resolve
-from tools.support.errors import run_command
+from tools.support.errors import UserError, run_command
 from tools.support.gpus import gpu_list
 
 
@@ -55,12 +55,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar='N',
         help='score the snapshot of every N-th iteration by mean IoU, beside the training',
     )
-    parser.add_argument(
-        '--val-split', default='val', metavar='NAME', help='split that snapshots are scored on (default: %(default)s)'
-    )
+    parser.add_argument('--val-split', metavar='NAME', help='split that snapshots are scored on (default: val)')
     parser.add_argument('--val-limit', type=positive, metavar='N', help='score the first N images of it')
     parser.add_argument('--tensorboard', action='store_true', help='write event files for TensorBoard (needs tensorboardX)')
-    parser.add_argument('--max-loss', type=float, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
+    parser.add_argument('--max-loss', type=_loss, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
     parser.add_argument('--runs', metavar='DIR', help='of a chain: folder of the run folders (default: runs/)')
     parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')
@@ -70,7 +68,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Train; the exit status."""
     args = parse_args(argv)
-    if args.chain or is_chain(args.stage):
+    chain = args.chain or is_chain(args.stage)
+    _refuse_idle(args, chain)
+    if chain:
         from tools.training.chain import follow
 
         last = ends(args.stage) if is_chain(args.stage) else (resolve(args.stage, STAGES, 'stage'),)
@@ -82,11 +82,27 @@ def main(argv: list[str] | None = None) -> int:
     return train(settings(args))
 
 
+def _refuse_idle(args: argparse.Namespace, chain: bool) -> None:
+    """Raise UserError for an option that would do nothing without another."""
+    if args.runs and not chain:
+        raise UserError('--runs is the folder of the runs of a chain; give --run-dir, or --chain')
+    for option in ('val_split', 'val_limit'):
+        if getattr(args, option) and not args.val_every:
+            raise UserError(f'--{option.replace("_", "-")} without --val-every (VAL_EVERY=) scores nothing; give that too')
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f'{number} is less than 1')
     return number
+
+
+def _loss(text: str) -> float:
+    """A loss that may be exceeded: above 0."""
+    if not (loss := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return loss
 
 
 def _rate(text: str) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 SESSION = '=== training from iteration '  # tools/train.py's own line, before each start of Caffe
 WORST_LOSS = 87.33  # -ln FLT_MIN, to which softmax_loss_layer.cpp clips each pixel's loss
 _LOSS = re.compile(r'\] Iteration (\d+) \(\S+ iter/s, (\S+)s/\d+ iters\), loss = (\S+)')
+_LAST = re.compile(r'\] Iteration (\d+), loss = (\S+)')
 _RATE = re.compile(r'\] Iteration (\d+), lr = (\S+)')
 _SNAPSHOT = re.compile(r'\] Snapshotting solver state to binary proto file (.+)')
 _SESSION = re.compile(re.escape(SESSION) + r'(\d+)')
@@ -47,6 +48,12 @@ class LogReader:
             iteration, loss, seconds = self._loss
             return Row(iteration, loss, float(match[2]), seconds)
         return None
+
+
+def last_pass(line: str) -> Row | None:
+    """The loss after the last update, which Caffe shows when it has written the last snapshot; no update follows."""
+    match = _LAST.search(line)
+    return Row(int(match[1]), float(match[2]), lr=0.0, seconds=0.0) if match else None
 
 
 def snapshot_begun(line: str) -> bool:

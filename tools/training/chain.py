@@ -16,7 +16,7 @@ from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 from tools.training.preflight import check_lmdb
 from tools.training.runs import TRAIN_PROTOTXT, newest_snapshot
-from tools.training.settings import RANDOM_FC, Settings, settings
+from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, settings
 from tools.training.validation import check_validation
 
 _OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'batch_per_pass', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
@@ -53,9 +53,11 @@ class Chain:
     def check(self, name: str, asked: Settings) -> None:
         """Raise UserError if a stage lacks what no step before it makes: its LMDB of images, and what it is scored on."""
         run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
-        if STAGES[name].start == 'data' and not run_is_there:
+        if run_is_there:
+            return
+        if STAGES[name].start == 'data':
             check_lmdb(asked)
-            check_validation(asked)
+        check_validation(asked, maps_to_come=True)
 
     def follow(self) -> None:
         """Do all steps."""
@@ -78,7 +80,7 @@ class Chain:
             return
         self._store(stage, stage.split or dataset(NETS[stage.net].dataset).train, *(('--mirror',) if stage.mirror else ()))
         if self._args.val_every:
-            self._store(stage, self._args.val_split)
+            self._store(stage, self._args.val_split or VAL_SPLIT)
 
     def _store(self, stage: Stage, split: str, *more: str) -> None:
         """The maps of one split."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tools.support.errors import UserError
 from tools.training.caffe_log import Row
-from tools.training.validation import Score
+from tools.training.scores import Score
 
 FOLDER = 'tensorboard'
 

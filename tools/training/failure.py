@@ -1,14 +1,18 @@
-"""What it means when `caffe train` ends badly."""
+"""What it means when `caffe train`, or the watch over it, ends badly."""
 
+import errno
 import re
 import signal
+from pathlib import Path
 
 from tools.training.caffe_log import failure_lines
 
 _LESS = 'a smaller --batch-per-pass or --crop-size needs less'
+_ROOM = 'make room (a smaller --keep needs less); the same command then goes on from the newest whole snapshot'
 _MEANINGS = (
     (r'out of memory|bad_alloc|Cannot allocate memory', f'out of memory: {_LESS}'),
-    (r'No space left on device', 'the disk is full: a smaller --keep needs less'),
+    # Of a file that it cannot write whole Caffe says no more than the call that failed (io.cpp, WriteProtoToBinaryFile).
+    (r'No space left on device|SerializeToOstream', f'the disk is full: {_ROOM}'),
     (r'Check failed', 'a check inside Caffe failed, which the checks before the start should have foreseen'),
 )
 
@@ -32,3 +36,10 @@ def failure_message(returncode: int, lines: list[str], log: object) -> str:
     """One message: the meaning, the last lines of the log, and where the rest is."""
     last = '\n'.join(f'    {line}' for line in failure_lines(lines))
     return f'caffe train: {meaning(returncode, lines)}; its last words in {log}:\n{last}'
+
+
+def system_failure(error: OSError, run_dir: Path) -> str:
+    """One message for what the system refused while a training ran in `run_dir`: which file, why, and what next."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f'{run_dir}: the disk is full: {_ROOM}'
+    return f'{error.filename or run_dir}: {error.strerror or error}; the same command goes on from the newest whole snapshot'

@@ -16,8 +16,7 @@ class Metrics:
     def __init__(self, path: Path, log: Path) -> None:
         """Write `path` anew from the sessions in `log`, which may not be there yet."""
         self.path = path
-        lines = log.read_text(errors='replace').splitlines() if log.exists() else []
-        self.rows = joined_rows(lines)
+        self.rows = _rows(log) if log.exists() else []
         with whole_file(path) as temporary, temporary.open('w', newline='') as file:
             csv.writer(file).writerows([COLUMNS, *map(_cells, self.rows)])
 
@@ -26,6 +25,12 @@ class Metrics:
         self.rows.append(row)
         with self.path.open('a', newline='') as file:
             csv.writer(file).writerow(_cells(row))
+
+
+def _rows(log: Path) -> list[Row]:
+    """The rows of a log, which is not held in memory: that of weeks has a hundred megabytes, of many stops more."""
+    with log.open(errors='replace') as lines:
+        return joined_rows(lines)
 
 
 def _cells(row: Row) -> Iterable[object]:

@@ -1,6 +1,5 @@
 """What a run folder says about its run at a glance."""
 
-import csv
 import fcntl
 import re
 from collections.abc import Iterator
@@ -8,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.support.errors import UserError
-from tools.training.metrics import COLUMNS
-from tools.training.record import FAILED, read_record
-from tools.training.runs import LOCK, METRICS, TRAIN_PROTOTXT
-from tools.training.validation import best_score, read_scores
+from tools.training.caffe_log import Row
+from tools.training.record import FAILED, RECORD, read_record
+from tools.training.runs import LOCK, LOG, METRICS, TRAIN_PROTOTXT
+from tools.training.scores import best_score, read_scores
 
 TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # beside what record.py has
 TAIL_BYTES = 4096  # of metrics.csv that are read: some hundred rows
@@ -44,26 +43,31 @@ def overviews(folder: Path) -> Iterator[Overview]:
 
 
 def overview(run_dir: Path) -> Overview:
-    """Of one run; a damaged run.json is a state, not an error."""
+    """Of one run; damaged files are a state, not an error."""
     try:
-        record = read_record(run_dir)
-        session = record['sessions'][-1]
-        how = str(session.get('how', KILLED))
-        state, _, problem = how.partition(': ')
-        settings, begun = record['settings'], record['sessions'][0]['begun']
-        stage, max_iter = settings['stage'], session['max_iter']
-    except (UserError, LookupError, TypeError, AttributeError) as error:
+        return _overview(run_dir)
+    except (UserError, OSError) as error:
         return Overview(run_dir.name, DAMAGED, problem=str(error))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        return Overview(run_dir.name, DAMAGED, problem=f'{run_dir / RECORD} is damaged: {error!r}')
+
+
+def _overview(run_dir: Path) -> Overview:
+    """Of one run, whose files are as they should be."""
+    record = read_record(run_dir)
+    session = record['sessions'][-1]
+    state, _, problem = str(session.get('how', KILLED)).partition(': ')
+    stage, begun, max_iter = record['settings']['stage'], str(record['sessions'][0]['begun']), int(session['max_iter'])
     rows = _last_rows(run_dir / METRICS)
     best = best_score(read_scores(run_dir))
     return Overview(
         name=run_dir.name,
         state=TRAINING if is_held(run_dir) else state,
         stage=stage,
-        iteration=int(rows[-1]['iteration']) + 1 if rows else 0,
+        iteration=rows[-1].iteration + 1 if rows else 0,
         max_iter=max_iter,
-        loss=sum(float(row['loss']) for row in rows) / len(rows) if rows else None,
-        lr=float(rows[-1]['lr']) if rows else None,
+        loss=sum(row.loss for row in rows) / len(rows) if rows else None,
+        lr=rows[-1].lr if rows else None,
         best_iou=best.mean_iou if best else None,
         best_iteration=best.iteration if best else None,
         snapshot=_newest_name(run_dir),
@@ -85,16 +89,22 @@ def is_held(run_dir: Path) -> bool:
     return False
 
 
-def _last_rows(path: Path) -> list[dict[str, str]]:
-    """The last whole rows of metrics.csv, without reading all of it."""
+def _last_rows(path: Path) -> list[Row]:
+    """The last whole rows of metrics.csv, without reading all of it. Raises UserError for what is no row."""
     if not path.exists():
         return []
     with path.open('rb') as file:
         file.seek(-min(TAIL_BYTES, path.stat().st_size), 2)
         lines = file.read().decode(errors='replace').splitlines(keepends=True)
     whole = [line for line in lines[1:] if line.endswith('\n')]  # the first is the head, or a part of a row
-    rows = csv.DictReader(whole, fieldnames=COLUMNS)
-    return [row for row in rows if None not in row.values()][-AVERAGED:]
+    try:
+        return [_row(*line.rstrip().split(',')) for line in whole[-AVERAGED:]]
+    except (ValueError, TypeError) as error:
+        raise UserError(f'{path} is damaged ({error}); the next start of the training writes it anew from {LOG}') from error
+
+
+def _row(iteration: str, loss: str, lr: str, seconds: str) -> Row:
+    return Row(int(iteration), float(loss), float(lr), float(seconds))
 
 
 def _newest_name(run_dir: Path) -> str | None:

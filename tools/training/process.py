@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -59,8 +59,8 @@ def stopping(child: subprocess.Popen) -> Iterator[list[int]]:
     def pass_on(number: int) -> None:
         came.append(number)
         if len(came) == 1:
-            print('\nstopping: Caffe ends its iteration and writes a snapshot (Ctrl-C: stop at once, without)', file=sys.stderr)
             child.send_signal(signal.SIGINT)
+            _say('\nstopping: Caffe ends its iteration and writes a snapshot (Ctrl-C: stop at once, without)\n')
         elif number == signal.SIGINT:
             child.kill()
 
@@ -87,6 +87,15 @@ def follow(child: subprocess.Popen, log: Path, offset: int, look: Callable[[], N
             if ended:
                 return
             time.sleep(_POLL_S)
+
+
+def _say(text: str) -> None:
+    """Write to stderr from a signal handler: not through the buffer that the handler may have interrupted.
+
+    Who reads it may be gone, as `tee` is, which the same Ctrl-C has ended.
+    """
+    with suppress(OSError):
+        os.write(2, text.encode())
 
 
 def _environment() -> dict[str, str]:

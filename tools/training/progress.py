@@ -1,4 +1,4 @@
-"""The progress bar of a training."""
+"""The progress bar of a training, and what is said beside it."""
 
 import sys
 from contextlib import suppress
@@ -15,7 +15,15 @@ class Progress:
 
     def __init__(self, name: str, start: int, end: int, batch_size: int) -> None:
         interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
-        self._bar = tqdm(desc=name, initial=start, total=end, unit='iter', mininterval=interval, dynamic_ncols=True)
+        self._bar = tqdm(
+            desc=name,
+            initial=start,
+            total=end,
+            unit='iter',
+            mininterval=interval,
+            maxinterval=max(interval, 10),
+            dynamic_ncols=True,
+        )
         self._batch_size = batch_size
 
     def show(self, row: Row) -> None:
@@ -29,3 +37,9 @@ class Progress:
         """Leave the bar as it stands."""
         with suppress(OSError):
             self._bar.close()
+
+
+def say(text: str) -> None:
+    """A line on stderr that leaves the progress bar whole; one that nobody can read any more is lost, and nothing with it."""
+    with suppress(OSError):
+        tqdm.write(text, file=sys.stderr)

@@ -77,6 +77,15 @@ def end_session(run_dir: Path, how: str) -> None:
     amend_session(run_dir, ended=_now(), how=how)
 
 
+def note_finished(run_dir: Path, reached: int) -> bool:
+    """Note that the last session came to its end, if it did and a kill kept that from being noted; whether it was so."""
+    last = read_record(run_dir)['sessions'][-1]
+    missing = reached >= last['max_iter'] and last.get('how') != FINISHED
+    if missing:
+        amend_session(run_dir, how=FINISHED)
+    return missing
+
+
 def write_record(run_dir: Path, record: dict) -> None:
     """Write run.json, whole."""
     with whole_file(run_dir / RECORD) as temporary:
@@ -103,6 +112,14 @@ def refuse_other(run_dir: Path, asked: dict) -> None:
     for name, value in asked.items():
         if began.get(name) != value:
             raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {WAY_OUT}')
+
+
+def refuse_other_data(run_dir: Path, lmdb: Path, manifest: dict) -> None:
+    """Raise UserError if the run in `run_dir` was begun on other records than those of the LMDB that `manifest` is of."""
+    record = read_record(run_dir)
+    if record['settings'].get('lmdb_sha256') != manifest_sha256(manifest):
+        begun_on = record.get('lmdb', {}).get('folder', 'another LMDB')
+        raise UserError(f'{lmdb} does not hold the records that {run_dir} was begun on, then at {begun_on}; {WAY_OUT}')
 
 
 def manifest_sha256(manifest: dict) -> str:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -13,7 +13,7 @@ from pretrained.caffemodel import caffe_pb2
 from prototxt.experiments import STAGES
 from tools.support.errors import UserError
 from tools.support.paths import RUNS
-from tools.training.snapshots import snapshots, whole_caffemodel
+from tools.training.snapshots import Snapshot, snapshots, whole_caffemodel
 
 TRAIN_PROTOTXT, SOLVER_PROTOTXT = 'train.prototxt', 'solver.prototxt'
 LOG, METRICS, PLOT = 'caffe.log', 'metrics.csv', 'loss.png'
@@ -26,12 +26,16 @@ def newest_snapshot(run: str | Path) -> Path:
 
     Raises UserError with the command that makes one when there is none.
     """
-    run_dir = RUNS / run if isinstance(run, str) else run
+    return newest_weights(RUNS / run if isinstance(run, str) else run).caffemodel
+
+
+def newest_weights(run_dir: Path) -> Snapshot:
+    """The newest snapshot in a run folder whose caffemodel is whole; raises UserError as newest_snapshot does."""
     if (run_dir / TRAIN_PROTOTXT).exists():
         net = read_net(run_dir / TRAIN_PROTOTXT)
         for snapshot in reversed(snapshots(run_dir)):
             if whole_caffemodel(snapshot.caffemodel, net):
-                return snapshot.caffemodel
+                return snapshot
     raise UserError(f'no whole snapshot in {run_dir}; run: {_how_to_train(run_dir)}')
 
 
@@ -42,8 +46,11 @@ def _how_to_train(run_dir: Path) -> str:
 
 
 def read_net(path: Path):
-    """The NetParameter in a prototxt."""
-    return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
+    """The NetParameter in a prototxt. Raises UserError if the file is damaged."""
+    try:
+        return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is damaged ({error}); if it is of a run, begin that anew with --restart') from error
 
 
 @contextmanager
@@ -59,7 +66,8 @@ def locked(run_dir: Path) -> Iterator[int]:
     finally:
         if _is_at(run_dir / LOCK, descriptor) and len(list(run_dir.iterdir())) == 1:
             (run_dir / LOCK).unlink()
-            run_dir.rmdir()
+            with suppress(OSError):  # another training may have begun there meanwhile
+                run_dir.rmdir()
         os.close(descriptor)
 
 
@@ -78,7 +86,10 @@ def _lock(run_dir: Path) -> int:
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
         run_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # another training, which wrote nothing, took the folder away meanwhile
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(run_dir / LOCK, descriptor):

@@ -6,12 +6,19 @@ from tempfile import TemporaryDirectory
 
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
+from prototxt.experiments import STAGES
 from tools.netinfo.free import warn_of_memory
 from tools.structured.packages import check_packages
 from tools.support.errors import UserError
+from tools.support.stop_signals import STOPPED
 from tools.training import preflight, process, record, runs
 from tools.training.events import check_tensorboard
+from tools.training.failure import system_failure
 from tools.training.initial import weight_files
+from tools.training.metrics import Metrics
+from tools.training.plot import draw
+from tools.training.progress import say
+from tools.training.scores import read_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel, whole_snapshots
 from tools.training.start import Start, prepare
@@ -34,7 +41,7 @@ def train(settings: Settings) -> int:
         resumed = _resumed(settings, net)
         if resumed and resumed.iteration >= stage.max_iter:
             print(f'{settings.stage_name} is already at iteration {resumed.iteration}: {resumed.caffemodel}')
-            _score_rest(settings, net)
+            _end_well(settings, net, resumed)
             return 0
         manifest = _checked(settings, net, resumed)
         if settings.restart and runs.move_aside(settings.run_dir):
@@ -43,19 +50,43 @@ def train(settings: Settings) -> int:
 
 
 def _run(settings: Settings, net, start: Start, lock: int) -> int:
-    """Run Caffe to its end and note in run.json how that was; the exit status."""
+    """Run Caffe to its end, note in run.json how that was, and say it; the exit status."""
     try:
-        status = Supervisor(settings, net).run(start, lock)
-    except (UserError, OSError) as error:
-        with suppress(OSError):  # the disk may be full
-            record.end_session(settings.run_dir, f'{record.FAILED}: {error}')
+        last = Supervisor(settings, net).run(start, lock)
+    except KeyboardInterrupt:  # while the last snapshots were scored
+        record.end_session(settings.run_dir, record.STOPPED)
         raise
-    record.end_session(settings.run_dir, record.FINISHED if status == 0 else record.STOPPED)
-    return status
+    except (UserError, OSError) as error:
+        failure = error if isinstance(error, UserError) else UserError(system_failure(error, settings.run_dir))
+        with suppress(OSError):  # the disk may be full
+            record.end_session(settings.run_dir, f'{record.FAILED}: {failure}')
+        raise failure from error
+    finished = last is not None and last.iteration >= settings.stage.max_iter
+    record.end_session(settings.run_dir, record.FINISHED if finished else record.STOPPED)
+    _report(settings, last)
+    return 0 if finished else STOPPED
+
+
+def _report(settings: Settings, last: Snapshot | None) -> None:
+    """Say on stdout how far the run is, and where its files are."""
+    run_dir, end = settings.run_dir, settings.stage.max_iter
+    reached, where = (last.iteration, last.caffemodel) if last else (0, 'no snapshot')
+    print(f'{settings.stage_name}: iteration {reached} of {end}, {where}')
+    print(f'curve: {run_dir / runs.PLOT}  rows: {run_dir / runs.METRICS}  log: {run_dir / runs.LOG}')
+    if reached < end:
+        print('stopped; the same command goes on from there')
+
+
+def _end_well(settings: Settings, net, last: Snapshot) -> None:
+    """Do for a run that is at its end what a stop or a kill after Caffe's own end has left undone."""
+    before = read_scores(settings.run_dir)
+    _score_rest(settings, net)
+    if record.note_finished(settings.run_dir, last.iteration) or read_scores(settings.run_dir) != before:
+        draw(settings, Metrics(settings.run_dir / runs.METRICS, settings.run_dir / runs.LOG).rows)
 
 
 def _score_rest(settings: Settings, net) -> None:
-    """Score what a run that is at its end has left to score."""
+    """Score what is left to score."""
     check_validation(settings)
     validation = Validation(settings)
     try:
@@ -92,7 +123,7 @@ def _refuse_other_data(settings: Settings) -> None:
     """Raise UserError if the LMDB, where it is still there, is not the one that the run was begun on, or of other weights."""
     if (settings.lmdb / 'data.mdb').is_file():
         manifest = read_manifest(settings.lmdb)
-        record.refuse_other(settings.run_dir, {'lmdb_sha256': record.manifest_sha256(manifest)})
+        record.refuse_other_data(settings.run_dir, settings.lmdb, manifest)
         preflight.check_features_source(settings, manifest)
 
 
@@ -107,7 +138,20 @@ def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     preflight.check_disk(settings, net)
     warn_of_memory(settings.stage_name, net, settings.batch_per_pass, settings.gpus)
     if not resumed:
+        _say_unfinished(settings)
         preflight.check_features_source(settings, manifest)
         with TemporaryDirectory() as folder:
             preflight.check_weights(settings, net, weight_files(settings, Path(folder)))
     return manifest
+
+
+def _say_unfinished(settings: Settings) -> None:
+    """Say of each stage that this one starts from whether it has not come to its end: what follows is not the paper's then."""
+    init = () if settings.weights else settings.stage.init
+    for name in (*init, settings.stage.features_from):
+        if name and name in STAGES:
+            run_dir = settings.run_of(name)
+            with suppress(UserError, LookupError):  # no run, or one whose record is gone: the weights are checked elsewhere
+                reached, end = runs.newest_weights(run_dir).iteration, record.read_record(run_dir)['sessions'][-1]['max_iter']
+                if reached < end:
+                    say(f'{settings.stage_name} starts from {run_dir}, which is at iteration {reached} of {end}')

@@ -11,6 +11,7 @@ from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 
+VAL_SPLIT = 'val'  # that snapshots are scored on where nothing is said
 RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their filler
 
 
@@ -29,7 +30,7 @@ class Settings:
     restart: bool = False
     data: Path = DATA  # the folder of the data sets' own
     val_every: int | None = None  # iterations between snapshots that are scored; None: none is
-    val_split: str = 'val'
+    val_split: str = VAL_SPLIT
     val_limit: int | None = None  # images that are scored; None: all
     tensorboard: bool = False
     max_loss: float | None = None  # above which training is stopped; None: tools.training.watch
@@ -79,7 +80,7 @@ def settings(args) -> Settings:
         max_loss=args.max_loss,
         data=data,
         val_every=args.val_every,
-        val_split=args.val_split,
+        val_split=args.val_split or VAL_SPLIT,
         val_limit=args.val_limit,
         tensorboard=args.tensorboard,
     )

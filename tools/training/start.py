@@ -1,7 +1,6 @@
 """The files of a run, and the command that starts Caffe on them."""
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from prototxt.solver import solver
 from tools.support.paths import CAFFE
 from tools.training import record, record_order, runs
 from tools.training.initial import weight_files
+from tools.training.progress import say
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, snapshots
 
@@ -85,4 +85,4 @@ def _skip_to(first: int) -> dict[str, str]:
 
 def say_order_lost(first: int, reason: str) -> None:
     """A line on stderr: Caffe does not begin with the record that it should."""
-    print(f'the records begin again at the first, not at number {first}: {reason}', file=sys.stderr)
+    say(f'the records begin again at the first, not at number {first}: {reason}')

@@ -2,31 +2,33 @@
 
 import math
 import shlex
+import signal
 import subprocess
 import time
 from collections import deque
+from typing import NoReturn
 
-from prototxt.framing import pixels_summed
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.memory import Peak
-from tools.support.stop_signals import STOPPED
 from tools.training import process, record, runs
-from tools.training.caffe_log import SESSION, LogReader, Row, snapshot_begun
+from tools.training.caffe_log import SESSION, LogReader, Row, last_pass, snapshot_begun
 from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
-from tools.training.plot import plot_run
+from tools.training.plot import draw
 from tools.training.progress import Progress
 from tools.training.record_order import record_begun_with
+from tools.training.scores import read_scores
 from tools.training.settings import Settings
-from tools.training.snapshots import delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
+from tools.training.snapshots import Snapshot, delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
 from tools.training.start import Start, say_order_lost
-from tools.training.validation import Validation, read_scores
+from tools.training.validation import Validation
 from tools.training.watch import Watch
 
 _SECONDS_BETWEEN_PLOTS = 10
 _TAIL = 200  # lines of the log kept to explain a failure
+_ENDS_OF_STOPPED = (0, -signal.SIGINT, -signal.SIGKILL)  # as it should; before Caffe listened; by a second Ctrl-C
 
 
 class Supervisor:
@@ -40,8 +42,11 @@ class Supervisor:
         self._drawn = -math.inf
         self._watch, self._validation = Watch(settings), Validation(settings)
 
-    def run(self, start: Start, lock: int) -> int:
-        """Run Caffe to its end; the exit status as `train` gives it."""
+    def run(self, start: Start, lock: int) -> Snapshot | None:
+        """Run Caffe to its end; the newest snapshot that can be gone on from.
+
+        Raises UserError if Caffe ended badly, or without the snapshot of its last iteration.
+        """
         with self._log.open('ab') as log:
             log.write(f'\n{SESSION}{start.iteration}: {shlex.join(start.command)}\n'.encode())
             log.flush()
@@ -60,6 +65,7 @@ class Supervisor:
                     self._take(line, child, stopping=bool(signals))
             record.amend_session(self._run_dir, peak_bytes=peak.bytes)
             self._keep_up(last=True)
+            self._progress.close()  # its rate is that of the training, not of what is scored after it
             if not signals and child.wait() == 0:
                 self._validation.finish()
                 self._draw()
@@ -77,6 +83,9 @@ class Supervisor:
             to_disk(self._log)  # before the snapshot may be whole: else a power cut could leave it without the rows before it
         if record_begun_with(line) is not None:
             self._awaited = 0
+        last = last_pass(line)
+        if last and not last.finite:
+            self._end_diverged(child, last, str(self._watch.fault(last)))
         row = self._reader.feed(line)
         if row is None:
             return
@@ -88,9 +97,7 @@ class Supervisor:
         self._progress.show(row)
         self._events.add(row)
         if fault := self._watch.fault(row):
-            child.kill()
-            child.wait()
-            raise UserError(self._diverged(row, fault))
+            self._end_diverged(child, row, fault)
         if self._validation.busy:
             self._validation.keep_up()
         if self._snapshot_begun:  # and ended: Caffe computes again
@@ -111,12 +118,14 @@ class Supervisor:
     def _draw(self) -> None:
         """Draw the curves of what is known."""
         self._drawn = time.monotonic()
-        scores = read_scores(self._run_dir)
-        self._events.add_scores(scores)
-        if self._metrics.rows:
-            title, classes = self._settings.stage_name, self._settings.dataset.num_classes
-            summed = pixels_summed(self._settings.stage)
-            plot_run(self._metrics.rows, scores, self._run_dir / runs.PLOT, title, classes, summed)
+        self._events.add_scores(read_scores(self._run_dir))
+        draw(self._settings, self._metrics.rows)
+
+    def _end_diverged(self, child: subprocess.Popen, row: Row, fault: str) -> NoReturn:
+        """End Caffe, whose weights are spoiled."""
+        child.kill()
+        child.wait()
+        raise UserError(self._diverged(row, fault))
 
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
@@ -131,16 +140,11 @@ class Supervisor:
             'begin anew with a smaller --base-lr (and --restart), or with --max-loss if this is as it should be'
         )
 
-    def _result(self, status: int, *, stopped: bool) -> int:
-        """Say how it ended, on stdout; a UserError if badly."""
-        last = newest_whole(self._run_dir, self._net)
-        if status != 0 and not stopped:
+    def _result(self, status: int, *, stopped: bool) -> Snapshot | None:
+        """The newest whole snapshot; a UserError unless Caffe ended as it should, or as one that was `stopped`."""
+        last, end = newest_whole(self._run_dir, self._net), self._settings.stage.max_iter
+        if status not in (_ENDS_OF_STOPPED if stopped else (0,)):
             raise UserError(failure_message(status, list(self._tail), self._log))
-        reached = last.iteration if last else 0
-        where = f'{last.caffemodel}' if last else 'no snapshot'
-        print(f'{self._settings.stage_name}: iteration {reached} of {self._settings.stage.max_iter}, {where}')
-        print(f'curve: {self._run_dir / runs.PLOT}  rows: {self._run_dir / runs.METRICS}  log: {self._log}')
-        if reached >= self._settings.stage.max_iter:
-            return 0
-        print('stopped; the same command goes on from there')
-        return STOPPED
+        if not stopped and (last is None or last.iteration < end):
+            raise UserError(f'{self._run_dir}: Caffe ended, but its snapshot at iteration {end} is not whole; is the disk full?')
+        return last

@@ -4,77 +4,66 @@ A snapshot's weights are linked to validation/iter_N.caffemodel, so that they st
 may go; the best so far are best.caffemodel. validation.csv has a row for each that was scored.
 """
 
-import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from dataset_prep.records import load_split
 from prototxt.experiments import NETS
 from prototxt.lmdb_names import lmdb_of
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import process
+from tools.training.progress import say
+from tools.training.scores import BEST, Score, best_score, check_same_images, read_scores, write_best, write_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot
 
-FOLDER, TABLE, BEST, BEST_SCORE = 'validation', 'validation.csv', 'best.caffemodel', 'best.json'
-COLUMNS = ('iteration', 'mean_iou')
+FOLDER = 'validation'
+UNSCORED = '.unscored'  # in place of .caffemodel
 
 
-@dataclass(frozen=True)
-class Score:
-    """Mean IoU of a snapshot on the validation split, as a fraction."""
+def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
+    """Raise UserError if snapshots are to be scored and that cannot be done, with what to do instead.
 
-    iteration: int
-    mean_iou: float
-
-
-def read_scores(run_dir: Path) -> list[Score]:
-    """What was scored so far in a run, in the order of iterations."""
-    path = run_dir / TABLE
-    if not path.exists():
-        return []
-    with path.open(newline='') as lines:
-        return [Score(int(row['iteration']), float(row['mean_iou'])) for row in csv.DictReader(lines)]
-
-
-def best_score(scores: list[Score]) -> Score | None:
-    """The best, of equals the first; None of none."""
-    return max(scores, key=lambda score: score.mean_iou, default=None)
-
-
-def check_validation(settings: Settings) -> None:
-    """Raise UserError if snapshots are to be scored and that cannot be done, with what to do instead."""
+    `maps_to_come`: the stored maps of the split, for a stage that begins with such, are made before it begins.
+    """
     every, split = settings.val_every, settings.val_split
+    earlier = None if settings.restart else read_scores(settings.run_dir)  # a run that is moved aside keeps its own
     if every is None:
         return
     if every % settings.stage.snapshot:
         raise UserError(
-            f'--val-every {every} is no multiple of the {settings.stage.snapshot} iterations between snapshots; '
-            'give another (VAL_EVERY=), or other snapshots (--snapshot, SNAPSHOT=)'
+            f'--val-every {every} is no multiple of the {settings.stage.snapshot} iterations between snapshots of '
+            f'{settings.stage_name}; give another (VAL_EVERY=), or other snapshots (--snapshot, SNAPSHOT=)'
         )
-    if split not in settings.dataset.splits:
-        raise UserError(
-            f'{settings.dataset.name} has no split {split} ({", ".join(settings.dataset.splits)}); give --val-split '
-            '(VAL_SPLIT=), but scores on a split that chose the snapshot are no test on it'
-        )
-    records = settings.data / NETS[settings.stage.net].folder / f'{split}.json'
-    if not records.is_file():
-        raise UserError(f'no list of the split {split} at {records}; prepare the data set (make lmdb-{settings.dataset.name})')
+    if earlier:
+        check_same_images(settings.run_dir, split, settings.val_limit)
+    _check_split(settings)
     maps = _maps(settings)
-    if maps and not (maps / 'data.mdb').is_file():
+    if maps and not maps_to_come and not (maps / 'data.mdb').is_file():
         raise UserError(
             f'no stored maps of the split {split} at {maps}; make them by tools/extract_features.py --split {split}, or '
             'let make train-NAME of the whole chain do it'
         )
+
+
+def _check_split(settings: Settings) -> None:
+    """Raise UserError unless the split is there, with ground truth."""
+    name, split, folder = settings.dataset.name, settings.val_split, settings.data / NETS[settings.stage.net].folder
+    if split not in settings.dataset.splits:
+        raise UserError(
+            f'{name} has no split {split} ({", ".join(settings.dataset.splits)}); give --val-split '
+            '(VAL_SPLIT=), but scores on a split that chose the snapshot are no test on it'
+        )
+    if not (folder / f'{split}.json').is_file():
+        raise UserError(f'no list of the split {split} at {folder / split}.json; prepare the data set (make lmdb-{name})')
+    if not any(record.label for record in load_split(folder, split)):
+        raise UserError(f'the split {split} of {name} has no ground truth to score by; give another --val-split (VAL_SPLIT=)')
 
 
 class Validation:
@@ -97,7 +86,8 @@ class Validation:
         done = {score.iteration for score in read_scores(self._settings.run_dir)}
         for snapshot in snapshots:
             path = self._folder / f'iter_{snapshot.iteration}.caffemodel'
-            if snapshot.iteration % self._settings.val_every == 0 and snapshot.iteration not in done and not path.exists():
+            known = snapshot.iteration in done or path.exists() or path.with_suffix(UNSCORED).exists()
+            if snapshot.iteration % self._settings.val_every == 0 and not known:
                 _link(snapshot.caffemodel, path)
 
     def keep_up(self) -> None:
@@ -109,7 +99,14 @@ class Validation:
             self._begin(waiting[0])
 
     def finish(self) -> None:
-        """Score all that wait."""
+        """Score all that wait, and once more what could not be scored: beside Caffe, which may have had the memory for it."""
+        self._score_waiting()
+        for failed in self._folder.glob(f'iter_*{UNSCORED}') if self._settings.val_every else ():
+            failed.rename(failed.with_suffix('.caffemodel'))
+        self._score_waiting()
+
+    def _score_waiting(self) -> None:
+        """Begin with what waits until nothing does."""
         self.keep_up()
         while self._child:
             self._child.wait()
@@ -129,7 +126,7 @@ class Validation:
 
     def _begin(self, weights: Path) -> None:
         """Start scoring."""
-        _say(f'scoring {self._settings.stage_name} at iteration {_iteration(weights)} on {self._settings.val_split}')
+        say(f'scoring {self._settings.stage_name} at iteration {_iteration(weights)} on {self._settings.val_split}')
         with (self._folder / f'{weights.stem}.log').open('wb') as log:
             self._child, self._now = process.start(_command(self._settings, weights), ROOT, log), weights
 
@@ -140,25 +137,20 @@ class Validation:
         assert weights is not None
         if status:
             log = weights.with_suffix('.log')
-            _say(f'{weights.stem} could not be scored (status {status}); see {log}')
-            weights.rename(weights.with_suffix('.unscored'))  # lest it be tried again at once
+            say(f'{weights.stem} could not be scored (status {status}); see {log}')
+            weights.rename(weights.with_suffix(UNSCORED))  # lest it be tried again at once
             return
         out = weights.with_suffix('')
         score = Score(_iteration(weights), json.loads((out / 'scores.json').read_text())['mean_iou'] or 0.0)  # none: all ignored
         scores = sorted([*read_scores(run_dir), score], key=lambda one: one.iteration)
         if best_score(scores) == score:
-            _keep_best(run_dir, weights, score, self._settings.val_split)
-        _write_scores(run_dir, scores)
+            _link(weights, run_dir / BEST)
+            write_best(run_dir, score, self._settings.val_split, self._settings.val_limit)
+        write_scores(run_dir, scores)
         (out / 'scores.json').replace(out.with_suffix('.json'))
         shutil.rmtree(out)
         weights.unlink()
-        _say(f'{self._settings.stage_name} at iteration {score.iteration}: mean IoU {100 * score.mean_iou:.1f}')
-
-
-def _say(text: str) -> None:
-    """A line on stderr that leaves the progress bar whole."""
-    with suppress(OSError):  # a terminal that was closed
-        tqdm.write(text, file=sys.stderr)
+        say(f'{self._settings.stage_name} at iteration {score.iteration}: mean IoU {100 * score.mean_iou:.1f}')
 
 
 def _command(settings: Settings, weights: Path) -> list[str]:
@@ -191,16 +183,3 @@ def _link(source: Path, path: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-
-
-def _keep_best(run_dir: Path, weights: Path, score: Score, split: str) -> None:
-    """Make `weights` best.caffemodel."""
-    _link(weights, run_dir / BEST)
-    said = {'iteration': score.iteration, 'mean_iou': score.mean_iou, 'split': split}
-    with whole_file(run_dir / BEST_SCORE) as temporary:
-        temporary.write_text(json.dumps(said) + '\n')
-
-
-def _write_scores(run_dir: Path, scores: list[Score]) -> None:
-    with whole_file(run_dir / TABLE) as temporary, temporary.open('w', newline='') as file:
-        csv.writer(file).writerows([COLUMNS, *map(astuple, scores)])

@@ -1,0 +1,73 @@
+"""Mean IoU of a run's snapshots on the validation split: validation.csv, and best.json beside the best weights."""
+
+import csv
+import json
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError
+
+TABLE, BEST, BEST_SCORE = 'validation.csv', 'best.caffemodel', 'best.json'
+COLUMNS = ('iteration', 'mean_iou')
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean IoU of a snapshot on the validation split, as a fraction."""
+
+    iteration: int
+    mean_iou: float
+
+
+def read_scores(run_dir: Path) -> list[Score]:
+    """What was scored so far in a run, in the order of iterations. Raises UserError if the table is damaged."""
+    path = run_dir / TABLE
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline='') as lines:
+            return [Score(int(row['iteration']), float(row['mean_iou'])) for row in csv.DictReader(lines)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{path} is damaged ({error!r}); move it aside, and the snapshots that are there are scored again'
+        ) from error
+
+
+def write_scores(run_dir: Path, scores: list[Score]) -> None:
+    """Write the table, whole."""
+    with whole_file(run_dir / TABLE) as temporary, temporary.open('w', newline='') as file:
+        csv.writer(file).writerows([COLUMNS, *map(astuple, scores)])
+
+
+def best_score(scores: list[Score]) -> Score | None:
+    """The best, of equals the first; None of none."""
+    return max(scores, key=lambda score: score.mean_iou, default=None)
+
+
+def write_best(run_dir: Path, score: Score, split: str, limit: int | None) -> None:
+    """Say in best.json which score the best weights have: on the first `limit` images of `split`, or (None) on all."""
+    said = {'iteration': score.iteration, 'mean_iou': score.mean_iou, 'split': split, 'limit': limit}
+    with whole_file(run_dir / BEST_SCORE) as temporary:
+        temporary.write_text(json.dumps(said) + '\n')
+
+
+def check_same_images(run_dir: Path, split: str, limit: int | None) -> None:
+    """Raise UserError if the scores in a run are of other images: the best of both would be no best."""
+    path = run_dir / BEST_SCORE
+    if not path.exists():
+        return
+    try:
+        said = json.loads(path.read_text())
+        before = said['split'], said.get('limit')
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} is damaged ({error!r}); move it, {TABLE} and {BEST} aside') from error
+    if before != (split, limit):
+        raise UserError(
+            f'{run_dir}: its snapshots were scored on {_words(*before)}, asked for is {_words(split, limit)}; give --val-split '
+            f'and --val-limit as before, or move {TABLE}, {BEST} and {BEST_SCORE} aside'
+        )
+
+
+def _words(split: str, limit: int | None) -> str:
+    return f'{split}, {"all images" if limit is None else f"the first {limit} images"}'
