@@ -159,3 +159,12 @@ def test_a_training_that_will_not_fit_is_warned_of(monkeypatch, capsys):
     assert said.startswith('warning: camvid-front takes about ') and '3.00 GB are free; BATCH_PER_PASS= ' in said
     free.warn_of_memory('camvid-front', net, 1)
     assert 'BATCH_PER_PASS' not in capsys.readouterr().err
+
+
+def test_columns_in_bands_on_a_gpu(monkeypatch):
+    """conv1_2 at 1396x1396: a row of its 1392x1392 outputs has 64 x 9 x 1392 floats of columns, 1024 MiB hold 334 of 1392."""
+    layers = layers_of(training('cityscapes-joint', 'lmdb', 1396, 1), 'train')
+    whole = estimate(layers, training=True, gpu=True).column
+    monkeypatch.setenv('CAFFE_COLUMN_MIB', '1024')
+    assert (whole, estimate(layers, training=True, gpu=True).column) == (64 * 9 * 1392 * 1392 * 4, 64 * 9 * 1392 * 334 * 4)
+    assert estimate(layers, training=True).column == whole

@@ -39,6 +39,7 @@ class Made:
     multiply_adds: int = 0
     column: int = 0  # the im2col buffer, of one image
     column_in_parts: int = 0  # what a forward pass on a CPU touches of it
+    column_row: int = 0  # of it, a row of the output, where a GPU can go through it in bands of rows
     kept: int = 0  # beside its tops, in every phase
     kept_training: int = 0  # the same, in training only
     kept_host: int = 0  # in every phase, in the host's memory even where the blobs are a GPU's
@@ -118,6 +119,7 @@ def _convolution(layer, bottoms: list[Shape]) -> Made:
         multiply_adds=len(bottoms) * num * prod(out) * prod(weight),
         column=column,
         column_in_parts=min(column, COLUMN_PART),
+        column_row=column // out[0] if stride == (1, 1) else 0,
         kept=prod(out) if param.bias_term else 0,
         reach=Reach((extent[0], extent[1]), stride),
     )

@@ -11,6 +11,7 @@ What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers
     processor says.
 """
 
+import os
 from dataclasses import dataclass
 from math import prod
 
@@ -86,7 +87,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
         blob_gradients=VALUE_BYTES * gradients if training else 0,
         kept=VALUE_BYTES * kept,
         kept_host=VALUE_BYTES * sum(layer.made.kept_host for layer in layers),
-        column=VALUE_BYTES * max((_column(layer, whole=training or gpu) for layer in layers), default=0),
+        column=max((_column_on_gpu(layer) if gpu else _column(layer, training) for layer in layers), default=0),
         passing=VALUE_BYTES * (sum(passing) if training else max(passing, default=0)),
         message=VALUE_BYTES * _written(sizes) if training else weights if file_bytes is None else file_bytes,
         training=training,
@@ -119,8 +120,14 @@ def _written(sizes: list[int]) -> int:
     return max(peak, before)
 
 
-def _column(layer: Layer, *, whole: bool) -> int:
-    return layer.made.column if whole else layer.made.column_in_parts
+def _column(layer: Layer, training: bool) -> int:
+    return VALUE_BYTES * (layer.made.column if training else layer.made.column_in_parts)
+
+
+def _column_on_gpu(layer: Layer) -> int:
+    """All of it, or a band of as many rows of the output as CAFFE_COLUMN_MIB has room for (caffe_build/cuda_bands.py)."""
+    whole, row, room = VALUE_BYTES * layer.made.column, VALUE_BYTES * layer.made.column_row, os.environ.get('CAFFE_COLUMN_MIB')
+    return min(whole, row * max(1, int(float(room) * 2**20 // row))) if room and row else whole
 
 
 def _blobs(layers: list[Layer]) -> tuple[int, int]:

@@ -85,6 +85,7 @@ class Rehearsal:
         if needs_file(stage):
             write_start(stage, start)
             words += ['--weights', start]
+        self._chain.store_maps(name)  # which takes memory of its own
         watch = nullcontext() if self._asked.gpu is None else MemoryWatch(self._asked.gpu)
         try:
             with watch as gpu:

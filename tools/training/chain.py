@@ -70,10 +70,10 @@ class Chain:
 
     def train(self, name: str, *more: object) -> None:
         """Store the maps that a stage trains on, and train it; `more` are options of tools/train.py for this stage alone."""
-        self._store_maps(name)
+        self.store_maps(name)
         self._recipe.do(f'Train {name}', 'tools/train.py', name, *self.options(name), *more)
 
-    def _store_maps(self, name: str) -> None:
+    def store_maps(self, name: str) -> None:
         """The maps that a stage trains on, and those that its snapshots are scored on; none for a stage on images."""
         stage = STAGES[name]
         if stage.start == 'data':
