@@ -162,9 +162,10 @@ def test_a_training_that_will_not_fit_is_warned_of(monkeypatch, capsys):
 
 
 def test_columns_in_bands_on_a_gpu(monkeypatch):
-    """conv1_2 at 1396x1396: a row of its 1392x1392 outputs has 64 x 9 x 1392 floats of columns, 1024 MiB hold 334 of 1392."""
+    """At 1396x1396 conv1_2 has 1392 rows of 64 x 9 x 1392 floats of columns, of which 1024 MiB hold 334; the most they hold
+    is of conv2_2, 336 rows of 128 x 9 x 692 floats."""
     layers = layers_of(training('cityscapes-joint', 'lmdb', 1396, 1), 'train')
     whole = estimate(layers, training=True, gpu=True).column
     monkeypatch.setenv('CAFFE_COLUMN_MIB', '1024')
-    assert (whole, estimate(layers, training=True, gpu=True).column) == (64 * 9 * 1392 * 1392 * 4, 64 * 9 * 1392 * 334 * 4)
+    assert (whole, estimate(layers, training=True, gpu=True).column) == (64 * 9 * 1392 * 1392 * 4, 128 * 9 * 692 * 336 * 4)
     assert estimate(layers, training=True).column == whole
