@@ -163,9 +163,9 @@ def test_a_training_that_will_not_fit_is_warned_of(monkeypatch, capsys):
 
 def test_columns_in_bands_on_a_gpu(monkeypatch):
     """At 1396x1396 conv1_2 has 1392 rows of 64 x 9 x 1392 floats of columns, of which 1024 MiB hold 334; the most they hold
-    is of conv2_2, 336 rows of 128 x 9 x 692 floats."""
+    is of conv2_1, 671 of its 694 rows of 64 x 9 x 694 floats."""
     layers = layers_of(training('cityscapes-joint', 'lmdb', 1396, 1), 'train')
     whole = estimate(layers, training=True, gpu=True).column
     monkeypatch.setenv('CAFFE_COLUMN_MIB', '1024')
-    assert (whole, estimate(layers, training=True, gpu=True).column) == (64 * 9 * 1392 * 1392 * 4, 128 * 9 * 692 * 336 * 4)
+    assert (whole, estimate(layers, training=True, gpu=True).column) == (64 * 9 * 1392 * 1392 * 4, 64 * 9 * 694 * 671 * 4)
     assert estimate(layers, training=True).column == whole
