@@ -11,6 +11,10 @@ check-cuda: ## the CUDA build, with a GPU or without: compile it in full, check 
 	@CUDA=aside $(SYSTEM_PYTHON) -m tools.caffe_build
 	$(PYTHON) -m pytest -rs tests/cuda/check_*.py
 
+.PHONY: on-pretended-gpus
+on-pretended-gpus: caffe ## a command on GPUs that are none, of the CUDA build in use: does all of it run, does it fit? (RUN='make rehearse GPU=0', ARGS='--gpus 2 --memory 12G')
+	PYTHONPATH=tests/cuda:. $(PYTHON) -m pretended_gpu $(ARGS) '$(RUN)'
+
 .PHONY: caffe-runtest
 caffe-runtest: caffe ## Caffe's own tests, C++ and Python, on the Caffe in use (ARGS=--gtest_filter='Conv*')
 	$(PYTHON) -m tools.caffe_build.runtest $(ARGS)

@@ -1,0 +1,42 @@
+"""Run a command where there is no GPU as if there were some: make on-pretended-gpus RUN='make rehearse GPU=0'
+
+It wants the CUDA build in use (CUDA=1 CUDA_ARCH=90 make caffe). Kernels run on the CPU, one thread each, so it is
+slower than Caffe's own CPU code. At the end: the most memory that a process had in use, of what Caffe asks CUDA for.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pretended_gpu.build import PretendedGpus, bytes_taken
+from tools.netinfo.fit import gb, memory_size
+from tools.support.errors import UserError, run_command
+
+
+def main(argv: list[str] | None) -> int:
+    """Compile what pretends, run the command, tell its memory; its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--gpus', type=int, default=1, metavar='N', help='how many (default: %(default)s)')
+    parser.add_argument('--memory', type=memory_size, default=80 * 10**9, help='of each, as 12G (default: 80G)')
+    parser.add_argument('run', help='the command, in one word for the shell')
+    args = parser.parse_args(argv)
+    words = shlex.split(args.run)
+    if not words:
+        raise UserError("no command; write it as RUN='make rehearse GPU=0'")
+    with tempfile.TemporaryDirectory() as folder:
+        use = Path(folder, 'use')
+        use.mkdir()
+        inherited = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}  # by which this module was found
+        variables = inherited | PretendedGpus(Path(folder)).variables(args.gpus, use, args.memory)
+        status = subprocess.run(words, env=variables).returncode
+        for gpu in range(args.gpus):
+            print(f'GPU {gpu}: a process had at most {gb(bytes_taken(use, gpu)[1])} in use', file=sys.stderr)
+    return status
+
+
+if __name__ == '__main__':
+    run_command(main)
