@@ -33,7 +33,7 @@ def memory_lines(found: Estimate) -> str:
     shown = ', '.join(f'{name} {gb(size)}' for name, size in parts if size)
     what = 'training' if found.training else 'forward'
     if found.gpu:
-        peak = f'{gb(found.device)} of the GPU (not measured), {gb(found.host)} of the host'
+        peak = f'{gb(found.device)} of the GPU (0.5 GB of it assumed for CUDA itself), {gb(found.host)} of the host'
     else:
         peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {last[0]} ({gb(last[1])})'
     return f'memory, {what}: {peak}\n  {shown}'
