@@ -26,7 +26,7 @@ from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from dataset_prep.records import Record
 from dataset_prep.trees import Tree, need_tree
-from tools.support.atomic import whole_file
+from tools.support.atomic import check_own_folder, whole_file
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 
@@ -203,7 +203,8 @@ def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
 
 
 def _begin(folder: Path, settings: Mapping[str, object]) -> None:
-    """Make `folder` for labels drawn from `settings`; those drawn from others go."""
+    """Make `folder` for labels drawn from `settings`; those drawn from others go. Raises UserError if other files are there."""
+    check_own_folder(folder, DRAWN)
     said = folder / DRAWN
     try:
         same = json.loads(said.read_text(encoding='utf-8')) == settings

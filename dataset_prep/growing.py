@@ -15,11 +15,13 @@ from typing import Self
 
 import numpy as np
 
-from dataset_prep.lmdb_store import LmdbWriter, existing, key, write_manifest
+from dataset_prep.lmdb_store import MANIFEST, SIZES, LmdbWriter, existing, key, write_manifest
 from dataset_prep.order import list_sha256
 from tools.support.atomic import bring_back, locked, put_folder, whole_file
+from tools.support.errors import UserError
 
 SETTINGS, JOURNAL = 'settings.json', 'journal.json'
+OURS = {'data.mdb', 'lock.mdb', MANIFEST, SIZES, SETTINGS, JOURNAL, 'contact_sheet.png'}  # in the folder of an LMDB
 FLUSH_SECONDS = 10.0  # what a kill may cost
 
 
@@ -29,11 +31,12 @@ class GrowingLmdb:
     `settings` say what is stored; with what was `found` on the way they become the manifest, and the text `files` lie beside
     the data. What an earlier run with the same settings and ids wrote is kept: the first `done` ids are there, and `note` is
     what was noted with them. Leaving the `with` early, or by an error, keeps the part.
-    Raises UserError if another process is writing to the same path, or when the disk is full.
+    Raises UserError if another process is writing to the same path, if something else than such an LMDB is there, or when the
+    disk is full. A link is followed: the LMDB takes the place of what it leads to.
     """
 
     def __init__(self, path: Path, ids: Sequence[str], settings: dict):
-        self.path, self._ids = Path(path), list(ids)
+        self.path, self._ids = Path(path).resolve() if Path(path).is_symlink() else Path(path), list(ids)
         self._part = self.path.with_name(f'.{self.path.name}.part')
         self.settings = {**settings, 'count': len(self._ids), 'list_sha256': list_sha256(self._ids)}
         self.note: dict | None = None
@@ -101,6 +104,7 @@ class GrowingLmdb:
             shutil.rmtree(self._part, ignore_errors=True)  # an older one, after a kill between the trade of names and its removal
             self._end()
             return
+        _check_replaceable(self.path)
         self._keep_or_clear()
         self._store = LmdbWriter(self._part, before_commit=self._write_note)
         self.done = self._store.count()
@@ -144,6 +148,17 @@ class GrowingLmdb:
 
     def _read_notes(self) -> dict[int, dict | None]:
         return {int(count): note for count, note in (_read_json(self._part / JOURNAL) or {}).items()}
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise UserError if something is at `path` that is no LMDB of this toolkit: the new one would take its place."""
+    if not path.exists():
+        return
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+    if others := sorted(name for name in names - OURS if not name.startswith('.') or (path / name).is_dir()):
+        raise UserError(f'{path} holds {others[0]}, which no LMDB does, and would be replaced; move it away, or write elsewhere')
+    if 'data.mdb' in names and MANIFEST not in names:
+        raise UserError(f'{path} is an LMDB that this toolkit did not write; remove it, or write elsewhere')
 
 
 def _read_json(file: Path) -> dict | None:

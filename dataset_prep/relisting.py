@@ -10,7 +10,7 @@ from tools.support.errors import UserError
 
 
 def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
-    """Raise UserError if the list of a split in `folder` would change under an LMDB that was made from that split.
+    """Raise UserError if the list of a split in `folder` would change under an LMDB that was made from that split, or is none.
 
     Test images would be scored against maps of another size otherwise, and a network trained on a mixture.
     """
@@ -36,12 +36,16 @@ def _made_from(manifest: dict, split: str, records: list[Record]) -> bool:
 
 
 def _listed(path: Path) -> dict | None:
-    """What a list holds; None if it is missing or damaged."""
+    """What a list holds; None if it is missing or damaged. Raises UserError if it is whole, and something else."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, ValueError):
         return None
-    return content if isinstance(content, dict) and content.keys() >= {'records', 'size_wh'} else None
+    if not content:
+        return None
+    if not isinstance(content, dict) or not content.keys() >= {'records', 'size_wh'}:
+        raise UserError(f'{path} is no list of this toolkit, and would be replaced; give another --out (with make: OUT=)')
+    return content
 
 
 def _in_words(listed: dict | None) -> str:

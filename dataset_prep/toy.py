@@ -18,7 +18,7 @@ from PIL import Image
 from dataset_prep.datasets import dataset
 from dataset_prep.prepare import add_arguments, lmdbs_asked, prepare
 from dataset_prep.records import Record
-from tools.support.atomic import whole_folder
+from tools.support.atomic import check_own_folder, whole_folder
 from tools.support.errors import run_command
 from tools.support.paths import DATA
 
@@ -163,9 +163,10 @@ def _with_grain(scene: Scene) -> np.ndarray:
 def draw_split(folder: Path, split: str, count: int, seed: int) -> list[Record]:
     """Draw `count` pictures into `<folder>/<split>/`, lakes and fields in turn, facing left and right in turn; their records.
 
-    Pictures that the same code drew before from the same numbers are kept.
+    Pictures that the same code drew before from the same numbers are kept. Raises UserError if other files are there.
     """
     target = folder / split
+    check_own_folder(target, SETTINGS)
     settings = {'count': count, 'seed': seed, 'code': sha256(Path(__file__).read_bytes()).hexdigest()}
     names = [f'{split}_{number:03d}' for number in range(count)]
     if not (target / SETTINGS).exists() or json.loads((target / SETTINGS).read_text()) != settings:

@@ -380,6 +380,39 @@ def test_lmdb_whose_records_are_not_all_there_is_written_again(tmp_path, damage)
     assert ((path / 'manifest.json').stat().st_mtime_ns == written) == (damage == 'none')
 
 
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('thesis.txt', 'x holds thesis.txt, which no LMDB does'),
+        ('results/a.txt', 'x holds results, which no LMDB does'),
+        ('.git/config', 'x holds .git, which no LMDB does'),
+        ('data.mdb', 'x is an LMDB that this toolkit did not write'),
+        ('', 'x holds x, which no LMDB does'),
+    ],
+)
+def test_what_is_no_lmdb_of_ours_is_never_replaced(tmp_path, name, words):
+    """As after a slip in --out: a folder of files or of folders, Caffe's own LMDB, a file."""
+    records, path = make_records(tmp_path, [(20, 30)]), tmp_path / 'out' / 'x'
+    precious = path / name
+    precious.parent.mkdir(parents=True)
+    precious.write_text('precious')
+    with pytest.raises(UserError, match=words):
+        write_lmdb(path, records, dataset='toy', split='train', crop_size=380)
+    assert precious.read_text() == 'precious'
+    assert [entry.name for entry in path.parent.iterdir()] == ['x']
+
+
+def test_lmdb_behind_a_link_is_replaced_where_it_lies(tmp_path):
+    """As on a larger disk; the link stays. Before, the new one took the link's place and the second change was an error."""
+    records, path = make_records(tmp_path, [(20, 30)]), tmp_path / 'data' / 'x'
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / 'large disk' / 'x')
+    for crop_size in (380, 388, 396):
+        write_lmdb(path, records, dataset='toy', split='train', crop_size=crop_size)
+        assert path.is_symlink() and read_manifest(path)['crop_size'] == crop_size
+    assert [entry.name for entry in (tmp_path / 'large disk').iterdir()] == ['x']
+
+
 def test_bad_record_leaves_the_old_lmdb_and_nothing_else(tmp_path):
     good, bad = make_records(tmp_path / 'in', [(20, 30), (20, 30)])
     write_lmdb(tmp_path / 'out' / 'x', [good], dataset='toy', split='train', crop_size=380)

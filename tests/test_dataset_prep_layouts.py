@@ -529,6 +529,24 @@ def test_names_that_no_list_can_hold_are_one_error(tmp_path, name):
         custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
 
 
+def test_files_of_someone_else_are_never_replaced(tmp_path):
+    """As after a slip in OUT=: folders and lists with the names that ours have."""
+    voc(tmp_path / 'in')
+    coco(tmp_path / 'in')
+    out = tmp_path / 'out'
+    files = [out / 'drawn' / 'train' / 'a.png', out / 'coco_labels' / 'train2014' / 'b.png', out / 'val.json']
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"annotations": []}')
+    with pytest.raises(UserError, match='out/drawn/train holds what this command did not write'):
+        toy_command.main(['--out', str(out)])
+    with pytest.raises(UserError, match='out/coco_labels/train2014 holds what this command did not write'):
+        run(voc_coco_command, tmp_path / 'in', out)
+    with pytest.raises(UserError, match='out/val.json is no list of this toolkit'):
+        run(voc_command, tmp_path / 'in', out)
+    assert all(path.read_text() == '{"annotations": []}' for path in files)
+
+
 # What training reads
 
 MODULES = {

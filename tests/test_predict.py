@@ -100,12 +100,13 @@ def test_an_image_of_too_many_pixels_is_named(tmp_path):
 
 
 def test_a_run_that_was_stopped_goes_on(run, tmp_path, capsys):
-    """With --keep an image of which either result is missing is labelled, the others are not even read."""
+    """With --keep an image of which a result is missing is labelled, the others are not even read."""
     images = [save(tmp_path / f'{name}.png', random_image(9, 9)) for name in 'abc']
     out = run(*images)
     expected = {path.name: path.read_bytes() for path in out.iterdir()}
-    (out / 'b_color.png').unlink()
-    (out / 'c.png').unlink()
+    (out / 'b.png').unlink()
+    for path in out.glob('c*.png'):
+        path.unlink()
     capsys.readouterr()
     run('--keep', *images)
     said = capsys.readouterr()
@@ -174,6 +175,16 @@ def test_images_are_never_overwritten(weights, tmp_path):
     with pytest.raises(UserError, match='would overwrite'):
         predict.main(['--net', 'front_toy', '--weights', str(weights), '--out', str(tmp_path), str(image)])
     assert read(image).shape == (9, 9, 3)
+
+
+def test_ground_truth_is_never_overwritten(run, tmp_path):
+    """--out is the folder of the labels: <stem>.png is there, without its colours. What an earlier run wrote is replaced."""
+    image, out = save(tmp_path / 'a.png', random_image(9, 9)), run(save(tmp_path / 'b.png', random_image(9, 9)))
+    truth = save(out / 'a.png', np.zeros((9, 9), np.uint8)).read_bytes()
+    with pytest.raises(UserError, match='out/a.png is there without a_color.png, so no earlier run wrote it'):
+        run(tmp_path / 'b.png', image)
+    assert (out / 'a.png').read_bytes() == truth
+    run(tmp_path / 'b.png')
 
 
 def test_the_script_runs_from_any_folder_and_fails_in_one_line(tmp_path):

@@ -70,8 +70,8 @@ def main(argv: list[str] | None) -> None:
     for image in tqdm(images, unit='image', disable=None):
         label_map = predictor.label_map(read_image(image))
         labels, colours = results(image, args.out)
-        write_png(labels, label_map)
         write_png(colours, colorize(label_map, facts))
+        write_png(labels, label_map)  # last: a map without its colours is none of ours
         tqdm.write(str(labels), file=sys.stdout)
 
 
@@ -114,7 +114,7 @@ def without_results(images: list[Path], out: Path) -> list[Path]:
 
 
 def check_results(images: list[Path], out: Path) -> None:
-    """UserError if two images would write the same file, or one would overwrite an image that is to be read."""
+    """UserError if two images would write the same file, or one would overwrite an image that is to be read, or another's map."""
     read = {image.resolve() for image in images}
     writer: dict[Path, Path] = {}
     for image in images:
@@ -124,6 +124,12 @@ def check_results(images: list[Path], out: Path) -> None:
             if path in writer:
                 raise UserError(f'{writer[path]} and {image} would both write {path}; label them into different folders')
             writer[path] = image
+        labels, colours = results(image, out)
+        if labels.exists() and not colours.exists():
+            raise UserError(
+                f'{labels} is there without {colours.name}, so no earlier run wrote it, and would be overwritten; '
+                'choose another --out, or move it away'
+            )
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -57,6 +57,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_own_folder(path: Path, mark: str) -> None:
+    """Raise UserError if there are files at `path` but not the file `mark`, by which a folder is known that may be replaced."""
+    if path.exists() and not (path / mark).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f'{path} holds what this command did not write, and would be replaced; move it away, or write elsewhere')
+
+
 def put_folder(new: Path, path: Path) -> None:
     """Put the folder `new`, a neighbour of `path`, in its place and remove what was there; the caller holds the lock of `path`.
 
