@@ -177,6 +177,48 @@ def test_the_output_of_the_test_command_scores(run, tmp_path):
     assert run('toy')['mean_iou'] == 1
 
 
+def test_a_list_says_which_images_count(run, tmp_path):
+    """As VOC needs it, whose folder of labels holds train and val; an id of no file is refused."""
+    for name, labels in (('a', [[0, 1]]), ('b', [[1, 1]]), ('ab', [[2, 2]])):
+        write(tmp_path / 'gt' / f'{name}.png', labels)
+    write(tmp_path / 'pred' / 'a.png', [[0, 0]])
+    write(tmp_path / 'pred' / 'b.png', [[1, 1]])
+    (tmp_path / 'val.txt').write_bytes(b'a\r\nb\r\n')
+    scores = run('pascal_voc', '--list', str(tmp_path / 'val.txt'))
+    assert (scores['images'], scores['pixels'], scores['class_iou']['background']) == (2, 4, 0.5)
+    with pytest.raises(UserError, match=r'1 of 3 ground-truth files .*ab.png; to score some of them only, give --list'):
+        run('pascal_voc')
+    (tmp_path / 'val.txt').write_text('a\nc\n')
+    with pytest.raises(UserError, match='1 of 2 images listed have no ground truth in .*gt, the first is c'):
+        run('pascal_voc', '--list', str(tmp_path / 'val.txt'))
+
+
+def test_linked_folders_are_searched_and_hidden_files_are_not(run, tmp_path):
+    """A link back to the folder itself comes to an end."""
+    write(tmp_path / 'elsewhere' / 'a.png', [[0, 1]])
+    write(tmp_path / 'gt' / 'b.png', [[0, 1]])
+    (tmp_path / 'gt' / 'linked').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'gt' / 'round').symlink_to(tmp_path / 'gt')
+    (tmp_path / 'gt' / '._b.png').write_bytes(b'\0\5\x16\7')
+    for name in ('a', 'b'):
+        write(tmp_path / 'pred' / f'{name}.png', [[0, 1]])
+    assert run('pascal_voc')['images'] == 2
+
+
+@pytest.mark.parametrize('name', ['pascal_voc', 'cityscapes_train_ids'])
+def test_names_that_begin_alike_are_told_apart(run, tmp_path, name):
+    """Of VOC a name must be the whole one, of Cityscapes the beginning of just one."""
+    suffix = '.png' if name == 'pascal_voc' else '_gtFine_labelTrainIds.png'
+    for number, image in enumerate(('x_1', 'x_10', 'x_2', 'w')):
+        write(tmp_path / 'gt' / f'{image}{suffix}', [[number]])
+        write(tmp_path / 'pred' / f'{image}{".png" if name == "pascal_voc" else "_mine.png"}', [[number]])
+    if name == 'pascal_voc':
+        assert run(name)['mean_iou'] == 1
+    else:
+        with pytest.raises(UserError, match='x_1_gtFine_labelTrainIds.png has 2 predictions'):
+            run(name)
+
+
 REFUSED = {
     'missing': ([('gt/b.png', [[0]])], '1 of 2 ground-truth files have no prediction in .*; the first is .*b.png'),
     'another size': (

@@ -23,6 +23,7 @@ import json
 import numpy as np
 from tqdm import tqdm
 
+from dataset_prep.lists import read_ids
 from tools.scoring.benchmarks import BENCHMARKS
 from tools.scoring.folders import find_pairs, score_pairs
 from tools.scoring.summary import summary, summary_table
@@ -36,6 +37,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of predicted label maps')
     parser.add_argument('--gt', required=True, type=Path, metavar='DIR', help='folder of ground truth')
     parser.add_argument('--gt-encoding', default='ids', metavar='NAME', help=f'how ground truth names classes: {encodings()}')
+    parser.add_argument(
+        '--list',
+        type=Path,
+        metavar='FILE',
+        help="ids to score, one a line, as VOC's ImageSets/Segmentation/val.txt (default: all)",
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the scores there too, as fractions')
     return parser.parse_args(argv)
 
@@ -51,7 +58,7 @@ def main(argv: list[str] | None) -> None:
     benchmark = BENCHMARKS[args.dataset]
     if args.gt_encoding not in benchmark.encodings:
         raise UserError(f'--gt-encoding {args.gt_encoding}: {args.dataset} has {", ".join(benchmark.encodings)}')
-    pairs = find_pairs(benchmark, args.pred, args.gt)
+    pairs = find_pairs(benchmark, args.pred, args.gt, read_ids(args.list) if args.list else None)
     scores = score(args.dataset, pairs, args.gt_encoding) | {'images': len(pairs)}
     if args.json:
         with whole_file(args.json) as temporary:

@@ -1,6 +1,9 @@
 """Scoring a folder of predicted label maps against a folder of ground truth, on all cores."""
 
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +19,8 @@ from tools.scoring.counting import confusion
 from tools.scoring.png import read_map
 from tools.support.errors import UserError
 
+LAST_CHARACTER = chr(sys.maxunicode)
+
 
 class Pair(NamedTuple):
     """A prediction and its ground truth."""
@@ -24,12 +29,18 @@ class Pair(NamedTuple):
     truth: Path
 
 
-def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path) -> list[Pair]:
-    """A pair for each ground-truth file below `truths`; UserError if one has no prediction, or several."""
+def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path, ids: Sequence[str] | None = None) -> list[Pair]:
+    """A pair for each ground-truth file below `truths`, or for those of `ids`.
+
+    UserError if one has no prediction, or several, or if there is none of an id.
+    """
     for folder in (predictions, truths):
         if not folder.is_dir():
             raise UserError(f'no folder at {folder}')
-    names, maps = _ground_truth(benchmark, truths), sorted(predictions.rglob('*.png'))
+    names = _ground_truth(benchmark, truths)
+    if ids is not None:
+        names = _listed(names, ids, truths)
+    maps = _by_name(predictions)
     pairs, missing = [], []
     for name, truth in sorted(names.items()):
         found = _predictions(benchmark, name, truth, maps, predictions)
@@ -39,7 +50,8 @@ def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path) -> list[Pa
         missing += [] if found else [truth]
     if missing:
         raise UserError(
-            f'{len(missing)} of {len(names)} ground-truth files have no prediction in {predictions}; the first is {missing[0]}'
+            f'{len(missing)} of {len(names)} ground-truth files have no prediction in {predictions}; the first is {missing[0]}; '
+            'to score some of them only, give --list'
         )
     return pairs
 
@@ -47,7 +59,7 @@ def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path) -> list[Pa
 def _ground_truth(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
     """Files by the id of their image. The longest suffix that a name has counts."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob('*.png')):
+    for path in _pngs(folder):
         suffix = max((end for end in benchmark.suffixes if path.name.endswith(end)), key=len, default=None)
         if suffix is not None:
             name = path.name.removesuffix(suffix)
@@ -59,13 +71,44 @@ def _ground_truth(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[Path], folder: Path) -> list[Path]:
+def _listed(names: Mapping[str, Path], ids: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The files of `ids`."""
+    if missing := [name for name in ids if name not in names]:
+        raise UserError(f'{len(missing)} of {len(ids)} images listed have no ground truth in {folder}, the first is {missing[0]}')
+    return {name: names[name] for name in ids}
+
+
+def _pngs(folder: Path) -> list[Path]:
+    """The PNGs below a folder, in order; links to folders are followed, once each, and hidden files left out."""
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        found += [Path(place, name) for name in files if name.endswith('.png') and not name.startswith('.')]
+    return sorted(found)
+
+
+def _by_name(folder: Path) -> list[tuple[str, Path]]:
+    """The PNGs below a folder with their names, in the order of names."""
+    return sorted((path.name, path) for path in _pngs(folder))
+
+
+def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
     """The maps of an image: those directly in `folder` if there are any, else those further down."""
     if benchmark.loose:  # as cityscapesScripts looks for them
-        found = [path for path in maps if path.name.startswith(name)]
+        found = _beginning(maps, name)
     else:
-        found = [path for path in maps if path.stem in (name, truth.stem)]
+        found = [path for stem in sorted({name, truth.stem}) for path in _beginning(maps, f'{stem}.png') if path.stem == stem]
     return [path for path in found if path.parent == folder] or found
+
+
+def _beginning(maps: Sequence[tuple[str, Path]], start: str) -> list[Path]:
+    """The maps whose names begin with `start`: they are neighbours."""
+    first, last = (bisect_left(maps, (bound,)) for bound in (start, start + LAST_CHARACTER))
+    return [path for _, path in maps[first:last]]
 
 
 def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray]:
