@@ -85,7 +85,7 @@ def check(net_name: str, paths: Sequence[Path]) -> str:
     wanted = param_shapes(net)
     over = [f'{path} has {name}' for path in paths for name in _learned(path) if name not in wanted]
     if over:
-        raise UserError(f'left over: {"; ".join(over)}; {net_name} has no such layer: is it of another network?')
+        raise UserError(f'left over: {caffemodel.few(over)}; {net_name} has no such layer: is it of another network?')
     return f'{net_name}: all of {len(wanted)} layers with weights, nothing left over'
 
 

@@ -437,6 +437,23 @@ def ablation_stage(net: str, front: Stage) -> Stage:
     return replace(front, net=net, source=f'{front.source}, of its front end')
 
 
+def voc_context(net: str) -> Stage:
+    """A context module on the stored scores of VOC's front end."""
+    return Stage(
+        net, 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
+        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
+        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
+    )  # fmt: skip
+
+
+def voc_crfrnn(net: str, *init: str) -> Stage:
+    """End to end on whole images. Zheng et al. have a rate of 1e-13 on the sum over pixels: 2.5e-8 on the mean, at 500x500."""
+    return Stage(
+        net, 'data', init=init, fresh=('inference1',),
+        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
+    )  # fmt: skip
+
+
 def camvid_crfrnn(net: str, *init: str) -> Stage:
     """CRF-RNN, and the context module below it, on the front end's stored scores and the images, one pass over them."""
     return Stage(
@@ -482,30 +499,14 @@ STAGES = StageTable({
         crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=50_000,
         source='paper 5, second stage', assumed=(CROP,),
     ),
-    'voc-context-basic': Stage(
-        'basic_pascal_voc', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
-        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
-        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
-    ),
-    'voc-context-basic-reflect': Stage(
-        'basic_pascal_voc_reflect', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
-        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
-        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
-    ),
+    'voc-context-basic': voc_context('basic_pascal_voc'),
+    'voc-context-basic-reflect': voc_context('basic_pascal_voc_reflect'),
     'voc-context-basic-fyu': Stage(
         'basic_pascal_voc_fyu', 'fc-final', init=('identity',), fresh=(), features_from='voc-front-fyu',
         crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS, source=FYU,
     ),
-    'voc-context-large': Stage(
-        'dilation8_pascal_voc', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
-        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
-        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
-    ),
-    'voc-context-large-reflect': Stage(
-        'large_pascal_voc_reflect', 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
-        crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
-        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
-    ),
+    'voc-context-large': voc_context('dilation8_pascal_voc'),
+    'voc-context-large-reflect': voc_context('large_pascal_voc_reflect'),
     'voc-basic-joint-fyu': Stage(
         'basic_pascal_voc_fyu', 'data', init=('voc-front-fyu', 'voc-context-basic-fyu'), fresh=(),
         crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS, source=FYU,
@@ -515,19 +516,10 @@ STAGES = StageTable({
         crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=400_000, lr_steps=FYU_STEPS,
         source=FYU + ', where it is for Basic',
     ),
-    # CRF-RNN end to end on whole images. Zheng et al. have a rate of 1e-13 on the sum over pixels: 2.5e-8 on the mean of 500x500.
-    'voc-front-crfrnn': Stage(
-        'voc-front-crfrnn', 'data', init=('voc-coco-front-finetune',), fresh=('inference1',),
-        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
-    ),
-    'voc-basic-crfrnn': Stage(
-        'voc-basic-crfrnn', 'data', init=('voc-coco-front-finetune', 'voc-context-basic'), fresh=('inference1',),
-        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
-    ),
-    'voc-large-crfrnn': Stage(
-        'voc-large-crfrnn', 'data', init=('voc-coco-front-finetune', 'voc-context-large'), fresh=('inference1',),
-        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
-    ),
+    # CRF-RNN end to end on whole images
+    'voc-front-crfrnn': voc_crfrnn('voc-front-crfrnn', 'voc-coco-front-finetune'),
+    'voc-basic-crfrnn': voc_crfrnn('voc-basic-crfrnn', 'voc-coco-front-finetune', 'voc-context-basic'),
+    'voc-large-crfrnn': voc_crfrnn('voc-large-crfrnn', 'voc-coco-front-finetune', 'voc-context-large'),
     # CamVid: A and A.1
     'camvid-front': CAMVID_FRONT_STAGE,
     'camvid-joint': Stage(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,9 @@ def test_parameter_files(tmp_path):
     said = {'format': dense_crf.FORMAT, 'parameters': {'colour': 3}}
     path.write_text(json.dumps(said))
     with pytest.raises(UserError, match='no such parameters: colour'):
+        load_parameters(path)
+    path.write_text(json.dumps({'format': dense_crf.FORMAT, 'parameters': {'colour_std': -1}}))
+    with pytest.raises(UserError, match='crf.json: dense CRF: colour_std -1 must be a number .*; make it by'):
         load_parameters(path)
     with pytest.raises(UserError, match='colour_std 0 must be'):
         CrfParameters(colour_std=0)
@@ -298,3 +302,21 @@ def test_test_command_with_crf(tmp_path):
     save_parameters(tmp_path / 'crf.json', CrfParameters())
     test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
     assert score_path(out / 'scores', '1').stat().st_mtime_ns == before
+
+
+def test_score_maps_that_are_there_are_not_made_again(stored, tmp_path, monkeypatch):
+    """As in make crf-NET of VOC, whose search and test are on the same images: hours of the network are not spent twice."""
+    data, scores = stored
+    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
+    save_parameters(tmp_path / 'crf.json', NARROW)
+    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--save-scores', str(scores)]
+    shutil.rmtree(scores)
+    test.main([*argv, '--out', str(tmp_path / 'plain'), '--tiling', 'tight'])
+    monkeypatch.setattr(test, 'label_records', lambda *_: pytest.fail('the network runs'))
+    crf_of_all = ['--crf', str(tmp_path / 'crf.json'), '--out', str(tmp_path / 'out'), '--tiling', 'tight']
+    test.main([*argv, *crf_of_all])
+    assert {path.stem for path in (tmp_path / 'out').glob('*.png')} == {'i0', 'i1', 'i2'}
+    for name in ('i0', 'i1', 'i2'):
+        image = cv2.imread(str(data / f'{name}.png'))
+        expected = refine(read_scores(score_path(scores, name)).full(), image, NARROW).argmax(axis=0)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out' / f'{name}.png'), cv2.IMREAD_UNCHANGED), expected)

@@ -260,7 +260,7 @@ def test_the_net_takes_the_size_of_its_input(toy_weights):
 def test_missing_layers_are_named(tmp_path):
     """A front end's file does not do for front end and context."""
     path = random_weights('front_toy', tmp_path / 'front.caffemodel')
-    with pytest.raises(UserError, match='ctx_conv1_1, .*ctx_final'):
+    with pytest.raises(UserError, match='no weights for 8 layers: ctx_conv1_1, ctx_conv1_2, .*front.caffemodel'):
         Predictor('basic_toy', [path], size_hw=TILE)
 
 

@@ -32,6 +32,8 @@ def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatc
     assert (stored.net, tested.net) == (net, net) and stored.save_scores == searched.scores
     assert (stored.split, searched.split, tested.split) == ('val', 'val', None) and str(searched.data) == f'data/{data}'
     assert tested.crf == searched.out / 'crf.json' and stored.crf is None
+    on_val = data == 'pascal_voc'  # whose images the search was on: the network has run on them
+    assert tested.save_scores == (stored.save_scores if on_val else None)
 
 
 def test_released_weights_and_those_trained_here_share_no_folder(monkeypatch):

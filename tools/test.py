@@ -5,7 +5,8 @@ Writes to --out: <id>.png (class ids), settings.json, scores.json, and pictures/
 prediction | overlay); with --overlay, pictures/<id>.png, such a strip for every image. Label maps that are there already,
 made with the same settings, are kept; results of other settings are moved to <out>.1, .2, ...
 With --features, the layers after the stored blob are run, not the whole network.
-With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps.
+With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; of
+images whose score maps are there already (--save-scores), made with the same settings, the network does not run.
 A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
 """
 
@@ -272,12 +273,15 @@ def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: 
 def label_by_crf(
     test: Evaluation, records: list[Record], label_maps: LabelMaps, crf: CrfParameters, jobs: int, scheduler: str | None
 ) -> None:
-    """Make the label maps that are not there yet by the dense CRF, from score maps, which the network makes if need be."""
+    """Make the label maps that are not there yet by the dense CRF, from score maps; the network makes those that are missing."""
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:
         return
     test.scores = test.scores or label_maps.folder / 'scores'
-    label(test, pending, LabelMaps(label_maps.folder / 'plain', test.settings()), jobs, scheduler)
+    prepare_folder(test.scores, test.settings())
+    unscored = [record for record in pending if not score_path(test.scores, record.id).exists()]
+    if unscored:
+        label(test, unscored, LabelMaps(label_maps.folder / 'plain', test.settings()), jobs, scheduler)
     refine_records(test.scores, pending, crf, label_maps.folder)
 
 

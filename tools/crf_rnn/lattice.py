@@ -2,7 +2,7 @@
 
 A. Adams, J. Baek, M. A. Davis: Fast High-Dimensional Filtering Using the Permutohedral Lattice. Eurographics 2010.
 Three linear steps: splat the values of the points onto the vertices around them, blur along the lattice's d + 1 axes, slice back.
-An approximation of sum_j exp(-|f_i - f_j|^2 / 2) v_j; tools/crf_rnn/README.md says how near it comes.
+An approximation of sum_j exp(-|f_i - f_j|^2 / 2) v_j; tools/structured/README.md says how near it comes.
 """
 
 import numpy as np

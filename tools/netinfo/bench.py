@@ -1,7 +1,7 @@
 """`make bench-memory`: the estimate beside the measured peak, for nets large and small, forward and in training.
 
 Each case is a process of its own on random weights and data: tools/inference as in tools/predict.py, or `caffe train` for one
-iteration and the snapshot after it. Prints a table for pretrained/README.md. Takes minutes, and 6 GB for the largest case.
+iteration and the snapshot after it. Prints the table of the README. Takes minutes, and 6 GB for the largest case.
 """
 
 import argparse

@@ -13,6 +13,7 @@ from tools.recipe import Done
 from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_scores
 from tools.report.strips import Picture, Row, drawing, photo
+from tools.scoring import percent
 from tools.support.atomic import whole_file
 
 PICTURE_PX = 360  # width of a picture in the page
@@ -63,11 +64,6 @@ def text_table(scores: Sequence[Scores]) -> str:
         cells = ''.join(f'  {percent(row.class_iou[name]):>{width}}' for name, width in zip(classes, widths, strict=True))
         lines.append(f'{row.name:<{name_width}}{cells}   {percent(row.mean_iou):>8}')
     return '\n'.join(lines)
-
-
-def percent(fraction: float | None) -> str:
-    """0.6712 -> 67.1; a class without any pixel is a dash."""
-    return '-' if fraction is None or math.isnan(fraction) else f'{100 * fraction:.1f}'
 
 
 def _strip(record: Record, report: Report) -> Row:

@@ -270,7 +270,8 @@ def test_commands(
             f'{test} --split val --save-scores out/scores/{kept}{f" --out out/test/{name}/val" if stage else ""}',
             f'python3 tools/crf_search.py --scores out/scores/{kept} --data data/{folder} --out out/crf/{kept}',
         ]
-        test = f'{test} --crf out/crf/{kept}/crf.json'
+        scored = f' --save-scores out/scores/{kept}' if split == 'val' else ''  # which are there then
+        test = f'{test} --crf out/crf/{kept}/crf.json{scored}'
     own_out = f' --out {out}' if stage else ''
     if (dataset, split) in HIDDEN_TRUTH:
         return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')

@@ -58,6 +58,8 @@ def load_parameters(path: Path) -> CrfParameters:
         if unknown:
             raise ValueError(f'no such parameters: {", ".join(sorted(unknown))}')
         return CrfParameters(**values)
+    except UserError as error:
+        raise UserError(f'{path}: {error}; make it by tools/crf_search.py') from error
     except OSError as error:
         raise UserError(f'{path}: {error.strerror}; make it by tools/crf_search.py') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
