@@ -43,6 +43,8 @@ function(add_cuda)
     file(WRITE ${kernel_tests}
       "#include \"${SOURCE}/src/caffe/util/im2col.cu\"\n#include \"${SOURCE}/src/caffe/test/test_im2col_kernel.cu\"\n")
     target_sources(caffe_tests PRIVATE ${kernel_tests})
+    # Not by nvcc, which may go with an older g++ than the one that compiled the rest (Debian 13: g++ 13 beside 14).
+    set_target_properties(caffe_tests PROPERTIES LINKER_LANGUAGE CXX)
   endif()
 endfunction()
 cmake_language(DEFER CALL add_cuda)

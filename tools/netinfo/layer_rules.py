@@ -43,6 +43,7 @@ class Made:
     kept: int = 0  # beside its tops, in every phase
     kept_training: int = 0  # the same, in training only
     kept_host: int = 0  # in every phase, in the host's memory even where the blobs are a GPU's
+    kept_gpu: int = 0  # of a GPU alone, in every phase
     passing: int = 0  # during its forward pass only
     passing_training: int = 0  # in training in place of that: from its forward pass to the end of its backward pass
     imports: tuple[str, ...] = ()  # what a layer in Python brings into the process
@@ -306,9 +307,10 @@ def _softmax(layer, bottoms: list[Shape]) -> Made:
 
 def _softmax_loss(layer, bottoms: list[Shape]) -> Made:
     """The probabilities are kept, and a blob of gradients with them: the softmax within has the layer's loss weight, which
-    Layer::SetLossWeights writes into each of them, on the host."""
-    scale = prod(bottoms[0]) // bottoms[0][layer.softmax_param.axis]
-    return Made([(), bottoms[0]][: len(layer.top) or 1], kept=prod(bottoms[0]) + scale, kept_host=prod(bottoms[0]))
+    Layer::SetLossWeights writes into each of them, on the host; on a GPU they hold which pixels count."""
+    values = prod(bottoms[0])
+    scale = values // bottoms[0][layer.softmax_param.axis]
+    return Made([(), bottoms[0]][: len(layer.top) or 1], kept=values + scale, kept_host=values, kept_gpu=values)
 
 
 def _loss(layer, bottoms: list[Shape]) -> Made:

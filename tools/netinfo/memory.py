@@ -76,7 +76,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
     sizes = [prod(shape) for layer in layers for shape in layer.made.params]
     weights = VALUE_BYTES * sum(sizes)
     values, gradients = _blobs(layers)
-    kept = sum(layer.made.kept + (layer.made.kept_training if training else 0) for layer in layers)
+    kept = sum(made.kept + training * made.kept_training + gpu * made.kept_gpu for made in (layer.made for layer in layers))
     passing = [layer.made.passing_training if training else layer.made.passing for layer in layers]
     return Estimate(
         program=_program(layers, training),
