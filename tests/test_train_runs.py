@@ -130,9 +130,9 @@ def test_finished_run_is_left_alone(finished, maps, capsys):
 
 
 def test_other_settings_are_refused(basic, tmp_path, capsys):
-    """Both values and both ways out; --restart keeps the old run beside the new one."""
+    """Both values, the option and both ways out; --restart keeps the old run beside the new one."""
     finish(*basic, '--iters', 2)
-    with pytest.raises(UserError, match='base_lr 0.001, asked for is 0.01; give another --run-dir, or --restart'):
+    with pytest.raises(UserError, match=r'base_lr 0.001, asked for is 0.01; give --base-lr .BASE_LR=. as then, or .*--restart'):
         train(asked(*basic, '--iters', 4, '--base-lr', 0.01))
     finish(*basic, '--iters', 4, '--base-lr', 0.01, '--restart')
     assert iterations(tmp_path / 'run.old1') == [0, 1]
