@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from train_data import asked, kill_all, maps_lmdb, wait_for
+from train_data import apart, asked, kill_all, maps_lmdb, wait_for
 
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import training
@@ -164,7 +164,7 @@ def test_stop_by_snapshot(tmp_path):
     """The stop of several GPUs, on the CPU: Caffe writes a snapshot, goes on, and is ended; the run can go on from there."""
     run = tmp_path / 'run'
     words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path), '--run-dir', run, '--batch', 6, '--iters', 100_000, '--snapshot', 90_000
-    argv = [sys.executable, '-c', AS_WITH_SEVERAL, *map(str, words)]
+    argv = [sys.executable, '-c', AS_WITH_SEVERAL, *apart(words)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(lambda: (run / 'metrics.csv').exists() and (run / 'metrics.csv').read_text().count('\n') > 3)

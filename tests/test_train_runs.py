@@ -130,9 +130,9 @@ def test_finished_run_is_left_alone(finished, maps, capsys):
 
 
 def test_other_settings_are_refused(basic, tmp_path, capsys):
-    """Both values and both ways out; --restart keeps the old run beside the new one."""
+    """Both values, the option and both ways out; --restart keeps the old run beside the new one."""
     finish(*basic, '--iters', 2)
-    with pytest.raises(UserError, match='base_lr 0.001, asked for is 0.01; give another --run-dir, or --restart'):
+    with pytest.raises(UserError, match=r'base_lr 0.001, asked for is 0.01; give --base-lr .BASE_LR=. as then, or .*--restart'):
         train(asked(*basic, '--iters', 4, '--base-lr', 0.01))
     finish(*basic, '--iters', 4, '--base-lr', 0.01, '--restart')
     assert iterations(tmp_path / 'run.old1') == [0, 1]
@@ -311,16 +311,20 @@ def test_stop_without_its_snapshot_is_a_failure(running, tmp_path):
     assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')
 
 
+def full(*_words):
+    """What a full disk says: no file is named."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_full_disk_names_the_folder_and_what_next(basic, tmp_path, monkeypatch):
-    """Where it is ours to write, too: the system's own words name no file."""
-
-    def full(*_words):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
+    """Where it is ours to write, too, while Caffe runs and before."""
     monkeypatch.setattr(Metrics, 'append', full)
     with pytest.raises(UserError, match=r'run: the disk is full: make room .*the same command then goes on'):
         train(asked(*basic, '--iters', 4))
     assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')
+    monkeypatch.setattr('tools.training.record.write_record', full)
+    with pytest.raises(UserError, match=r'run: the disk is full: make room '):
+        train(asked(*basic, '--iters', 4, '--restart'))
 
 
 def test_end_without_a_whole_snapshot_is_a_failure(basic, tmp_path, monkeypatch):

@@ -149,6 +149,13 @@ def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tm
     assert [score.iteration for score in read_scores(tmp_path / 'run')] == [20]
 
 
+def test_snapshots_that_wait_when_the_training_is_stopped_are_said(words, tmp_path, monkeypatch, capsys):
+    """A stop does not wait for them, and the run may be at its end."""
+    monkeypatch.setattr(validation.Validation, 'keep_up', lambda _self: None)
+    assert train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 40)) == 0
+    assert 'snapshots that wait to be scored: 2; the same command' in capsys.readouterr().out
+
+
 def test_ctrl_c_while_the_last_snapshot_is_scored(words, tmp_path, monkeypatch, capsys):
     """Caffe has ended: the run is stopped, not killed, and the scoring goes on when it is asked again."""
 

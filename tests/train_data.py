@@ -57,10 +57,10 @@ def maps_lmdb(folder: Path, *, top_label: int = CLASSES - 1, size_hw: tuple[int,
 
 def asked(*words: object) -> Settings:
     """The settings of a command line."""
-    return settings(command.parse_args(_apart(words)))
+    return settings(command.parse_args(apart(words)))
 
 
-def _apart(words: Sequence[object]) -> list[str]:
+def apart(words: Sequence[object]) -> list[str]:
     """The words, as text; a run of this checkout is not taken for the one that made the maps for a run elsewhere.
 
     An empty folder of that stage's name, beside the run's own, goes before runs/.
@@ -73,7 +73,7 @@ def _apart(words: Sequence[object]) -> list[str]:
 
 def begin(*words: object, before: Callable[[], None] | None = None) -> subprocess.Popen:
     """tools/train.py in a process group of its own, as a shell starts it; `before` is called in it first."""
-    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *_apart(words)]
+    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *apart(words)]
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
     return subprocess.Popen(argv, **pipes, text=True, start_new_session=True, preexec_fn=before)
 
@@ -86,7 +86,7 @@ def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
         fcntl.ioctl(its, termios.TIOCSCTTY, 0)
 
-    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *_apart(words)]
+    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *apart(words)]
     process = subprocess.Popen(argv, stdin=its, stdout=its, stderr=its, start_new_session=True, preexec_fn=take_terminal)
     os.close(its)
     return process, ours

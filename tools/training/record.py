@@ -22,6 +22,11 @@ from tools.training.settings import Settings
 RECORD = 'run.json'
 FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
+_OPTIONS = {  # that a field is set by, with tools/train.py and with make; what was typed is often the same but for one of them
+    'crop_size': '--crop-size (CROP_SIZE=)', 'batch_size': '--batch (BATCH=)', 'iter_size': '--batch-per-pass (BATCH_PER_PASS=)',
+    'base_lr': '--base-lr (BASE_LR=)', 'upsample_loss': '--upsample-loss (UPSAMPLE_LOSS=)',
+    'init': '--weights (WEIGHTS=)', 'fresh': '--random-fc (RANDOM_FC=)',
+}  # fmt: skip
 # Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')
 
@@ -111,7 +116,8 @@ def refuse_other(run_dir: Path, asked: dict) -> None:
     began = read_record(run_dir)['settings']
     for name, value in asked.items():
         if began.get(name) != value:
-            raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {WAY_OUT}')
+            again = f'give {_OPTIONS[name]} as then, or ' if name in _OPTIONS else ''
+            raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {again}{WAY_OUT}')
 
 
 def refuse_other_data(run_dir: Path, lmdb: Path, manifest: dict) -> None:

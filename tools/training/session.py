@@ -1,6 +1,7 @@
 """One call of tools/train.py: whether the run goes on or begins, the checks, and then Caffe."""
 
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -46,21 +47,32 @@ def train(settings: Settings) -> int:
         manifest = _checked(settings, net, resumed)
         if settings.restart and runs.move_aside(settings.run_dir):
             lock = locks.enter_context(runs.locked(settings.run_dir))
-        return _run(settings, net, prepare(settings, net, resumed, manifest), lock)
+        with _refusals_named(settings.run_dir):
+            start = prepare(settings, net, resumed, manifest)
+        return _run(settings, net, start, lock)
+
+
+@contextmanager
+def _refusals_named(run_dir: Path) -> Iterator[None]:
+    """Make of what the system refuses in the block a UserError that names the file and what next."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(system_failure(error, run_dir)) from error
 
 
 def _run(settings: Settings, net, start: Start, lock: int) -> int:
     """Run Caffe to its end, note in run.json how that was, and say it; the exit status."""
     try:
-        last = Supervisor(settings, net).run(start, lock)
-    except KeyboardInterrupt:  # while the last snapshots were scored
+        with _refusals_named(settings.run_dir):
+            last = Supervisor(settings, net).run(start, lock)
+    except KeyboardInterrupt:  # Caffe did not run yet, or the last snapshots were scored
         record.end_session(settings.run_dir, record.STOPPED)
         raise
-    except (UserError, OSError) as error:
-        failure = error if isinstance(error, UserError) else UserError(system_failure(error, settings.run_dir))
+    except UserError as error:
         with suppress(OSError):  # the disk may be full
-            record.end_session(settings.run_dir, f'{record.FAILED}: {failure}')
-        raise failure from error
+            record.end_session(settings.run_dir, f'{record.FAILED}: {error}')
+        raise
     finished = last is not None and last.iteration >= settings.stage.max_iter
     record.end_session(settings.run_dir, record.FINISHED if finished else record.STOPPED)
     _report(settings, last)
@@ -75,6 +87,8 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
     print(f'curve: {run_dir / runs.PLOT}  rows: {run_dir / runs.METRICS}  log: {run_dir / runs.LOG}')
     if reached < end:
         print('stopped; the same command goes on from there')
+    if waiting := len(Validation(settings).waiting()):
+        print(f'snapshots that wait to be scored: {waiting}; the same command goes on with them')
 
 
 def _end_well(settings: Settings, net, last: Snapshot) -> None:

@@ -47,6 +47,7 @@ class Supervisor:
 
         Raises UserError if Caffe ended badly, or without the snapshot of its last iteration.
         """
+        self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)  # imports for seconds
         with self._log.open('ab') as log:
             log.write(f'\n{SESSION}{start.iteration}: {shlex.join(start.command)}\n'.encode())
             log.flush()
@@ -57,7 +58,6 @@ class Supervisor:
             child = process.start(start.command, self._run_dir, log, lock, start.variables)
         self._awaited = start.first_record  # until Caffe says that it begins with it
         stage, peak = self._settings.stage, Peak(child.pid)
-        self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)
         self._progress = Progress(self._settings.stage_name, start.iteration, stage.max_iter, stage.batch_size)
         try:
             with process.stopping(child) as signals:

@@ -94,18 +94,18 @@ class Validation:
         """Take the score of what is done, and begin with the next."""
         if self._child and self._child.poll() is not None:
             self._take(self._child.returncode)
-        waiting = [] if self._child else self._waiting()
+        waiting = [] if self._child else self.waiting()
         if waiting:
             self._begin(waiting[0])
 
     def finish(self) -> None:
         """Score all that wait, and once more what could not be scored: beside Caffe, which may have had the memory for it."""
-        self._score_waiting()
+        self._score_all()
         for failed in self._folder.glob(f'iter_*{UNSCORED}') if self._settings.val_every else ():
             failed.rename(failed.with_suffix('.caffemodel'))
-        self._score_waiting()
+        self._score_all()
 
-    def _score_waiting(self) -> None:
+    def _score_all(self) -> None:
         """Begin with what waits until nothing does."""
         self.keep_up()
         while self._child:
@@ -118,7 +118,7 @@ class Validation:
             self._child.kill()
             self._child.wait()
 
-    def _waiting(self) -> list[Path]:
+    def waiting(self) -> list[Path]:
         """Weights that are to be scored, the oldest first."""
         if self._settings.val_every is None:
             return []
