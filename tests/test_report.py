@@ -33,6 +33,14 @@ def test_recipe_stops_at_the_first_failure(tmp_path):
     assert [row['title'] for row in json.loads((tmp_path / 'steps.json').read_text())] == ['works', 'fails']
 
 
+@pytest.mark.parametrize('text', ['{', '{}x', '[1]', '[{"command": "x"}]'])
+def test_a_damaged_record_is_named(tmp_path, text):
+    """With what to do: nothing but seconds is lost."""
+    (tmp_path / 'steps.json').write_text(text)
+    with pytest.raises(UserError, match=r'steps.json is no record .* delete it'):
+        Recipe(tmp_path / 'steps.json', 'x')
+
+
 def test_seconds_of_a_command_add_up(tmp_path):
     """Those of earlier runs stay, of this command and of others that come later or never."""
     rows = [dict(title=title, command=f'python -c {title}', seconds=1234.5) for title in ('pass', 'other')]

@@ -38,8 +38,7 @@ class Recipe:
     def __init__(self, record: Path, anew: str) -> None:
         self.done: list[Done] = []
         self._record, self._anew = record, anew
-        rows = json.loads(record.read_text()) if record.exists() else []
-        self._rows = {row['command']: Done(**row) for row in rows}
+        self._rows = _read(record) if record.exists() else {}
 
     def do(self, title: str, *argv: object) -> None:
         """Run one step, given as after `python`; UserError when it fails, SystemExit 130 when it was stopped."""
@@ -70,6 +69,15 @@ class Recipe:
             self._rows[typed] = Done(title, typed, before + time.monotonic() - began)
             with whole_file(self._record) as temporary:
                 temporary.write_text(json.dumps([asdict(row) for row in self._rows.values()], indent=1))
+
+
+def _read(record: Path) -> dict[str, Done]:
+    """The rows of an earlier run by their commands. Raises UserError for a file that holds something else."""
+    try:
+        return {row['command']: Done(**row) for row in json.loads(record.read_text())}
+    except (ValueError, TypeError, LookupError) as error:
+        said = 'only the seconds of its steps are in it: delete it, and the same command goes on'
+        raise UserError(f'{record} is no record of a recipe ({error}); {said}') from error
 
 
 def _run(command: list[str]) -> tuple[int, bool]:
