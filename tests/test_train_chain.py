@@ -96,6 +96,13 @@ def test_scores_that_a_later_stage_cannot_give_are_missed_before_the_first(tmp_p
     assert not (tmp_path / 'runs').exists()
 
 
+def test_images_in_a_pass_are_those_that_divide_each_stages_batch():
+    """Batches of 8, 100 and 1, of which the rows take 8, 2 and 1 in a pass; asked for are 3."""
+    chain = Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--batch-per-pass', '3']))
+    options = [chain.options(name) for name in chain.stages]
+    assert [words[words.index('--batch-per-pass') + 1] for words in options] == ['2', '2', '1']
+
+
 @pytest.mark.parametrize('option', ['--crop-size', '--batch'])
 def test_option_of_one_stage_is_refused(option):
     """It would fit one of them at most."""

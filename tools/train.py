@@ -38,7 +38,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--weights', nargs='+', metavar='FILE', help="caffemodels to start from, in place of the row's")
     parser.add_argument('--iters', type=positive, metavar='N', help="last iteration (default: the row's)")
     parser.add_argument('--batch', type=positive, metavar='N', help="images per update (default: the row's)")
-    parser.add_argument('--batch-per-pass', type=positive, metavar='N', help='images in memory at once; divides the batch')
+    parser.add_argument(
+        '--batch-per-pass',
+        type=positive,
+        metavar='N',
+        help='images in memory at once; divides the batch (of a chain: at most, each stage what divides its own)',
+    )
     parser.add_argument('--crop-size', type=positive, metavar='PIXELS', help="372 + 8 n (default: the row's)")
     parser.add_argument('--base-lr', type=_rate, metavar='RATE', help="learning rate at the start (default: the row's)")
     parser.add_argument(

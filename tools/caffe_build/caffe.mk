@@ -7,12 +7,12 @@ caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead; CU
 	@$(SYSTEM_PYTHON) -m tools.caffe_build
 
 .PHONY: check-cuda
-check-cuda: ## the CUDA build, with a GPU or without: compile it in full, check its symbols and libraries, train with it
+check-cuda: ## the CUDA build, with a GPU or without: compile it in full, look at it, run it on pretended GPUs and on those that are here
 	@CUDA=aside $(SYSTEM_PYTHON) -m tools.caffe_build
 	$(PYTHON) -m pytest -rs tests/cuda/check_*.py
 
 .PHONY: on-pretended-gpus
-on-pretended-gpus: caffe ## a command on GPUs that are none, of the CUDA build in use: does all of it run, does it fit? (RUN='make rehearse GPU=0', ARGS='--gpus 2 --memory 12G')
+on-pretended-gpus: caffe ## a command on GPUs that are none: does all of it run, what does it take? (RUN='make rehearse GPU=0', ARGS='--gpus 2 --memory 12G')
 	PYTHONPATH=tests/cuda:. $(PYTHON) -m pretended_gpu $(ARGS) '$(RUN)'
 
 .PHONY: caffe-runtest

@@ -19,7 +19,7 @@ from tools.training.runs import TRAIN_PROTOTXT, newest_snapshot
 from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, settings
 from tools.training.validation import check_validation
 
-_OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'batch_per_pass', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
+_OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
 _WITHOUT_SCORES = ('iters', 'snapshot', 'keep', 'max_loss')
 _PASSED_ON = (*_WITHOUT_SCORES, 'val_every', 'val_split', 'val_limit')
 
@@ -99,17 +99,21 @@ class Chain:
 
     def options(self, name: str) -> list[str]:
         """The options of tools/train.py for one stage. A batch that does not split over all GPUs is given to fewer, a net with
-        layers in Python to one."""
+        layers in Python to one; of --batch-per-pass a stage takes as many images as divide its batch."""
         stage, given = STAGES[name], vars(self._args)
         words: list[object] = ['--run-dir', self._runs / name] if given['runs'] else []
         words += ['--data', self._data] if given['data'] else []
         for option in _PASSED_ON if given['val_every'] else _WITHOUT_SCORES:
             if given[option] is not None:
                 words += [f'--{option.replace("_", "-")}', given[option]]
+        fitting = 1
         if self._gpus:
             most = 1 if NETS[stage.net].python_layers else len(self._gpus)
             fitting = max(count for count in range(1, most + 1) if stage.batch_size % count == 0)
             words += ['--gpu', ','.join(map(str, self._gpus[:fitting]))]
+        if given['batch_per_pass']:
+            most = min(given['batch_per_pass'], stage.batch_per_pass)
+            words += ['--batch-per-pass', max(n for n in range(1, most + 1) if stage.batch_size // fitting % n == 0)]
         words += ['--tensorboard'] if self._args.tensorboard else []
         from_file = _files(stage) and not set(RANDOM_FC) & set(stage.fresh)
         words += ['--random-fc'] if self._args.random_fc and from_file else []
