@@ -65,8 +65,8 @@ def run(gpus, command, *words, status=0):
 
 def trained(folder):
     """All weights of a run's newest snapshot, in one row."""
-    newest = max(folder.glob('*.caffemodel'), key=lambda path: int(path.stem.rpartition('_')[2]))
-    return np.concatenate([array.ravel() for arrays in caffemodel.load(newest).values() for array in arrays])
+    newest = caffemodel.load(snapshots(folder)[-1].caffemodel)
+    return np.concatenate([array.ravel() for arrays in newest.values() for array in arrays])
 
 
 def training(maps, run_dir, iters, *more):
