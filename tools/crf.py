@@ -17,12 +17,12 @@ from tools.support.bootstrap import use_project_python
 if __name__ == '__main__':
     use_project_python()
 
-from tools.inference.label_maps import write_png
 from tools.predict import find_images, read_image
 from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import labels_of, run_on_cores
 from tools.structured.score_maps import read_scores, score_path
 from tools.support.errors import UserError, run_command
+from tools.support.png import write_png
 
 HELP = {
     'bilateral_weight': 'of the kernel on positions and colours', 'position_std': 'pixels, of that kernel',

@@ -9,8 +9,6 @@ from tools.support.errors import UserError
 from tools.support.made_with import claim
 from tools.support.png import write_png
 
-__all__ = ['LabelMaps', 'write_png']
-
 
 class LabelMaps:
     """`<out>/<id>.png` (one channel, class ids), and `<out>/settings.json`: what they were made with."""

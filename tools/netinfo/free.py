@@ -22,42 +22,47 @@ def warn_of_memory(stage_name: str, net, batch_per_pass: int, gpus: tuple[int, .
     except Unknown:
         return
     for what, needed, free in _needs(found, gpus):
-        if free is not None and needed > free:
-            smaller = 'BATCH_PER_PASS= (--batch-per-pass) splits the batch, ' if batch_per_pass > 1 else ''
-            print(
-                f'warning: {stage_name} takes about {gb(needed)} of {what}, {gb(free)} are free; {smaller}'
-                f'CROP_SIZE= (--crop-size) makes images smaller; tools/summarize.py --stage {stage_name} shows where it goes',
-                file=sys.stderr,
-            )
+        smaller = 'BATCH_PER_PASS= (--batch-per-pass) splits the batch, ' if batch_per_pass > 1 else ''
+        advice = (
+            f'{smaller}CROP_SIZE= (--crop-size) makes images smaller; tools/summarize.py --stage {stage_name} shows where it goes'
+        )
+        _warn(stage_name, what, needed, free, advice)
 
 
 def warn_of_tile(
     net_name: str, weights: Sequence[Path], images_hw: Iterable[SizeHW], gpus: Sequence[int], tile_hw: SizeHW | None
 ) -> None:
     """Warn on stderr of each GPU whose free memory the tile is estimated to exceed; `tile_hw` None is the network's own."""
-    sizes = list(images_hw)
-    tile = tile_hw or usual_tile(NETS[net_name], sizes)
-    needed = tile_memory(net_name, max(path.stat().st_size for path in weights), sizes, gpu=True)(tile) if gpus else 0
+    if not gpus:
+        return  # before images are opened for their sizes
+    tile = tile_hw or usual_tile(NETS[net_name], images_hw)
+    needed = tile_memory(net_name, max(path.stat().st_size for path in weights), (), gpu=True)(tile)
     for gpu in gpus:
-        _warn_of_gpu(f'a tile of {tile[0]}x{tile[1]}', needed, gpu, '--max-memory {free:.1f}G takes the largest tile that fits')
+        free = gpu_free(gpu)
+        advice = f'--max-memory {(free or 0) / 1e9:.1f}G takes the largest tile that fits'
+        _warn(f'a tile of {tile[0]}x{tile[1]}', _memory_of(gpu), needed, free, advice)
 
 
 def warn_of_extraction(net, gpu: int) -> None:
     """Warn on stderr if a forward pass of `net` (NetParameter) is estimated to exceed the free memory of a GPU."""
     needed = estimate(layers_of(net, 'test'), training=False, gpu=True).device
-    _warn_of_gpu('each image, whole,', needed, gpu, 'CAFFE_COLUMN_MIB=1024 in the environment makes it less')
+    advice = 'CAFFE_COLUMN_MIB=1024 in the environment makes it less'
+    _warn('each image, whole,', _memory_of(gpu), needed, gpu_free(gpu), advice)
 
 
-def _warn_of_gpu(what: str, needed: float, gpu: int, advice: str) -> None:
-    free = gpu_free(gpu)
+def _warn(who: str, memory: str, needed: float, free: float | None, advice: str) -> None:
+    """Say on stderr that `who` needs more than is free; nothing where that is not so, or not known."""
     if free is not None and needed > free:
-        said = f'{what} takes about {gb(needed)} of the memory of GPU {gpu}, {gb(free)} are free'
-        print(f'warning: {said}; {advice.format(free=free / 1e9)}', file=sys.stderr)
+        print(f'warning: {who} takes about {gb(needed)} of {memory}, {gb(free)} are free; {advice}', file=sys.stderr)
+
+
+def _memory_of(gpu: int) -> str:
+    return f'the memory of GPU {gpu}'
 
 
 def _needs(found: Estimate, gpus: tuple[int, ...]) -> list[tuple[str, float, float | None]]:
     """(which memory, bytes needed, bytes free or None where nothing tells)."""
-    devices = [(f'the memory of GPU {gpu}', found.device, gpu_free(gpu)) for gpu in gpus]
+    devices = [(_memory_of(gpu), found.device, gpu_free(gpu)) for gpu in gpus]
     return [('memory', found.host, host_free()), *devices]
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset_prep.records import Record, read_image
-from tools.inference.label_maps import write_png
 from tools.structured.dense_crf import CrfParameters, engine, refine
 from tools.structured.score_maps import read_scores, score_path
 from tools.support.errors import UserError
+from tools.support.png import write_png
 
 ONE_THREAD = {'CRF_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # in each process: there is one a core
 

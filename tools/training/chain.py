@@ -16,7 +16,7 @@ from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 from tools.training.preflight import check_lmdb
 from tools.training.runs import TRAIN_PROTOTXT, newest_snapshot
-from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, settings
+from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, largest_divisor, settings
 from tools.training.validation import check_validation
 
 _OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
@@ -109,11 +109,11 @@ class Chain:
         fitting = 1
         if self._gpus:
             most = 1 if NETS[stage.net].python_layers else len(self._gpus)
-            fitting = max(count for count in range(1, most + 1) if stage.batch_size % count == 0)
+            fitting = largest_divisor(stage.batch_size, most)
             words += ['--gpu', ','.join(map(str, self._gpus[:fitting]))]
         if given['batch_per_pass']:
             most = min(given['batch_per_pass'], stage.batch_per_pass)
-            words += ['--batch-per-pass', max(n for n in range(1, most + 1) if stage.batch_size // fitting % n == 0)]
+            words += ['--batch-per-pass', largest_divisor(stage.batch_size // fitting, most)]
         words += ['--tensorboard'] if self._args.tensorboard else []
         from_file = _files(stage) and not set(RANDOM_FC) & set(stage.fresh)
         words += ['--random-fc'] if self._args.random_fc and from_file else []

@@ -113,10 +113,15 @@ def _share(batch_size: int, devices: int) -> int:
     return batch_size // devices
 
 
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of `number` that is not above `most`."""
+    return max(count for count in range(1, most + 1) if number % count == 0)
+
+
 def per_pass(row: Stage, batch_size: int, asked: int | None) -> int:
     """Images in one forward pass: as asked, or the most that divide the batch and do not exceed the row's (memory)."""
     if asked is None:
-        return max(images for images in range(1, row.batch_per_pass + 1) if batch_size % images == 0)
+        return largest_divisor(batch_size, row.batch_per_pass)
     if batch_size % asked:
         raise UserError(f'--batch-per-pass {asked}: a batch of {batch_size} does not split into passes of {asked}')
     return asked
