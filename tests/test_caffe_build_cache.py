@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from tools.caffe_build import cache, compile, source
+from tools.caffe_build import cache, compile, openblas, source
 from tools.caffe_build.environment import PYTHON
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import UserError
@@ -121,6 +121,7 @@ def compiler(tmp_path, monkeypatch):
     own = tmp_path / 'cache'
     own.mkdir()
     shutil.copy(source.fetch(cache.cache_folder(), PYTHON), own)
+    shutil.copy(openblas.fetch(cache.cache_folder(), PYTHON), own)
     return tmp_path
 
 
@@ -142,17 +143,18 @@ def test_second_build_comes_from_the_cache_and_a_broken_one_is_made_again(compil
 
 
 def test_failed_compilation_is_an_error_and_leaves_no_entry(compiler):
-    """One message, and only the archive stays in the cache."""
+    """One message, and only what was fetched stays in the cache."""
     (compiler / 'fail').touch()
     with pytest.raises(UserError, match='cmake --build failed'):
         compile.build(compiler / 'cache', Variant(), PYTHON)
-    assert [path.name for path in (compiler / 'cache').iterdir()] == [source.ARCHIVE]
+    kept = sorted(path.suffix for path in (compiler / 'cache').iterdir())
+    assert kept == ['.gz', '.whl']
 
 
 def test_key_names_the_variant():
     """Builds of different sorts never share a name."""
-    keys = {key(Variant()), key(Variant('as-released'))}
-    assert len(keys) == 2
+    keys = {key(Variant()), key(Variant('as-released')), key(Variant(blas='system'))}
+    assert len(keys) == 3
 
 
 def test_key_does_not_depend_on_where_the_checkout_lies(tmp_path):
@@ -174,5 +176,5 @@ def test_manifest_says_what_was_built(compiler):
     """Commit, buffer and BLAS are on record beside the hashes."""
     entry = compile.build(compiler / 'cache', Variant('as-released'), PYTHON)
     manifest = json.loads((entry / cache.MANIFEST).read_text())
-    assert (manifest['commit'], manifest['im2col']) == (source.COMMIT, 'as-released')
+    assert (manifest['commit'], manifest['im2col'], manifest['blas']) == (source.COMMIT, 'as-released', 'bundled')
     assert list(manifest['files']) == ['lib/libcaffe.so']

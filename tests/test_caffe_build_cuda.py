@@ -67,7 +67,7 @@ def test_variants_lie_in_folders_of_their_own():
 )
 def test_cuda_asked_for_or_left_as_it_is(variables, in_use, expected):
     """CUDA=1 and CUDA=0 choose; without, a plain `make caffe` keeps what is in use."""
-    assert variant_from(variables, in_use).cuda_arch == expected
+    assert variant_from(variables, {'cuda_arch': in_use}).cuda_arch == expected
 
 
 @pytest.mark.parametrize('variables', [{'CUDA': 'yes'}, {'CUDA': '1', 'CUDA_ARCH': '9.0'}, {'CUDA': '1', 'CUDA_ARCH': 'sm_90'}])

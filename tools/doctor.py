@@ -116,7 +116,7 @@ def caffe_lines() -> list[Line]:
     return [
         Line('+', 'caffe', f'{relative(root)}, {origin(root)}'),
         Line(' ', 'device', device(root)),
-        Line(' ', 'BLAS', blas(module) or 'not found out'),
+        blas_line(),
         *(fault_line(question, root) for question in caffe_root.LACKS),
     ]
 
@@ -143,11 +143,12 @@ def device(root: Path) -> str:
     return 'CPU only' if 'CPU-only' in said else 'built for GPUs, but none can be used here'
 
 
-def blas(module: Path) -> str:
-    """The BLAS library that the Python module is linked to."""
-    finished = subprocess.run(['ldd', str(module / '_caffe.so')], capture_output=True, text=True)
-    paths = re.findall(r'=> (\S*(?:blas|mkl_rt|atlas)\S*)', finished.stdout)
-    return ', '.join(sorted(Path(path).resolve().name for path in paths))
+def blas_line() -> Line:
+    """The library that Caffe multiplies matrices with, and its kernel; what to do if that is far below the processor."""
+    command = [str(environment.PYTHON), '-m', 'tools.support.blas_in_use']
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    fact, advice = (finished.stdout.splitlines() + ['', ''])[:2]
+    return Line('-' if advice else '+', 'BLAS', fact or 'not found out', advice)
 
 
 def fault_line(question: str, root: Path) -> Line:

@@ -31,7 +31,7 @@ from tools.training.snapshots import snapshots
 from tools.training.validation import read_scores
 
 ABSENT = 'did not run: the Caffe in use is for the CPU; CUDA=1 make caffe'
-pytestmark = pytest.mark.skipif(not install.cuda_arch_in_use(), reason=ABSENT)
+pytestmark = pytest.mark.skipif(not install.manifest_in_use().get('cuda_arch'), reason=ABSENT)
 LABELS = sorted(f'{name}.png' for name in SIZES)
 
 

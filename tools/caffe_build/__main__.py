@@ -3,14 +3,15 @@
 Environment: CAFFE_ROOT=/path takes an existing Caffe into use instead; IM2COL=as-released builds a second Caffe, with one
 im2col buffer a layer, into .venv/as-released. CUDA=1 builds one that can use GPUs and takes it into use (CUDA_ARCH=80,90 names
 their architectures, else those present are asked), CUDA=aside leaves the one in use as it is, CUDA=0 goes back to the one
-for the CPU only; without CUDA the one in use stays.
+for the CPU only; without CUDA the one in use stays. BLAS=system links the system's OpenBLAS, BLAS=bundled the one of openblas.py,
+which is the default; without BLAS what the one in use has stays.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from tools.caffe_build import cache, caffe_root, compile, cuda, environment, install, system
+from tools.caffe_build import cache, caffe_root, compile, cuda, environment, install, openblas, system
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import run_command
 
@@ -21,7 +22,7 @@ def main(argv: list[str] | None) -> None:
     if root:
         existing(Path(root).absolute())
         return
-    ours(variant_from(os.environ, install.cuda_arch_in_use()))
+    ours(variant_from(os.environ, install.manifest_in_use()))
 
 
 def ours(variant: Variant) -> None:
@@ -31,7 +32,7 @@ def ours(variant: Variant) -> None:
     folder = cache.cache_folder()
     with cache.only_one(folder):
         cache.sweep(folder)
-        system.prepare()
+        system.prepare([openblas.SYSTEM_PACKAGE] if variant.blas == 'system' else [])
         environment.prepare()
         if variant.cuda_arch:
             cuda.prepare()

@@ -25,7 +25,7 @@ RUN = """#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
 program=$1
 shift
-LD_LIBRARY_PATH="$here/lib${NVIDIA_LIBS:+:$NVIDIA_LIBS}" exec "$here/$program" "$@"
+LD_LIBRARY_PATH="$here/lib${NVIDIA_LIBS:+:$NVIDIA_LIBS}" exec "$here/bin/$program" "$@"
 """
 
 
@@ -46,33 +46,32 @@ def main(argv: list[str] | None) -> None:
 
 
 def pack(build: Path, more: list[Path], folder: Path) -> None:
-    """Fill `folder` with the programs, the libraries, and `run`."""
-    libraries = folder / 'lib'
+    """Fill `folder` with the programs, the libraries, and `run`. The programs look in `../lib` first."""
+    libraries, programs = folder / 'lib', folder / 'bin'
     libraries.mkdir(parents=True)
-    shutil.copy(build / 'lib' / 'libcaffe.so', libraries)
-    programs = [build / 'bin' / 'caffe', *more]
-    for program in programs:
-        shutil.copy(program, folder)
+    programs.mkdir()
+    for library in (build / 'lib').glob('*.so'):
+        shutil.copy(library, libraries)
+    for program in (build / 'bin' / 'caffe', *more):
+        shutil.copy(program, programs)
     (folder / 'run').write_text(RUN, encoding='utf-8')
     (folder / 'run').chmod(0o755)
-    needed = linked([build / 'lib' / 'libcaffe.so', *programs], {})
+    needed = linked(list(programs.iterdir()))
     decoder = next((path for name, path in needed.items() if name.startswith('libopencv_imgcodecs')), None)
     for name, path in needed.items():
         if decoder and LEFT_OUT.match(name):
             stand_in(path, decoder, libraries / name)
-    # With the stand-ins first on the path, what only the real ones need is not named any more.
-    for name, path in linked([build / 'lib' / 'libcaffe.so', *programs], {'LD_LIBRARY_PATH': str(libraries)}).items():
+    # With the stand-ins there, what only the real ones need is not named any more.
+    for name, path in linked(list(programs.iterdir())).items():
         if not (libraries / name).exists() and not OF_THE_C_LIBRARY.match(name) and not OF_CUDA.match(name):
             shutil.copy(path, libraries / name)
 
 
-def linked(files: list[Path], variables: dict[str, str]) -> dict[str, Path]:
+def linked(files: list[Path]) -> dict[str, Path]:
     """Every library that `files` load, by name; CUDA's where they are found. Raises UserError for another that is not found."""
     found: dict[str, Path] = {}
     for file in files:
-        said = subprocess.run(
-            ['ldd', str(file)], env=variables | {'PATH': '/usr/bin:/bin'}, capture_output=True, text=True
-        ).stdout
+        said = subprocess.run(['ldd', str(file)], env={'PATH': '/usr/bin:/bin'}, capture_output=True, text=True).stdout
         for name, path in re.findall(r'(\S+) => (not found|/\S+)', said):
             if path != 'not found':
                 found[name] = Path(path)

@@ -3,7 +3,7 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 PYTHON := .venv/bin/python
 
 .PHONY: caffe
-caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead; CUDA=1: for GPUs, CUDA_ARCH=80,90)
+caffe: ## real BVLC Caffe into .venv (CAFFE_ROOT=/path: use that one instead; CUDA=1: for GPUs, CUDA_ARCH=80,90; BLAS=system: the system's OpenBLAS)
 	@$(SYSTEM_PYTHON) -m tools.caffe_build
 
 .PHONY: check-cuda

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.caffe_build import cache, cuda, edits, source
+from tools.caffe_build import cache, cuda, edits, openblas, source
 from tools.caffe_build.variant import CMAKE_LISTS, Variant, key
 from tools.support.errors import UserError
 
@@ -22,8 +22,7 @@ def build(folder: Path, variant: Variant, python: Path) -> Path:
     print(f'compiling Caffe ({variant.im2col} im2col buffer, {"CUDA" if variant.cuda_arch else "CPU"}): minutes', file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
         tree = edited_source(folder, Path(temporary), variant, python)
-        cuda_options = cuda.cmake_options() if variant.cuda_arch else []
-        options = [*variant.cmake_flags, *cuda_options, f'-DCMAKE_INSTALL_PREFIX={made}']
+        options = [*machine_options(folder, Path(temporary), variant, python), f'-DCMAKE_INSTALL_PREFIX={made}']
         work = Path(temporary) / 'objects'
         cmake(tree, work, options, python)
         call(['cmake', '--install', str(work)], quiet=True)
@@ -38,6 +37,13 @@ def edited_source(folder: Path, temporary: Path, variant: Variant, python: Path)
     return tree
 
 
+def machine_options(folder: Path, temporary: Path, variant: Variant, python: Path) -> list[str]:
+    """All options for CMakeLists.txt but where to install; what has to be fetched lies in the cache `folder` or `temporary`."""
+    cuda_options = cuda.cmake_options() if variant.cuda_arch else []
+    blas_options = openblas.cmake_options(folder, temporary / 'blas', python) if variant.blas == 'bundled' else []
+    return [*variant.cmake_flags, *cuda_options, *blas_options]
+
+
 def facts(variant: Variant) -> dict[str, object]:
     """What a build's manifest says about it."""
     return {
@@ -45,7 +51,7 @@ def facts(variant: Variant) -> dict[str, object]:
         'commit': source.COMMIT,
         'im2col': variant.im2col,
         'cuda_arch': variant.cuda_arch,
-        'blas': 'OpenBLAS',
+        'blas': variant.blas,
     }
 
 

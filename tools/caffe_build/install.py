@@ -24,11 +24,10 @@ def in_use() -> Path | None:
     return program.resolve().parents[1] if program.exists() else None
 
 
-def cuda_arch_in_use() -> str:
-    """GPU architectures of the Caffe that is in use; empty when there is none, or it is for the CPU only."""
+def manifest_in_use() -> dict:
+    """The manifest of the Caffe that is in use; empty if there is none, or one that this toolkit did not build."""
     folder = in_use()
-    manifest = cache.read_manifest(folder) if folder else None
-    return str(manifest.get('cuda_arch', '')) if manifest else ''
+    return (cache.read_manifest(folder) if folder else None) or {}
 
 
 def install(entry: Path, variant: Variant) -> None:

@@ -29,7 +29,7 @@ def main(argv: list[str] | None) -> int:
     """Run both kinds of tests; 0 when all passed."""
     if os.environ.get('CAFFE_ROOT'):
         raise UserError('these tests are compiled against the Caffe that this toolkit builds; run without CAFFE_ROOT')
-    variant = variant_from(os.environ, install.cuda_arch_in_use())
+    variant = variant_from(os.environ, install.manifest_in_use())
     arguments = argv or sys.argv[1:]
     if variant.cuda_arch and not arguments and not cuda.architectures_present():
         raise UserError('no GPU is here, and the Caffe in use is for GPUs: make check-cuda runs its tests on pretended ones')
@@ -54,8 +54,8 @@ def build_tests(folder: Path, variant: Variant, installed: Path) -> Path:
     print(f"compiling {len(TESTS)} of Caffe's C++ tests: minutes", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
         tree = compile.edited_source(folder, Path(temporary), variant, environment.PYTHON)
-        options = [f'-DCAFFE_PREBUILT={installed}', f'-DCAFFE_TESTS={";".join(TESTS)}', f'-DCMAKE_INSTALL_PREFIX={made}']
-        options += [*variant.cmake_flags, *(cuda.cmake_options() if variant.cuda_arch else [])]
+        options = compile.machine_options(folder, Path(temporary), variant, environment.PYTHON)
+        options += [f'-DCAFFE_PREBUILT={installed}', f'-DCAFFE_TESTS={";".join(TESTS)}', f'-DCMAKE_INSTALL_PREFIX={made}']
         work = Path(temporary) / 'objects'
         compile.cmake(tree, work, options, environment.PYTHON)
         compile.call(['cmake', '--install', str(work)], quiet=True)

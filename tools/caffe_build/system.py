@@ -29,7 +29,6 @@ PACKAGES = {
     'libgflags-dev': 'gflags/gflags.h',
     'libprotobuf-dev': 'google/protobuf/message.h',
     'liblmdb-dev': 'lmdb.h',
-    'libopenblas-dev': 'cblas.h',
     'libhdf5-dev': 'hdf5.h',
     'libopencv-core-dev': 'opencv2/core/core.hpp',
     'libopencv-imgproc-dev': 'opencv2/imgproc/imgproc.hpp',
@@ -40,13 +39,16 @@ PACKAGES = {
 }
 
 
-def prepare() -> None:
-    """Install what is missing, as root or through sudo. Raises UserError with the one command to run, or what is lacking."""
+def prepare(more: Iterable[str] = ()) -> None:
+    """Install what is missing of PACKAGES and `more`, as root or through sudo.
+
+    Raises UserError with the one command to run, or on another system with what is lacking of PACKAGES.
+    """
     release = os_release()
     if not is_tried(release):
         check_other_system(release.get('PRETTY_NAME', platform.system()))
         return
-    missing = missing_packages()
+    missing = missing_packages([*PACKAGES, *more])
     if missing:
         install(missing)
 
@@ -116,7 +118,7 @@ def is_there(thing: str) -> bool:
         return shutil.which(thing) is not None
     if shutil.which('c++') is None:
         return False
-    folders = ['/usr/include/opencv4', '/usr/include/hdf5/serial', '/usr/include/openblas', *python_includes()]
+    folders = ['/usr/include/opencv4', '/usr/include/hdf5/serial', *python_includes()]
     command = ['c++', '-E', '-x', 'c++', '-', '-o', os.devnull, *(f'-I{folder}' for folder in folders)]
     source = f'#if !__has_include(<{thing}>)\n#error\n#endif\n'
     return subprocess.run(command, input=source, text=True, capture_output=True).returncode == 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.caffe_build import cuda, cuda_edits, edits, source, system
+from tools.caffe_build import cuda, cuda_edits, edits, openblas, source, system
 from tools.support.errors import UserError
 
 IM2COL_CHOICES = ('shared', 'as-released')
@@ -23,6 +23,7 @@ class Variant:
     im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer, and none of the edits for speed
     cuda_arch: str = ''  # GPU architectures, as '80;90'; empty: for the CPU only
     aside: bool = False  # installed, but not taken into use
+    blas: str = 'bundled'  # or 'system': the system's OpenBLAS
 
     @property
     def features(self) -> frozenset[str]:
@@ -50,26 +51,36 @@ class Variant:
 
     @property
     def cmake_flags(self) -> list[str]:
-        """Options for CMakeLists.txt."""
+        """Options for CMakeLists.txt, without those that name files of this machine."""
         if self.cuda_arch:
             return ['-DCPU_ONLY=OFF', f'-DCMAKE_CUDA_ARCHITECTURES={self.cuda_arch}']
         return ['-DCPU_ONLY=ON']
 
 
-def variant_from(environment: Mapping[str, str], cuda_arch_in_use: str = '') -> Variant:
-    """The variant that the variables IM2COL, CUDA and CUDA_ARCH ask for.
+def variant_from(environment: Mapping[str, str], in_use: Mapping[str, object] | None = None) -> Variant:
+    """The variant that the variables IM2COL, CUDA, CUDA_ARCH and BLAS ask for.
 
-    Without CUDA (0, 1 or aside), one for the GPUs that the Caffe in use is for. Raises UserError on an unknown value.
+    `in_use` is the manifest of the Caffe in use: without CUDA (0, 1 or aside) or BLAS (bundled or system) it stays as it is.
+    Raises UserError on an unknown value.
     """
-    im2col = environment.get('IM2COL') or 'shared'
-    if im2col not in IM2COL_CHOICES:
-        raise UserError(f'IM2COL={im2col}: choose one of {", ".join(IM2COL_CHOICES)}')
+    in_use = in_use or {}
+    im2col = _choice(environment, 'IM2COL', IM2COL_CHOICES) or 'shared'
+    library = _choice(environment, 'BLAS', openblas.CHOICES) or str(in_use.get('blas', ''))
+    library = library if library in openblas.CHOICES else 'bundled'
     asked = environment.get('CUDA') or ''
     if asked not in ('', '0', '1', 'aside'):
         raise UserError(f'CUDA={asked}: write CUDA=1 for a build that can use GPUs, CUDA=0 for one that cannot')
     if asked in ('1', 'aside'):
-        return Variant(im2col, cuda.architectures(environment), aside=asked == 'aside')
-    return Variant(im2col, '' if asked else cuda_arch_in_use)
+        return Variant(im2col, cuda.architectures(environment), aside=asked == 'aside', blas=library)
+    return Variant(im2col, '' if asked else str(in_use.get('cuda_arch', '')), blas=library)
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The value of a variable, empty if it is not set. Raises UserError if it is none of `choices`."""
+    value = environment.get(name) or ''
+    if value and value not in choices:
+        raise UserError(f'{name}={value}: choose one of {", ".join(choices)}')
+    return value
 
 
 def key(variant: Variant) -> str:
@@ -83,6 +94,7 @@ def key(variant: Variant) -> str:
         'machine': platform.machine(),
         'python': platform.python_version_tuple()[:2],
         'compiler': compiler_version(),
+        'blas': openblas.wheel_sha256() if variant.blas == 'bundled' else variant.blas,
         **({'cuda': cuda.facts()} if variant.cuda_arch else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

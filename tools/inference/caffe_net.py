@@ -9,6 +9,7 @@ from google.protobuf import text_format
 
 from pretrained import caffemodel
 from tools.structured.packages import check_packages
+from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.caffe_import import import_caffe
 from tools.support.gpus import check_gpu
 
@@ -21,6 +22,7 @@ def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
     check_packages(net_param)
     caffemodel.check(net_param, weights)
     caffe = import_caffe()
+    warn_of_slow_kernel()
     _set_mode(caffe, gpu)
     with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
         file.write(text_format.MessageToString(net_param))

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from math import prod
 
-from tools.caffe_build.install import cuda_arch_in_use
+from tools.caffe_build.install import manifest_in_use
 from tools.netinfo.inference import Layer
 
 VALUE_BYTES = 4
@@ -97,7 +97,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
 
 def program_bytes(phase: str) -> float:
     """Bytes of a process of the Caffe in use before any net, labelling ('test') or training ('train')."""
-    return PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES if cuda_arch_in_use() else 0)
+    return PROGRAM_BYTES[phase] + (CUDA_LIBRARIES_BYTES if manifest_in_use().get('cuda_arch') else 0)
 
 
 def _program(layers: list[Layer], training: bool) -> float:

@@ -15,6 +15,7 @@ from prototxt.context import buffer_width
 from prototxt.experiments import BASIC, Context, Net
 from prototxt.networks import deploy_row, write
 from prototxt.shapes import RECEPTIVE_FIELD, STRIDE
+from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.caffe_import import import_caffe
 
 MARGIN_CELLS = 4  # around the largest receptive field, so that a larger one would be seen
@@ -73,6 +74,7 @@ def _net(row: Net, start: str, side: int):
         if layer.type == 'Pooling':
             layer.pooling_param.pool = layer.pooling_param.AVE
     caffe = import_caffe()
+    warn_of_slow_kernel()
     with tempfile.TemporaryDirectory() as folder:
         write(message, Path(folder) / 'net.prototxt')
         net = caffe.Net(str(Path(folder) / 'net.prototxt'), caffe.TEST)

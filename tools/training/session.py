@@ -10,6 +10,7 @@ from prototxt import networks
 from prototxt.experiments import STAGES
 from tools.netinfo.free import warn_of_memory
 from tools.structured.packages import check_packages
+from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
 from tools.training import preflight, process, record, runs
@@ -44,6 +45,7 @@ def train(settings: Settings) -> int:
             print(f'{settings.stage_name} is already at iteration {resumed.iteration}: {resumed.caffemodel}')
             _end_well(settings, net, resumed)
             return 0
+        warn_of_slow_kernel()
         manifest = _checked(settings, net, resumed)
         if settings.restart and runs.move_aside(settings.run_dir):
             lock = locks.enter_context(runs.locked(settings.run_dir))

@@ -1,0 +1,103 @@
+"""The library that Caffe multiplies with, the kernel it chose, and the warning when that is far below the processor."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from tests.toy_nets import random_image, random_weights
+from tools.caffe_build import install, openblas
+from tools.caffe_build.variant import variant_from
+from tools.support import blas_in_use
+from tools.support.blas_in_use import Blas, slow_kernel
+from tools.support.errors import UserError
+from tools.support.paths import ROOT
+
+MODERN = frozenset(['sse', 'sse2', 'avx', 'avx2', 'fma'])
+AVX512 = MODERN | frozenset(['avx512f', 'avx512bw', 'avx512dq', 'avx512vl'])
+on_x86 = pytest.mark.skipif(platform.machine() != 'x86_64', reason='kernels of x86-64 processors')
+
+
+def said(**variables):
+    """What `python -m tools.support.blas_in_use` prints under these variables."""
+    command = [sys.executable, '-m', 'tools.support.blas_in_use']
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=True)
+
+
+@on_x86
+def test_library_of_caffe_is_asked_not_that_of_numpy_or_opencv():
+    """Version, kernel and threads are those of the library beside libcaffe.so, which several OpenBLAS of a process may hide."""
+    finished = said(OPENBLAS_CORETYPE='Haswell', OPENBLAS_NUM_THREADS='1', OPENBLAS_VERBOSE='2')
+    version = re.search(r'\d+\.\d+\.\d+', openblas.PROJECT)[0]
+    bundled = install.manifest_in_use().get('blas') == 'bundled'
+    assert re.match(rf'OpenBLAS {version if bundled else "[0-9.]+"}, Haswell, 1 thread$', finished.stdout.splitlines()[0])
+    assert 'Core: Haswell' in finished.stderr  # OpenBLAS itself, as it is loaded
+
+
+@on_x86
+def test_two_threads():
+    """Threads as the library will use them."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip('one core')
+    assert said(OPENBLAS_NUM_THREADS='2').stdout.splitlines()[0].endswith('2 threads')
+
+
+@pytest.mark.parametrize(
+    ('kernel', 'flags', 'expected'),
+    [
+        ('Prescott', AVX512, 'OPENBLAS_CORETYPE=SkylakeX'),
+        ('Nehalem', MODERN, 'OPENBLAS_CORETYPE=Haswell'),
+        ('Prescott', frozenset({'sse2'}), ''),
+        ('Haswell', AVX512, ''),
+        ('Sandybridge', MODERN, ''),
+        ('neoversen1', frozenset(), ''),
+        ('', MODERN, ''),
+    ],
+)
+def test_a_kernel_without_avx_on_a_processor_that_has_it(kernel, flags, expected, monkeypatch):
+    """Only such a kernel is worth a line, which names the one to ask for instead."""
+    monkeypatch.setattr(blas_in_use, '_processor_flags', lambda: flags)
+    monkeypatch.delenv('OPENBLAS_CORETYPE', raising=False)
+    line = slow_kernel(Blas('OpenBLAS 0.3.21', kernel, 2))
+    assert line.endswith(expected) and bool(line) == bool(expected)
+
+
+@on_x86
+@pytest.mark.parametrize('kernel', ['Prescott', 'Haswell'])
+def test_a_command_that_computes_says_so_in_one_line(kernel, tmp_path):
+    """The warning of a slow kernel once on stderr, with the remedy, and the command goes on; nothing of a fast one."""
+    if 'avx2' not in blas_in_use._processor_flags():
+        pytest.skip('a processor without AVX2')
+    weights = random_weights('front_toy', tmp_path / 'front.caffemodel')
+    for name in ('a', 'b'):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), random_image(21, 34))
+    command = [sys.executable, 'tools/predict.py', '--net', 'front_toy', '--weights', str(weights), '--tiling', 'tight']
+    command += ['--out', str(tmp_path / 'out'), str(tmp_path / 'a.png'), str(tmp_path / 'b.png')]
+    variables = os.environ | {'OPENBLAS_CORETYPE': kernel}
+    finished = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert finished.returncode == 0 and (tmp_path / 'out' / 'b.png').is_file()
+    said = [line for line in finished.stderr.splitlines() if 'without AVX' in line]
+    assert [line.endswith('unset OPENBLAS_CORETYPE, which asks for that kernel') for line in said] == [True] * (
+        kernel == 'Prescott'
+    )
+
+
+def test_a_build_keeps_its_library_unless_another_is_asked_for():
+    """BLAS= chooses; without, a plain `make caffe` keeps what the Caffe in use has."""
+    assert variant_from({}).blas == 'bundled'
+    assert variant_from({}, {'blas': 'system'}).blas == 'system'
+    assert variant_from({'BLAS': 'bundled'}, {'blas': 'system'}).blas == 'bundled'
+    assert variant_from({'IM2COL': 'as-released'}, {'blas': 'system'}).blas == 'system'  # compared to the bit: the same library
+    with pytest.raises(UserError, match='BLAS=mkl: choose one of bundled, system'):
+        variant_from({'BLAS': 'mkl'})
+
+
+def test_a_processor_without_a_wheel_is_told_the_way_out(monkeypatch):
+    """The system's OpenBLAS serves where the package index has none."""
+    monkeypatch.setattr(platform, 'machine', lambda: 'riscv64')
+    with pytest.raises(UserError, match='no wheel for the processor riscv64; .*BLAS=system make caffe'):
+        openblas.wheel_sha256()
