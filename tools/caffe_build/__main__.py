@@ -1,10 +1,12 @@
 """`make caffe`: real BVLC Caffe in `.venv`, from nothing or from the cache; nothing to do when it is there.
 
-Environment: CAFFE_ROOT=/path takes an existing Caffe into use instead; IM2COL=as-released builds a second Caffe, with one
-im2col buffer a layer, into .venv/as-released. CUDA=1 builds one that can use GPUs and takes it into use (CUDA_ARCH=80,90 names
-their architectures, else those present are asked), CUDA=aside leaves the one in use as it is, CUDA=0 goes back to the one
-for the CPU only; without CUDA the one in use stays. BLAS=system links the system's OpenBLAS, BLAS=bundled the one of openblas.py,
-which is the default; without BLAS what the one in use has stays.
+Environment:
+CAFFE_ROOT=/path takes an existing Caffe into use instead. CAFFE_SOURCE=FILE compiles an archive of your own (source.py).
+IM2COL=as-released builds a second Caffe, with one im2col buffer a layer, into .venv/as-released.
+CUDA=1 builds one that can use GPUs and takes it into use (CUDA_ARCH=80,90 names their architectures, else those present are
+asked), CUDA=aside leaves the one in use as it is, CUDA=0 goes back to the one for the CPU only.
+BLAS=system links the system's OpenBLAS, BLAS=bundled, the default, the one of openblas.py.
+Without CUDA or BLAS, what the Caffe in use has stays.
 """
 
 import os
