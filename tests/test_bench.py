@@ -43,23 +43,6 @@ def test_the_authors_procedure_gives_our_labels(toy, tmp_path):
     np.testing.assert_array_equal(theirs, Predictor('basic_toy', [weights], size_hw=TILE).label_map(image))
 
 
-def test_pytorchs_network_is_ours(toy):
-    """Probabilities of one tile."""
-    import torch
-
-    from pretrained import caffemodel
-    from tools.bench.forward_torch import forward
-    from tools.inference.caffe_net import forward as caffe_forward
-    from tools.inference.caffe_net import load_net
-    from tools.training.runs import read_net
-
-    prototxt, path = toy
-    data = 50 * np.random.default_rng(0).standard_normal((3, *TILE), np.float32)
-    weights = {name: [torch.from_numpy(np.array(blob)) for blob in blobs] for name, blobs in caffemodel.load(path).items()}
-    ours = forward(read_net(prototxt), weights, torch.from_numpy(data)[None])[0].numpy()
-    np.testing.assert_allclose(ours, caffe_forward(load_net(read_net(prototxt), [path]), data), atol=1e-5)
-
-
 def test_the_evaluators_mean_is_ours(tmp_path):
     """On the label maps that both are timed with."""
     predictions, truths = material.city_maps(tmp_path, 2)

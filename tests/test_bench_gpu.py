@@ -1,18 +1,21 @@
 """What `make bench-gpu` runs on a GPU, as far as a CPU can tell: the cases, the files, the same network in both programs."""
 
 import json
+from dataclasses import asdict
+from importlib.util import find_spec
+from itertools import chain
 
 import numpy as np
 import pytest
-import torch
 
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy
+from prototxt.shapes import param_shapes
+from tests.engines import OnnxGraph, run_onnx
 from tools import bench_gpu
 from tools.gpu_bench import run
 from tools.gpu_bench.cases import Case, full_cases, splits
 from tools.gpu_bench.files import torch_job, torch_layers
-from tools.gpu_bench.measure_torch import network
 from tools.gpu_bench.run import Result, Setup, measure_case
 from tools.inference.caffe_net import caffemodel, forward, load_net
 from tools.support.errors import UserError
@@ -21,30 +24,61 @@ ON_CPU = Setup(gpu=None, repeat=1, torch_python=None)
 TOY_STEP = Case('toy-basic step', 'basic_toy', (9, 9), start='final', batch=4, stage='toy-basic')
 
 
-@pytest.mark.parametrize(
+NETWORKS = pytest.mark.parametrize(
     ('name', 'start', 'size_hw'),
     [('basic_toy', 'data', (404, 388)), ('large_toy', 'final', (40, 36)), ('dilation10_cityscapes', 'final', (11, 13))],
 )
-def test_the_same_network_in_both_programs(name, start, size_hw, tmp_path):
-    """The layers handed to PyTorch compute what Caffe computes: pooling that rounds up, dilation, padding, upsampling."""
+
+
+def in_caffe(net, folder):
+    """Random weights by layer, a random input, and the probabilities of a deploy network by Caffe."""
+    random = np.random.default_rng(0)
+
+    def values(shape):
+        return random.normal(0, np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1, shape).astype(np.float32)
+
+    weights = {layer: [values(shape) for shape in shapes] for layer, shapes in param_shapes(net).items()}
+    caffemodel.write(folder / 'same.caffemodel', weights)
+    data = random.standard_normal(tuple(net.layer[0].input_param.shape[0].dim), np.float32)
+    prob = forward(load_net(net, [folder / 'same.caffemodel']), data[0])
+    assert np.ptp(prob, axis=(1, 2)).max() > 1e-2
+    return weights, data, prob
+
+
+@NETWORKS
+def test_the_rows_for_pytorch_are_the_same_network(name, start, size_hw, tmp_path):
+    """Computed by onnxruntime from what the rows say: pooling that rounds up, dilation, padding, upsampling."""
     net = deploy(name, start, size_hw)
-    rows = [vars(row) for row in torch_layers(net)]
-    twin = network(rows, net.layer[0].input_param.shape[0].dim[1]).eval()
-    convolutions = [module for module in twin if list(module.parameters())]
-    names = [layer.name for layer in net.layer if layer.type in ('Convolution', 'Deconvolution')]
-    for bias in (parameter for parameter in twin.parameters() if parameter.dim() == 1):
-        torch.nn.init.normal_(bias, std=0.1)
-    weights = {
-        layer: [parameter.detach().numpy() for parameter in module.parameters()]
-        for layer, module in zip(names, convolutions, strict=True)
-    }
-    caffemodel.write(tmp_path / 'same.caffemodel', weights)
-    data = np.random.default_rng(0).standard_normal(tuple(net.layer[0].input_param.shape[0].dim)[1:], np.float32)
-    ours = forward(load_net(net, [tmp_path / 'same.caffemodel']), data)
+    weights, data, prob = in_caffe(net, tmp_path)
+    graph, top, blobs = OnnxGraph(), 'data', iter(weights.values())
+    for row in torch_layers(net):
+        window = {'kernel_shape': [row.kernel] * 2, 'strides': [row.stride] * 2, 'pads': [row.pad] * 4}
+        if row.kind == 'Pooling':
+            top = graph.add('MaxPool', top, ceil_mode=1, **window)
+        elif row.kind == 'ReLU':
+            top = graph.add('Relu', top)
+        elif row.kind != 'Dropout':
+            operation = {'Convolution': 'Conv', 'Deconvolution': 'ConvTranspose'}[row.kind]
+            kernel, *bias = next(blobs)
+            assert (row.channels_out, row.bias) == (kernel.shape[0], bool(bias))
+            top = graph.add(operation, top, kernel, *bias, **window, dilations=[row.dilation] * 2, group=row.group)
+    graph.add('Softmax', top, axis=1)
+    np.testing.assert_allclose(run_onnx(graph.model(data.shape), data)[0], prob, atol=1e-4)
+
+
+@NETWORKS
+def test_pytorch_computes_what_the_rows_say(name, start, size_hw, tmp_path):
+    """The same weights give Caffe's probabilities. Runs where `make bench` has installed PyTorch."""
+    torch = pytest.importorskip('torch')
+    from tools.gpu_bench.measure_torch import network
+
+    net = deploy(name, start, size_hw)
+    weights, data, prob = in_caffe(net, tmp_path)
+    twin = network([asdict(row) for row in torch_layers(net)], data.shape[1]).eval()
     with torch.no_grad():
-        theirs = torch.softmax(twin(torch.from_numpy(data)[None]), 1)[0].numpy()
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    assert np.ptp(ours, axis=(1, 2)).max() > 1e-2
+        for parameter, values in zip(twin.parameters(), chain.from_iterable(weights.values()), strict=True):
+            parameter.copy_(torch.from_numpy(values))
+        np.testing.assert_allclose(torch.softmax(twin(torch.from_numpy(data)), 1)[0].numpy(), prob, atol=1e-4)
 
 
 def test_a_layer_that_is_not_translated():
@@ -100,10 +134,11 @@ def test_the_wish_for_twelve_gigabytes():
 
 
 def test_rehearsal(tmp_path, capsys):
-    """The command itself on the CPU: a step of both programs, with a table, and the results as JSON."""
+    """The command itself on the CPU: a step of Caffe, and of PyTorch where it is installed, as a table and as JSON."""
     bench_gpu.main(['--rehearse', '--only', 'toy-basic', '--repeat', '1', '--out', str(tmp_path)])
     rows = json.loads((tmp_path / 'results.json').read_text())
-    assert {(row['program'], row['fault']) for row in rows} == {('Caffe', ''), ('PyTorch', '')}
+    programs = {'Caffe', 'PyTorch'} if find_spec('torch') else {'Caffe'}
+    assert {(row['program'], row['fault']) for row in rows} == {(program, '') for program in programs}
     assert all(len(row['seconds']) == 1 and row['peak_bytes'] > 1e7 for row in rows)
     assert '| toy-basic step | Caffe | TF32 | 4 x 1 |' in (tmp_path / 'results.md').read_text()
     assert 'these figures mean nothing' in capsys.readouterr().out

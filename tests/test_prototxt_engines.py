@@ -1,4 +1,4 @@
-"""Real Caffe beside equations written as loops, PyTorch and OpenCV's DNN: the same networks give the same numbers."""
+"""Real Caffe beside equations written as loops, onnxruntime and OpenCV's DNN: the same networks give the same numbers."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from prototxt.experiments import NETS
 from prototxt.framing import input_hw
 from prototxt.networks import deploy, write
 from prototxt.reflect_pad import reflected
-from tests.engines import in_opencv, in_torch
+from tests.engines import in_onnxruntime, in_opencv
 from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import random_weights
 from tools.support.caffe_import import import_caffe
@@ -69,10 +69,10 @@ def test_dilated_convolution_is_equation_2(dilation, tmp_path):
 
 @pytest.mark.usefixtures('narrow_nets')
 @pytest.mark.parametrize('name', [name for name, row in NETS.items() if not row.crf_rnn])
-def test_forward_is_pytorchs_and_opencvs(name, tmp_path):
+def test_forward_is_onnxruntimes_and_opencvs(name, tmp_path):
     """Class probabilities of a 404 x 428 input, to float tolerance; OpenCV has no reflection layer to read."""
     context = NETS[name].context
-    size_hw = (684, 692) if context and context.pad == 'reflect' else (404, 428)  # PyTorch reflects less than the map's side
+    size_hw = (684, 692) if context and context.pad == 'reflect' else (404, 428)  # onnxruntime reflects less than the map's side
     size_hw = input_hw(NETS[name], size_hw)
     message = deploy(name, size_hw=size_hw)
     weights = random_weights(name, tmp_path / 'weights.caffemodel')
@@ -82,7 +82,7 @@ def test_forward_is_pytorchs_and_opencvs(name, tmp_path):
     assert prob.std() > 1e-3  # not all the same, which any engine would get right
     # DeepLab-MSc adds six maps a pixel, and random ones are large: float32 holds a sum to some millionths of it.
     tolerance = 2e-6 * np.abs(net.blobs['fc_fusion'].data).max() if 'msc' in name else 2e-5
-    np.testing.assert_allclose(in_torch(message, arrays(net), inputs), prob, atol=tolerance)
+    np.testing.assert_allclose(in_onnxruntime(message, arrays(net), inputs), prob, atol=tolerance)
     if not context or context.pad != 'reflect':
         net.save(str(tmp_path / 'whole.caffemodel'))  # with the bilinear weights, which a filler makes
         found = in_opencv(tmp_path / 'net.prototxt', tmp_path / 'whole.caffemodel', inputs)
@@ -97,7 +97,7 @@ def test_forward_at_full_width(tmp_path):
     net = run(message, tmp_path, inputs, weights)
     prob = net.blobs['prob'].data
     assert prob.shape == (1, 21, 2, 3) and prob.std() > 1e-3
-    np.testing.assert_allclose(in_torch(message, arrays(net), inputs), prob, atol=1e-4)
+    np.testing.assert_allclose(in_onnxruntime(message, arrays(net), inputs), prob, atol=1e-4)
     np.testing.assert_allclose(in_opencv(tmp_path / 'net.prototxt', weights, inputs), prob, atol=1e-4)
 
 

@@ -1,9 +1,9 @@
-"""VGG-16 without padding, so that its first layer can be folded exactly, from pixels to fc7: in PyTorch and in real Caffe."""
+"""VGG-16 without padding, so that its first layer can be folded exactly, from pixels to fc7: in onnxruntime and in real Caffe."""
 
 import numpy as np
-import torch
 
 from prototxt.experiments import FrontEnd
+from tests.engines import OnnxGraph, run_onnx
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()
@@ -12,42 +12,44 @@ BLOCKS = (2, 2, 3, 3, 3)  # convolutions in each group of VGG-16
 SIDE = 404  # unpadded, this leaves a map of 7x7 cells after the last pooling, and no pooling has to round
 CLASSES = 10
 # torchvision's documentation of VGG16_Weights.IMAGENET1K_V1
-MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
 
-class TorchVGG(torch.nn.Module):
-    """As torchvision builds VGG-16 (its names are its weights' names), but for the padding, and cut after fc8."""
+def random_arrays(widths: FrontEnd = NARROW, seed: int = 0) -> dict[str, np.ndarray]:
+    """Weights under torchvision's names: its numbers count ReLU, pooling and dropout, too."""
+    random, channels, index, shapes = np.random.default_rng(seed), 3, 0, {}
+    for width, count in zip(widths.trunk, BLOCKS, strict=True):
+        for _ in range(count):
+            shapes[f'features.{index}'] = (width, channels, 3, 3)
+            channels, index = width, index + 2
+        index += 1
+    shapes |= {'classifier.0': (widths.fc, 49 * channels), 'classifier.3': (widths.fc,) * 2, 'classifier.6': (CLASSES, widths.fc)}
+    arrays = {}
+    for name, shape in shapes.items():
+        spread = np.float32((2 / np.prod(shape[1:])) ** 0.5)
+        arrays[f'{name}.weight'] = random.standard_normal(shape, np.float32) * spread
+        arrays[f'{name}.bias'] = random.normal(0, 0.1, shape[0]).astype(np.float32)
+    return arrays
 
-    def __init__(self, widths: FrontEnd = NARROW, seed: int = 0):
-        super().__init__()
-        torch.manual_seed(seed)
-        layers: list[torch.nn.Module] = []
-        channels = 3
-        for width, count in zip(widths.trunk, BLOCKS, strict=True):
-            for _ in range(count):
-                layers += [torch.nn.Conv2d(channels, width, 3), torch.nn.ReLU()]
-                channels = width
-            layers.append(torch.nn.MaxPool2d(2, 2))
-        self.features = torch.nn.Sequential(*layers)
-        dense = [
-            torch.nn.Linear(channels * 49, widths.fc),
-            torch.nn.Linear(widths.fc, widths.fc),
-            torch.nn.Linear(widths.fc, CLASSES),
-        ]
-        parts = [dense[0], torch.nn.ReLU(), torch.nn.Dropout(), dense[1], torch.nn.ReLU(), torch.nn.Dropout(), dense[2]]
-        self.classifier = torch.nn.Sequential(*parts)
-        for layer in self.modules():
-            if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
-                layer.weight.data.normal_(0, (2 / layer.weight[0].numel()) ** 0.5)
-                layer.bias.data.normal_(0, 0.1)
 
-    @torch.no_grad()
-    def fc7(self, pixels_rgb: np.ndarray) -> np.ndarray:
-        """fc7 before its ReLU, of an image uint8 (H, W, 3), normalized as torchvision does it."""
-        image = (torch.from_numpy(pixels_rgb.copy()).float() / 255 - MEAN) / STD
-        maps = self.features(image.permute(2, 0, 1)[None])
-        return self.eval().classifier[:4](maps.flatten(1))[0].numpy()
+def normalized(pixels_rgb: np.ndarray) -> np.ndarray:
+    """float32 (1, 3, H, W) of an image uint8 (H, W, 3), as torchvision's models take it."""
+    return ((pixels_rgb / 255 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)[None]
+
+
+def fc7_of(arrays: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """fc7 before its ReLU of float32 (1, 3, H, W), by onnxruntime from weights under torchvision's names."""
+    graph, top = OnnxGraph(), 'data'
+    names = iter(name for name in arrays if name.startswith('features') and name.endswith('weight'))
+    for count in BLOCKS:
+        for _ in range(count):
+            name = next(names)
+            top = graph.add('Relu', graph.add('Conv', top, arrays[name], arrays[name.replace('weight', 'bias')]))
+        top = graph.add('MaxPool', top, kernel_shape=[2, 2], strides=[2, 2])
+    fc6 = graph.add('Gemm', graph.add('Flatten', top), arrays['classifier.0.weight'], arrays['classifier.0.bias'], transB=1)
+    graph.add('Gemm', graph.add('Relu', fc6), arrays['classifier.3.weight'], arrays['classifier.3.bias'], transB=1)
+    return run_onnx(graph.model(inputs.shape), inputs)[0]
 
 
 def image_rgb(seed: int = 0) -> np.ndarray:

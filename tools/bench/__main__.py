@@ -78,7 +78,7 @@ def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int],
             ['tools/predict.py', '--net', net_name, '--weights', weights, '--tiling', tiling, '--out', OUT / 'labels', image]
         )
     if not args.no_torch:
-        rows['PyTorch, two passes alone'] = run([HERE / 'forward_torch.py', PROTOTXT / net_name / 'deploy.prototxt', weights])
+        rows['PyTorch, two passes alone'] = run([HERE / 'forward_torch.py', PROTOTXT / net_name / 'deploy.prototxt'])
     print(f'{net_name}, one image of {size_hw[1]}x{size_hw[0]}, from the start of the program to its end')
     print_rows(rows)
     if not args.no_torch:
