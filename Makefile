@@ -99,6 +99,10 @@ camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DA
 camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN: DATA=folder of CamVid
 	$(PYTHON) tools/camvid_cpu_structured.py $(if $(DATA),--data '$(DATA)')
 
+.PHONY: camvid-night
+camvid-night: caffe ## Table 5 on CamVid, what a CPU trains in a night: DATA=folder of CamVid
+	$(PYTHON) tools/camvid_night.py $(if $(DATA),--data '$(DATA)')
+
 .PHONY: table2-mini
 table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour and a half of 2 cores: DATA=folder of CamVid
 	$(PYTHON) tools/table2_mini.py $(if $(DATA),--data '$(DATA)')

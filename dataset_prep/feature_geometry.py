@@ -4,7 +4,7 @@ import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL
 from dataset_prep.padding import reflect
-from prototxt.shapes import FC6_CELLS, MARGIN, SHRINK, STRIDE, TRUNK_END, check_crop_size
+from prototxt.shapes import MARGIN, SHRINK, STRIDE, check_crop_size
 from tools.support.errors import UserError
 
 
@@ -55,11 +55,6 @@ def cell_labels(label: np.ndarray, input_hw: tuple[int, int], stride: int = STRI
 def label_planes(manifest: dict) -> int:
     """Channels of label that come after the maps in a Datum."""
     return (STRIDE // manifest.get('label_stride', STRIDE)) ** 2
-
-
-def border_cells(blob: str) -> int:
-    """Cells on each side by which a map of `blob` is larger than the scores: what fc6 takes off, 12, before it; none after."""
-    return FC6_CELLS // 2 if blob == TRUNK_END else 0
 
 
 def with_border(cells: np.ndarray, border: int) -> np.ndarray:

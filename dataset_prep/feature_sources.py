@@ -14,7 +14,6 @@ import numpy as np
 from dataset_prep.datasets import IGNORE_LABEL, Dataset
 from dataset_prep.datum import decode_datum
 from dataset_prep.feature_geometry import (
-    border_cells,
     cell_labels,
     check_input_size,
     filled_input,
@@ -38,7 +37,7 @@ from dataset_prep.order import shuffled
 from dataset_prep.padding import padded_size
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, files_sha256, read_image, read_label
-from prototxt.shapes import MARGIN, STRIDE
+from prototxt.shapes import MARGIN, STRIDE, border_cells
 from tools.support.errors import UserError
 
 MIRRORED = '+mirror'  # ends the id of an image that was mirrored

@@ -161,6 +161,7 @@ VOC_TILE, CAMVID_TILE, KITTI_TILE, CITYSCAPES_TILE, TOY_TILE = (900, 900), (900,
 VOC_FRONT = FrontEnd(final='fc-final')
 VOC_LARGE = Context(DILATION8, LARGE, prefix='ct', pad='once')
 NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
+NIGHT_FC = FrontEnd(fc=512)  # what it can train in a night, with half of the trunk
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
 
 # What the paper compares with, on each data set as on VOC. Images: those of VOC, CamVid at 640x480, KITTI, Cityscapes.
@@ -280,6 +281,12 @@ NETS = NetTable({
     'front_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, None, NARROW_FC, crf_rnn=CrfRnn()),
     'basic_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC, crf_rnn=CrfRnn()),
     'large_camvid_fc128_crfrnn': Net('camvid', CAMVID_TILE, Context(DILATION8, LARGE), NARROW_FC, crf_rnn=CrfRnn()),
+    # Table 5 in a night of a CPU, on CamVid at 480x360
+    'front_camvid_fc512': Net('camvid', CAMVID_TILE, front_end=NIGHT_FC),
+    'dilation8_camvid_fc512': Net('camvid', CAMVID_TILE, Context(DILATION8), NIGHT_FC),
+    'deeplab-largefov_camvid_480x360': replace(
+        deeplab('camvid', DeepLab('fc8_camvid', final_rate=1)), input_size_hw=(361, 481)
+    ),
     # Table 2 and Sec. 4's ablation in miniature, on CamVid: what a CPU can train and test in about an hour
     'fcn8s_camvid_small': small(fcn('camvid', Fcn((4, 3), AT_ONCE))),
     'deeplab-largefov_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', final_rate=1))),
@@ -371,6 +378,7 @@ class StageTable(Table[Stage]):
 
 FYU = 'fyu/dilation'
 RECIPE = 'this toolkit: what a CPU can finish'
+NIGHT = 'this toolkit: what a CPU can finish in a night'
 DEMO = 'this toolkit: demonstration'
 VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
 FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
@@ -481,6 +489,12 @@ VOC_FRONT_STAGE = Stage(
 CAMVID_FRONT_STAGE = Stage(
     'front_camvid', 'data', init=('vgg16',), fresh=('final',),
     crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1',
+)  # fmt: skip
+NIGHT_FROZEN = VGG_CONVOLUTIONS[:7]  # up to conv3_3: their maps do not change
+NIGHT_FRONT = Stage(
+    'front_camvid_fc512', 'pool3', init=('vgg16-trunk',), fresh=('fc6', 'fc7', 'final'), features_from='vgg16',
+    crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=4400, lr_steps=(3600,), snapshot=50,
+    random_seed=1, source=NIGHT,
 )  # fmt: skip
 STAGES = StageTable({
     # PASCAL VOC 2012: Sec. 4 and 5
@@ -595,6 +609,20 @@ STAGES = StageTable({
     'camvid-cpu-front-crfrnn': camvid_crfrnn('front_camvid_fc128_crfrnn'),
     'camvid-cpu-basic-crfrnn': camvid_crfrnn('basic_camvid_fc128_crfrnn', 'camvid-cpu-basic'),
     'camvid-cpu-large-crfrnn': camvid_crfrnn('large_camvid_fc128_crfrnn', 'camvid-cpu-large'),
+    # Table 5 in a night of a CPU
+    'camvid-night-front': NIGHT_FRONT,
+    'camvid-night-basic': Stage(
+        'dilation8_camvid_fc512', 'final', init=('identity',), fresh=(), features_from='camvid-night-front',
+        crop_size=None, batch_size=1, base_lr=1e-3, momentum=0.9, max_iter=11_000, snapshot=1000, random_seed=1, source=NIGHT,
+    ),
+    'camvid-night-joint': replace(
+        NIGHT_FRONT, net='dilation8_camvid_fc512', init=('camvid-night-front', 'camvid-night-basic'), fresh=(),
+        base_lr=1e-4, max_iter=1400, lr_steps=(),
+    ),
+    'camvid-night-deeplab-largefov': replace(
+        NIGHT_FRONT, net='deeplab-largefov_camvid_480x360', start='data', fresh=('fc6', 'fc7', 'fc8_camvid'), features_from=None,
+        frozen=NIGHT_FROZEN, crop_size=372 + 360,
+    ),
     # Table 2 and Sec. 4's ablation in miniature
     'camvid-small-fcn8s': small_stage('fcn8s_camvid_small', 'score_pool4', 'score_pool3', init=('bilinear',)),
     'camvid-small-deeplab-largefov': small_stage('deeplab-largefov_camvid_small'),

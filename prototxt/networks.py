@@ -17,7 +17,7 @@ from prototxt.front_end import append_front_end, start_channels
 from prototxt.layers import L, accuracy, aligned, bilinear_x8, caffe, loss, pixels_of_cells
 from prototxt.lmdb_names import whole_images_of
 from prototxt.paired_data import append_images, append_maps, append_maps_beside_images
-from prototxt.shapes import FRONT_END, STRIDE, TRUNK_END, check_crop_size, front_end_size, map_size, pixels_of
+from prototxt.shapes import FRONT_END, STRIDE, border_cells, check_crop_size, front_end_size, map_size, pixels_of
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
@@ -29,7 +29,8 @@ APPEND: dict[type, Callable[..., None]] = {FrontEnd: append_front_end, Fcn: appe
 def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None = None):
     """NetParameter from input blob `start`, shape (1, channels, *size_hw), to class probabilities `prob`.
 
-    `start` is 'data', 'conv5_3', or the name of the front end's scores; `size_hw` is by default what the row's tile gives there.
+    `start` is 'data', one of shapes.TRUNK_ENDS, or the name of the front end's scores; `size_hw` is by default what the row's
+    tile gives there.
     A network with CRF-RNN that starts from maps has a second input, `image` (1, 3, H, W), for the image less its mean.
     """
     return deploy_row(NETS[net_name], net_name, start, size_hw)
@@ -123,7 +124,7 @@ def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
         image = net.image
     else:
         channels = start_channels(row.front_end, stage.start, facts.num_classes)
-        append_maps(net, source, stage.start, channels, batch, before_fc6=stage.start == TRUNK_END)
+        append_maps(net, source, stage.start, channels, batch, border=border_cells(stage.start))
     scores = _append_layers(net, row, facts.num_classes, stage.start, learn=learn)
     if row.crf_rnn:
         window = net.label_window if images else None

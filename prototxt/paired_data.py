@@ -5,7 +5,7 @@ A Datum holds B, G, R and the label as four channels; Data crops and mirrors all
 
 from prototxt.experiments import Whole
 from prototxt.layers import L, P
-from prototxt.shapes import FC6_CELLS, MARGIN, STRIDE, front_end_size
+from prototxt.shapes import MARGIN, STRIDE, front_end_size
 
 
 def append_images(
@@ -54,18 +54,19 @@ def append_maps_beside_images(
     net.image, net.label = L.Slice(net.pair_pixels, name='image_and_label', axis=1, slice_point=3, ntop=2)
 
 
-def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, before_fc6: bool) -> None:
+def append_maps(net, source: str, blob: str, channels: int, batch_size: int, *, border: int) -> None:
     """Append stored float maps as `blob` (N, channels, h, w) and their `label`, which has the size of the scores.
 
     The channels after the maps are the label: one, or at stride 1 those of 64 pixels (prototxt.layers.pixels_of_cells).
-    Maps from before fc6 come with their label padded by the 12 cells on each side that fc6 takes off; that is cropped here.
+    Maps from before fc6 come with their label padded by the `border` cells on each side that the layers after take off;
+    that is cropped here.
     """
-    _append_pair(net, source, blob, 'label_padded' if before_fc6 else 'label', channels, batch_size)
-    if before_fc6:
+    _append_pair(net, source, blob, 'label_padded' if border else 'label', channels, batch_size)
+    if border:
         # Crop takes its size from a blob. The scores would do, but then Caffe wants a gradient for the label;
-        # a pooling that spans as much as fc6 does has the size and no gradient.
-        net.label_window = L.Pooling(net.label_padded, pool=P.Pooling.MAX, kernel_size=FC6_CELLS + 1, stride=1)
-        net.label = L.Crop(net.label_padded, net.label_window, axis=2, offset=FC6_CELLS // 2)
+        # a pooling that spans as much as these layers do has the size and no gradient.
+        net.label_window = L.Pooling(net.label_padded, pool=P.Pooling.MAX, kernel_size=2 * border + 1, stride=1)
+        net.label = L.Crop(net.label_padded, net.label_window, axis=2, offset=border)
 
 
 def _append_pair(net, source: str, blob: str, label: str, channels: int, batch_size: int) -> None:

@@ -38,7 +38,7 @@ FRONT_END = (
     Window('fc6', 7, dilation=4), Window('fc7', 1),
 )  # fmt: skip
 TRUNK_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of VGG-16's five groups
-TRUNK_END = 'conv5_3'  # the last layer of VGG-16's convolutional part, where a frozen trunk ends
+TRUNK_ENDS = ('pool3', 'conv4_3', 'conv5_3')  # where a frozen trunk may end: blobs at stride 8 whose maps can be stored
 
 
 def vgg16_trunk(pools: tuple[Window, ...], dilations: tuple[int, ...] = (1,) * 5, first_pad: int = 1) -> tuple[Window, ...]:
@@ -62,7 +62,6 @@ def receptive_field(windows: tuple[Window, ...]) -> tuple[int, int]:
 RECEPTIVE_FIELD, STRIDE = receptive_field(FRONT_END)  # 380, 8
 SHRINK = RECEPTIVE_FIELD - STRIDE  # 372: an input of 8 n + 372 pixels gives n score cells
 MARGIN = SHRINK // 2  # 186: reflected on each side of an image, so that its scores cover it
-FC6_CELLS = FRONT_END[-2].extent - 1  # 24: cells that fc6 takes off the trunk's map
 
 
 def map_size(side: int, windows: tuple[Window, ...] = FRONT_END) -> int:
@@ -83,6 +82,13 @@ def front_end_size(side: int) -> int:
     return map_size(side)
 
 
+def border_cells(blob: str) -> int:
+    """Cells on each side by which a map of `blob`, at stride 8, is larger than the scores: pool3 21, conv5_3 12, scores 0."""
+    names = [window.name for window in FRONT_END]
+    after = FRONT_END[names.index(blob) + 1 :] if blob in names else ()
+    return sum(window.extent - 1 for window in after) // 2
+
+
 def check_crop_size(crop_size: int) -> int:
     """`crop_size`, in pixels, if it is 372 + 8 n with n >= 1; a UserError with the nearest that are otherwise."""
     cells, rest = divmod(crop_size - SHRINK, STRIDE)
@@ -99,8 +105,7 @@ def check_crop_size(crop_size: int) -> int:
 
 def pixels_of(start: str, map_hw: Sequence[int]) -> tuple[int, int]:
     """Height and width in pixels of what maps of blob `start`, of `map_hw` cells, give scores of."""
-    border = FC6_CELLS if start == TRUNK_END else 0
-    height, width = (STRIDE * (side - border) for side in map_hw)
+    height, width = (STRIDE * (side - 2 * border_cells(start)) for side in map_hw)
     return height, width
 
 

@@ -14,7 +14,7 @@ from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.front_end import start_channels
 from prototxt.lmdb_names import whole_images_of
 from prototxt.networks import training, write
-from prototxt.shapes import SHRINK, STRIDE, TRUNK_END, pixels_of
+from prototxt.shapes import SHRINK, STRIDE, pixels_of
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()
@@ -62,8 +62,8 @@ def random_labels(rng: np.random.Generator, shape, classes: int) -> np.ndarray:
 
 
 def map_hw(stage: Stage) -> tuple[int, int]:
-    """Size of the maps that stage_data stores: those before fc6 reach 12 cells farther."""
-    border = 24 if stage.start == TRUNK_END else 0
+    """Size of the maps that stage_data stores: those before fc6 reach farther by half of what the layers after them span."""
+    border = {'conv5_3': 24, 'pool3': 42}.get(stage.start, 0)  # 7x7 dilated by 4; and conv4 3 x 2, conv5 3 x 4
     return CELLS_HW[0] + border, CELLS_HW[1] + border
 
 

@@ -8,10 +8,10 @@ import tools.camvid_recipe
 from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
-from prototxt.lmdb_names import whole_images_of
-from tools import camvid_cpu, camvid_cpu_structured, crf_search, extract_features, table2_mini, train
+from prototxt.lmdb_names import lmdb_of, whole_images_of
+from tools import camvid_cpu, camvid_cpu_structured, camvid_night, crf_search, extract_features, table2_mini, train
 from tools import test as test_command
-from tools.camvid_cpu import Folders
+from tools.camvid_recipe import Folders
 from tools.support.errors import UserError
 from tools.training.settings import settings
 
@@ -23,12 +23,11 @@ TAKES = {
 
 @pytest.fixture
 def commands(monkeypatch, tmp_path):
-    """Both recipes' commands, parsed by their tools, as they would be run on a computer with VGG-16's convolutions."""
+    """The recipes' commands, parsed by their tools, as they would be run on a computer with VGG-16's convolutions."""
     said = []
     monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
-    monkeypatch.setattr(camvid_cpu, 'VGG16', tools.camvid_recipe.VGG16)
     tools.camvid_recipe.VGG16.write_bytes(b'')
-    monkeypatch.setattr(camvid_cpu, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
+    monkeypatch.setattr(tools.camvid_recipe, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
     source, folders, recipe = camvid_cpu.begin(['--data', str(tmp_path / 'CamVid'), '--out', str(tmp_path / 'out')])
     images = [Record(f'frame_{number}', tmp_path / f'{number}.png', None, 'camvid') for number in range(21)]
     folders = Folders(tmp_path / 'data' / 'camvid', folders.out)
@@ -41,6 +40,7 @@ def commands(monkeypatch, tmp_path):
     monkeypatch.setattr(recipe, 'do', note)
     camvid_cpu.follow(recipe, source, folders)
     camvid_cpu_structured.follow(recipe, source, folders)
+    camvid_night.follow(recipe, source, folders)
     return said
 
 
@@ -49,9 +49,14 @@ def trained_on(args, data: Path) -> Path:
     return settings(train.parse_args([args.stage, '--data', str(data)])).lmdb
 
 
+def validated_on(args, data: Path) -> Path:
+    """The maps that its snapshots are scored on, likewise."""
+    return data / lmdb_of(STAGES[args.stage], 'val')
+
+
 def test_each_command_reads_what_another_wrote(commands, tmp_path):
-    """Maps, snapshots, score maps and the CRF's parameters; images as they are for the stages that read them."""
-    maps, snapshots, scores, found = set(), {'vgg16'}, set(), set()
+    """Maps, those of the validation images too; snapshots, score maps, the CRF's parameters; images for stages that read them."""
+    maps, images, snapshots, scores, found = set(), set(), {'vgg16'}, set(), set()
     whole = None
     for tool, args in commands:
         for weights in getattr(args, 'weights', None) or ():
@@ -61,8 +66,9 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
         if tool == 'tools/extract_features.py':
             maps.add(args.out)
         elif tool == 'tools/train.py':
-            assert trained_on(args, tmp_path / 'data') in maps
-            assert {*STAGES[args.stage].init} <= snapshots | {'identity'}
+            assert trained_on(args, tmp_path / 'data') in maps | images
+            assert not args.val_every or STAGES[args.stage].start == 'data' or validated_on(args, tmp_path / 'data') in maps
+            assert {*STAGES[args.stage].init} <= snapshots | {'identity', 'vgg16-trunk'}
             assert whole or not STAGES[args.stage].beside_images
             snapshots.add(args.stage)
         elif tool == 'tools/crf_search.py':
@@ -73,13 +79,16 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
             scores.add(args.save_scores)
         elif args.whole:
             whole = args.out / whole_images_of('train')
+        else:
+            images |= {args.out / f'train_{size}' for size in args.crop_size or ()}
 
 
 def test_nine_rows_are_tested(commands, tmp_path):
     """Table 3's: three networks, plain, with the CRF and with CRF-RNN, all on the test images; and the joint training."""
     tested = {args.out for tool, args in commands if tool == 'tools/test.py' and args.split == 'test'}
     rows = [system.folder for system in camvid_cpu_structured.systems(tmp_path / 'out')]
-    assert len(rows) == 9 and tested == {*rows, tmp_path / 'out' / camvid_cpu.JOINT}
+    night = {tmp_path / 'out' / stage for stage in camvid_night.SYSTEMS.values()}
+    assert len(rows) == 9 and tested == {*rows, *night, tmp_path / 'out' / camvid_cpu.JOINT}
 
 
 def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path):
@@ -90,7 +99,12 @@ def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path)
 
 @pytest.mark.parametrize(
     ('command', 'target'),
-    [(camvid_cpu, 'camvid-cpu'), (camvid_cpu_structured, 'camvid-cpu-structured'), (table2_mini, 'table2-mini')],
+    [
+        (camvid_cpu, 'camvid-cpu'),
+        (camvid_cpu_structured, 'camvid-cpu-structured'),
+        (camvid_night, 'camvid-night'),
+        (table2_mini, 'table2-mini'),
+    ],
 )
 def test_without_a_data_set_the_make_target_is_named(command, target):
     """As by make lmdb-camvid."""

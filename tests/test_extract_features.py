@@ -84,8 +84,12 @@ def reference_input(image, input_hw):
     return np.pad(padded, (*rest, (0, 0)), 'reflect').transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize('blob', ['conv5_3', 'final'])
+BORDERS = {'pool3': 21, 'conv4_3': 18, 'conv5_3': 12, 'final': 0}  # cells: conv4 3 x 1, conv5 3 x 2, fc6 12
+
+
+@pytest.mark.parametrize('blob', BORDERS)
 def test_maps_are_those_of_the_whole_net(tmp_path, split, weights, blob):
+    """Labels lie on the scores' cells, 255 around them."""
     command(split, weights, blob, tmp_path / 'maps')
     net = whole_net(weights, tmp_path, (404, 412))  # 29 rounded up to 32, 40, and 372
     stored = dict(iterate(tmp_path / 'maps'))
@@ -94,24 +98,22 @@ def test_maps_are_those_of_the_whole_net(tmp_path, split, weights, blob):
         net.blobs['data'].data[0] = reference_input(read_image(record), (404, 412))
         net.forward()
         np.testing.assert_allclose(stored[record.id][:-1], net.blobs[blob].data[0], rtol=1e-4, atol=1e-4)
-        cells = stored[record.id][-1]
-        if blob == 'conv5_3':
-            assert (np.pad(cells[12:-12, 12:-12], 12, constant_values=255) == cells).all()
-            cells = cells[12:-12, 12:-12]
-        np.testing.assert_array_equal(cells, read_label(record)[::8, ::8])
+        cells = np.pad(read_label(record)[::8, ::8], BORDERS[blob], constant_values=255)
+        np.testing.assert_array_equal(stored[record.id][-1], cells)
 
 
-def test_scores_from_stored_maps_equal_scores_from_images(tmp_path, split, weights):
-    command(split, weights, 'conv5_3', tmp_path / 'conv5_3')
+@pytest.mark.parametrize('trunk', ['pool3', 'conv5_3'])
+def test_scores_from_stored_maps_equal_scores_from_images(tmp_path, split, weights, trunk):
+    command(split, weights, trunk, tmp_path / 'trunk')
     command(split, weights, 'final', tmp_path / 'direct')
     extract_features.main([
-        '--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--features', str(tmp_path / 'conv5_3'),
+        '--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--features', str(tmp_path / 'trunk'),
         '--out', str(tmp_path / 'stored'),
     ])  # fmt: skip
     for (name, array), (direct_name, direct) in zip(iterate(tmp_path / 'stored'), iterate(tmp_path / 'direct'), strict=True):
         assert name == direct_name
         np.testing.assert_allclose(array, direct, rtol=1e-4, atol=1e-4)
-    assert read_manifest(tmp_path / 'stored')['made_from']['blob'] == 'conv5_3'
+    assert read_manifest(tmp_path / 'stored')['made_from']['blob'] == trunk
 
 
 def test_mirrored_images_are_stored_beside_the_others(tmp_path, split, weights):
@@ -132,10 +134,13 @@ def test_size_given_leaves_cells_outside_the_image_unlabelled(tmp_path, split, w
         assert (array[-1, :4, :5] < 7).all() and (array[-1, 4:] == 255).all() and (array[-1, :, 5:] == 255).all()
 
 
-@pytest.mark.parametrize(('blob', 'start'), [('conv5_3', 'conv5_3'), ('final', 'final')])
-def test_training_nets_read_maps_with_labels_on_their_scores(tmp_path, blob, start):
+@pytest.mark.parametrize(
+    ('stage', 'blob', 'channels'),
+    [('camvid-night-front', 'pool3', 256), ('camvid-cpu-front', 'conv5_3', 512), ('camvid-cpu-basic', 'final', 11)],
+)
+def test_training_nets_read_maps_with_labels_on_their_scores(tmp_path, stage, blob, channels):
     """Label of a cell is written into its maps; after Slice and Crop each label must still lie on its own cell."""
-    channels, border = {'conv5_3': (512, 12), 'final': (11, 0)}[start]
+    border = BORDERS[blob]
     rng = np.random.default_rng(2)
     rows = []
     for number in range(3):
@@ -143,12 +148,11 @@ def test_training_nets_read_maps_with_labels_on_their_scores(tmp_path, blob, sta
         label = np.pad(cells, border, constant_values=255)
         rows.append((f'r{number}', np.broadcast_to(label.astype(np.float32), (channels, *label.shape)), label))
     write_features(tmp_path / 'maps', rows, {**SETTINGS, 'dataset': 'camvid', 'blob': blob})
-    stage = {'conv5_3': 'camvid-cpu-front', 'final': 'camvid-cpu-basic'}[start]
     write(training(stage, str(tmp_path / 'maps')), tmp_path / 'train.prototxt')
     net = caffe.Net(str(tmp_path / 'train.prototxt'), caffe.TRAIN)
     for _, maps, _ in rows:
         net.forward()
-        np.testing.assert_array_equal(net.blobs[start].data[0], maps)
+        np.testing.assert_array_equal(net.blobs[blob].data[0], maps)
         np.testing.assert_array_equal(net.blobs['label'].data[0, 0], maps[0, border : border + 3, border : border + 4])
 
 
@@ -231,7 +235,7 @@ def test_images_of_two_sizes_are_refused_with_the_size_for_all(tmp_path, weights
     [
         (['--size-hw', '396', '412'], r'0.png is 29x40 pixels \(height x width\) and needs an input of at least 404x412'),
         (['--size-hw', '405', '412'], 'crop_size 405: .*the nearest that work are 404 and 412'),
-        (['--blob', 'fc7'], 'front_toy can store maps of conv5_3 or final, not of fc7'),
+        (['--blob', 'fc7'], 'front_toy can store maps of pool3 or conv4_3 or conv5_3 or final, not of fc7'),
         (['--net', 'front_camvid'], 'holds toy train, asked for is camvid train'),
         (['--split', 'val'], 'no val split at'),
         (['--weights', 'gone.caffemodel'], 'no weights at gone.caffemodel'),

@@ -61,20 +61,6 @@ def test_mean_is_subtracted_channel_by_channel(tmp_path):
     np.testing.assert_allclose(net.blobs['data'].data[0, :, 0, 0], mean.round() - mean, atol=1e-4)
 
 
-def test_maps_before_fc6_meet_their_label(tmp_path):
-    """A label padded by 12 cells comes out as large as the scores, its values in place."""
-    height, width = 30, 33
-    label = np.arange(6 * 9, dtype=np.float32).reshape(6, 9)
-    maps = np.zeros((513, height, width))
-    maps[512] = 255
-    maps[512, 12:18, 12:21] = label
-    write_datums(tmp_path / 'lmdb', [maps])
-    net = stage_net('camvid-cpu-front', tmp_path / 'lmdb', tmp_path)
-    net.forward()
-    np.testing.assert_array_equal(net.blobs['label'].data[0, 0], label)
-    assert net.blobs['final'].data.shape == (1, 11, 6, 9)
-
-
 def test_ignored_pixels_add_nothing_to_the_loss(tmp_path):
     """Loss over the one valid pixel of a fresh identity-less module (all scores zero): ln C."""
     classes = dataset('camvid').num_classes

@@ -99,7 +99,7 @@ def test_every_layer_has_a_start_that_fits(name):
         if source in ('vgg16', 'vgg16_20M'):
             found |= {layer: shapes for layer, shapes in wanted.items() if layer in VGG_16}
         elif source == 'vgg16-trunk':
-            found |= {layer: wanted[layer] for layer in VGG_16 - {'fc6', 'fc7'}}
+            found |= {layer: shapes for layer, shapes in wanted.items() if layer in VGG_16 - {'fc6', 'fc7'}}
         elif source == 'identity':
             found |= {layer: [blob.shape for blob in blobs] for layer, blobs in identity_weights(stage.net).items()}
         elif source == 'bilinear':

@@ -341,7 +341,7 @@ def test_maps_of_another_split_are_refused(run, scores_lmdb):
 
 def test_maps_of_a_blob_that_the_network_has_not_are_refused(run, scores_lmdb):
     """Maps of fc7: no network is cut there."""
-    with pytest.raises(UserError, match='holds maps of fc7; this network goes on from conv5_3 or final'):
+    with pytest.raises(UserError, match='holds maps of fc7; this network goes on from pool3 or conv4_3 or conv5_3 or final'):
         run('--features', scores_lmdb('fc7', ['a']), net='basic_toy')
 
 

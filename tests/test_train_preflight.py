@@ -129,6 +129,7 @@ def test_ignored_label_passes(tmp_path):
         ('camvid-front', 'make lmdb-camvid DATA=FOLDER'),
         ('voc-fcn32s', 'make lmdb-voc DATA=FOLDER CROP_SIZE=884'),
         ('camvid-cpu-basic', 'make camvid-cpu DATA=FOLDER'),
+        ('camvid-night-front', 'make camvid-night DATA=FOLDER'),
         ('toy-large', 'make demo'),
     ],
 )

@@ -9,7 +9,6 @@ Run again after a stop, it goes on where it was.
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,16 +20,12 @@ if __name__ == '__main__':
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split
-from prototxt.experiments import STAGES
-from prototxt.lmdb_names import lmdb_of
-from prototxt.shapes import TRUNK_END
-from tools.camvid_recipe import VGG16, camvid_recipe, parse_camvid_args
+from tools.camvid_recipe import Folders, camvid_recipe, parse_camvid_args, store_maps, test
 from tools.recipe import Done, Recipe
 from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
 from tools.support.errors import run_command
 from tools.support.paths import DATA, RUNS
-from tools.training.runs import newest_snapshot
 
 FRONT, BASIC, LARGE, JOINT = 'camvid-cpu-front', 'camvid-cpu-basic', 'camvid-cpu-large', 'camvid-cpu-joint'
 SYSTEMS = {'Front end': FRONT, 'Front + Basic': BASIC, 'Front + Large': LARGE, 'Front + Basic, joint': JOINT}
@@ -41,61 +36,20 @@ SETTING = (
 )
 
 
-@dataclass(frozen=True)
-class Folders:
-    """Where the recipe keeps what it makes: lists and LMDBs; results."""
-
-    data: Path
-    out: Path
-
-    def maps(self, split: str, stage: str) -> Path:
-        """The maps of a split that a stage goes on from."""
-        return self.data.parent / lmdb_of(STAGES[stage], split)
-
-
 def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
     """All steps of the recipe, in order."""
     command = '-m', 'dataset_prep.camvid', '--data', source, '--out', folders.data, '--lists-only'
     recipe.do('List the images, check the labels', *command)
     for split in ('train', 'test'):
-        store_trunk(recipe, folders, split)
+        store_maps(recipe, folders, FRONT, split)
     recipe.do('Train fc6, fc7 and final', 'tools/train.py', FRONT)
     for split in ('train', 'test'):
-        store_scores(recipe, folders, split)
+        store_maps(recipe, folders, BASIC, split)
     recipe.do('Train the context module Basic', 'tools/train.py', BASIC)
     recipe.do('Train the context module Large', 'tools/train.py', LARGE)
     recipe.do('Train fc6, fc7, final and Basic together', 'tools/train.py', JOINT)
     for stage in SYSTEMS.values():
         test(recipe, folders, stage, folders.out / stage)
-
-
-def store_trunk(recipe: Recipe, folders: Folders, split: str) -> None:
-    """The maps of the frozen trunk."""
-    images = '--data', folders.data, '--split', split
-    _store(recipe, f"Store the trunk's maps: {split} images", TRUNK_END, VGG16, folders.maps(split, FRONT), *images)
-
-
-def store_scores(recipe: Recipe, folders: Folders, split: str) -> None:
-    """The scores of the front end."""
-    maps = '--features', folders.maps(split, FRONT)
-    weights, out = newest_snapshot(RUNS / FRONT), folders.maps(split, BASIC)
-    _store(recipe, f"Store the front end's scores: {split} images", 'final', weights, out, *maps)
-
-
-def test(
-    recipe: Recipe, folders: Folders, stage: str, out: Path, *options: object, split: str = 'test', title: str = 'Test'
-) -> None:
-    """Label a split with the newest snapshot of a stage and score it."""
-    recipe.do(
-        f'{title}: {stage}',
-        'tools/test.py', '--net', STAGES[stage].net, '--weights', newest_snapshot(RUNS / stage), '--data', folders.data,
-        '--split', split, '--features', folders.maps(split, stage), '--out', out, *options,
-    )  # fmt: skip
-
-
-def _store(recipe: Recipe, title: str, blob: str, weights: Path, out: Path, *source: object) -> None:
-    net = STAGES[FRONT].net
-    recipe.do(title, 'tools/extract_features.py', '--net', net, '--weights', weights, '--blob', blob, '--out', out, *source)
 
 
 def report(out: Path, done: list[Done]) -> Report:

@@ -20,7 +20,8 @@ if __name__ == '__main__':
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split, save_split
 from tools import camvid_cpu
-from tools.camvid_cpu import BASIC, FRONT, LARGE, Folders
+from tools.camvid_cpu import BASIC, FRONT, LARGE
+from tools.camvid_recipe import Folders, store_maps, test
 from tools.recipe import Done, Recipe
 from tools.report.content import System, read_curve
 from tools.report.page import Report, publish
@@ -45,28 +46,28 @@ def crf_rnn_of(stage: str) -> str:
 def follow(recipe: Recipe, source: Path, folders: Folders) -> None:
     """The steps after those of tools/camvid_cpu.py."""
     save_split(folders.data, SEARCH_SPLIT, load_split(folders.data, 'val')[::EVERY])
-    camvid_cpu.store_trunk(recipe, folders, SEARCH_SPLIT)
-    camvid_cpu.store_scores(recipe, folders, SEARCH_SPLIT)
+    store_maps(recipe, folders, FRONT, SEARCH_SPLIT)
+    store_maps(recipe, folders, BASIC, SEARCH_SPLIT)
     for stage in PLAIN.values():
         _with_crf(recipe, folders, stage)
     command = '-m', 'dataset_prep.camvid', '--data', source, '--out', folders.data, '--whole'
     recipe.do('Store the images as they are, for CRF-RNN', *command)
     for stage in map(crf_rnn_of, PLAIN.values()):
         recipe.do(f'Train CRF-RNN: {stage}', 'tools/train.py', stage)
-        camvid_cpu.test(recipe, folders, stage, folders.out / stage)
+        test(recipe, folders, stage, folders.out / stage)
 
 
 def _with_crf(recipe: Recipe, folders: Folders, stage: str) -> None:
     """Search the CRF's parameters on validation images, then refine the test images with the best."""
     scores, found = folders.out / 'scores' / stage, folders.out / 'crf' / stage
     plain, keep = folders.out / SEARCH_SPLIT / stage, ('--save-scores', scores)
-    camvid_cpu.test(recipe, folders, stage, plain, *keep, split=SEARCH_SPLIT, title='Scores to search on')
+    test(recipe, folders, stage, plain, *keep, split=SEARCH_SPLIT, title='Scores to search on')
     recipe.do(
         f'Grid search of the CRF: {stage}',
         'tools/crf_search.py', '--scores', scores, '--data', folders.data, '--split', SEARCH_SPLIT, '--rounds', ROUNDS,
         '--out', found,
     )  # fmt: skip
-    camvid_cpu.test(recipe, folders, stage, folders.out / f'{stage}-crf', '--crf', found / 'crf.json', title='Test with the CRF')
+    test(recipe, folders, stage, folders.out / f'{stage}-crf', '--crf', found / 'crf.json', title='Test with the CRF')
 
 
 def systems(out: Path) -> Iterator[System]:

@@ -1,13 +1,61 @@
-"""What the recipes on CamVid share (camvid_cpu.py, camvid_cpu_structured.py, table2_mini.py): their options, and their start."""
+"""What the recipes on CamVid share (camvid_cpu.py, camvid_cpu_structured.py, camvid_night.py, table2_mini.py): options, steps."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
+from prototxt.experiments import STAGES
+from prototxt.lmdb_names import lmdb_of
 from tools.recipe import TRAIN_ANEW, Recipe
 from tools.support.errors import UserError
-from tools.support.paths import PRETRAINED, ROOT
+from tools.support.paths import PRETRAINED, ROOT, RUNS
+from tools.training.runs import newest_snapshot
 
 VGG16 = PRETRAINED / 'vgg16.caffemodel'
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a recipe keeps what it makes: lists and LMDBs; results."""
+
+    data: Path
+    out: Path
+
+    def maps(self, split: str, stage: str) -> Path:
+        """The maps of a split that a stage goes on from."""
+        return self.data.parent / lmdb_of(STAGES[stage], split)
+
+
+def store_maps(recipe: Recipe, folders: Folders, stage: str, split: str) -> None:
+    """Store the maps of a split that a stage goes on from.
+
+    Those of VGG-16's frozen layers are made from the images; the scores of a stage before it from the maps that that one had.
+    """
+    row, maker = STAGES[stage], str(STAGES[stage].features_from)
+    if maker in STAGES:
+        net, weights = STAGES[maker].net, newest_snapshot(RUNS / maker)
+        source: tuple[object, ...] = '--features', folders.maps(split, maker)
+    else:
+        mirror = ('--mirror',) if row.mirror and split == 'train' else ()
+        net, weights, source = row.net, VGG16, ('--data', folders.data, '--split', split, *mirror)
+    recipe.do(
+        f'Store the maps of {row.start}: {split} images',
+        'tools/extract_features.py', '--net', net, '--weights', weights, '--blob', row.start,
+        '--out', folders.maps(split, stage), *source,
+    )  # fmt: skip
+
+
+def test(
+    recipe: Recipe, folders: Folders, stage: str, out: Path, *options: object, split: str = 'test', title: str = 'Test'
+) -> None:
+    """Label a split with the newest snapshot of a stage and score it."""
+    row = STAGES[stage]
+    maps = () if row.start == 'data' else ('--features', folders.maps(split, stage))
+    recipe.do(
+        f'{title}: {stage}',
+        'tools/test.py', '--net', row.net, '--weights', newest_snapshot(RUNS / stage), '--data', folders.data,
+        '--split', split, *maps, '--out', out, *options,
+    )  # fmt: skip
 
 
 def camvid_recipe(record: Path) -> Recipe:

@@ -3,7 +3,7 @@
 
 Writes an LMDB of float Datums: the channels of the blob, then the label of each cell, that of image pixel (8i, 8j); with
 --label-stride 1, for a loss on upsampled scores, those of the 64 pixels from there. Images are padded by reflecting 186 pixels.
-Maps before fc6 (conv5_3) reach 12 cells farther on each side than the scores do; their label is 255 there.
+Maps before fc6 reach farther on each side than the scores do (conv5_3 by 12 cells, pool3 by 21); their label is 255 there.
 Images come from a folder that dataset_prep wrote (--data, --split), one of its lists (--list), or an LMDB of images (--lmdb);
 with --features the layers run on stored maps. --stage takes all but the weights from a training stage's row.
 A run that was stopped goes on where it was; one that is done already does nothing.
@@ -23,7 +23,7 @@ if __name__ == '__main__':
 import numpy as np
 
 from dataset_prep.datasets import Dataset, dataset
-from dataset_prep.feature_geometry import border_cells, label_planes, with_border
+from dataset_prep.feature_geometry import label_planes, with_border
 from dataset_prep.feature_sources import ImageSource, LmdbSource, MapSource, PictureSource
 from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
 from dataset_prep.progress import progress
@@ -32,7 +32,7 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from prototxt.networks import deploy
-from prototxt.shapes import MARGIN, STRIDE, TRUNK_END
+from prototxt.shapes import MARGIN, STRIDE, TRUNK_ENDS, border_cells
 from tools.inference.caffe_net import load_net
 from tools.netinfo.free import warn_of_extraction
 from tools.support.errors import UserError, run_command
@@ -68,7 +68,7 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
 def part_of_net(net_name: str, start: str, blob: str, input_hw: tuple[int, int]):
     """NetParameter of the layers from blob `start` to `blob`. Raises UserError if the network has no such maps after `start`."""
     row = NETS[net_name]
-    blobs = [TRUNK_END, row.front_end.final]
+    blobs = [*TRUNK_ENDS, row.front_end.final]
     if blob not in blobs or blob == start:
         raise UserError(f'{net_name} can store maps of {" or ".join(name for name in blobs if name != start)}, not of {blob}')
     if row.whole:
@@ -123,7 +123,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--net', help='a network, such as front_camvid; the beginning of its name will do')
     parser.add_argument('--weights', type=Path, nargs='+', required=True, metavar='FILE', help='loaded in this order')
-    parser.add_argument('--blob', help="conv5_3, or the front end's scores: final (VOC: fc-final)")
+    parser.add_argument('--blob', help="pool3, conv4_3, conv5_3, or the front end's scores: final (VOC: fc-final)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     source.add_argument('--list', type=Path, metavar='FILE', help='one list of such a folder, as data/camvid/train.json')

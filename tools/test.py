@@ -31,7 +31,7 @@ from dataset_prep.lmdb_writer import read_manifest
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import NETS, Net
-from prototxt.shapes import TRUNK_END
+from prototxt.shapes import TRUNK_ENDS
 from tools import scoring
 from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps
@@ -247,7 +247,7 @@ def features_manifest(path: Path, net: Net, split: str) -> dict:
         raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
     if (manifest['dataset'], manifest['split']) != (net.dataset, split):
         raise UserError(f'{path} holds {manifest["dataset"]} {manifest["split"]}, asked for is {net.dataset} {split}')
-    blobs = (TRUNK_END, net.front_end.final)
+    blobs = (*TRUNK_ENDS, net.front_end.final)
     if manifest['blob'] not in blobs:
         raise UserError(f'{path} holds maps of {manifest["blob"]}; this network goes on from {" or ".join(blobs)}')
     return manifest

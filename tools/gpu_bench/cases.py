@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from prototxt.experiments import NETS, STAGES, Stage
-from prototxt.shapes import TRUNK_END, front_end_size
+from prototxt.shapes import TRUNK_ENDS, front_end_size
 from tools.support.errors import UserError
 
 
@@ -47,8 +47,8 @@ def size_of(stage: Stage) -> tuple[int, int]:
     """Size of what a stage trains on: its crop, or the maps of a tile of its network."""
     if stage.crop_size:
         return stage.crop_size, stage.crop_size
-    if stage.start == TRUNK_END:
-        raise UserError(f'a step on maps of {TRUNK_END} is not measured')
+    if stage.start in TRUNK_ENDS:
+        raise UserError(f'a step on maps of {stage.start} is not measured')
     height, width = NETS[stage.net].input_size_hw
     return front_end_size(height), front_end_size(width)
 

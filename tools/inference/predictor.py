@@ -10,7 +10,7 @@ from pretrained import caffemodel
 from prototxt.experiments import NETS, Whole
 from prototxt.framing import input_hw, mean_bgr
 from prototxt.networks import deploy
-from prototxt.shapes import FC6_CELLS, STRIDE, TRUNK_END, check_crop_size
+from prototxt.shapes import STRIDE, border_cells, check_crop_size
 from tools.inference.caffe_net import forward, load_net
 from tools.inference.tiling import extended, grid, stitch, tile_size, tiles
 from tools.inference.upsampling import argmax
@@ -100,8 +100,8 @@ class MapPredictor:
     def __init__(
         self, net_name: str, weights: Sequence[Path], start: str, size_hw: tuple[int, int], gpu: int | None = None
     ) -> None:
-        if start == TRUNK_END and min(size_hw) <= FC6_CELLS:
-            raise UserError(f'maps of {start} of {size_hw[0]}x{size_hw[1]} cells: fc6 needs more than {FC6_CELLS} along a side')
+        if min(size_hw) <= (least := 2 * border_cells(start)):
+            raise UserError(f'maps of {start} of {size_hw[0]}x{size_hw[1]} cells: more than {least} are needed along a side')
         self.zoom = zoom_factor(net_name)
         self.reads_image = NETS[net_name].crf_rnn is not None
         self._mean_bgr = np.array(mean_bgr(NETS[net_name]), np.float32)

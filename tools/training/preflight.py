@@ -13,7 +13,7 @@ from dataset_prep.lmdb_store import check_current, opened, read_sizes, stored_id
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd, Stage
+from prototxt.experiments import DEMO, NETS, NIGHT, RECIPE, STAGES, FrontEnd, Stage
 from prototxt.front_end import start_channels
 from prototxt.lmdb_names import whole_images_of
 from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes, pixels_of
@@ -25,7 +25,7 @@ from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
 
 _SAMPLED = 4  # Datums whose labels are looked at; their order is shuffled
-_MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', DEMO: 'make demo'}
+_MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', NIGHT: 'make camvid-night DATA=FOLDER', DEMO: 'make demo'}
 _BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
 
 
