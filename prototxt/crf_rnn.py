@@ -16,19 +16,21 @@ MODULE = 'tools.crf_rnn.layers'
 RATES = [dict(lr_mult=10_000), dict(lr_mult=10_000), dict(lr_mult=1_000)]  # spatial and bilateral weights, compatibility
 
 
-def append_crf_rnn(net, scores, crf_rnn: CrfRnn, *, image=None, window=None, learn: bool):
-    """Append the layers after `scores`, one a cell, to a NetSpec; returns the logits.
+def append_crf_rnn(net, scores, crf_rnn: CrfRnn, *, image=None, window=None, pixels: bool = False, learn: bool):
+    """Append the layers after `scores`, one a cell, or with `pixels` one a pixel of `data`, to a NetSpec; returns the logits.
 
     `image` is the blob of the image, whose size the logits have; by default it is cut out of the blob `data` that the scores
     were made of. There `window` is a blob of the size of the image without its margin, where the upsampled scores must not be
     it: in training, as the size of the label must come from a blob that takes no gradient.
     """
     zoom = dict(module=MODULE, layer='BilinearZoom')
-    if image is None:
-        net.upscore = L.Python(scores, python_param=zoom)
-        image = net.image = L.Crop(net.data, net.upscore if window is None else window, axis=2, offset=MARGIN)
+    if pixels:
+        image = net.data
+    elif image is None:
+        scores = net.upscore = L.Python(scores, python_param=zoom)
+        image = net.image = L.Crop(net.data, scores if window is None else window, axis=2, offset=MARGIN)
     else:
-        net.upscore = L.Python(scores, image, python_param=zoom)
+        scores = net.upscore = L.Python(scores, image, python_param=zoom)
     param = dict(module=MODULE, layer='MultiStageMeanfield', param_str=json.dumps(asdict(crf_rnn)))
-    net[LAYER] = L.Python(net.upscore, image, python_param=param, **(dict(param=RATES) if learn else {}))
+    net[LAYER] = L.Python(scores, image, python_param=param, **(dict(param=RATES) if learn else {}))
     return net[LAYER]

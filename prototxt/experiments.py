@@ -37,11 +37,14 @@ class Fcn:
     """FCN-32s, -16s, -8s (Long et al. 2015): VGG-16 at stride 32; the groups in `skips` are scored at their poolings too.
 
     `scales`, one for each of `skips`: by what their maps are multiplied before they are scored, in a network that is trained at
-    once instead of in three stages.
+    once instead of in three stages. `renamed`: (layer, its name in the authors' caffemodel) where that is another one.
+    `learned`: the upsamplings before the last are trained, the first with a bias; else they stay bilinear.
     """
 
     skips: tuple[int, ...] = ()
     scales: tuple[float, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    learned: bool = False
     trunk: tuple[int, int, int, int, int] = VGG16
     fc: int = 4096
     final: str = 'score_fr'
@@ -172,6 +175,15 @@ DEEPLAB_WHOLE = Whole(8, 1, fill=True)
 IMAGES = {'pascal_voc': (500, 500), 'camvid': (480, 640), 'kitti': (376, 1241), 'cityscapes': (1024, 2048)}
 SMALL_WH = (320, 240)  # at 480x360 the seven networks of Table 2 in miniature would take a CPU of two cores two hours
 AT_ONCE = (0.01, 0.0001)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s-atonce/net.py
+# Zheng et al.'s CRF-RNN ends FCN-8s: martinkersner/train-CRF-RNN, TVG_CRFRNN_COCO_VOC_*.prototxt, and sadeepj/crfasrnn_keras.
+CRFRNN_FCN = Fcn(
+    (4, 3), final='score-fr', learned=True,
+    renamed=(
+        ('upscore2', 'score2'), ('score_pool4', 'score-pool4'), ('upscore_pool4', 'score4'), ('score_pool3', 'score-pool3'),
+        ('upscore8', 'upsample'),
+    ),
+)  # fmt: skip
+CRFRNN_MEAN = (103.939, 116.779, 123.68)  # VGG-16's; sadeepj/crfasrnn_keras
 DEEPLAB_TILES = {'pascal_voc': (513, 513), 'camvid': (481, 641), 'kitti': (377, 1241), 'cityscapes': (1025, 2049)}
 
 
@@ -258,6 +270,7 @@ NETS = NetTable({
     'fcn16s_camvid': fcn('camvid', Fcn((4,))),
     'fcn16s_cityscapes': fcn('cityscapes', Fcn((4,))),
     'fcn8s': fcn('pascal_voc', Fcn((4, 3))),
+    'fcn8s-atonce': fcn('pascal_voc', Fcn((4, 3), AT_ONCE)),
     'fcn8s_camvid': fcn('camvid', Fcn((4, 3))),
     'fcn8s_cityscapes': fcn('cityscapes', Fcn((4, 3))),
     'deeplab-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12')),
@@ -267,6 +280,10 @@ NETS = NetTable({
     'deeplab-msc-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12', multi_scale=True)),
     'deeplab-msc-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True)),
     'deeplab-msc-largefov_cityscapes': deeplab('cityscapes', DeepLab('fc8_cityscapes', multi_scale=True)),
+    # Table 4's CRF-RNN, as its authors released it: images of up to 500 pixels, filled up to that
+    'fcn8s-crfrnn': Net(
+        'pascal_voc', (500, 500), front_end=CRFRNN_FCN, crf_rnn=CrfRnn(), whole=Whole(fill=True), mean_bgr=CRFRNN_MEAN,
+    ),
     # Sec. 4: the front end with what it takes out of VGG-16 brought back, one part at a time and both
     'front_pooling_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True),
     'front_padding_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, padding=True),

@@ -23,23 +23,25 @@ KEPT = [dict(lr_mult=0)]  # upsampling stays bilinear
 
 def append_fcn(net, row: Fcn, num_classes: int, *, start: str, learn: bool) -> None:
     """Append the layers after blob `data` to a NetSpec, up to `score`, (N, C, H, W) of the input's size."""
-    bottom = net[start]
+    bottom, theirs = net[start], dict(row.renamed)
     for window in LAYERS:
         bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
     scores = net[row.final] = _score(bottom, num_classes, learn)
     stride, name = 32, 'upscore2'
     for group, scale in zip_longest(row.skips, row.scales):
-        up = net[name] = _upsample(scores, num_classes, 2, learn)
+        up = _upsample(scores, num_classes, 2, learn, learned=row.learned, bias=row.learned and name == 'upscore2')
+        net[theirs.get(name, name)] = up
         pooled = net[f'pool{group}']
         if scale is not None:
             pooled = net[f'scale_pool{group}'] = L.Power(pooled, power_param=dict(scale=scale))
-        net[f'score_pool{group}'] = _score(pooled, num_classes, learn)
-        cropped = net[f'score_pool{group}c'] = L.Crop(net[f'score_pool{group}'], up, axis=2, offset=POOL_OFFSETS[group])
+        scoring = f'score_pool{group}'
+        scored = net[theirs.get(scoring, scoring)] = _score(pooled, num_classes, learn)
+        cropped = net[f'{scoring}c'] = L.Crop(scored, up, axis=2, offset=POOL_OFFSETS[group])
         scores = net[f'fuse_pool{group}'] = L.Eltwise(up, cropped, operation=P.Eltwise.SUM)
         stride, name = stride // 2, f'upscore_pool{group}'
-    last = f'upscore{stride}' if row.skips else 'upscore'
-    net[last] = _upsample(scores, num_classes, stride, learn)
-    net.score = L.Crop(net[last], net.data, axis=2, offset=IMAGE_OFFSETS[stride])
+    name = f'upscore{stride}' if row.skips else 'upscore'
+    last = net[theirs.get(name, name)] = _upsample(scores, num_classes, stride, learn)
+    net.score = L.Crop(last, net.data, axis=2, offset=IMAGE_OFFSETS[stride])
 
 
 def _score(bottom, num_classes: int, learn: bool):
@@ -48,10 +50,11 @@ def _score(bottom, num_classes: int, learn: bool):
     return L.Convolution(bottom, convolution_param=fields, **(dict(param=LEARN) if learn else {}))
 
 
-def _upsample(bottom, num_classes: int, factor: int, learn: bool):
+def _upsample(bottom, num_classes: int, factor: int, learn: bool, *, learned: bool = False, bias: bool = False):
     """Upsampling whose weights are (C, C, 2 factor, 2 factor), as in the released files, zero between classes.
 
     No filler makes that; a start that training reads does (pretrained.bilinear).
     """
-    fields = dict(num_output=num_classes, kernel_size=2 * factor, stride=factor, bias_term=False)
-    return L.Deconvolution(bottom, convolution_param=fields, **(dict(param=KEPT) if learn else {}))
+    fields = dict(num_output=num_classes, kernel_size=2 * factor, stride=factor, bias_term=bias)
+    rates = (LEARN if bias else LEARN[:1]) if learned else KEPT
+    return L.Deconvolution(bottom, convolution_param=fields, **(dict(param=rates) if learn else {}))

@@ -49,7 +49,7 @@ def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int
         image = net.image = L.Input(shape=dict(dim=[1, 3, *pixels_of(start, (height, width))]))
     scores = _append_deployed(net, row, classes, start)
     if row.crf_rnn:
-        scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, learn=False)
+        scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, pixels=row.front_end.pixels, learn=False)
     net.prob = L.Softmax(scores)
     message = _named(net, name)
     if start != 'data':
@@ -128,7 +128,8 @@ def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
     scores = _append_layers(net, row, facts.num_classes, stage.start, learn=learn)
     if row.crf_rnn:
         window = net.label_window if images else None
-        scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, window=window, learn=learn)
+        pixels = row.front_end.pixels
+        scores = append_crf_rnn(net, scores, row.crf_rnn, image=image, window=window, pixels=pixels, learn=learn)
     elif stage.label_stride == 1 and not row.front_end.pixels:
         scores = _append_upsampling(net, scores, row, facts.num_classes)
         if not images:

@@ -1,6 +1,8 @@
 """The networks of Table 2 as their authors' files have them, typed from those: facts to compare with.
 
-FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt. DeepLab-LargeFOV: martinkersner/train-DeepLab,
+FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt, voc-fcn8s-atonce/net.py. CRF-RNN:
+martinkersner/train-CRF-RNN, TVG_CRFRNN_COCO_VOC_TEST_3_CLASSES.prototxt, the authors' net but for -ft behind names and 4 classes;
+names, biases and crops of all 21 also in sadeepj/crfasrnn_keras, crfrnn_model.py. DeepLab-LargeFOV: martinkersner/train-DeepLab,
 DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV as it is deployed: TheLegendAli/DeepLab-Context,
 config/DeepLab-MSc-LargeFOV/test.prototxt; as it is trained: xiahouzuoxin/caffe_segtask,
 examples/indoor_scene_parsing/train.prototxt, which is made from the authors'. A line is as in tests/released_nets.py; behind
@@ -21,6 +23,15 @@ POOL4 = (
 POOL3 = """
 upscore_pool4 o21 k4 s2
 score_pool3 o21 k1 > pool3 | score_pool3c > score_pool3 upscore_pool4 | fuse_pool3 > upscore_pool4 score_pool3c
+"""
+
+AT_ONCE = POOL4.replace('score_pool4 o21 k1 > pool4', 'scale_pool4 > pool4 | score_pool4 o21 k1') + POOL3.replace(
+    'score_pool3 o21 k1 > pool3', 'scale_pool3 > pool3 | score_pool3 o21 k1'
+)
+CRFRNN = """
+score2 o21 k4 s2 | score-pool4 o21 k1 > pool4 | score_pool4c > score-pool4 score2 | fuse_pool4 > score2 score_pool4c
+score4 o21 k4 s2 | score-pool3 o21 k1 > pool3 | score_pool3c > score-pool3 score4 | fuse_pool3 > score4 score_pool3c
+upsample o21 k16 s8 | score > upsample data | inference1 > score data | prob
 """
 
 LARGEFOV = """
@@ -55,6 +66,8 @@ COMPARED = {
     'fcn32s': FCN_TRUNK + 'upscore o21 k64 s32 | score > upscore data | prob',
     'fcn16s': FCN_TRUNK + POOL4 + 'upscore16 o21 k32 s16 | score > upscore16 data | prob',
     'fcn8s': FCN_TRUNK + POOL4 + POOL3 + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
+    'fcn8s-atonce': FCN_TRUNK + AT_ONCE + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
+    'fcn8s-crfrnn': FCN_TRUNK.replace('score_fr', 'score-fr') + CRFRNN,
     'deeplab-largefov': LARGEFOV + INTERP.replace(' > fc8_voc12', '') + 'prob',
     'deeplab-msc-largefov': LARGEFOV + BRANCHES + INTERPS + INTERP + FUSION + 'prob',
 }
@@ -84,9 +97,18 @@ _MSC = {
 }
 
 # What the public caffemodels hold: layer -> shapes.
+_FCN8S = _learned(_FCN | {'score_pool4': (21, 512, 1), 'score_pool3': (21, 256, 1)}) | {
+    'upscore2': [(21, 21, 4, 4)], 'upscore_pool4': [(21, 21, 4, 4)], 'upscore8': [(21, 21, 16, 16)],
+}  # fmt: skip
 FILES = {
-    'fcn8s': _learned(_FCN | {'score_pool4': (21, 512, 1), 'score_pool3': (21, 256, 1)})
-    | {'upscore2': [(21, 21, 4, 4)], 'upscore_pool4': [(21, 21, 4, 4)], 'upscore8': [(21, 21, 16, 16)]},
+    'fcn32s': _learned(_FCN) | {'upscore': [(21, 21, 64, 64)]},
+    'fcn16s': _learned(_FCN | {'score_pool4': (21, 512, 1)}) | {'upscore2': [(21, 21, 4, 4)], 'upscore16': [(21, 21, 32, 32)]},
+    'fcn8s': _FCN8S,
+    'fcn8s-crfrnn': _learned(
+        _trunk() | {'fc6': (4096, 512, 7), 'fc7': (4096, 4096, 1), 'score-fr': (21, 4096, 1), 'score2': (21, 21, 4)}
+    )
+    | _learned({'score-pool4': (21, 512, 1), 'score-pool3': (21, 256, 1)})
+    | {'score4': [(21, 21, 4, 4)], 'upsample': [(21, 21, 16, 16)], 'inference1': [(1, 1, 21, 21)] * 3},
     'deeplab-largefov': _learned(_LARGEFOV),
     'deeplab-msc-largefov': _learned(_LARGEFOV | _MSC),
 }

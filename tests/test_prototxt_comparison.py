@@ -79,7 +79,8 @@ def test_kinds_of_layers(name):
     """Only pool5a averages; joins add; dropout is of one half; nothing is a layer that stock Caffe lacks."""
     kinds = [
         ('relu', 'ReLU'), ('drop', 'Dropout'), (r'pool\da?$', 'Pooling'), ('score(_pool.c)?$', 'Crop'),
-        ('fuse|fc_fusion', 'Eltwise'), ('upscore|.*_interp', 'Deconvolution'), ('prob', 'Softmax'), ('', 'Convolution'),
+        ('fuse|fc_fusion', 'Eltwise'), ('upscore|score[24]$|upsample|.*_interp', 'Deconvolution'), ('prob', 'Softmax'),
+        ('scale_pool', 'Power'), ('inference1', 'Python'), ('', 'Convolution'),
     ]  # fmt: skip
     for layer in deploy(name).layer[1:]:
         assert layer.type == next(kind for start, kind in kinds if re.match(start, layer.name)), layer.name
@@ -90,6 +91,18 @@ def test_kinds_of_layers(name):
             assert layer.eltwise_param.operation == layer.eltwise_param.SUM and not layer.eltwise_param.coeff
         if layer.type == 'Dropout':
             assert layer.dropout_param.dropout_ratio == 0.5
+
+
+def test_what_zheng_et_al_add_to_fcn_8s(tmp_path):
+    """A bias of the first upsampling alone; images filled up to 500x500; ten iterations on each pixel's scores and its colour."""
+    message = deploy('fcn8s-crfrnn')
+    biases = [layer.name for layer in message.layer if layer.type == 'Deconvolution' and layer.convolution_param.bias_term]
+    assert biases == ['score2'] and input_hw(NETS['fcn8s-crfrnn'], (375, 500), fill=True) == (500, 500)
+    assert '"iterations_test": 10' in message.layer[-2].python_param.param_str
+    path = random_weights('fcn8s-crfrnn', tmp_path / 'w.caffemodel')
+    net = load_net(deploy('fcn8s-crfrnn', size_hw=(33, 40)), [path])
+    prob = forward(net, np.random.default_rng(0).normal(0, 50, (3, 33, 40)).astype(np.float32))
+    assert prob.shape == (21, 33, 40) and np.allclose(prob.sum(axis=0), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', ['fcn32s', 'fcn16s', 'fcn8s'])
