@@ -22,10 +22,11 @@ from dataset_prep.datasets import dataset
 from dataset_prep.lists import by_id, check_pairs
 from dataset_prep.records import Record
 from dataset_prep.trees import Tree, need_tree
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, attempt, run_command
 from tools.support.paths import DATA
 
 CROP_SIZES = (628,)  # front end, paper A
+WIDTH = 2048  # of every image
 HALVES_CROP_SIZE = 1396  # joint training, paper A.3
 IMAGES, LABELS = 'leftImg8bit', 'gtFine'
 IMAGE_END, LABEL_END = '_leftImg8bit.png', '_gtFine_labelIds.png'
@@ -52,8 +53,12 @@ def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Recor
 
 
 def halves(record: Record) -> list[Record]:
-    """The left and the right half of an image; of an odd width the right one has a column more."""
-    width = record.size_hw[1]
+    """The left and the right half of an image; of an odd width the right one has a column more.
+
+    One that cannot be read, which its own split reports, is taken to be as wide as all of Cityscapes.
+    """
+    found = attempt(lambda one: one.size_hw[1], record)
+    width = WIDTH if isinstance(found, Fault) else found
     sides = {'left': (0, width // 2), 'right': (width // 2, width)}
     return [replace(record, id=f'{record.id}_{side}', columns=columns) for side, columns in sides.items()]
 

@@ -27,7 +27,7 @@ from dataset_prep.progress import progress
 from dataset_prep.records import Record
 from dataset_prep.trees import Tree, need_tree
 from tools.support.atomic import check_own_folder, whole_file
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError, end_with_faults
 from tools.support.hashing import file_sum
 
 SETS = ('train2014', 'val2014')
@@ -225,10 +225,10 @@ def _picture(label: np.ndarray) -> Image.Image:
 
 
 def check_images(coco: CocoSet) -> None:
-    """Raise UserError naming the first image of a set that is not there."""
-    for image in coco.images:
-        if not (path := coco.folder / image.file_name).is_file():
-            raise UserError(f'{coco.annotations.name} lists {path.stem}, but there is no file at {path}; unpack {coco.name} anew')
+    """Raise UserError naming the images of a set that are not there."""
+    paths = [coco.folder / image.file_name for image in coco.images]
+    missing = [Fault(f'no file at {path}') for path in paths if not path.is_file()]
+    end_with_faults(missing, len(paths), f'images of {coco.annotations.name}', f'unpack {coco.name} anew')
 
 
 def coco_records(coco: CocoSet, labels: Mapping[str, Path], min_object_area: int = 0) -> list[Record]:

@@ -9,7 +9,7 @@ from dataset_prep.datasets import Dataset, how_to_prepare
 from dataset_prep.prepare import add_arguments, lmdbs_asked, prepare
 from dataset_prep.records import Record
 from dataset_prep.relisting import check_lists
-from dataset_prep.statistics import Statistics
+from dataset_prep.statistics import Scan
 from tools.support.errors import UserError
 
 
@@ -47,11 +47,11 @@ def write(
     facts: Dataset,
     splits: dict[str, list[Record]],
     crop_sizes: Mapping[str, Sequence[int]],
-    counted: Mapping[str, Statistics] | None = None,
+    counted: Mapping[str, Scan] | None = None,
 ) -> None:
     """Check the lists that are there already, then prepare; with --lists-only no LMDB is written.
 
-    A split of which `counted` has the statistics was read already.
+    A split that `counted` has the scan of was read already.
     """
     check_lists(args.out, splits)
     lmdbs = {} if args.lists_only else lmdbs_asked(args, facts, crop_sizes)

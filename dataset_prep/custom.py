@@ -13,19 +13,19 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dataset_prep import statistics
 from dataset_prep.command import add_shared_arguments, command_parser, size, write
-from dataset_prep.datasets import OWN_ROW, Colour, Dataset, keep_own, own_json
+from dataset_prep.datasets import Colour, Dataset, keep_own
 from dataset_prep.image_files import UPRIGHT, orientation
 from dataset_prep.label_encodings import MOST_CLASSES
 from dataset_prep.lists import by_id, check_pairs, read_ids
 from dataset_prep.order import shuffled
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record
-from tools.support.atomic import whole_file
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.paths import DATA
 
 CROP_SIZES = (500,)
@@ -51,7 +51,8 @@ def find_splits(
     lists = _lists(data, images) or _shares(images, labels, data, val_fraction, seed)
     for split, names in lists.items():
         if lacking := [one for one in names if one not in labels and split != TEST]:
-            raise UserError(f'{split}: {lacking[0]} has no label; there is no file at {data / LABELS / lacking[0]}.png')
+            faults = [Fault(f'no file at {data / LABELS / one}.png') for one in lacking]
+            end_with_faults(faults, len(names), f'images of {split}', 'each needs its label')
     _check_upright([images[one] for names in lists.values() for one in names])
     return {
         split: [Record(one, images[one], labels.get(one), name, size_wh=size_wh) for one in ids] for split, ids in lists.items()
@@ -59,14 +60,17 @@ def find_splits(
 
 
 def _check_upright(paths: Sequence[Path]) -> None:
-    """Raise UserError naming the first image that viewers turn: its label may have been drawn on what they show, or may not."""
-    for path, turned in zip(paths, in_order(orientation, paths), strict=True):
-        if turned != UPRIGHT:
-            raise UserError(
-                f'{path} is stored turned or mirrored (EXIF orientation {turned}), which labels cannot say; '
-                'save it as it is seen (mogrify -auto-orient), or, if its label fits the pixels as they are stored, '
-                'take the tag out (exiftool -Orientation=)'
-            )
+    """Raise UserError naming the images that viewers turn: a label may have been drawn on what they show, or may not."""
+    turns = in_order(partial(attempt, orientation), paths)  # one that cannot be read is named later
+    turned = [
+        Fault(f'{path} is stored turned or mirrored (EXIF orientation {turn})')
+        for path, turn in zip(paths, turns, strict=True)
+        if isinstance(turn, int) and turn != UPRIGHT
+    ]
+    end_with_faults(
+        turned, len(paths), 'images', 'labels cannot say how an image is turned; save these as they are seen (mogrify '
+        '-auto-orient), or, if the labels fit the pixels as they are stored, take the tag out (exiftool -Orientation=)',
+    )  # fmt: skip
 
 
 def _files(folder: Path, kind: str) -> dict[str, Path]:
@@ -141,13 +145,16 @@ def voc_colour(index: int) -> Colour:
     return red, green, blue
 
 
-def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, statistics.Statistics]:
-    """The row of the data set with the mean of its training images and its counts; and the statistics of these images."""
+def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, statistics.Scan]:
+    """The row of the data set with the mean of its training images and its counts; and the scan of these images."""
     keep_own(row)  # so that labels can be read
-    found = statistics.scan(splits[TRAIN], f'reading {TRAIN}')
+    scan = statistics.scan(splits[TRAIN], f'reading {TRAIN}')
+    found = scan.statistics
+    if not found.images:
+        end_with_faults(list(scan.faults.values()), len(scan.faults), 'images', 'nothing is written')
     _check_classes(found.pixels_per_class(row))
     counts = {split: len(records) for split, records in splits.items()}
-    return keep_own(replace(row, mean_bgr=found.mean_bgr, splits=counts)), found
+    return keep_own(replace(row, mean_bgr=found.mean_bgr, splits=counts)), scan
 
 
 def _check_classes(pixels: dict[str, int]) -> None:
@@ -184,11 +191,9 @@ def main(argv: list[str] | None) -> None:
     splits = find_splits(args.data, args.name, args.val_fraction, args.seed, args.size)
     unmeasured = Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images')
     row, found = measured(unmeasured, splits)
-    write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
-    with whole_file(args.out / OWN_ROW) as temporary:
-        temporary.write_text(own_json(row), encoding='utf-8')
     if args.out.resolve() != (DATA / args.name).resolve():
         print(f'note: NETWORK@{args.name} and STAGE@{args.name} look for it at {DATA / args.name}: move it or put a link there')
+    write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
 
 
 def _check_given(args: argparse.Namespace) -> None:

@@ -1,11 +1,13 @@
 """Where the inputs of a feature extraction come from: files of images, an LMDB of images, or maps that were stored before.
 
 A source has `start` (the blob it feeds), `ids` in their order, `input_hw` (the size it feeds), `dataset`, `split`, `facts` for
-the manifest, and `rows(done)`: (input float32 (C, H, W), labels of the score cells uint8 (k, h, w)) after the first `done` ids.
+the manifest, and `rows(done)`: (input float32 (C, H, W), labels of the score cells uint8 (k, h, w)) after the first `done` ids,
+or the Fault of an image that cannot be used.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -38,7 +40,7 @@ from dataset_prep.padding import padded_size
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, files_sha256, read_image, read_label
 from prototxt.shapes import MARGIN, STRIDE, border_cells
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError, attempt, end_with_faults
 
 MIRRORED = '+mirror'  # ends the id of an image that was mirrored
 Row = tuple[np.ndarray, np.ndarray]
@@ -49,7 +51,8 @@ class PictureSource(ABC):
     """Images with their labels, the data set's mean subtracted, shuffled by `seed`; with `mirror`, each also mirrored.
 
     `input_hw` is by default what just covers the images, where they are of one size, else `tile_hw`, the network's own.
-    At `label_stride` 1 a cell has the labels of all its pixels. Raises UserError if an image does not fit into the input.
+    At `label_stride` 1 a cell has the labels of all its pixels. `names` are the ids of the images, `sizes` of those that can be
+    read. Raises UserError if an image does not fit into the input.
     """
 
     start = 'data'
@@ -57,6 +60,7 @@ class PictureSource(ABC):
 
     def __init__(
         self,
+        names: Iterable[str],
         sizes: dict[str, Size],
         facts: Dataset,
         *,
@@ -68,16 +72,16 @@ class PictureSource(ABC):
     ):
         self._mean_bgr = np.array(facts.mean_bgr, np.float32)
         self._label_stride = label_stride
-        self.ids = shuffled([*sizes, *(name + MIRRORED for name in sizes if mirror)], seed)
+        self.ids = shuffled([name + end for end in ('', MIRRORED)[: 1 + mirror] for name in names], seed)
         self.input_hw = input_hw or _common_input_size(sizes, tile_hw)
         for name, size_hw in sizes.items():
             check_input_size(self.input_hw, size_hw, self._called(name))
         self.dataset = facts.name
         self.facts: dict = {'mirror': mirror, 'seed': seed, 'label_stride': label_stride}
 
-    def rows(self, done: int) -> Iterator[Row]:
+    def rows(self, done: int) -> Iterator[Row | Fault]:
         """The rows after the first `done`."""
-        return in_order(self._row, self.ids[done:])
+        return in_order(partial(attempt, self._row), self.ids[done:])
 
     def _row(self, name: str) -> Row:
         padded, label = self._pixels(name.removesuffix(MIRRORED))
@@ -101,7 +105,12 @@ class ImageSource(PictureSource):
     def __init__(self, records: Sequence[Record], split: str, facts: Dataset, **options):
         self._records = {record.id: record for record in records}
         self.split = split
-        super().__init__({record.id: record.size_hw for record in records}, facts, **options)
+        found = {name: attempt(lambda one: one.size_hw, record) for name, record in self._records.items()}
+        faults = [fault for fault in found.values() if isinstance(fault, Fault)]
+        if len(faults) == len(found):
+            end_with_faults(faults, len(found), 'images', 'nothing is stored')
+        sizes = {name: size for name, size in found.items() if not isinstance(size, Fault)}
+        super().__init__(self._records, sizes, facts, **options)
         self.facts['files_sha256'] = files_sha256(records)
 
     def _pixels(self, name: str) -> Row:
@@ -129,10 +138,10 @@ class LmdbSource(PictureSource):
         self._crop_size, self.split = manifest['crop_size'], manifest['split']
         self._path, self._keys = path, {id_of(stored_key): stored_key for stored_key in stored_keys(path)}
         self._sizes = sizes
-        super().__init__(self._sizes, facts, **options)
+        super().__init__(self._sizes, self._sizes, facts, **options)
         self.facts['files_sha256'] = manifest['files_sha256']
 
-    def rows(self, done: int) -> Iterator[Row]:
+    def rows(self, done: int) -> Iterator[Row | Fault]:
         """The rows after the first `done`."""
         with opened(self._path) as self._environment:
             yield from super().rows(done)

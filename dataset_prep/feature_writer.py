@@ -17,6 +17,9 @@ class FeatureWriter(GrowingLmdb):
 
     def __init__(self, path: Path, ids: Sequence[str], settings: dict):
         super().__init__(path, ids, {'kind': 'features', **settings})
+        if not self.whole:
+            self.faults = dict(self.note or {})  # of an earlier run, before the last record on disk
+            self.done += len(self.faults)
         if (first := self.first()) is not None:
             self._note_shape(first.shape)
 
@@ -33,7 +36,7 @@ class FeatureWriter(GrowingLmdb):
         if not self.found:
             self._note_shape(stacked.shape)
         self._check_shape(name, stacked.shape)
-        self.put(float_datum(stacked))
+        self.put(float_datum(stacked), dict(self.faults) or None)
 
     def _note_shape(self, shape: tuple[int, ...]) -> None:
         """Note the shape of all records; look whether the disk has room for those that are missing."""

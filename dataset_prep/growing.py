@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from dataset_prep.lmdb_store import MANIFEST, SIZES, LmdbWriter, existing, key, write_manifest
+from dataset_prep.lmdb_store import FAULTS, LEFT_OUT, MANIFEST, SIZES, LmdbWriter, existing, key, write_manifest
 from dataset_prep.order import list_sha256
 from tools.support.atomic import bring_back, locked, put_folder, whole_file
 from tools.support.errors import UserError
@@ -40,6 +40,7 @@ class GrowingLmdb:
         self._part = self.path.with_name(f'.{self.path.name}.part')
         self.settings = {**settings, 'count': len(self._ids), 'list_sha256': list_sha256(self._ids)}
         self.note: dict | None = None
+        self.faults: dict[str, str] = {}  # ids that no value can be had for, each with the reason
         self.found: dict = {}
         self.files: dict[str, str] = {}
         self._noted: dict[int, dict | None] = {}
@@ -91,6 +92,11 @@ class GrowingLmdb:
             self._store.flush()
             self._flushed = time.monotonic()
 
+    def leave_out(self, reason: str) -> None:
+        """Go on without the first missing id; the manifest says so."""
+        self.faults[self.missing_id()] = reason
+        self.done += 1
+
     def missing_id(self) -> str:
         """The first missing id."""
         return self._ids[self.done]
@@ -98,9 +104,10 @@ class GrowingLmdb:
     def _begin(self) -> None:
         """Find the whole LMDB, or open the part, made anew or continued."""
         bring_back(self.path)
-        self.whole = existing(self.path, self.settings) is not None
-        self.done = len(self._ids)
-        if self.whole:
+        manifest = existing(self.path, self.settings)
+        self.whole, self.done = manifest is not None, len(self._ids)
+        if manifest is not None:
+            self.faults = dict(manifest.get(FAULTS, {}))
             shutil.rmtree(self._part, ignore_errors=True)  # an older one, after a kill between the trade of names and its removal
             self._end()
             return
@@ -115,7 +122,9 @@ class GrowingLmdb:
         """Write the manifest and put the whole LMDB in its place; a kill in between leaves a part that the next run finishes."""
         for name, text in self.files.items():
             (self._part / name).write_text(text, encoding='utf-8')
-        write_manifest(self._part, {**self.settings, **self.found})
+        number = len(self.faults)
+        without = {LEFT_OUT: number, FAULTS: self.faults, 'count': len(self._ids) - number} if number else {}
+        write_manifest(self._part, {**self.settings, **self.found, **without})
         put_folder(self._part, self.path)
         self._end()
 

@@ -101,7 +101,7 @@ def _read(path: Path, label: bool = False) -> tuple[Image.Image, int]:
         raise _unreadable(path, error) from error
     if bits > 8:
         raise UserError(f'{path} has {bits} bits a channel (mode {picture.mode}); save it with 8')
-    if label and picture.format == 'JPEG':
+    if label and picture.format in ('JPEG', 'MPO'):
         raise UserError(f'{path} is a JPEG, whose compression changes labels; labels must be PNGs')
     return picture, bits
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError, end_with_faults
 
 # Control characters, ends of lines, and what Python has in place of bytes that are no UTF-8.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
@@ -57,8 +57,8 @@ def check_pairs(
 ) -> None:
     """Raise UserError unless each image has its label and each label its image.
 
-    The message names the file that the first lonely id lacks: `image_of(id)` or `label_of(id)`.
+    The message names the file that each lonely id lacks: `image_of(id)` or `label_of(id)`.
     """
-    if lonely := sorted(images.keys() ^ labels.keys()):
-        lacking = label_of(lonely[0]) if lonely[0] in images else image_of(lonely[0])
-        raise UserError(f'{len(lonely)} images lack one file of their pair, the first lacks {lacking}')
+    lonely = sorted(images.keys() ^ labels.keys())
+    lacking = [Fault(f'no file at {label_of(name) if name in images else image_of(name)}') for name in lonely]
+    end_with_faults(lacking, len(images.keys() | labels.keys()), 'images', 'each needs its image and its label')

@@ -16,6 +16,8 @@ from tools.support.errors import UserError
 
 MANIFEST = 'manifest.json'
 ALWAYS_SAID = {'kind', 'dataset'}  # by a manifest
+LEFT_OUT = 'left_out'  # in a manifest: how many images could not be used
+FAULTS = 'faults'  # in one of maps: their ids with the reasons
 SIZES = 'sizes.tsv'  # of an LMDB of images: id, height and width of each before padding, in its order
 BATCH_BYTES = 16 << 20  # what one transaction may hold in memory; two of them are there at a time, and LMDB's copy of one
 PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
@@ -198,7 +200,8 @@ def existing(path: Path, settings: dict) -> dict | None:
     if not (path / MANIFEST).exists():
         return None
     manifest = read_manifest(path)
-    same = all(manifest.get(name) == value for name, value in json.loads(json.dumps(settings)).items())
+    asked = manifest | {'count': manifest.get('count', 0) + len(manifest.get(FAULTS, ()))}
+    same = all(asked.get(name) == value for name, value in json.loads(json.dumps(settings)).items())
     return manifest if same and _entries(path) == manifest.get('count') else None
 
 

@@ -11,7 +11,7 @@ from dataset_prep.datasets import dataset as dataset_row
 from dataset_prep.datum import empty_raw_datum, png_datum
 from dataset_prep.feature_writer import FeatureWriter
 from dataset_prep.growing import GrowingLmdb
-from dataset_prep.lmdb_store import SIZES, check_disk_space, iterate, read_manifest, stored_bytes
+from dataset_prep.lmdb_store import LEFT_OUT, SIZES, check_disk_space, iterate, read_manifest, stored_bytes
 from dataset_prep.order import shuffled
 from dataset_prep.padding import pad_for_crops, padded_size
 from dataset_prep.parallel import in_order
@@ -64,11 +64,13 @@ def write_lmdb(
     margin_px: int = MARGIN,
     seed: int = 1,
     encoding: str | None = None,
+    left_out: int = 0,
 ) -> dict:
     """Write the LMDB at `path` and return its manifest; one made with other settings is replaced when the new one is whole.
 
     One Datum a record, uint8 (4, H, W): B, G, R and label; image reflected by `margin_px` on each side and on to `crop_size`
     where it is smaller, label 255 there; `encoding` is by default that of the data set's row. Records are shuffled by `seed`.
+    `left_out` is how many images of the split could not be used; the manifest says it.
     Uses all cores; memory does not grow with the records. A run that was killed goes on.
     Raises UserError for bad records, an unknown encoding, or too little disk space (before anything is written).
     """
@@ -85,6 +87,8 @@ def write_lmdb(
         'crop_size': crop_size, 'margin_px': margin_px, 'seed': seed, 'encoding': encoding, 'ignore_label': IGNORE_LABEL,
         'files_sha256': files_sha256(records),
     }  # fmt: skip
+    if left_out:
+        settings[LEFT_OUT] = left_out
     with GrowingLmdb(path, [record.id for record in records], settings) as lmdb:
         if not lmdb.whole:
             _write(lmdb, records, layout)

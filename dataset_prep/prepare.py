@@ -6,12 +6,14 @@ from pathlib import Path
 
 from dataset_prep import statistics
 from dataset_prep.contact_sheet import write_contact_sheet
-from dataset_prep.datasets import Dataset
+from dataset_prep.datasets import DATASETS, OWN_ROW, Dataset, own_json
 from dataset_prep.lmdb_writer import ENCODINGS, write_lmdb
 from dataset_prep.records import Record, check_ids, save_split
+from dataset_prep.statistics import Scan, Statistics
 from prototxt.lmdb_names import whole_images_of
 from prototxt.shapes import MARGIN, check_crop_size
-from tools.support.errors import UserError
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, end_with_faults
 
 CONTACT_SHEET = 'contact_sheet.png'
 WHOLE = 0  # in place of the side of a crop
@@ -24,13 +26,16 @@ def prepare(
     crop_sizes: Mapping[str, Sequence[int]],
     encoding: str | None,
     seed: int,
-    counted: Mapping[str, statistics.Statistics] | None = None,
-) -> dict[str, statistics.Statistics]:
-    """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet.
+    counted: Mapping[str, Scan] | None = None,
+) -> dict[str, Statistics]:
+    """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet; of a
+    user's own data set its row, too.
 
     `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`; WHOLE for the images as they are,
-    without a margin, `<out>/<split>_whole/`. Prints a summary. Nothing is written when a file is bad. A split of parts of images
-    is not read: the images are in another split, whole; nor is one of which `counted` has the statistics.
+    without a margin, `<out>/<split>_whole/`. Prints a summary. A split of parts of images is not read: the images are in another
+    split, whole; nor is one that `counted` has the scan of.
+    The lists name all records. Those that cannot be used are in no LMDB; a UserError names them at the end. Where a split has no
+    others, nothing is written.
     """
     lmdbs = {out / _lmdb_name(split, side): (split, side) for split, sides in crop_sizes.items() for side in sides}
     for _, crop_size in lmdbs.values():
@@ -39,17 +44,27 @@ def prepare(
     _check_disjoint(splits)
     whole = {split: records for split, records in splits.items() if not all(record.columns for record in records)}
     known = counted or {}
-    counts = {split: known.get(split) or statistics.scan(records, f'reading {split}') for split, records in whole.items()}
+    scans = {split: known.get(split) or statistics.scan(records, f'reading {split}') for split, records in whole.items()}
+    unusable = {record.image for split, scan in scans.items() for record in splits[split] if record.id in scan.faults}
+    good = {split: [record for record in records if record.image not in unusable] for split, records in splits.items()}
+    faults, total = [fault for scan in scans.values() for fault in scan.faults.values()], sum(map(len, whole.values()))
+    if not all(good.values()):
+        end_with_faults(faults, total, 'images', 'nothing is written, as a split has no others')
     for split, records in splits.items():
         save_split(out, split, records)
+    if facts.name not in DATASETS:
+        with whole_file(out / OWN_ROW) as temporary:
+            temporary.write_text(own_json(facts), encoding='utf-8')
     for path, (split, crop_size) in lmdbs.items():
         write_lmdb(
-            path, splits[split], dataset=facts.name, split=split, crop_size=crop_size,
-            margin_px=0 if crop_size == WHOLE else MARGIN, encoding=encoding, seed=seed,
+            path, good[split], dataset=facts.name, split=split, crop_size=crop_size, seed=seed, encoding=encoding,
+            margin_px=0 if crop_size == WHOLE else MARGIN, left_out=len(splits[split]) - len(good[split]),
         )  # fmt: skip
-    write_contact_sheet(out / CONTACT_SHEET, splits, facts)
+    write_contact_sheet(out / CONTACT_SHEET, good, facts)
+    counts = {split: scan.statistics for split, scan in scans.items()}
     _print_summary(facts, counts, list(lmdbs))
     print(f'look at {out / CONTACT_SHEET}')
+    end_with_faults(faults, total, 'images', 'the LMDBs hold the others; mend these and run the same command again')
     return counts
 
 
@@ -92,7 +107,7 @@ def _check_disjoint(splits: dict[str, list[Record]]) -> None:
             owner[record.id] = split
 
 
-def _print_summary(facts: Dataset, counts: dict[str, statistics.Statistics], lmdbs: Sequence[Path]) -> None:
+def _print_summary(facts: Dataset, counts: dict[str, Statistics], lmdbs: Sequence[Path]) -> None:
     print(statistics.table(facts, counts))
     print('subtracted mean     ' + ' '.join(f'{value:.2f}' for value in facts.mean_bgr) + ' (B G R)')
     for folder in lmdbs:

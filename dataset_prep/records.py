@@ -112,7 +112,10 @@ def check_ids(records: Sequence[Record], where: str) -> None:
 
 
 def files_sha256(records: Sequence[Record]) -> str:
-    """Fingerprint of the files of records: SHA-256 over ids, sizes and times of change, not over their bytes."""
+    """Fingerprint of the files of records: SHA-256 over ids, sizes and times of change, not over their bytes.
+
+    A file that is missing or may not be read has neither: it is another one when it can be.
+    """
     digest = sha256()
     for record in records:
         for path in filter(None, (record.image, record.label)):
@@ -153,10 +156,10 @@ def load_split(folder: Path, split: str) -> list[Record]:
         raise UserError(f'{path} is damaged ({error!r}); {how_to_prepare(path.absolute().parent.name)}') from error
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Bytes and nanoseconds of the last change of a file. Raises UserError if it is missing."""
-    if not path.is_file():
-        raise UserError(f'no file at {path}; is the data set still where it was prepared?')
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Bytes and nanoseconds of the last change of a file; None if it is missing or may not be read."""
+    if not os.access(path, os.R_OK):
+        return None
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 

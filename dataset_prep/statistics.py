@@ -1,7 +1,9 @@
 """Counts over images and labels: pixels of each class, ignored pixels, mean colour."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from dataset_prep.datasets import IGNORE_LABEL, Dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from dataset_prep.records import Record, read_image, read_label
+from tools.support.errors import Fault, attempt
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,26 @@ def of_pair(image: np.ndarray, label: np.ndarray) -> Statistics:
     return Statistics(1, histogram, np.array(cv2.mean(image)[:3]) * pixels, pixels)
 
 
-def total(parts: Iterable[Statistics]) -> Statistics:
-    """The sum of Statistics, taken one at a time."""
-    return sum(parts, Statistics.nothing())
+class Scan(NamedTuple):
+    """What reading a split gave: the statistics of the records that can be used, and the faults of the others, by id."""
+
+    statistics: Statistics
+    faults: dict[str, Fault]
 
 
-def scan(records: Sequence[Record], title: str) -> Statistics:
-    """Read every image and label of a split, so that a bad file is found before anything is written; Statistics of them all.
+def scan(records: Sequence[Record], title: str) -> Scan:
+    """Read every image and label of a split, so that bad files are found before anything is written.
 
     Images without ground truth count as ignored pixels.
     """
-    parts = in_order(_of_record, records)
-    return total(progress(parts, title, len(records)))
+    found, faults = Statistics.nothing(), {}
+    parts = in_order(partial(attempt, _of_record), records)
+    for record, part in zip(records, progress(parts, title, len(records)), strict=True):
+        if isinstance(part, Fault):
+            faults[record.id] = part
+        else:
+            found += part
+    return Scan(found, faults)
 
 
 def _of_record(record: Record) -> Statistics:

@@ -21,7 +21,7 @@ from dataset_prep.sbd import COUNTS as SBD_COUNTS
 from dataset_prep.sbd import TREE as SBD_TREE
 from dataset_prep.sbd import sbd_ids, sbd_record
 from dataset_prep.trees import Tree, find_tree, need_tree
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, end_with_faults, run_command
 from tools.support.paths import DATA
 
 CROP_SIZES = (500,)  # fyu/dilation, train.py; the paper does not say
@@ -72,11 +72,10 @@ def voc_record(root: Path, name: str, label: bool = True) -> Record:
 
 
 def check_files(records: list[Record]) -> None:
-    """Raise UserError naming the first file that a list has and the disk has not."""
-    for record in records:
-        for path in filter(None, (record.image, record.label)):
-            if not path.is_file():
-                raise UserError(f'{record.id} is listed, but there is no file at {path}; unpack the archive anew')
+    """Raise UserError naming the files that a list has and the disk has not."""
+    listed = [path for record in records for path in (record.image, record.label) if path]
+    missing = [Fault(f'no file at {path}') for path in listed if not path.is_file()]
+    end_with_faults(missing, len(listed), 'files listed', 'unpack the archive anew')
 
 
 def _check_apart(voc: dict[str, list[str]], root: Path) -> None:

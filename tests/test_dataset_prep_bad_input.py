@@ -1,6 +1,7 @@
-"""Bad files of every data set: one error that names the file and the place, before anything is written."""
+"""Bad files of every data set: one error that names the files and the place; the LMDBs hold all other images."""
 
 import json
+import shutil
 import struct
 import zlib
 
@@ -19,6 +20,8 @@ from dataset_prep import kitti as kitti_command
 from dataset_prep import voc as voc_command
 from dataset_prep import voc_coco as voc_coco_command
 from dataset_prep.image_files import read_bgr, read_index_label, read_rgb_label
+from dataset_prep.lmdb_store import stored_ids
+from dataset_prep.records import load_split
 from tools.support.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
@@ -43,13 +46,17 @@ FILES = {
 }
 
 
-def refuse(name, tmp_path, words):
-    """The command fails with these words and lists and writes no LMDB."""
-    _, command, more = COMMANDS[name]
-    out = tmp_path / 'out'
+def named(name, tmp_path, words):
+    """The command fails with these words."""
     with pytest.raises(UserError, match=words):
-        command.main(['--data', str(tmp_path / 'in'), '--out', str(out), '--crop-size', '404', *more])
-    assert not list(out.glob('*.json')) and not list(out.glob('*/data.mdb'))
+        prepare(name, tmp_path)
+
+
+def prepare(name, tmp_path):
+    """Prepare the miniature in tmp_path/in into tmp_path/out; returns that folder."""
+    _, command, more = COMMANDS[name]
+    command.main(['--data', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), '--crop-size', '404', *more])
+    return tmp_path / 'out'
 
 
 @pytest.fixture(params=COMMANDS)
@@ -63,7 +70,58 @@ def made(request, tmp_path):
 def test_file_that_is_cut_short_is_named(made, tmp_path, which):
     path = tmp_path / 'in' / FILES[made][which]
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    refuse(made, tmp_path, rf'{path.name} cannot be read \(')
+    named(made, tmp_path, rf'{path.name} cannot be read \(')
+
+
+IDS = {  # of the image in FILES, in the LMDBs of training
+    'voc': ['2007_000039'],
+    'voc_coco': ['COCO_val2014_000000000042'],
+    'kitti': ['Training_00_000010'],
+    'cityscapes': ['ulm_000000_000019', 'ulm_000000_000019_left', 'ulm_000000_000019_right'],
+    'custom': ['a.b'],
+}
+
+
+def listed(out):
+    """The ids in each list of a prepared data set."""
+    return {path.name: [record.id for record in load_split(out, path.stem)] for path in out.glob('t*.json')}
+
+
+def stored(out):
+    """The ids in each of its LMDBs."""
+    return {path.parent.name: stored_ids(path.parent) for path in out.glob('*/data.mdb')}
+
+
+@pytest.mark.parametrize('left', [2 / 3, 0], ids=['cut', 'empty'])
+def test_lmdbs_hold_all_images_but_the_bad_ones(made, tmp_path, monkeypatch, left):
+    """The lists name all; when the file is mended the same command takes it in."""
+    monkeypatch.setattr(cityscapes_command, 'WIDTH', 64)  # of the miniature's images
+    lists, whole = listed(prepare(made, tmp_path)), stored(tmp_path / 'out')
+    shutil.rmtree(tmp_path / 'out')
+    path = tmp_path / 'in' / FILES[made][0]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(left * len(content))])
+    named(made, tmp_path, rf'1 of \d+ images cannot be used; the LMDBs hold the others.*\n  .*{path.name} cannot be read')
+    without = {name: [one for one in names if one not in IDS[made]] for name, names in whole.items()}
+    assert stored(tmp_path / 'out') == without and without != whole
+    assert listed(tmp_path / 'out') == lists
+    path.write_bytes(content)
+    assert stored(prepare(made, tmp_path)) == whole
+
+
+def test_all_bad_files_are_named_at_once(tmp_path):
+    """Of images and labels, of training and of others; nothing is written when a split has none that is not bad."""
+    COMMANDS['voc'][0](tmp_path / 'in')
+    bad = [next((tmp_path / 'in').rglob(name)) for name in ('2007_000033.jpg', '2007_000032.png', '2008_000001.mat')]
+    for path in bad:
+        path.write_bytes(b'')
+    with pytest.raises(UserError, match='3 of 6 images cannot be used') as error:
+        prepare('voc', tmp_path)
+    assert all(f'{path} ' in str(error.value) for path in bad)
+    next((tmp_path / 'in').rglob('2007_000042.jpg')).write_bytes(b'')
+    shutil.rmtree(tmp_path / 'out')
+    named('voc', tmp_path, '4 of 6 images cannot be used; nothing is written, as a split has no others')
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('which', [0, 1], ids=['image', 'label'])
@@ -71,7 +129,7 @@ def test_missing_half_of_a_pair_is_named(made, tmp_path, which):
     path = tmp_path / 'in' / FILES[made][which]
     path.unlink()
     name = 'a.b' if (made, which) == ('custom', 0) else path.name
-    refuse(made, tmp_path, rf'(there is no file at|the first lacks) .*{name}')
+    named(made, tmp_path, rf'1 of \d .* cannot be used; .*\n  no file at .*{name}')
 
 
 def test_label_of_another_size_names_both_files(made, tmp_path):
@@ -79,7 +137,7 @@ def test_label_of_another_size_names_both_files(made, tmp_path):
     values = np.asarray(Image.open(path))
     save(path, values[:-1])
     height, width = values.shape[:2]
-    refuse(made, tmp_path, rf'{path.name} is {width}x{height - 1} pixels, its image .* is {width}x{height} ')
+    named(made, tmp_path, rf'{path.name} is {width}x{height - 1} pixels, its image .* is {width}x{height} ')
 
 
 @pytest.mark.parametrize(
@@ -97,16 +155,16 @@ def test_value_that_is_no_label_names_file_row_and_column(tmp_path, name, value,
     values = np.array(Image.open(path))
     values[5, 7] = values[6, 1] = value
     save(path, values)
-    refuse(name, tmp_path, rf'{path.name} has {words} \(row 5, column 7, from 0\)')
+    named(name, tmp_path, rf'{path.name} has {words} \(row 5, column 7, from 0\)')
 
 
 def test_sbd_has_no_255(tmp_path):
     voc(tmp_path / 'in')
     path = tmp_path / 'in' / 'benchmark_RELEASE' / 'dataset' / 'cls' / '2008_000001.mat'
     save_mat(path, np.full((33, 35), 255, np.uint8))
-    refuse('voc', tmp_path, r'2008_000001.mat has the label 255; SBD uses 0-20 \(row 0, column 0')
+    named('voc', tmp_path, r'2008_000001.mat has the label 255; SBD uses 0-20 \(row 0, column 0')
     save_mat(path, np.zeros((33, 35, 2), np.uint8))
-    refuse('voc', tmp_path, r'GTcls.Segmentation is uint8 \(33, 35, 2\); expected uint8')
+    named('voc', tmp_path, r'GTcls.Segmentation is uint8 \(33, 35, 2\); expected uint8')
 
 
 @pytest.mark.parametrize('bytes_left', [0, 100, 200])
@@ -114,7 +172,7 @@ def test_sbd_label_that_is_cut_short_is_named(tmp_path, bytes_left):
     voc(tmp_path / 'in')
     path = tmp_path / 'in' / 'benchmark_RELEASE' / 'dataset' / 'cls' / '2008_000001.mat'
     path.write_bytes(path.read_bytes()[:bytes_left])
-    refuse('voc', tmp_path, '2008_000001.mat is no label of SBD')
+    named('voc', tmp_path, '2008_000001.mat is no label of SBD')
 
 
 @pytest.mark.parametrize('name', ['voc', 'cityscapes', 'custom'])
@@ -122,7 +180,7 @@ def test_colour_label_where_an_index_png_belongs_is_refused(tmp_path, name):
     COMMANDS[name][0](tmp_path / 'in')
     path = tmp_path / 'in' / FILES[name][1]
     save(path, noise(0, 30, 41, 3))
-    refuse(name, tmp_path, rf'{path.name} is a colour picture \(mode RGB\) where an index PNG belongs')
+    named(name, tmp_path, rf'{path.name} is a colour picture \(mode RGB\) where an index PNG belongs')
 
 
 @pytest.mark.parametrize('name', ['kitti', 'cityscapes', 'custom'])
@@ -138,7 +196,7 @@ def test_sixteen_bit_and_alpha_images_are_refused(tmp_path, name, dtype, channel
     COMMANDS[name][0](tmp_path / 'in')
     path = tmp_path / 'in' / FILES[name][0]
     cv2.imwrite(str(path), np.full((*np.asarray(Image.open(path)).shape[:2], channels), 200, dtype))
-    refuse(name, tmp_path, rf'{path.name} {words}')
+    named(name, tmp_path, rf'{path.name} {words}')
 
 
 # Files by themselves
@@ -330,4 +388,4 @@ def test_folder_without_images_is_refused(tmp_path):
     kitti(tmp_path / 'in')
     for path in (tmp_path / 'in' / 'Training_00' / 'RGB').iterdir():
         path.unlink()
-    refuse('kitti', tmp_path, 'Training_00/RGB holds no PNG')
+    named('kitti', tmp_path, 'Training_00/RGB holds no PNG')

@@ -109,7 +109,9 @@ def test_folder_that_is_neither_layout_is_refused(tmp_path):
 @pytest.mark.parametrize('missing', ['701_StillsRaw_full/0001TP_006690.png', 'LabeledApproved_full/0001TP_006690_L.png'])
 def test_frame_without_its_other_half_is_named(tmp_path, missing):
     (official(tmp_path) / missing).unlink()
-    with pytest.raises(UserError, match=f'1 images lack one file of their pair, the first lacks .*{missing}'):
+    with pytest.raises(
+        UserError, match=f'1 of 4 images cannot be used; each needs its image and its label:\n  no file at .*{missing}'
+    ):
         camvid.find_splits(tmp_path)
 
 
@@ -155,7 +157,7 @@ def test_image_in_two_splits_is_refused_before_anything_is_written(tmp_path):
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
-def test_bad_label_of_any_split_stops_before_anything_is_written(tmp_path, split):
+def test_bad_label_of_any_split_is_named_and_nothing_is_written_where_there_is_no_other(tmp_path, split):
     root = segnet(tmp_path / 'in')
     label = next((root / f'{split}annot').iterdir())
     values = np.full((36, 48), 3, np.uint8)

@@ -102,6 +102,51 @@ def test_maps_are_those_of_the_whole_net(tmp_path, split, weights, blob):
         np.testing.assert_array_equal(stored[record.id][-1], cells)
 
 
+@pytest.mark.parametrize('bad', ['r0', 'r2'])
+@pytest.mark.parametrize('left', [2 / 3, 0], ids=['cut', 'empty'])
+def test_an_image_that_cannot_be_read_is_left_out(tmp_path, weights, bad, left):
+    """And named, again by the same command, which takes it in when it is mended; a run that was stopped goes on without it."""
+    split, out = make_split(tmp_path / 'in', [SIZE_HW] * 3), tmp_path / 'maps'
+    path = split / f'{bad[1:]}.png'
+    content = path.read_bytes()
+    path.write_bytes(content[: int(left * len(content))])
+    named = rf'1 of 3 images cannot be used; the maps of the others are stored; .*\n  .*{path.name} cannot be read'
+    for _ in range(2):
+        with pytest.raises(UserError, match=named):
+            command(split, weights, 'final', out)
+        assert sorted(name for name, _ in iterate(out)) == sorted({'r0', 'r1', 'r2'} - {bad})
+        assert (read_manifest(out)['count'], read_manifest(out)['left_out']) == (2, 1)
+    path.write_bytes(content)
+    command(split, weights, 'final', out)
+    command(split, weights, 'final', tmp_path / 'whole')
+    assert [(name, array.tolist()) for name, array in iterate(out)] == [
+        (name, array.tolist()) for name, array in iterate(tmp_path / 'whole')
+    ]
+    for file in split.glob('?.png'):
+        file.write_bytes(b'')
+    with pytest.raises(UserError, match='3 of 3 images cannot be used; nothing is stored'):
+        command(split, weights, 'final', tmp_path / 'none')
+    assert not (tmp_path / 'none').exists()
+
+
+def test_a_stopped_run_remembers_what_it_left_out(tmp_path):
+    """The keys go on after the records that are there, whether the image left out came before the last of them or after."""
+    maps, label = np.zeros((7, 4, 5), np.float32), np.zeros((4, 5), np.uint8)
+    ids, out = list('abcd'), tmp_path / 'maps'
+    with FeatureWriter(out, ids, SETTINGS) as writer:
+        writer.leave_out('a is bad')
+        writer.add(maps, label)
+        writer.leave_out('c is bad')
+    with FeatureWriter(out, ids, SETTINGS) as writer:
+        assert (writer.missing(), writer.faults) == (['c', 'd'], {'a': 'a is bad'})
+        writer.leave_out('c is bad')
+        writer.add(maps, label)
+    manifest = read_manifest(out)
+    assert ([name for name, _ in iterate(out)], manifest['faults']) == (['b', 'd'], {'a': 'a is bad', 'c': 'c is bad'})
+    with FeatureWriter(out, ids, SETTINGS) as writer:
+        assert not writer.missing()
+
+
 @pytest.mark.parametrize('trunk', ['pool3', 'conv5_3'])
 def test_scores_from_stored_maps_equal_scores_from_images(tmp_path, split, weights, trunk):
     command(split, weights, trunk, tmp_path / 'trunk')

@@ -92,7 +92,7 @@ def void(folder):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lose, '1 of 2 images have no label map in .*, the first is 2012_004331; run tools/test.py'),
+        (lose, '1 of 2 images cannot be used; .* run tools/test.py .*:\n  no file at .*2012_004331.png'),
         (resize, r'2012_004331.png is 30x20, its image .*2012_004331.jpg is 20x30'),
         (void, '2012_004331.png has label 255; classes are 0-20'),
     ],

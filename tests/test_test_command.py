@@ -195,12 +195,19 @@ def test_a_damaged_map_is_named(run):
         run()
 
 
-def test_an_image_without_truth_is_refused_before_labelling(run, data, tmp_path):
-    """The last one, before the first one is labelled."""
+def test_images_without_truth_are_named_before_labelling(run, data, tmp_path, capsys):
+    """All are labelled and nothing is scored; where no image has a truth, nothing is labelled."""
     (data / 'c_label.png').unlink()
-    with pytest.raises(UserError, match='no label of c at .*c_label.png'):
+    with pytest.raises(UserError, match='1 of 3 images cannot be used; .* nothing is scored:\n  no file at .*c_label.png'):
         run()
-    assert not (tmp_path / 'out' / 'a.png').exists()
+    assert write_times(tmp_path / 'out').keys() == {f'{name}.png' for name in SIZES}
+    assert not (tmp_path / 'out' / 'scores.json').exists()
+    assert 'warning: no label of c at ' in capsys.readouterr().err
+    for name in 'ab':
+        (data / f'{name}_label.png').unlink()
+    with pytest.raises(UserError, match='no label is there'):
+        run('--out', str(tmp_path / 'other'))
+    assert not (tmp_path / 'other').exists()
 
 
 def test_images_are_read_ahead_and_maps_written_behind(run, many, weights):
@@ -213,17 +220,24 @@ def test_images_are_read_ahead_and_maps_written_behind(run, many, weights):
     assert len(first) == 10 and write_times(run('--data', str(many))) == first
 
 
-def test_a_damaged_image_far_down_is_named_and_the_rest_is_kept(run, many, tmp_path):
-    """As it comes up; the same command goes on when it is mended."""
-    whole = (many / 'image7.png').read_bytes()
-    (many / 'image7.png').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match='image7.png cannot be read'):
-        run('--data', str(many))
+@pytest.mark.parametrize('options', [(), ('--jobs', '2'), ('--limit', '5')], ids=['read ahead', 'two processes', 'few'])
+def test_bad_files_are_named_and_the_rest_is_labelled(run, many, tmp_path, options):
+    """A cut image, one of which not even the size can be read, a cut label; the same command goes on when they are mended."""
+    bad = ('image1.png', 'image2.png', 'image3_label.png')
+    whole = {name: (many / name).read_bytes() for name in bad}
+    for name, content in whole.items():
+        (many / name).write_bytes(b'' if name == 'image2.png' else content[: len(content) // 2])
+    with pytest.raises(UserError, match='3 of .* images cannot be used; .* nothing is scored:') as error:
+        run('--data', str(many), *options)
+    assert all(f'{many / name} cannot be read' in str(error.value) for name in bad)
     first = write_times(tmp_path / 'out')
-    assert first.keys() == {f'image{number}.png' for number in range(7)}
-    (many / 'image7.png').write_bytes(whole)
-    second = write_times(run('--data', str(many)))
-    assert len(second) == 10 and first.items() <= second.items()
+    count = 5 if '5' in options else 10
+    assert first.keys() == {f'image{number}.png' for number in range(count)} - {'image1.png', 'image2.png'}
+    assert not (tmp_path / 'out' / 'scores.json').exists()
+    for name, content in whole.items():
+        (many / name).write_bytes(content)
+    second = write_times(run('--data', str(many), *options))
+    assert len(second) == count and first.items() <= second.items()
 
 
 def test_two_processes_give_the_same_maps(run, many, tmp_path):
@@ -330,7 +344,7 @@ def test_stored_maps_give_the_labels_of_the_images(run, scores_lmdb, weights, da
 
 
 def test_an_image_without_maps_is_named(run, scores_lmdb):
-    with pytest.raises(UserError, match='no maps for 1 of the images asked for, the first being b'):
+    with pytest.raises(UserError, match='1 of 3 images cannot be used; .*\n  .*maps has no maps of b'):
         run('--features', scores_lmdb('final', ['a', 'c']), net='basic_toy')
 
 

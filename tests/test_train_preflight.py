@@ -44,6 +44,16 @@ def test_fitting_lmdbs_pass(images, tmp_path):
     assert check_lmdb(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path)))['blob'] == 'final'
 
 
+def test_an_lmdb_that_lacks_images_says_so(images, tmp_path, capsys):
+    """Those that could not be read when it was written; of an LMDB of all images nothing is said."""
+    lmdb = shutil.copytree(images, tmp_path / 'part')
+    manifest_says(lmdb, left_out=2)
+    check_lmdb(asked('toy-front', '--lmdb', images, '--crop-size', 412))
+    assert not capsys.readouterr().err
+    check_lmdb(asked('toy-front', '--lmdb', lmdb, '--crop-size', 412))
+    assert f'{lmdb} lacks 2 of {read_manifest(lmdb)["count"] + 2} images' in capsys.readouterr().err
+
+
 def test_no_lmdb_names_the_command(tmp_path):
     """What to run."""
     with pytest.raises(UserError, match='run: make lmdb-toy'):

@@ -3,6 +3,7 @@
 
 For each image, DIR of --scores holds <stem>.scores (tools/test.py --save-scores DIR); --out gets <stem>.png, class ids in one
 channel. Parameters come from --crf, a file by tools/crf_search.py, and from the options, which go before it.
+An image that cannot be read, or has no scores, is left out; all such are named at the end, and the exit status is 1.
 """
 
 import argparse
@@ -20,8 +21,8 @@ if __name__ == '__main__':
 from tools.predict import find_images, read_image
 from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import labels_of, run_on_cores
-from tools.structured.score_maps import read_scores, score_path
-from tools.support.errors import UserError, run_command
+from tools.structured.score_maps import score_path
+from tools.support.errors import UserError, attempt, end_with_faults, run_command
 from tools.support.png import write_png
 
 HELP = {
@@ -48,10 +49,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     images = find_images(args.images)
-    check(images, args.scores, args.out)
+    check(images, args.out)
     parameters = chosen(args)
-    run_on_cores(partial(refine_image, args.scores, parameters, args.out), images, 'dense CRF', args.jobs)
-    print(f'{len(images)} label maps written to {args.out}; {parameters}')
+    refine = partial(attempt, partial(refine_image, args.scores, parameters, args.out))
+    faults = list(filter(None, run_on_cores(refine, images, 'dense CRF', args.jobs)))
+    print(f'{len(images) - len(faults)} label maps written to {args.out}; {parameters}')
+    end_with_faults(faults, len(images), 'images', 'the others are refined')
 
 
 def chosen(args: argparse.Namespace) -> CrfParameters:
@@ -60,16 +63,14 @@ def chosen(args: argparse.Namespace) -> CrfParameters:
     return replace(load_parameters(args.crf) if args.crf else CrfParameters(), **given)
 
 
-def check(images: list[Path], scores: Path, out: Path) -> None:
-    """UserError if two images would write one file, a result would overwrite an image, or one has no score map."""
+def check(images: list[Path], out: Path) -> None:
+    """UserError if two images would write one file, or a result would overwrite an image."""
     stems = {image.stem: image for image in images}
     for image in images:
         if stems[image.stem] != image:
             raise UserError(f'{stems[image.stem]} and {image} would both write {image.stem}.png; choose different folders')
         if image.resolve() == (out / f'{image.stem}.png').resolve():
             raise UserError(f'{image} would be overwritten by its result; choose another --out')
-        if not score_path(scores, image.stem).is_file():
-            read_scores(score_path(scores, image.stem))  # says what is missing and how to make it
 
 
 def refine_image(scores: Path, parameters: CrfParameters, out: Path, image: Path) -> None:

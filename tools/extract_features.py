@@ -6,7 +6,8 @@ Writes an LMDB of float Datums: the channels of the blob, then the label of each
 Maps before fc6 reach farther on each side than the scores do (conv5_3 by 12 cells, pool3 by 21); their label is 255 there.
 Images come from a folder that dataset_prep wrote (--data, --split), one of its lists (--list), or an LMDB of images (--lmdb);
 with --features the layers run on stored maps. --stage takes all but the weights from a training stage's row.
-A run that was stopped goes on where it was; one that is done already does nothing.
+A run that was stopped goes on where it was; one that is done already does nothing. Images that cannot be used are left out and
+named at the end, with status 1.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 from dataset_prep.datasets import Dataset, dataset
 from dataset_prep.feature_geometry import label_planes, with_border
 from dataset_prep.feature_sources import ImageSource, LmdbSource, MapSource, PictureSource
+from dataset_prep.lmdb_store import FAULTS, LEFT_OUT
 from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
 from dataset_prep.progress import progress
 from dataset_prep.records import load_split
@@ -35,7 +37,7 @@ from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_ENDS, border_cells
 from tools.inference.caffe_net import load_net
 from tools.netinfo.free import warn_of_extraction
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, end_with_faults, run_command
 from tools.support.gpus import gpu_number
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA
@@ -111,8 +113,14 @@ def extract(args: argparse.Namespace, net_name: str) -> None:
             warn_of_extraction(net_param, args.gpu)
         net = load_net(net_param, args.weights, args.gpu)
         rows = source.rows(writer.done)
-        for bottom, cells in progress(rows, args.blob, len(source.ids), done=writer.done):
-            writer.add(forward(net, source.start, args.blob, bottom), with_border(cells, border_cells(args.blob)))
+        for row in progress(rows, args.blob, len(source.ids), done=writer.done):
+            if isinstance(row, Fault):
+                writer.leave_out(row.reason)
+            else:
+                bottom, cells = row
+                writer.add(forward(net, source.start, args.blob, bottom), with_border(cells, border_cells(args.blob)))
+        if len(writer.faults) == len(source.ids):
+            end_with_faults([Fault(reason) for reason in writer.faults.values()], len(source.ids), 'images', 'nothing is stored')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -181,6 +189,8 @@ def main(argv: list[str] | None) -> None:
     height, width = manifest['min_side_hw']
     maps = manifest['channels'] - label_planes(manifest)
     print(f'{args.out}: {manifest["count"]} x {maps} maps of {args.blob}, {height}x{width}')
+    faults, total = [Fault(reason) for reason in manifest.get(FAULTS, {}).values()], manifest['count'] + manifest.get(LEFT_OUT, 0)
+    end_with_faults(faults, total, 'images', 'the maps of the others are stored; mend these and run the same command again')
 
 
 def _checked(source: Source, where: Path, facts: Dataset, split: str | None) -> Source:

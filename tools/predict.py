@@ -4,10 +4,12 @@
 For each image, --out gets <stem>.png (one channel, class ids) and <stem>_color.png (the classes in the data set's colours).
 Images are read as 8-bit colour: grey becomes three equal channels, transparency is left out, 16-bit values are divided by 256.
 They are turned as their orientation tag (EXIF) says, and so are the results. With --keep a run that was stopped goes on.
+An image that cannot be read is left out; all such are named at the end, and the exit status is 1.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,7 +30,7 @@ from tools.inference.networks import HELP, network
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import gpu_number
 from tools.support.png import write_png
 
@@ -57,40 +59,58 @@ def main(argv: list[str] | None) -> None:
     net_name = network(args.net, args.dataset)
     images = find_images(args.images)
     check_results(images, args.out)
+    total = len(images)
     if args.keep:
         images = without_results(images, args.out)
-        if not images:
-            return
+    faults = {image: found for image in images if isinstance(found := attempt(check_image, image), Fault)}
+    if sound := [image for image in images if image not in faults]:
+        faults |= label(args, net_name, sound)
+    rest = f'the others are labelled in {args.out}' if len(faults) < total else 'nothing was labelled'
+    end_with_faults(list(faults.values()), total, 'images', rest)
+
+
+def label(args: argparse.Namespace, net_name: str, images: list[Path]) -> dict[Path, Fault]:
+    """Label the images; the faults of those that cannot be read."""
     weights = find_weights(net_name, 'data', args.weights)
     say_weights(weights)
-    tile_hw = fit_tile(net_name, weights, map(size_of, images), args.max_memory, args.gpu)
-    warn_of_tile(net_name, weights, map(size_of, images), () if args.gpu is None else (args.gpu,), tile_hw)
+    tile_hw = fit_tile(net_name, weights, sizes_of(images), args.max_memory, args.gpu)
+    warn_of_tile(net_name, weights, sizes_of(images), () if args.gpu is None else (args.gpu,), tile_hw)
     predictor = Predictor(net_name, weights, tile_hw, args.gpu, args.tiling)
-    facts = dataset(NETS[net_name].dataset)
+    facts, faults = dataset(NETS[net_name].dataset), {}
     for image in tqdm(images, unit='image', disable=None):
-        label_map = predictor.label_map(read_image(image))
+        pixels = attempt(read_image, image)
+        if isinstance(pixels, Fault):
+            faults[image] = pixels
+            continue
+        label_map = predictor.label_map(pixels)
         labels, colours = results(image, args.out)
         write_png(colours, colorize(label_map, facts))
         write_png(labels, label_map)  # last: a map without its colours is none of ours
         tqdm.write(str(labels), file=sys.stdout)
+    return faults
 
 
 def find_images(arguments: list[Path]) -> list[Path]:
-    """The files named, and the images in the folders named; UserError for what is missing, empty or no image."""
+    """The files named, and the images in the folders named; UserError for a folder without any, and for weights among them."""
     images: list[Path] = []
     for argument in arguments:
         images.extend(images_in(argument) if argument.is_dir() else [argument])
     for image in images:
-        if not image.is_file():
-            raise UserError(f'no image at {image}{_weights_hint(image)}')
-        if not cv2.haveImageReader(str(image)):
-            raise UserError(f'{image} is not an image that OpenCV reads{_weights_hint(image)}')
+        if image.suffix == '.caffemodel':  # tools/test.py takes several after one option, which here are images
+            raise UserError(f'{image} is no image; of several files of weights, each takes its own --weights')
     return images
 
 
-def _weights_hint(image: Path) -> str:
-    """What may be meant by a caffemodel among the images: tools/test.py takes several after one option, which here are images."""
-    return '; of several files of weights, each takes its own --weights' if image.suffix == '.caffemodel' else ''
+def check_image(image: Path) -> None:
+    """Raise UserError for what is missing, may not be read, or is no image."""
+    try:
+        image.open('rb').close()
+    except FileNotFoundError as error:
+        raise UserError(f'no image at {image}') from error
+    except OSError as error:
+        raise UserError(f'{image} cannot be read ({error.strerror})') from error
+    if not cv2.haveImageReader(str(image)):
+        raise UserError(f'{image} is not an image that OpenCV reads')
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -134,9 +154,11 @@ def check_results(images: list[Path], out: Path) -> None:
 
 def read_image(path: Path) -> np.ndarray:
     """uint8 (H, W, 3) BGR, turned as its orientation tag says; UserError if the file is damaged, or too large."""
-    content = path.read_bytes()
     try:
+        content = path.read_bytes()
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror})') from error
     except cv2.error as error:
         raise UserError(f'{path} cannot be read ({error.err}); cut it into smaller images, or get the file anew') from error
     if image is None or cut_off_jpeg(content):
@@ -150,9 +172,23 @@ def size_of(path: Path) -> tuple[int, int]:
     return (width, height) if orientation(path) in ON_THEIR_SIDE else (height, width)
 
 
+def sizes_of(images: list[Path]) -> Iterator[tuple[int, int]]:
+    """Heights and widths of those images whose files' heads can be read."""
+    return (size for image in images if not isinstance(size := attempt(size_of, image), Fault))
+
+
 def cut_off_jpeg(content: bytes) -> bool:
-    """Whether a JPEG lacks its end, which OpenCV fills with grey without a word: no end marker after the last start of a scan."""
-    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+    """Whether a JPEG lacks its end marker, in whose place some versions of OpenCV put grey. Bytes behind it do not matter.
+
+    The segments before the first scan are passed over: a thumbnail among them has an end marker of its own.
+    """
+    if not content.startswith(b'\xff\xd8'):
+        return False
+    place = 2
+    while content[place : place + 1] == b'\xff' and content[place : place + 2] != b'\xff\xda':
+        filling = content[place + 1 : place + 2] == b'\xff'
+        place += 1 if filling else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+    return content.find(b'\xff\xd9', place) < 0
 
 
 if __name__ == '__main__':

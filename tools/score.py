@@ -28,7 +28,7 @@ from tools.scoring.benchmarks import BENCHMARKS
 from tools.scoring.folders import find_pairs, score_pairs
 from tools.scoring.summary import summary, summary_table
 from tools.support.atomic import whole_file
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, end_with_faults, run_command
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -68,12 +68,16 @@ def main(argv: list[str] | None) -> None:
 
 
 def score(name: str, pairs: list, encoding: str) -> dict:
-    """Scores over all pairs, as tools.scoring.summary has them."""
+    """Scores over all pairs, as tools.scoring.summary has them. UserError naming all that cannot be scored."""
     benchmark = BENCHMARKS[name]
-    matrix = np.zeros((benchmark.ids, benchmark.ids), np.int64)
+    matrix, faults = np.zeros((benchmark.ids, benchmark.ids), np.int64), []
     parts = score_pairs(benchmark, name, pairs, encoding)
     for part in tqdm(parts, total=len(pairs), unit='image', desc='scoring', disable=None):
-        matrix += part
+        if isinstance(part, Fault):
+            faults.append(part)
+        else:
+            matrix += part
+    end_with_faults(faults, len(pairs), 'images', 'nothing is scored')
     return summary(benchmark.classes, matrix, benchmark.categories)
 
 

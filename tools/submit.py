@@ -22,6 +22,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from tools.report.server_scores import SERVER_SCORES
 from tools.scoring.cityscapes import LABEL_IDS, TRAIN_IDS
 from tools.scoring.png import read_map
 from tools.support.atomic import whole_file
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.paths import DATA, ROOT
 
 VOC_CLASSES = 21
@@ -91,11 +92,8 @@ def default_out(dataset: str, split: str, pred: Path) -> Path:
 def check_present(records: list[Record], folder: Path) -> None:
     """UserError unless every image has its map."""
     missing = [record.id for record in records if not (folder / f'{record.id}.png').is_file()]
-    if missing:
-        raise UserError(
-            f'{len(missing)} of {len(records)} images have no label map in {folder}, the first is {missing[0]}; '
-            'run tools/test.py with the same --split first'
-        )
+    faults = [Fault(f'no file at {folder / name}.png') for name in missing]
+    end_with_faults(faults, len(records), 'images', 'each needs its label map: run tools/test.py with the same --split first')
 
 
 def predicted(record: Record, folder: Path, server: Server) -> np.ndarray:
@@ -114,10 +112,16 @@ def _size(size_hw: tuple[int, ...]) -> str:
 
 
 def write(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:
-    """Pack all maps."""
+    """Pack all maps. UserError naming those that the server would not take."""
+    faults = []
     with _packer(path) as add:
         for record in tqdm(records, unit='image', desc='packing', disable=None):
-            add(server.name(record.id, competition), server.encode(predicted(record, folder, server)))
+            labels = attempt(partial(predicted, folder=folder, server=server), record)
+            if isinstance(labels, Fault):
+                faults.append(labels)
+            else:
+                add(server.name(record.id, competition), server.encode(labels))
+    end_with_faults(faults, len(records), 'label maps', 'nothing is packed')
 
 
 @contextmanager

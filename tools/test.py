@@ -8,13 +8,14 @@ With --features, the layers after the stored blob are run, not the whole network
 With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; of
 images whose score maps are there already (--save-scores), made with the same settings, the network does not run.
 A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
+Images and labels that cannot be used are left out and named at the end; the others are labelled, nothing is scored, status 1.
 """
 
 import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -50,7 +51,7 @@ from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import refine_records
 from tools.structured.score_maps import prepare_folder, score_path
 from tools.support.atomic import locked, whole_file
-from tools.support.errors import UserError, run_command
+from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import check_gpus, gpu_list
 from tools.support.hashing import file_sum
 from tools.support.made_with import SETTINGS
@@ -148,8 +149,8 @@ def main(argv: list[str] | None) -> None:
     records = load_split(test.data, test.split)[: args.limit]
     has_truth = any(record.label for record in records)
     if has_truth:
-        check_truth(records)
-    sizes = {record.size_hw for record in records}
+        say_lacking(records)
+    sizes = {size for record in records if not isinstance(size := attempt(size_of, record), Fault)}
     test.tile_hw = fit_tile(test.net_name, test.weights, sizes, args.max_memory, test.gpus[0] if test.gpus else None)
     warn_of_tile(test.net_name, test.weights, sizes, test.gpus, test.tile_hw)
     crf = load_parameters(args.crf) if args.crf else None
@@ -158,20 +159,23 @@ def main(argv: list[str] | None) -> None:
     with locked(out / SETTINGS):  # another network's maps would be scored as this one's
         label_maps = LabelMaps(out, settings)
         if crf:
-            label_by_crf(test, records, label_maps, crf, args.jobs, args.scheduler)
+            faults = label_by_crf(test, records, label_maps, crf, args.jobs, args.scheduler)
         else:
-            label(test, records, label_maps, args.jobs, args.scheduler)
+            faults = label(test, records, label_maps, args.jobs, args.scheduler)
         if has_truth:
-            report(test, records, label_maps, settings, every=args.overlay)
+            report(test, records, label_maps, settings, faults, every=args.overlay)
         else:
+            end_with_faults(list(faults.values()), len(records), 'images', f'the others are labelled in {out}')
             print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
     print(f'written to {out}')
 
 
-def report(test: Evaluation, records: list[Record], label_maps: LabelMaps, settings: dict, every: bool) -> None:
-    """Score the maps, write and print the scores, draw the pictures."""
+def report(
+    test: Evaluation, records: list[Record], label_maps: LabelMaps, settings: dict, faults: dict[str, Fault], every: bool
+) -> None:
+    """Score the maps, write and print the scores, draw the pictures. UserError if there are faults, or labels that have some."""
     out = label_maps.folder
-    matrix, ignored = score(records, label_maps, test.facts)
+    matrix, ignored = score(records, label_maps, test.facts, faults)
     paper = paper_row(test.net_name, test.split)
     scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
     scores |= {'images': len(records), 'ignored_pixels': ignored}
@@ -202,12 +206,21 @@ def first(images: int) -> str:
     return f'-first-{images}'
 
 
-def check_truth(records: list[Record]) -> None:
-    """UserError if there is nothing to score some images by, which is better known before they are labelled."""
-    for record in records:
-        if record.label is None or not record.label.is_file():
-            fault = f'no ground truth for {record.id}' if record.label is None else f'no label of {record.id} at {record.label}'
-            raise UserError(f'{fault}; give a --split that has labels, or label images by tools/predict.py')
+def size_of(record: Record) -> tuple[int, int]:
+    """Height and width of an image."""
+    return record.size_hw
+
+
+def say_lacking(records: list[Record]) -> None:
+    """Name on stderr the images that there is no label for, which is better known before they are labelled.
+
+    UserError if there is none for any.
+    """
+    lacking = [record for record in records if record.label is None or not record.label.is_file()]
+    for record in lacking:
+        print(f'warning: no label of {record.id} at {record.label}; nothing will be scored without', file=sys.stderr)
+    if len(lacking) == len(records):
+        raise UserError('no label is there; give a --split that has labels, or label images by tools/predict.py')
 
 
 def describe(args: argparse.Namespace) -> Evaluation:
@@ -253,8 +266,8 @@ def features_manifest(path: Path, net: Net, split: str) -> dict:
     return manifest
 
 
-def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> None:
-    """Make the label maps that are not there yet."""
+def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> dict[str, Fault]:
+    """Make the label maps that are not there yet; by id, the faults of images that cannot be labelled."""
     if test.scores:
         prepare_folder(test.scores, test.settings())
         for record in records:
@@ -262,31 +275,36 @@ def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: 
                 label_maps.path(record.id).unlink(missing_ok=True)  # both come from one run of the network
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:
-        return
+        return {}
     if scheduler or jobs > 1 or len(test.gpus) > 1:
         jobs = len(test.gpus) or min(jobs, cores())
-        label_in_processes(test.job(), pending, label_maps.folder.absolute(), jobs, test.gpus, scheduler)
-    else:
-        label_records(test.job(), pending, label_maps.folder)
+        return label_in_processes(test.job(), pending, label_maps.folder.absolute(), jobs, test.gpus, scheduler)
+    return label_records(test.job(), pending, label_maps.folder)
 
 
 def label_by_crf(
     test: Evaluation, records: list[Record], label_maps: LabelMaps, crf: CrfParameters, jobs: int, scheduler: str | None
-) -> None:
-    """Make the label maps that are not there yet by the dense CRF, from score maps; the network makes those that are missing."""
+) -> dict[str, Fault]:
+    """Make the label maps that are not there yet by the dense CRF, from score maps; the network makes those that are missing.
+
+    By id, the faults of images that cannot be labelled.
+    """
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:
-        return
+        return {}
     test.scores = test.scores or label_maps.folder / 'scores'
     prepare_folder(test.scores, test.settings())
     unscored = [record for record in pending if not score_path(test.scores, record.id).exists()]
-    if unscored:
-        label(test, unscored, LabelMaps(label_maps.folder / 'plain', test.settings()), jobs, scheduler)
-    refine_records(test.scores, pending, crf, label_maps.folder)
+    faults = label(test, unscored, LabelMaps(label_maps.folder / 'plain', test.settings()), jobs, scheduler) if unscored else {}
+    scored = [record for record in pending if record.id not in faults]
+    return faults | refine_records(test.scores, scored, crf, label_maps.folder)
 
 
-def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple[np.ndarray, int]:
-    """Confusion matrix over all records, and the number of pixels that do not count."""
+def score(records: list[Record], label_maps: LabelMaps, facts: Dataset, faults: dict[str, Fault]) -> tuple[np.ndarray, int]:
+    """Confusion matrix over all records, and the number of pixels that do not count.
+
+    UserError that names all `faults`, those of images without a map, and those of labels and maps: part of a split has no score.
+    """
 
     def count(record: Record) -> tuple[np.ndarray, int]:
         truth = read_label(record)
@@ -295,10 +313,16 @@ def score(records: list[Record], label_maps: LabelMaps, facts: Dataset) -> tuple
         except ValueError as error:
             raise UserError(f'{label_maps.path(record.id)} against {record.label}: {error}') from error
 
-    total, pixels = np.zeros((facts.num_classes, facts.num_classes), np.int64), 0
-    for matrix, size in tqdm(in_order(count, records), total=len(records), unit='image', desc='scoring', disable=None):
-        total += matrix
-        pixels += size
+    total, pixels, found = np.zeros((facts.num_classes, facts.num_classes), np.int64), 0, list(faults.values())
+    mapped = [record for record in records if record.id not in faults]
+    counts = in_order(partial(attempt, count), mapped)
+    for counted in tqdm(counts, total=len(mapped), unit='image', desc='scoring', disable=None):
+        if isinstance(counted, Fault):
+            found.append(counted)
+        else:
+            total += counted[0]
+            pixels += counted[1]
+    end_with_faults(found, len(records), 'images', f'the others are labelled in {label_maps.folder}; nothing is scored')
     return total, pixels - int(total.sum())
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from dataset_prep.records import Record, read_image
 from tools.inference.predictor import MapPredictor, Predictor
 from tools.inference.upsampling import argmax
 from tools.structured.score_maps import ScoreMap, score_path, write_scores
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError, attempt
 from tools.support.pipeline import read_ahead, write_behind
 from tools.support.png import write_png
 
@@ -43,44 +43,51 @@ class Job:
         return replace(self, gpu=gpu)
 
 
-def label_records(job: Job, records: Sequence[Record], folder: Path, quiet: bool = False) -> int:
-    """Make `<folder>/<id>.png` for each record, whole or not at all; how many. UserError naming what cannot be labelled."""
+def label_records(job: Job, records: Sequence[Record], folder: Path, quiet: bool = False) -> dict[str, Fault]:
+    """Make `<folder>/<id>.png` for each record, whole or not at all; by id, the faults of those that cannot be labelled."""
     bar = tqdm(total=len(records), unit='image', desc='labelling', disable=True if quiet else None)
     with bar:
         if job.features:
-            _label_maps_of(job, job.features, records, folder, bar)
-        else:
-            _label_images(job, records, folder, bar)
-    return len(records)
+            return _label_maps_of(job, job.features, records, folder, bar)
+        return _label_images(job, records, folder, bar)
 
 
-def _label_images(job: Job, records: Sequence[Record], folder: Path, bar: tqdm) -> None:
+def _label_images(job: Job, records: Sequence[Record], folder: Path, bar: tqdm) -> dict[str, Fault]:
+    faults = {}
     with _images(records) as images, _writer(len(records)) as write:
         predictor = _predictor(job)
         for record, image in zip(records, images, strict=True):
-            prob = predictor.predict_scores(image)
-            _keep_scores(job, record, prob, image.shape[:2], predictor.zoom)
-            write(folder / f'{record.id}.png', argmax(prob, image.shape[:2], predictor.zoom))
+            if isinstance(image, Fault):
+                faults[record.id] = image
+            else:
+                prob = predictor.predict_scores(image)
+                _keep_scores(job, record, prob, image.shape[:2], predictor.zoom)
+                write(folder / f'{record.id}.png', argmax(prob, image.shape[:2], predictor.zoom))
             bar.update()
+    return faults
 
 
-def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path, bar: tqdm) -> None:
-    """UserError if an image has no maps in the LMDB, or maps that do not reach over it."""
-    wanted = {record.id: record for record in records}
+def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path, bar: tqdm) -> dict[str, Fault]:
+    """A fault, too, is an image that has no maps in the LMDB, or maps that do not reach over it."""
+    faults, wanted = {}, {record.id: record for record in records}
     with _writer(len(records)) as write:
         predictor = _map_predictor(job)
         planes = label_planes(read_manifest(lmdb))
+
+        def label(maps: np.ndarray, record: Record) -> None:
+            prob = predictor.predict_scores(maps, read_image(record) if predictor.reads_image else None)
+            labels = _label(prob, record, predictor.zoom, lmdb)
+            _keep_scores(job, record, prob, record.size_hw, predictor.zoom)
+            write(folder / f'{record.id}.png', labels)
+
         for image_id, stacked in iterate(lmdb):
             if record := wanted.pop(image_id, None):
-                maps = stacked[:-planes]
-                prob = predictor.predict_scores(maps, read_image(record) if predictor.reads_image else None)
-                _keep_scores(job, record, prob, record.size_hw, predictor.zoom)
-                write(folder / f'{image_id}.png', _label(prob, record, predictor.zoom, lmdb))
+                if fault := attempt(partial(label, stacked[:-planes]), record):
+                    faults[image_id] = fault
                 bar.update()
             if not wanted:
                 break
-    if wanted:
-        raise UserError(f'{lmdb} has no maps for {len(wanted)} of the images asked for, the first being {min(wanted)}')
+    return faults | {image_id: Fault(f'{lmdb} has no maps of {image_id}') for image_id in wanted}
 
 
 def _keep_scores(job: Job, record: Record, prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> None:
@@ -96,11 +103,12 @@ def _label(prob: np.ndarray, record: Record, factor: int, lmdb: Path) -> np.ndar
 
 
 @contextmanager
-def _images(records: Sequence[Record]) -> Iterator[Iterator[np.ndarray]]:
+def _images(records: Sequence[Record]) -> Iterator[Iterator[np.ndarray | Fault]]:
+    read = partial(attempt, read_image)
     if len(records) < WORTH_PROCESSES:
-        yield map(read_image, records)
+        yield map(read, records)
     else:
-        with read_ahead(read_image, records) as images:
+        with read_ahead(read, records) as images:
             yield images
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dataset_prep.records import Record
 from tools.inference.labelling import Job, label_records
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError
 from tools.support.hashing import file_sum
 
 PORTIONS = 4  # for each process: small enough that all end at about the same time
@@ -25,7 +25,7 @@ SAME_PATHS = 'every machine must have the same folders under the same paths'
 
 def label_in_processes(
     job: Job, records: Sequence[Record], folder: Path, jobs: int, gpus: Sequence[int] = (), scheduler: str | None = None
-) -> None:
+) -> dict[str, Fault]:
     """As label_records, by `jobs` processes, or one a GPU; with `scheduler`, by the workers of a Dask cluster.
 
     Raises UserError for a scheduler that does not answer, a machine that does not see the files, or a process that was ended.
@@ -33,21 +33,24 @@ def label_in_processes(
     with _engine(scheduler, jobs) as workers, tqdm(total=len(records), unit='image', desc='labelling', disable=None) as bar:
         work = joblib.Parallel(n_jobs=workers, return_as='generator_unordered')
         tasks = [joblib.delayed(label_portion)(*task, folder) for task in _tasks(job, records, workers, gpus)]
+        faults: dict[str, Fault] = {}
         try:
-            for count in work(tasks):
+            for count, found in work(tasks):
+                faults |= found
                 bar.update(count)
         except TerminatedWorkerError as error:  # Caffe ended it, or the system for want of memory
             said = f'a process that labels images was ended; the label maps in {folder} stay, the same command goes on'
             raise UserError(said) from error
+        return faults
 
 
-def label_portion(job: Job, records: Sequence[Record], folder: Path) -> int:
-    """What one process does at a time. Records whose map came into being meanwhile are passed over."""
+def label_portion(job: Job, records: Sequence[Record], folder: Path) -> tuple[int, dict[str, Fault]]:
+    """What one process does at a time: how many records, and their faults. Those whose map came into being are passed over."""
     if not (folder / 'settings.json').is_file():
         raise UserError(f'{gethostname()} does not see {folder}; {SAME_PATHS}')
     check_weights(job.weights, job.weights_sha256)
-    label_records(job, [record for record in records if not (folder / f'{record.id}.png').exists()], folder, quiet=True)
-    return len(records)
+    missing = [record for record in records if not (folder / f'{record.id}.png').exists()]
+    return len(records), label_records(job, missing, folder, quiet=True)
 
 
 @lru_cache(maxsize=1)

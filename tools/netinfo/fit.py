@@ -65,7 +65,8 @@ def fit_tile(
 
 def usual_tile(row: Net, images_hw: Iterable[SizeHW]) -> SizeHW:
     """Tile (height, width) that a network takes without a limit: its own, or the largest image for one that takes them whole."""
-    return max((input_hw(row, size, fill=True) for size in images_hw), key=prod) if row.whole else row.input_size_hw
+    sizes = (input_hw(row, size, fill=True) for size in images_hw) if row.whole else ()
+    return max(sizes, key=prod, default=row.input_size_hw)
 
 
 def largest_tile(own: SizeHW, max_memory: float, need: Callable[[SizeHW], float]) -> SizeHW | None:

@@ -17,7 +17,7 @@ from dataset_prep.parallel import in_order
 from tools.scoring.benchmarks import Benchmark
 from tools.scoring.counting import confusion
 from tools.scoring.png import read_map
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError, attempt
 
 LAST_CHARACTER = chr(sys.maxunicode)
 
@@ -111,12 +111,12 @@ def _beginning(maps: Sequence[tuple[str, Path]], start: str) -> list[Path]:
     return [path for _, path in maps[first:last]]
 
 
-def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray]:
-    """The confusion matrix, int64 (ids, ids), of each pair. Raises UserError naming a file that cannot be scored.
+def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray | Fault]:
+    """The confusion matrix, int64 (ids, ids), of each pair, or the Fault of one that cannot be scored.
 
     By threads: what takes time lets go of Python's lock, and processes would take longer to start than many maps to score.
     """
-    yield from in_order(partial(count_pair, benchmark, name, encoding), pairs)
+    yield from in_order(partial(attempt, partial(count_pair, benchmark, name, encoding)), pairs)
 
 
 def count_pair(benchmark: Benchmark, name: str, encoding: str, pair: Pair) -> np.ndarray:

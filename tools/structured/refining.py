@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dataset_prep.records import Record, read_image
 from tools.structured.dense_crf import CrfParameters, engine, refine
 from tools.structured.score_maps import read_scores, score_path
-from tools.support.errors import UserError
+from tools.support.errors import Fault, UserError, attempt
 from tools.support.png import write_png
 
 ONE_THREAD = {'CRF_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # in each process: there is one a core
@@ -30,9 +30,10 @@ def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | N
     return (refine(prob, image_bgr, parameters) if parameters else prob).argmax(axis=0).astype(np.uint8)
 
 
-def refine_records(scores: Path, records: Sequence[Record], parameters: CrfParameters, out: Path) -> None:
-    """Make `<out>/<id>.png` from `<scores>/<id>.scores` for each record."""
-    run_on_cores(partial(_refine_record, scores, parameters, out), records, 'dense CRF')
+def refine_records(scores: Path, records: Sequence[Record], parameters: CrfParameters, out: Path) -> dict[str, Fault]:
+    """Make `<out>/<id>.png` from `<scores>/<id>.scores` for each record; by id, the faults of those that cannot be made."""
+    results = run_on_cores(partial(attempt, partial(_refine_record, scores, parameters, out)), records, 'dense CRF')
+    return {record.id: fault for record, fault in zip(records, results, strict=True) if fault}
 
 
 def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> list:

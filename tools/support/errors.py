@@ -3,11 +3,43 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+MOST_NAMED = 1000  # faults in one message
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 class UserError(Exception):
     """Something the user can mend; the message says what, where and what to do next."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why one item of a batch cannot be used, in a line that names its file. The batch goes on without it."""
+
+    reason: str
+
+
+def attempt(function: Callable[[Item], Result], item: Item) -> Result | Fault:
+    """function(item), or the Fault that its UserError stands for."""
+    try:
+        return function(item)
+    except UserError as error:
+        return Fault(str(error))
+
+
+def end_with_faults(faults: Sequence[Fault], total: int, what: str, rest: str) -> None:
+    """Raise a UserError that names the faults of a batch of `total` items; nothing if there is none.
+
+    `what` are the items, in the plural; `rest` says what became of those without a fault.
+    """
+    if faults:
+        listed = ''.join(f'\n  {fault.reason}' for fault in faults[:MOST_NAMED])
+        listed += f'\n  and {len(faults) - MOST_NAMED} more' if len(faults) > MOST_NAMED else ''
+        raise UserError(f'{len(faults)} of {total} {what} cannot be used; {rest}:{listed}')
 
 
 def run_command(main: Callable[[list[str] | None], int | None]) -> None:

@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 
 from dataset_prep.datasets import DATASETS, IGNORE_LABEL, how_to_prepare
-from dataset_prep.lmdb_store import check_current, opened, read_sizes, stored_ids
+from dataset_prep.lmdb_store import LEFT_OUT, check_current, opened, read_sizes, stored_ids
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
@@ -20,6 +20,7 @@ from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes, pixel
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.training.initial import fresh_layers
+from tools.training.progress import say
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
@@ -47,6 +48,8 @@ def check_lmdb(settings: Settings) -> dict:
     if stage.beside_images:
         _check_images_beside(settings, manifest)
     _check_labels(settings)
+    if left_out := manifest.get(LEFT_OUT):
+        say(f'{path} lacks {left_out} of {left_out + manifest["count"]} images, which could not be used when it was written')
     return manifest
 
 
