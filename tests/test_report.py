@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record
 from tests.browser import SIZES, assert_sound, open_page
+from tools.paper_tables import PaperRow
 from tools.recipe import Done, Recipe
 from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_curve, read_scores
@@ -21,6 +23,7 @@ from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.sheets import GAP, LINE
 from tools.support.stop_signals import STOPPED
+from tools.training.scores import Score
 
 
 def test_recipe_stops_at_the_first_failure(tmp_path):
@@ -105,10 +108,12 @@ def test_scores_that_are_not_there_name_the_command(tmp_path):
         read_scores(System('Front end', tmp_path))
 
 
-def test_curve_reads_iterations_and_losses(tmp_path):
-    """Columns are found by name."""
+def test_curve_reads_losses_and_the_scores_of_snapshots(tmp_path):
+    """Columns are found by name; a run whose snapshots were not scored has no scores."""
     (tmp_path / 'metrics.csv').write_text('lr,iteration,loss\n0.1,0,2.5\n0.1,20,1.25\n')
     assert read_curve('x', tmp_path) == Curve('x', [0, 20], [2.5, 1.25])
+    (tmp_path / 'validation.csv').write_text('iteration,mean_iou\n20,0.5\n')
+    assert read_curve('x', tmp_path).val_iou == (Score(20, 0.5),)
 
 
 def test_records_are_taken_at_even_distances():
@@ -152,6 +157,16 @@ def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
     assert text.count('src="data:image/png;base64,') == 3 and text.count('src="data:image/jpeg;base64,') == 1
     assert 'http' not in text
     assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * GAP
+
+
+def test_page_shows_validation_and_the_papers_classes_where_there_are_any(tested, tmp_path):
+    """Two pictures more; a row of the paper on another data set gives its mean alone."""
+    row = PaperRow('', 'Front <end>', 'toy', 'test', (50.0,) * 7, 49.9)
+    scored = replace(tested, curves=[replace(tested.curves[0], val_iou=(Score(2, 0.5),))])
+    for data, images in (('toy', 5), ('camvid', 4)):
+        paper = {'Front <end>': replace(row, dataset=data)}
+        text = write_report(replace(scored, paper=paper), tmp_path / data)[1].read_text()
+        assert text.count('src="data:image/png;base64,') == images and '<td>49.9</td>' in text
 
 
 def test_missing_label_map_is_named(tested, tmp_path):

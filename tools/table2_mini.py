@@ -40,7 +40,7 @@ SYSTEMS = {  # the first four are called as the paper's Table 2 calls them
     'Front end, padding': 'camvid-small-front-padding',
     'Front end, pooling and padding': 'camvid-small-front-pooling-padding',
 }
-PAPER = {row.name: row.mean_iou for row in TABLE[2].rows}
+PAPER = {row.name: row for row in TABLE[2].rows}
 NOTES = (
     "CamVid's training and test images at {}x{}. All networks: the convolutions of VGG-16 trained on ImageNet, frozen; fc6 and "
     'fc7 of 128 channels instead of 4096 (DeepLab: 1024), from random weights; one image a step, each once, and the same rates, '
@@ -70,7 +70,8 @@ def follow(source: Path, out: Path) -> Recipe:
 def orders(scores: Sequence[Scores]) -> str:
     """The four of the paper's table from the lowest to the highest, here and in the paper, as a sentence."""
     here = {row.name: 100 * row.mean_iou for row in scores if row.name in PAPER}
-    said = [' < '.join(f'{name} {means[name]:.1f}' for name in sorted(means, key=means.__getitem__)) for means in (here, PAPER)]
+    paper = {name: row.mean_iou for name, row in PAPER.items()}
+    said = [' < '.join(f'{name} {means[name]:.1f}' for name in sorted(means, key=means.__getitem__)) for means in (here, paper)]
     return f'Order here: {said[0]}. In the paper: {said[1]}.'
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.support.errors import UserError
+from tools.training import scores
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """A training run's loss."""
+    """A training run's loss, and the mean IoU of its snapshots on validation images, by iteration, where they were scored."""
 
     name: str
     iterations: list[int]
     losses: list[float]
+    val_iou: tuple[scores.Score, ...] = ()
 
 
 def read_scores(system: System) -> Scores:
@@ -45,7 +47,8 @@ def read_scores(system: System) -> Scores:
 
 
 def read_curve(name: str, run_folder: Path) -> Curve:
-    """Loss by iteration from a run folder's metrics.csv."""
+    """Loss by iteration from a run folder's metrics.csv, mean IoU from its validation.csv."""
     with (run_folder / 'metrics.csv').open() as lines:
         rows = list(csv.DictReader(lines))
-    return Curve(name, [int(row['iteration']) for row in rows], [float(row['loss']) for row in rows])
+    iterations, losses = [int(row['iteration']) for row in rows], [float(row['loss']) for row in rows]
+    return Curve(name, iterations, losses, tuple(scores.read_scores(run_folder)))

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import Dataset
 from dataset_prep.records import Record
+from tools.paper_tables import PaperRow
 from tools.recipe import Done
 from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_scores
@@ -21,7 +22,7 @@ PICTURE_PX = 360  # width of a picture in the page
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is made of. `notes` are paragraphs on what was run; `paper` the paper's mean IoU of a system, if it has one."""
+    """What a page is made of. `notes` are paragraphs on what was run; `paper` the paper's row of a system, if it has one."""
 
     title: str
     notes: Sequence[str]
@@ -30,7 +31,7 @@ class Report:
     systems: Sequence[System]
     curves: Sequence[Curve]
     done: Sequence[Done]
-    paper: dict[str, float] = field(default_factory=dict)
+    paper: dict[str, PaperRow] = field(default_factory=dict)
 
 
 def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Path]:
@@ -74,14 +75,28 @@ def _strip(record: Record, report: Report) -> Row:
     return Row(record.id, (Picture('Image', photo(image, PICTURE_PX)), *drawn))
 
 
+def _bars(report: Report, scores: Sequence[Scores]) -> bytes | None:
+    """Bars of each class beside the paper's, where the paper has a row on the same data set."""
+    rows = {f"{name}, the paper's": row for name, row in report.paper.items() if row.dataset == report.dataset.name}
+    if not rows:
+        return None
+    ours = {row.name: [100 * (value or 0) for value in row.class_iou.values()] for row in scores}
+    paper = {name: [value or 0 for value in row.class_iou] for name, row in rows.items()}
+    return pictures.class_bars(report.dataset.classes, ours | paper)
+
+
 def _html(report: Report, rows: Sequence[Row]) -> str:
     chance = math.log(report.dataset.num_classes)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['percent'] = percent
+    scores, scored = [read_scores(system) for system in report.systems], [curve for curve in report.curves if curve.val_iou]
+    bars = _bars(report, scores)
     return environment.get_template('page.html').render(
         report=report,
-        scores=[read_scores(system) for system in report.systems],
+        scores=scores,
+        bars=bars and pictures.data_uri(bars),
         legend=list(zip(report.dataset.classes, report.dataset.palette, strict=True)),
         rows=rows,
         losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
+        validation=pictures.data_uri(pictures.validation_plot(scored)) if scored else None,
     )

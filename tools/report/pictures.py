@@ -52,6 +52,35 @@ def loss_plot(curves: Sequence[Curve], chance: float | None) -> bytes:
     axes.set(xlabel='iteration', ylabel='softmax loss', ylim=(0, None))
     axes.locator_params(axis='x', integer=True)  # there is no half iteration
     axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def validation_plot(curves: Sequence[Curve]) -> bytes:
+    """PNG of the mean IoU on validation images, in percent, of the snapshots of each run."""
+    figure, axes = pyplot.subplots(figsize=(7, 3.2), dpi=120)
+    for curve in curves:
+        iterations, means = [score.iteration for score in curve.val_iou], [100 * score.mean_iou for score in curve.val_iou]
+        axes.plot(iterations, means, label=curve.name, linewidth=1.2, marker='.')
+    axes.set(xlabel='iteration', ylabel='mean IoU, validation (%)')
+    axes.locator_params(axis='x', integer=True)
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def class_bars(classes: Sequence[str], systems: dict[str, Sequence[float]]) -> bytes:
+    """PNG of the IoU of each class, in percent: a group of bars a class, in it a bar for each of `systems`."""
+    figure, axes = pyplot.subplots(figsize=(11, 3.6), dpi=120)
+    width, places = 0.8 / len(systems), np.arange(len(classes))
+    for number, (name, values) in enumerate(systems.items()):
+        axes.bar(places + (number + 0.5) * width - 0.4, values, width, label=name)
+    axes.set(ylabel='IoU (%)', ylim=(0, 100))
+    axes.set_xticks(places, classes, rotation=25, ha='right')
+    axes.legend(fontsize=8, ncols=3)
+    return _png(figure)
+
+
+def _png(figure) -> bytes:
+    """A figure as a file's bytes; it is closed."""
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
