@@ -80,8 +80,8 @@ def _bars(report: Report, scores: Sequence[Scores]) -> bytes | None:
     rows = {f"{name}, the paper's": row for name, row in report.paper.items() if row.dataset == report.dataset.name}
     if not rows:
         return None
-    ours = {row.name: [100 * (value or 0) for value in row.class_iou.values()] for row in scores}
-    paper = {name: [value or 0 for value in row.class_iou] for name, row in rows.items()}
+    ours: dict[str, Sequence[float]] = {row.name: [100 * (value or 0) for value in row.class_iou.values()] for row in scores}
+    paper: dict[str, Sequence[float]] = {name: [value or 0 for value in row.class_iou] for name, row in rows.items()}
     return pictures.class_bars(report.dataset.classes, ours | paper)
 
 
