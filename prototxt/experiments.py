@@ -6,7 +6,7 @@ A special case is a field of a row, never an `if` on a name elsewhere.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 Row = TypeVar('Row')
 
@@ -471,19 +471,27 @@ def voc_context(net: str) -> Stage:
     )  # fmt: skip
 
 
-def voc_crfrnn(net: str, *init: str) -> Stage:
-    """End to end on whole images. Zheng et al. have a rate of 1e-13 on the sum over pixels: 2.5e-8 on the mean, at 500x500."""
+def crfrnn(net: str, start: str, init: tuple[str, ...], **fields: Any) -> Stage:
+    """CRF-RNN by the solver of Zheng et al.: one image a step, a loss that is the sum over its pixels.
+
+    With the mean in place of the sum the rate would be 250,000 times as large, and weight decay, which the rate multiplies, too.
+    """
     return Stage(
-        net, 'data', init=init, fresh=('inference1',),
-        crop_size=884, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN,
+        net, start, init=init, fresh=('inference1',), batch_size=1, base_lr=1e-13, momentum=0.99, weight_decay=0.0005,
+        normalization='NONE', **fields,
     )  # fmt: skip
+
+
+def voc_crfrnn(net: str, *init: str) -> Stage:
+    """End to end on whole images."""
+    return crfrnn(net, 'data', init, crop_size=884, max_iter=100_000, source=ZHENG, assumed=CRFRNN_OPEN)
 
 
 def camvid_crfrnn(net: str, *init: str) -> Stage:
     """CRF-RNN, and the context module below it, on the front end's stored scores and the images, one pass over them."""
-    return Stage(
-        net, 'final', init=init, fresh=('inference1',), features_from='camvid-cpu-front', mirror=False,
-        crop_size=None, batch_size=1, base_lr=2.5e-8, momentum=0.99, max_iter=367, snapshot=367, random_seed=1, source=RECIPE,
+    return crfrnn(
+        net, 'final', init, features_from='camvid-cpu-front', mirror=False, crop_size=None, max_iter=367, snapshot=367,
+        random_seed=1, source=RECIPE, assumed=(('loss, rate, momentum and decay', ZHENG),),
     )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """How an image becomes what a network is given: the mean that is subtracted, and the size that it is brought to."""
 
+from collections.abc import Sequence
+
 from dataset_prep.datasets import dataset
 from prototxt.experiments import Net, Stage
-from prototxt.shapes import SHRINK
+from prototxt.shapes import SHRINK, pixels_of
 
 
 def mean_bgr(row: Net) -> tuple[float, float, float]:
@@ -22,6 +24,12 @@ def input_hw(row: Net, size_hw: tuple[int, int], *, fill: bool = False) -> tuple
     return height, width
 
 
-def pixels_summed(stage: Stage) -> int:
-    """Pixels whose losses a stage's loss is the sum of, at most: 1 where it is their mean."""
-    return stage.batch_per_pass * ((stage.crop_size or 0) - SHRINK) ** 2 if stage.normalization == 'NONE' else 1
+def pixels_summed(stage: Stage, map_hw: Sequence[int] = ()) -> int:
+    """How many pixels' losses a stage's loss is the sum of, at most; 1 if it is their mean.
+
+    `map_hw` is the size in cells of the stored maps of a stage that trains on maps.
+    """
+    if stage.normalization != 'NONE':
+        return 1
+    height, width = (stage.crop_size - SHRINK,) * 2 if stage.crop_size else pixels_of(stage.start, map_hw)
+    return stage.batch_per_pass * height * width

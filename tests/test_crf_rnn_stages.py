@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from narrow_nets import narrow_nets, stage_data  # noqa: F401 -- a fixture
+from narrow_nets import narrow_nets, stage_data, write_datums  # noqa: F401 -- a fixture
 
-from dataset_prep.datasets import dataset
+from dataset_prep.datasets import IGNORE_LABEL, dataset
 from dataset_prep.lmdb_store import iterate
 from dataset_prep.order import shuffled
 from pretrained import caffemodel
@@ -63,8 +63,82 @@ def test_rates_are_the_authors(name):
     assert [param.lr_mult for param in layer.param] == [10_000, 10_000, 1_000]
     said = {'theta_alpha': 160, 'theta_beta': 3, 'theta_gamma': 3, 'iterations_train': 5, 'iterations_test': 10}
     assert json.loads(layer.python_param.param_str) == said
-    # 1e-13 on the sum of the loss over 500 x 500 pixels, as they have it, is this on its mean
-    assert STAGES[name].base_lr == pytest.approx(1e-13 * 500 * 500) and STAGES[name].momentum == 0.99
+
+
+@pytest.mark.parametrize('name', [name for name, stage in STAGES.items() if NETS[stage.net].crf_rnn])
+def test_solver_is_the_authors(name):
+    """torrvision/caffe, examples/segmentationcrfasrnn: rate 1e-13 of a loss that is a sum, momentum .99, decay .0005, 1 image."""
+    message = solver(name, 'net', 'snapshot')
+    assert (message.base_lr, message.momentum) == (pytest.approx(1e-13), pytest.approx(0.99))
+    assert (message.weight_decay, message.iter_size) == (pytest.approx(0.0005), 1)
+    net = training(name, 'x')
+    assert net.layer[-1].loss_param.normalization == caffe.proto.caffe_pb2.LossParameter.NONE
+    assert {layer.data_param.batch_size for layer in net.layer if layer.type == 'Data'} == {1}
+
+
+SIZE_HW, CELLS_HW, UPDATES = (24, 32), (3, 4), 300
+SCORES = np.r_[3, np.zeros(10)]  # of CamVid's 11 classes, in every cell; so sure of class 0 that the gradient stays constant
+WRONG = 1  # the label of all pixels
+
+
+def potts_loss(parameters):
+    """The loss of a pixel (Zheng et al. 2015, Sec. 4): normalized filters leave the constant probabilities as they are.
+
+    `parameters` (3, C): diagonals of spatial weights, bilateral weights and compatibility.
+    """
+    spatial, bilateral, compatibility = parameters
+    logits = SCORES
+    for _ in range(5):
+        q = np.exp(logits) / np.exp(logits).sum()
+        logits = SCORES - compatibility * (spatial * q + bilateral * q)
+    return np.log(np.exp(logits).sum()) - logits[WRONG]
+
+
+def by_parameter(parameters, step=1e-6):
+    """Central differences of potts_loss (3, C)."""
+    found = np.zeros_like(parameters)
+    for place in np.ndindex(parameters.shape):
+        move = np.zeros_like(parameters)
+        move[place] = step
+        found[place] = (potts_loss(parameters + move) - potts_loss(parameters - move)) / (2 * step)
+    return found
+
+
+def after_updates(start, gradient, rate, momentum=0.99, decay=0.0005, updates=UPDATES):
+    """A weight after updates v = momentum v + rate (gradient + decay w), w = w - v from v = 0; the gradient is constant.
+
+    Its distance d from where decay balances the gradient: d(t+1) = (1 + momentum - rate decay) d(t) - momentum d(t-1).
+    """
+    rest, trace = -gradient / decay, 1 + momentum - rate * decay
+    slow, fast = (trace + sign * np.sqrt(trace**2 - 4 * momentum) for sign in (1, -1))
+    slow, fast = slow / 2, fast / 2
+    share = (1 - rate * decay - fast) / (slow - fast)  # as d(1) = (1 - rate decay) d(0)
+    return rest + (start - rest) * (share * slow**updates + (1 - share) * fast**updates)
+
+
+@pytest.mark.parametrize(('base_lr', 'labelled'), [(1e-13, True), (1e-13, False), (2.5e-8, False)])
+def test_parameters_follow_momentum_sgd_with_decay(base_lr, labelled, tmp_path):
+    """300 updates by Caffe's solver on one constant image: the diagonals of the three blobs are those of the closed form.
+
+    Without labels only decay is left, which moves nothing at the authors' rate of 1e-13, and 5 to 4.99 at 2.5e-8.
+    """
+    maps = np.tile(SCORES[:, None, None], (1, *CELLS_HW))
+    write_datums(tmp_path / 'maps', [np.concatenate([maps, np.full((1, *CELLS_HW), IGNORE_LABEL)])])
+    image = np.full((4, *SIZE_HW), WRONG if labelled else IGNORE_LABEL, np.uint8)
+    write_datums(tmp_path / 'train_whole', [image])
+    write(training('camvid-cpu-front-crfrnn', str(tmp_path / 'maps')), tmp_path / 'net.prototxt')
+    message = solver('camvid-cpu-front-crfrnn', str(tmp_path / 'net.prototxt'), str(tmp_path / 'snapshot'), max_iter=UPDATES)
+    message.display = 0
+    if base_lr != 1e-13:
+        message.base_lr = base_lr
+    write(message, tmp_path / 'solver.prototxt')
+    ours = caffe.SGDSolver(str(tmp_path / 'solver.prototxt'))
+    ours.step(UPDATES)
+    starts = np.array([[3.0], [5], [-1]]) * np.ones(len(SCORES))
+    gradient = by_parameter(starts) * np.prod(SIZE_HW) * labelled
+    expected = after_updates(starts, gradient, base_lr * np.array([[10_000], [10_000], [1_000]]))
+    found = np.array([blob.data[0, 0].diagonal() for blob in ours.net.params[LAYER]])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * np.abs(expected - starts).max() + 3e-6)
 
 
 @pytest.mark.parametrize('name', ROWS)

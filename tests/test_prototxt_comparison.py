@@ -335,9 +335,11 @@ def test_fcn_scores_learn_from_zero(tmp_path):
     assert net.params['score_fr'][0].diff.any()
 
 
-def test_a_summed_loss_has_a_limit_of_its_own():
-    """3 ln C times the pixels of a crop: 512 x 512 of VOC; one for a mean."""
-    assert pixels_summed(STAGES['voc-fcn8s']) == 512**2 and pixels_summed(STAGES['voc-front']) == 1
+def test_pixels_that_a_loss_sums():
+    """A crop of 884 less its margin of 372 is 512 x 512 pixels; 60 x 80 stored cells are 480 x 640; a mean counts as 1."""
+    assert pixels_summed(STAGES['voc-fcn8s']) == pixels_summed(STAGES['voc-front-crfrnn']) == 512**2
+    assert pixels_summed(STAGES['camvid-cpu-front-crfrnn'], (60, 80)) == 480 * 640
+    assert pixels_summed(STAGES['voc-front']) == 1
 
 
 # Sec. 4's ablation

@@ -116,6 +116,13 @@ def test_curve_reads_losses_and_the_scores_of_snapshots(tmp_path):
     assert read_curve('x', tmp_path).val_iou == (Score(20, 0.5),)
 
 
+def test_curve_of_a_summed_loss_is_that_of_a_pixel(tmp_path):
+    """A sum of 24 over 8 pixels is drawn as 3."""
+    (tmp_path / 'metrics.csv').write_text('iteration,loss\n0,24\n')
+    (tmp_path / 'run.json').write_text('{"settings": {}, "sessions": [], "pixels_summed": 8}')
+    assert read_curve('x', tmp_path).losses == [3]
+
+
 def test_records_are_taken_at_even_distances():
     """Six of 24 are every fourth, whatever they hold."""
     assert pictures.evenly_spaced(list(range(24)), 6) == [0, 4, 9, 13, 18, 23]

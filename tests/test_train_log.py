@@ -57,7 +57,14 @@ def test_line_torn_by_a_kill():
 def test_losses_that_training_does_not_recover_from(loss, finite, sound):
     """87.3365 is the clipped loss: 2^-126 is the smallest normal float, and 126 ln 2 = 87.34."""
     (row,) = joined_rows(said(0, loss))
-    assert (row.finite, row.sound) == (finite, sound)
+    assert (row.finite, row.sound()) == (finite, sound)
+
+
+def test_a_summed_loss_is_clipped_at_each_pixel():
+    """A loss of 8,000 is no more than 80 for each of 100 pixels; 8,733.65 is the clipped loss at all of them."""
+    small, worst = joined_rows([*said(0, '8000'), *said(1, '8733.65')])
+    assert small.sound(pixels_summed=100) and not worst.sound(pixels_summed=100)
+    assert not small.sound()
 
 
 def test_failure_lines_leave_the_stack_out():

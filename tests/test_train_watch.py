@@ -52,6 +52,16 @@ def test_limit_of_ones_own():
     assert watched([50.0] * 300, '--max-loss', 60)[1] is None
 
 
+def test_limit_of_a_summed_loss():
+    """FCN sums over 512 x 512 pixels: the limit is 3 ln 21 for each, and iterations below it count as good."""
+    watch = Watch(asked('voc-fcn8s'))
+    for iteration in range(200):
+        assert watch.fault(Row(iteration, 2.9 * math.log(21) * 512**2, 1e-14, 0.1)) is None
+    assert watch.good == 199
+    fault = next(filter(None, (watch.fault(Row(i, 3.1 * math.log(21) * 512**2, 1e-14, 0.1)) for i in range(200, 300))))
+    assert '262144 x ln 21 is 7.98e+05' in fault
+
+
 def test_last_good_iteration_is_before_the_loss_rose():
     """150 iterations at 1, then 87: the mean of 50 is above 5.84 with three of them in it."""
     watch, iteration, _ = watched([1.0] * 150 + [87.0] * 50)

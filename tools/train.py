@@ -63,7 +63,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--val-split', metavar='NAME', help='split that snapshots are scored on (default: val)')
     parser.add_argument('--val-limit', type=positive, metavar='N', help='score the first N images of it')
     parser.add_argument('--tensorboard', action='store_true', help='write event files for TensorBoard (needs tensorboardX)')
-    parser.add_argument('--max-loss', type=_loss, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C)')
+    parser.add_argument(
+        '--max-loss', type=_loss, metavar='LOSS', help='stop if the loss stays above this (default: 3 ln C per pixel)'
+    )
     parser.add_argument('--run-dir', metavar='DIR', help='default: runs/STAGE')
     parser.add_argument('--runs', metavar='DIR', help='of a chain: folder of the run folders (default: runs/)')
     parser.add_argument('--restart', action='store_true', help='move the run that is there aside and begin anew')

@@ -11,7 +11,6 @@ from dataset_prep.datasets import dataset
 from prototxt import networks
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
-from prototxt.framing import pixels_summed
 from tools.gpu_bench.memory import MemoryWatch
 from tools.netinfo.inference import layers_of
 from tools.netinfo.layer_rules import Unknown
@@ -122,7 +121,7 @@ def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | 
         images=images,
         row_images=stage.batch_per_pass,
         first_loss=float(rows[0]['loss']),
-        expected=pixels_summed(stage) * math.log(dataset(NETS[stage.net].dataset).num_classes),
+        expected=record['pixels_summed'] * math.log(dataset(NETS[stage.net].dataset).num_classes),
         seconds=sum(float(row['seconds']) for row in later) / len(later),
         peak_bytes=record['sessions'][-1]['peak_bytes'] if gpu_bytes is None else gpu_bytes,
         estimate_bytes=_estimate(net, asked),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tools.support.errors import UserError
 from tools.training import scores
+from tools.training.record import read_record
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """A training run's loss, and the mean IoU of its snapshots on validation images, by iteration, where they were scored."""
+    """A training run's loss, per pixel, and the mean IoU of its snapshots on validation images, by iteration, where scored."""
 
     name: str
     iterations: list[int]
@@ -47,8 +48,20 @@ def read_scores(system: System) -> Scores:
 
 
 def read_curve(name: str, run_folder: Path) -> Curve:
-    """Loss by iteration from a run folder's metrics.csv, mean IoU from its validation.csv."""
+    """Loss by iteration from a run folder's metrics.csv, mean IoU from its validation.csv.
+
+    A loss that is a sum is divided by the pixels.
+    """
     with (run_folder / 'metrics.csv').open() as lines:
         rows = list(csv.DictReader(lines))
-    iterations, losses = [int(row['iteration']) for row in rows], [float(row['loss']) for row in rows]
+    summed = _pixels_summed(run_folder)
+    iterations, losses = [int(row['iteration']) for row in rows], [float(row['loss']) / summed for row in rows]
     return Curve(name, iterations, losses, tuple(scores.read_scores(run_folder)))
+
+
+def _pixels_summed(run_folder: Path) -> int:
+    """How many pixels' losses the run's loss is the sum of, as run.json says; 1 without a readable one."""
+    try:
+        return read_record(run_folder).get('pixels_summed', 1)
+    except UserError:
+        return 1

@@ -28,10 +28,12 @@ class Row:
         """Whether the loss is a number: if not, the weights are spoiled for good."""
         return math.isfinite(self.loss)
 
-    @property
-    def sound(self) -> bool:
-        """Whether the loss is below the most that SoftmaxWithLoss reports, which it does on the way to no number at all."""
-        return self.finite and self.loss < WORST_LOSS
+    def sound(self, pixels_summed: int = 1) -> bool:
+        """Whether the loss, a mean or the sum over so many pixels, is below the most that SoftmaxWithLoss can report.
+
+        Caffe reports that most when the scores have grown so large that the next losses are no numbers.
+        """
+        return self.finite and self.loss < pixels_summed * WORST_LOSS
 
 
 class LogReader:

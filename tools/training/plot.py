@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from prototxt.framing import pixels_summed
 from tools.support.atomic import whole_file
 from tools.training.caffe_log import Row
 from tools.training.runs import PLOT
@@ -18,7 +17,7 @@ SMOOTHED_OVER = 25  # a running mean takes in one part of this many of the run
 def draw(settings: Settings, rows: list[Row]) -> None:
     """Draw a run's loss.png from its `rows` and the scores that it has; nothing where there is no row."""
     if rows:
-        title, classes, summed = settings.stage_name, settings.dataset.num_classes, pixels_summed(settings.stage)
+        title, classes, summed = settings.stage_name, settings.dataset.num_classes, settings.pixels_summed
         plot_run(rows, read_scores(settings.run_dir), settings.run_dir / PLOT, title, classes, summed)
 
 

@@ -47,6 +47,7 @@ def begin(settings: Settings, net, weights: list[Path], manifest: dict) -> dict:
         'overrides': {name: value for name, value in row.items() if value != json.loads(json.dumps(own[name]))},
         'weights': [{'file': str(path), 'sha256': file_sum(path)} for path in weights],
         'lmdb': {'folder': str(settings.lmdb), 'manifest': manifest},
+        'pixels_summed': settings.pixels_summed,
         'sessions': [],
     }
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dataset_prep.datasets import Dataset, dataset
+from dataset_prep.lmdb_store import read_manifest
 from prototxt.experiments import NETS, STAGES, Stage
+from prototxt.framing import pixels_summed
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from tools.support.errors import UserError
@@ -49,6 +51,13 @@ class Settings:
     def batch_per_pass(self) -> int:
         """Images in one forward pass, on each GPU: Caffe's own batch_size."""
         return self.stage.batch_per_pass // max(1, len(self.gpus))
+
+    @property
+    def pixels_summed(self) -> int:
+        """How many pixels' losses the reported loss is the sum of; 1 if it is their mean. Of stored maps the LMDB says it."""
+        if self.stage.normalization == 'NONE' and self.stage.crop_size is None:
+            return pixels_summed(self.stage, read_manifest(self.lmdb)['min_side_hw'])
+        return pixels_summed(self.stage)
 
     def run_of(self, stage_name: str) -> Path:
         """The run folder of another stage: the one beside this run's if it is there, else the one in runs/."""

@@ -130,7 +130,8 @@ class Supervisor:
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
         if not row.finite:
-            good = max((other.iteration for other in self._metrics.rows if other.sound), default=-1)
+            summed = self._settings.pixels_summed
+            good = max((other.iteration for other in self._metrics.rows if other.sound(summed)), default=-1)
             delete_all(snapshot for snapshot in snapshots(self._run_dir) if snapshot.iteration > good)
         whole = (one for one in reversed(snapshots(self._run_dir)) if resumable(one, self._net))
         last = next((one for one in whole if one.iteration <= self._watch.good + 1), None)

@@ -4,7 +4,6 @@ import math
 from collections import deque
 
 from prototxt.experiments import STAGES
-from prototxt.framing import pixels_summed
 from tools.training.caffe_log import Row
 from tools.training.settings import Settings
 
@@ -18,7 +17,7 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._summed = pixels_summed(settings.stage)
+        self._summed = settings.pixels_summed
         self._unknowing = self._summed * math.log(settings.dataset.num_classes)
         self._limit = settings.max_loss or TOO_MUCH * self._unknowing
         self._recent: deque[float] = deque(maxlen=WINDOW)
@@ -39,7 +38,7 @@ class Watch:
                 f'the loss has been {mean:.3g} on average for {WINDOW} iterations up to {row.iteration}, '
                 f'{pixels}ln {self._settings.dataset.num_classes} is {self._unknowing:.3g}'
             )
-        if row.sound and mean <= self._limit:
+        if row.sound(self._summed) and mean <= self._limit:
             self.good = row.iteration
         return None
 
