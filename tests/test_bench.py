@@ -12,10 +12,14 @@ from dataset_prep.datasets import dataset
 from prototxt.networks import deploy, write
 from tests.toy_nets import random_image, random_weights
 from tools.bench import material
+from tools.bench.engine_comparison import products_of
 from tools.bench.measure import run
+from tools.bench.products import product_of
 from tools.inference import Predictor
+from tools.netinfo.inference import layers_of
 from tools.scoring.benchmarks import BENCHMARKS
 from tools.scoring.folders import find_pairs, score_pairs
+from tools.support.blas_in_use import blas_in_use
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -67,3 +71,33 @@ def test_memory_is_that_of_all_processes_together():
     script = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {child!r}])'
     both = f'import subprocess, sys; [p.wait() for p in [subprocess.Popen([sys.executable, "-c", {script!r}]) for _ in range(2)]]'
     assert 300_000_000 < run(['-c', both]).peak_bytes < 400_000_000
+
+
+@pytest.mark.parametrize('engine', ['caffe', 'onnxruntime'])
+def test_an_engine_is_timed_pass_by_pass(engine, toy):
+    """As many passes as asked for; of Caffe every layer, the slowest of which a convolution."""
+    [line] = run([BENCH / 'forward_pass.py', engine, *toy, 2]).lines
+    said = json.loads(line)
+    assert len(said['seconds']) == 2 and min(said['seconds']) > 0
+    if engine == 'caffe':
+        assert max(said['layers'], key=lambda layer: layer[2])[1] == 'Convolution'
+        assert sum(layer[2] for layer in said['layers']) <= min(said['seconds'])
+
+
+def test_products_are_those_of_the_pass():
+    """Twice the multiply-adds, in bands of at most 256 MiB of columns: conv1_2 in seven, fc7, which has no columns, in one."""
+    layers = layers_of(deploy('dilation8_pascal_voc'), 'test')
+    found = {product.layer: product for product in products_of(layers)}
+    adds = sum(layer.made.multiply_adds for layer in layers if layer.type == 'Convolution')
+    assert sum(product.flop for product in found.values()) == pytest.approx(2 * adds)
+    assert found['conv1_2'].shape == (64, 130 * 896, 64 * 9) and found['conv1_2'].times == pytest.approx(896 / 130)
+    assert found['fc7'].shape == (4096, 66 * 66, 4096) and found['fc7'].times == 1
+
+
+def test_caffes_library_multiplies():
+    """What is timed is a product: of the library that Caffe uses, called by its file."""
+    blas = blas_in_use()
+    random = np.random.default_rng(0)
+    a, b, c = random.random((3, 5), np.float32), random.random((5, 4), np.float32), np.full((3, 4), 7, np.float32)
+    product_of(blas.file, blas.prefix)(a, b, c)
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=1e-6)

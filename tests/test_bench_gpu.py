@@ -11,8 +11,9 @@ import pytest
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
-from tests.engines import OnnxGraph, run_onnx
+from tests.engines import run_onnx
 from tools import bench_gpu
+from tools.bench.onnx_net import OnnxGraph
 from tools.gpu_bench import run
 from tools.gpu_bench.cases import Case, full_cases, splits
 from tools.gpu_bench.files import torch_job, torch_layers

@@ -1,8 +1,9 @@
 """`make bench`: what prediction and scoring take here, beside the authors' procedure on the Caffe that they had.
 
-PARTS: cold (one 500x375 image through Dilation8-VOC, from the start of the program to the label map), stream (20 such images),
-large (a 2048x1024 image through Dilation10), zoom (label maps from cells, against the authors' numba loop), scoring (label maps
-of Cityscapes' size, against its own evaluator). Weights and images are random: time does not depend on them.
+PARTS: blas (products in Caffe's BLAS beside other libraries, forward passes beside other engines), zoom (label maps from cells,
+against the authors' numba loop), scoring (label maps of Cityscapes' size, against its own evaluator), cold (one 500x375 image
+through Dilation8-VOC, from the start of the program to the label map), stream (20 such images), large (a 2048x1024 image through
+Dilation10). Weights and images are random: time does not depend on them.
 Times and memory are printed, and judge nothing. Run it while nothing else runs.
 """
 
@@ -15,10 +16,12 @@ import numpy as np
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
-from tools.bench import material
+from prototxt.networks import deploy, write
+from tools.bench import engine_comparison, material
 from tools.bench.measure import Run, available_bytes, best_of, run
 from tools.inference import argmax
 from tools.inference.predictor import zoom_factor
+from tools.inference.tiling import tile_size
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT, ROOT, VENV
@@ -78,13 +81,14 @@ def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int],
             ['tools/predict.py', '--net', net_name, '--weights', weights, '--tiling', tiling, '--out', OUT / 'labels', image]
         )
     if not args.no_torch:
-        rows['PyTorch, two passes alone'] = run([HERE / 'forward_torch.py', PROTOTXT / net_name / 'deploy.prototxt'])
+        prototxt = PROTOTXT / net_name / 'deploy.prototxt'
+        rows['PyTorch, two passes alone'] = run([HERE / 'forward_pass.py', 'pytorch', prototxt, weights, 2])
     print(f'{net_name}, one image of {size_hw[1]}x{size_hw[0]}, from the start of the program to its end')
     print_rows(rows)
     if not args.no_torch:
         print(
             'PyTorch, passes over one tile of the network: '
-            + ', '.join(f'{float(line):.1f} s' for line in rows.popitem()[1].lines)
+            + ', '.join(f'{seconds:.1f} s' for seconds in json.loads(rows.popitem()[1].lines[-1])['seconds'])
         )
     return {name: {'s': row.seconds, 'cpu_s': row.cpu_seconds, 'peak_bytes': row.peak_bytes} for name, row in rows.items()}
 
@@ -98,9 +102,9 @@ def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
             f"the authors' procedure on {net_name} takes {NEEDED_BYTES[net_name] / 1e9:.0f} GB of memory, "
             f'{available_bytes() / 1e9:.1f} GB are free; close something, or give --no-authors'
         )
-    mean, deploy = dataset(NETS[net_name].dataset).mean_bgr, PROTOTXT / net_name / 'deploy.prototxt'
+    mean, prototxt = dataset(NETS[net_name].dataset).mean_bgr, PROTOTXT / net_name / 'deploy.prototxt'
     (OUT / 'authors').mkdir(parents=True, exist_ok=True)
-    command = [HERE / 'authors.py', deploy, weights, zoom_factor(net_name), *mean, OUT / 'authors', *images]
+    command = [HERE / 'authors.py', prototxt, weights, zoom_factor(net_name), *mean, OUT / 'authors', *images]
     return run(command, {'PYTHONPATH': str(AS_RELEASED / 'python')})
 
 
@@ -122,7 +126,9 @@ def stream(args: argparse.Namespace) -> dict:
     data, results = material.split(folder, 'pascal_voc', paths), {}
     print(f'{VOC}, {args.images} images of 500x375: tools/test.py as a whole, against passes of the network alone')
     for tiling in TILINGS:
-        passes = [float(line) for line in run([HERE / 'passes.py', VOC, weights, tiling, 375, 500, 4]).lines]
+        prototxt = OUT / f'{VOC}_{tiling}.prototxt'
+        write(deploy(VOC, size_hw=tile_size(tiling, (375, 500), NETS[VOC].input_size_hw)), prototxt)
+        passes = json.loads(run([HERE / 'forward_pass.py', 'caffe', prototxt, weights, 4]).lines[-1])['seconds']
         forward = float(np.median(passes[1:]))
         for path in (OUT / 'stream' / tiling).glob('*.png'):
             path.unlink()
@@ -172,7 +178,12 @@ def scoring(args: argparse.Namespace) -> dict:
     return {'cityscapesscripts_s': theirs.seconds, 'ours_s': ours.seconds, 'times': times, 'cpu_times': cpu_times, 'same': same}
 
 
-PARTS = {'zoom': zoom, 'scoring': scoring, 'cold': cold, 'stream': stream, 'large': large}
+def blas(args: argparse.Namespace) -> dict:
+    """Products and forward passes, in one run."""
+    return engine_comparison.compare(OUT, torch=not args.no_torch)
+
+
+PARTS = {'blas': blas, 'zoom': zoom, 'scoring': scoring, 'cold': cold, 'stream': stream, 'large': large}
 
 if __name__ == '__main__':
     run_command(main)

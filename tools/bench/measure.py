@@ -13,7 +13,7 @@ from typing import Any
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
-SAMPLE_S = 0.05
+SAMPLE_S = 0.25  # a look costs some milliseconds a gigabyte, of a core that is measured
 
 
 @dataclass(frozen=True)

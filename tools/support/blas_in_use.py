@@ -29,6 +29,8 @@ class Blas:
     library: str  # 'OpenBLAS 0.3.34'
     kernel: str = ''
     threads: int = 0
+    file: str = ''
+    prefix: str = ''  # of its functions: scipy_cblas_sgemm in the library of tools/caffe_build/openblas.py
 
     def __str__(self) -> str:
         threads = f'{self.threads} thread{"s" if self.threads > 1 else ""}' if self.threads else ''
@@ -52,7 +54,7 @@ def blas_in_use() -> Blas | None:
         loaded = ctypes.CDLL(str(module))
     except OSError:
         return None
-    for prefix in ('scipy_', ''):  # of the symbols: in the library of tools/caffe_build/openblas.py, and in all others
+    for prefix in ('scipy_', ''):
         if hasattr(loaded, f'{prefix}cblas_sgemm'):
             return _asked(loaded, prefix)
     return None
@@ -64,13 +66,13 @@ def _asked(loaded: ctypes.CDLL, prefix: str) -> Blas:
     # OpenCV brings Debian's OpenBLAS into every process: only the functions beside cblas_sgemm speak for it.
     corename = getattr(loaded, f'{prefix}openblas_get_corename', None)
     if corename is None or _file_of(corename).parent != file.parent:
-        return Blas(file.name)
+        return Blas(file.name, file=str(file), prefix=prefix)
     corename.restype = ctypes.c_char_p
     config = getattr(loaded, f'{prefix}openblas_get_config')
     config.restype = ctypes.c_char_p
     version = re.search(r'\d+\.\d+\.\d+', config().decode())
     threads = int(getattr(loaded, f'{prefix}openblas_get_num_threads')())
-    return Blas(f'OpenBLAS {version[0]}' if version else 'OpenBLAS', corename().decode(), threads)
+    return Blas(f'OpenBLAS {version[0]}' if version else 'OpenBLAS', corename().decode(), threads, str(file), prefix)
 
 
 def _file_of(function) -> Path:

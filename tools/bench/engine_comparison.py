@@ -1,0 +1,139 @@
+"""The part `blas` of `make bench`: products in Caffe's BLAS beside others, and forward passes beside other engines.
+
+All in one run, in turn, with all cores: what counts are the ratios. The fastest of all turns counts, the most memory of them.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from prototxt.networks import deploy, write
+from tools.bench import material
+from tools.bench.forward_pass import ENGINES
+from tools.bench.measure import Run, run
+from tools.netinfo.inference import Layer, layers_of
+from tools.support.blas_in_use import blas_in_use
+from tools.support.errors import UserError
+
+HERE = Path(__file__).parent
+NETS = {'dilation8_pascal_voc': 900, 'dilation10_cityscapes': 1396}  # deploy net -> side of its input, pixels
+TURNS, PASSES, PRODUCTS = 2, 3, 3  # turns of all; passes, and products of a shape, in each
+BAND_BYTES = 1 << 28  # of im2col columns that a forward pass makes at a time; edits.py
+
+
+@dataclass(frozen=True)
+class Product:
+    """The products of one convolution in one forward pass: `times` of (m, n, k), the last perhaps narrower."""
+
+    layer: str
+    shape: tuple[int, int, int]
+    times: float
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of the pass."""
+        m, n, k = self.shape
+        return 2 * m * n * k * self.times
+
+
+def products_of(layers: list[Layer]) -> list[Product]:
+    """What Caffe multiplies in a forward pass: weights (m x k) by columns (k x n), some output rows at a time."""
+    found = []
+    for layer in layers:
+        if layer.type != 'Convolution':
+            continue
+        (m, *taps), (_, out, height, width) = layer.made.params[0], layer.made.tops[0]
+        k = taps[0] * taps[1] * taps[2]
+        rows = height if taps[1:] == [1, 1] else max(1, min(height, BAND_BYTES // (k * width * 4)))
+        groups = out // m
+        found.append(Product(layer.name, (m, rows * width, k), groups * height / rows))
+    return found
+
+
+def libraries() -> dict[str, tuple[str, str]]:
+    """Name of a BLAS library -> its file, and what its functions begin with."""
+    blas = blas_in_use()
+    if blas is None or not blas.file:
+        raise UserError('the BLAS of the Caffe in use is not found; run: make doctor')
+    found = {f'Caffe: {blas}': (blas.file, blas.prefix), 'NumPy': ('numpy', '')}
+    mkl = sorted(Path(sys.prefix, 'lib').glob('libmkl_rt.so*'))
+    return {**found, 'MKL': (str(mkl[0]), '')} if mkl else found
+
+
+def compare_products(net_name: str) -> tuple[dict[str, float], dict]:
+    """Print GFLOP/s of each library at each layer's shape. Returns seconds of the layers' products by Caffe's, and results."""
+    products = products_of(layers_of(deploy(net_name, size_hw=(NETS[net_name],) * 2), 'test'))
+    shapes = sorted({product.shape for product in products})
+    seconds: dict[str, dict[tuple, float]] = {}
+    for _ in range(TURNS):
+        for name, (file, prefix) in libraries().items():
+            [line] = run([HERE / 'products.py', file, prefix, json.dumps(shapes), PRODUCTS]).lines
+            turn = dict(zip(shapes, json.loads(line), strict=True))
+            seconds[name] = {shape: min(turn[shape], seconds.get(name, turn)[shape]) for shape in shapes}
+    names = list(seconds)
+    print(f'{net_name}, products of a forward pass, GFLOP/s; ' + '; '.join(names))
+    for shape in shapes:
+        of_shape = [product for product in products if product.shape == shape]
+        speeds = [2 * shape[0] * shape[1] * shape[2] / seconds[name][shape] / 1e9 for name in names]
+        layers = ', '.join(product.layer for product in of_shape)
+        print(f'  {"x".join(map(str, shape)):<18} {" ".join(f"{speed:7.0f}" for speed in speeds)}   {layers}')
+    sums = {name: sum(product.times * seconds[name][product.shape] for product in products) for name in names}
+    flop = sum(product.flop for product in products)
+    for name in names:
+        print(f'  {name}: {sums[name]:.2f} s a pass, {flop / sums[name] / 1e9:.0f} GFLOP/s')
+    ratio = min(sums.values()) / sums[names[0]]
+    print(f"  Caffe's library has {ratio:.2f} of the speed of the fastest (goal: at least 0.9)")
+    of_caffe = {product.layer: product.times * seconds[names[0]][product.shape] for product in products}
+    return of_caffe, {'seconds': sums, 'of_the_fastest': ratio}
+
+
+def compare_passes(net_name: str, engines: list[str], products: dict[str, float], out: Path) -> dict:
+    """Print seconds and memory of each engine's passes, and what Caffe's spends outside its products; the results."""
+    weights = material.random_caffemodel(net_name, out / f'{net_name}.caffemodel')
+    prototxt = out / f'{net_name}_{NETS[net_name]}.prototxt'
+    write(deploy(net_name, size_hw=(NETS[net_name],) * 2), prototxt)
+    seconds: dict[str, float] = {}
+    peaks: dict[str, int] = {}
+    layers: dict[str, tuple[str, float]] = {}
+    for _ in range(TURNS):
+        for engine in engines:
+            found: Run = run([HERE / 'forward_pass.py', engine, prototxt, weights, PASSES])
+            said = json.loads(found.lines[-1])
+            seconds[engine] = min(seconds.get(engine, float('inf')), *said['seconds'][1:])
+            peaks[engine] = max(peaks.get(engine, 0), found.peak_bytes)
+            for name, kind, taken in said.get('layers', ()):
+                layers[name] = kind, min(taken, layers.get(name, ('', taken))[1])
+    print(f'{net_name}, a forward pass at {NETS[net_name]}x{NETS[net_name]}')
+    for engine in engines:
+        ratio = '' if engine == 'caffe' else f'   Caffe takes {seconds["caffe"] / seconds[engine]:.2f} of that time'
+        print(f'  {engine:<24} {seconds[engine]:6.2f} s {peaks[engine] / 1e9:6.2f} GB{ratio}')
+    multiplied = sum(products.values())
+    print(
+        f'  a pass of Caffe takes {seconds["caffe"] / multiplied:.2f} of its products alone (goal: at most 1.15); outside them:'
+    )
+    outside = outside_products(layers, products)
+    for kind, taken in sorted(outside.items(), key=lambda item: -item[1]):
+        print(f'    {kind:<24} {taken:6.2f} s')
+    return {'seconds': seconds, 'peak_bytes': peaks, 'of_its_products': seconds['caffe'] / multiplied, 'outside_s': outside}
+
+
+def outside_products(layers: dict[str, tuple[str, float]], products: dict[str, float]) -> dict[str, float]:
+    """Seconds by type of layer, those of convolutions without their products."""
+    sums: dict[str, float] = {}
+    for name, (kind, taken) in layers.items():
+        title = 'Convolution: im2col, bias' if kind == 'Convolution' else kind
+        sums[title] = sums.get(title, 0.0) + taken - products.get(name, 0.0)
+    return {kind: taken for kind, taken in sums.items() if ceil(1000 * abs(taken)) > 1}
+
+
+def compare(out: Path, torch: bool) -> dict:
+    """Everything, printed; the results."""
+    out.mkdir(parents=True, exist_ok=True)
+    engines = [engine for engine in ENGINES if torch or not engine.startswith('pytorch')]
+    results = {}
+    for net_name in NETS:
+        products, of_products = compare_products(net_name)
+        results[net_name] = {'products': of_products, 'passes': compare_passes(net_name, engines, products, out)}
+    return results
