@@ -23,6 +23,7 @@ class Edit:
 
 BASE_CONV_HPP = 'include/caffe/layers/base_conv_layer.hpp'
 BASE_CONV_CPP = 'src/caffe/layers/base_conv_layer.cpp'
+POOLING_CPP = 'src/caffe/layers/pooling_layer.cpp'
 SHARED_BUFFER = 'shared-im2col'
 FAST_PASS = 'fast-pass'
 COLUMN_BITS = 28  # a forward pass makes at most 2^28 bytes of im2col columns at a time
@@ -386,6 +387,65 @@ FASTER_PASS = (
         '    }\n'
         '  });\n',
         'elements in parallel; the same values',
+        FAST_PASS,
+    ),
+    Edit(
+        POOLING_CPP,
+        '    caffe_set(top_count, Dtype(-FLT_MAX), top_data);\n'
+        '    // The main loop\n'
+        '    for (int n = 0; n < bottom[0]->num(); ++n) {\n'
+        '      for (int c = 0; c < channels_; ++c) {\n',
+        '    caffe_set(top_count, Dtype(-FLT_MAX), top_data);\n'
+        '    // The main loop\n'
+        '    InParallel(bottom[0]->num() * channels_, top_count * sizeof(Dtype), [=](int first, int last) {\n'
+        '      const Dtype* image = bottom_data + size_t(first) * bottom[0]->offset(0, 1);\n'
+        '      Dtype* maxima = top_data + size_t(first) * top[0]->offset(0, 1);\n'
+        '      Dtype* top_place = use_top_mask ? top_mask + size_t(first) * top[0]->offset(0, 1) : NULL;\n'
+        '      int* place = use_top_mask ? NULL : mask + size_t(first) * top[0]->offset(0, 1);\n'
+        '      for (int plane = first; plane < last; ++plane) {\n',
+        'one core pooled while the others waited',
+        FAST_PASS,
+    ),
+    Edit(
+        POOLING_CPP,
+        '                if (bottom_data[index] > top_data[pool_index]) {\n'
+        '                  top_data[pool_index] = bottom_data[index];\n'
+        '                  if (use_top_mask) {\n'
+        '                    top_mask[pool_index] = static_cast<Dtype>(index);\n'
+        '                  } else {\n'
+        '                    mask[pool_index] = index;\n'
+        '                  }\n',
+        '                if (image[index] > maxima[pool_index]) {\n'
+        '                  maxima[pool_index] = image[index];\n'
+        '                  if (use_top_mask) {\n'
+        '                    top_place[pool_index] = static_cast<Dtype>(index);\n'
+        '                  } else {\n'
+        '                    place[pool_index] = index;\n'
+        '                  }\n',
+        'planes in parallel; the same values',
+        FAST_PASS,
+    ),
+    Edit(
+        POOLING_CPP,
+        '        bottom_data += bottom[0]->offset(0, 1);\n'
+        '        top_data += top[0]->offset(0, 1);\n'
+        '        if (use_top_mask) {\n'
+        '          top_mask += top[0]->offset(0, 1);\n'
+        '        } else {\n'
+        '          mask += top[0]->offset(0, 1);\n'
+        '        }\n'
+        '      }\n'
+        '    }\n',
+        '        image += bottom[0]->offset(0, 1);\n'
+        '        maxima += top[0]->offset(0, 1);\n'
+        '        if (use_top_mask) {\n'
+        '          top_place += top[0]->offset(0, 1);\n'
+        '        } else {\n'
+        '          place += top[0]->offset(0, 1);\n'
+        '        }\n'
+        '      }\n'
+        '    });\n',
+        'the end of the parallel part',
         FAST_PASS,
     ),
 )
