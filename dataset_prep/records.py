@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset_prep.datasets import dataset, how_to_prepare, read_own
+from dataset_prep.datasets import OWN_ROW, dataset, how_to_prepare, read_own
 from dataset_prep.image_files import image_size, read_bgr, read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from dataset_prep.mat_labels import read_mat_label
@@ -144,7 +144,7 @@ def load_split(folder: Path, split: str) -> list[Record]:
     """The records of `<folder>/<split>.json` in their order. Raises UserError if the file is missing or damaged."""
     path = Path(folder) / f'{split}.json'
     if not path.exists():
-        there = sorted(found.stem for found in path.parent.glob('*.json'))
+        there = sorted(found.stem for found in path.parent.glob('*.json') if found.name != OWN_ROW)
         have = f'there are: {", ".join(there)}' if there else how_to_prepare(path.absolute().parent.name)
         raise UserError(f'no {split} split at {path}; {have}')
     try:

@@ -128,6 +128,82 @@ def test_train_ids_score_as_label_ids(run, tmp_path):
         assert train_ids[key] == label_ids[key]
 
 
+def test_train_ids_are_scored_against_the_files_of_the_archive(run, tmp_path):
+    """It has label ids, which stand for train ids as its own table says; beside files of train ids those count."""
+    from cityscapesscripts.helpers.labels import id2label
+
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 34, (30, 40)), rng.integers(0, 19, (30, 40))
+    train_ids = np.array([id2label[label].trainId for label in range(34)])[truth]
+    stem = 'aachen_000000_000019'
+    write(tmp_path / 'pred' / f'{stem}_leftImg8bit.png', prediction)
+    write(tmp_path / 'gt' / f'{stem}_gtFine_labelIds.png', truth)
+    of_archive = run('cityscapes_train_ids')
+    write(tmp_path / 'gt' / f'{stem}_gtFine_labelTrainIds.png', train_ids)
+    assert run('cityscapes_train_ids') == of_archive
+    hits, counted = ((train_ids == prediction) & (train_ids != 255)).sum(), (train_ids != 255).sum()
+    assert (of_archive['pixels'], of_archive['pixel_accuracy']) == (counted, hits / counted)
+
+
+@pytest.mark.parametrize('words', ['ids that are not evaluated', 'no prediction is above 18'])
+def test_train_ids_scored_as_label_ids_are_warned_of(run, tmp_path, capsys, words):
+    """Road and building, which label ids have as ego vehicle and rectification border; vegetation alone, there sidewalk."""
+    train_ids = [0, 2] if words.startswith('ids') else [8, 8]
+    city(tmp_path, [train_ids], [[LABELS.index('road'), LABELS.index('vegetation')]])
+    run('cityscapes')
+    said = capsys.readouterr().err
+    assert words in said and said.endswith('--dataset cityscapes_train_ids\n')
+    city(tmp_path, [[LABELS.index('road'), LABELS.index('vegetation')]], [[LABELS.index('road'), LABELS.index('vegetation')]])
+    run('cityscapes')
+    assert 'warning' not in capsys.readouterr().err
+
+
+def test_label_ids_scored_as_train_ids_are_refused_with_the_way_out(run, tmp_path):
+    city(tmp_path, [[7, 26]], [[7, 26]])
+    with pytest.raises(UserError, match='has label 26 .*classes are 0-18; .*: --dataset cityscapes$'):
+        run('cityscapes_train_ids')
+
+
+@pytest.mark.parametrize(
+    ('name', 'image', 'truth'),
+    [
+        ('cityscapes_train_ids', 'aachen_000000_000019_leftImg8bit', 'aachen/aachen_000000_000019_gtFine_labelIds'),
+        ('pascal_voc', '2007_000033', '2007_000033'),
+        ('camvid', '0001TP_006690', '0001TP_006690_L'),
+        ('kitti', '000000', 'Validation_07/GT/000000'),
+        ('kitti', 'Validation_07_000000', 'Validation_07/GT/000000'),
+        ('toy', 'test_000', 'test_000_label'),
+    ],
+)
+def test_what_predict_and_test_write_is_read(run, tmp_path, capsys, name, image, truth):
+    """The map of an image and its coloured picture beside it, named as each data set names its images."""
+    write(tmp_path / 'pred' / f'{image}.png', [[0, 1]])
+    Image.fromarray(np.zeros((1, 2, 3), np.uint8)).save(tmp_path / 'pred' / f'{image}_color.png')
+    write(tmp_path / 'gt' / f'{truth}.png', [[7, 8]] if 'labelIds' in truth else [[0, 1]])
+    assert run(name)['mean_iou'] == 1
+    assert not capsys.readouterr().err
+
+
+def test_maps_without_a_ground_truth_are_named(run, tmp_path, capsys):
+    """So that nobody takes the score for that of all."""
+    for name in 'abc':
+        write(tmp_path / 'pred' / f'{name}.png', [[0, 1]])
+    write(tmp_path / 'gt' / 'b.png', [[0, 1]])
+    assert run('pascal_voc')['images'] == 1
+    assert f'2 maps belong to no ground truth in {tmp_path / "gt"} and do not count' in capsys.readouterr().err
+    (tmp_path / 'list.txt').write_text('b\n')
+    run('pascal_voc', '--list', str(tmp_path / 'list.txt'))
+    assert not capsys.readouterr().err
+
+
+def test_images_beside_labels_are_not_taken_for_labels(run, tmp_path):
+    """The drawn scenes: test_000.png is an image, test_000_label.png its label."""
+    write(tmp_path / 'pred' / 'test_000.png', [[0, 1]])
+    write(tmp_path / 'gt' / 'test_000_label.png', [[0, 1]])
+    Image.fromarray(np.zeros((1, 2, 3), np.uint8)).save(tmp_path / 'gt' / 'test_000.png')
+    assert run('toy')['mean_iou'] == 1
+
+
 @pytest.mark.parametrize('name', ['pascal_voc', 'camvid', 'kitti', 'toy'])
 def test_random_maps_against_counting(run, tmp_path, name):
     """Palette and grey files, void pixels; the mean over classes of hits by union, counted pixel by pixel."""

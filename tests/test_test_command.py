@@ -299,7 +299,7 @@ def test_a_split_without_ground_truth_is_labelled(run, many, capsys):
     assert 'no ground truth: 3 images labelled, not scored' in capsys.readouterr().out
 
 
-def test_the_papers_split_is_the_default():
+def test_the_papers_split_is_the_default(tmp_path):
     """VOC and Cityscapes publish no labels of their test images."""
     for name, split in {
         'dilation8_pascal_voc': 'val',
@@ -308,11 +308,21 @@ def test_the_papers_split_is_the_default():
         'dilation8-camvid': 'test',
     }.items():
         args = test.parse_args(['--net', name])
-        assert test.split_of(args, resolve(name, NETS)) == split
+        assert test.split_of(args, resolve(name, NETS), tmp_path) == split
 
 
-def test_a_missing_split_is_an_error(run):
-    with pytest.raises(UserError, match='no val split'):
+def test_without_a_test_split_val_is_taken(run, data, capsys):
+    """As in data of one's own without test.txt; it is said, and the scores say it."""
+    save_split(data, 'val', load_split(data, 'test'))
+    (data / 'test.json').unlink()
+    assert json.loads((run() / 'scores.json').read_text())['settings']['split'] == 'val'
+    assert f'split: val, as {data} has no test split' in capsys.readouterr().err
+
+
+def test_a_missing_split_is_an_error(run, data):
+    """The row of a data set beside the lists is none of them."""
+    (data / 'dataset.json').write_text('{}')
+    with pytest.raises(UserError, match='no val split .*; there are: test$'):
         run('--split', 'val')
 
 
@@ -350,7 +360,15 @@ def test_an_image_without_maps_is_named(run, scores_lmdb):
 
 def test_maps_of_another_split_are_refused(run, scores_lmdb):
     with pytest.raises(UserError, match='holds toy train, asked for is toy test'):
-        run('--features', scores_lmdb('final', ['a'], split='train'), net='basic_toy')
+        run('--features', scores_lmdb('final', ['a'], split='train'), '--split', 'test', net='basic_toy')
+
+
+def test_the_split_of_stored_maps_is_the_default(run, scores_lmdb, data, capsys):
+    """tools/extract_features.py stores another one unless it is told which."""
+    save_split(data, 'train', load_split(data, 'test'))
+    out = run('--features', scores_lmdb('final', ['a', 'b', 'c'], split='train'), net='basic_toy')
+    assert json.loads((out / 'scores.json').read_text())['settings']['split'] == 'train'
+    assert 'split: train, which ' in capsys.readouterr().err
 
 
 def test_maps_of_a_blob_that_the_network_has_not_are_refused(run, scores_lmdb):

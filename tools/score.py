@@ -3,7 +3,8 @@
 
 --pred and --gt are folders of PNGs with one channel of class ids (a palette is looked up by its index), searched with all they
 hold. A ground-truth file and its prediction have the same name; CamVid's <id>_L.png belong to <id>.png, and Cityscapes'
-<id>_gtFine_labelIds.png to <id>*.png of label ids (cityscapes_train_ids: _labelTrainIds.png, and ids 0 to 18).
+<id>_gtFine_labelIds.png to <id>*.png of label ids, or with --dataset cityscapes_train_ids to <id>*.png of ids 0 to 18, as does
+<id>_gtFine_labelTrainIds.png. The <id>_color.png that tools/predict.py writes beside a map is passed over.
 Pixels whose truth is void do not count: 255, and for Cityscapes the ids that its evaluator leaves out. A class that is
 in neither truth nor predictions has no score and does not enter the mean.
 """
@@ -25,7 +26,7 @@ from tqdm import tqdm
 
 from dataset_prep.lists import read_ids
 from tools.scoring.benchmarks import BENCHMARKS
-from tools.scoring.folders import find_pairs, score_pairs
+from tools.scoring.folders import find_pairs, other_numbering, score_pairs
 from tools.scoring.summary import summary, summary_table
 from tools.support.atomic import whole_file
 from tools.support.errors import Fault, UserError, end_with_faults, run_command
@@ -63,6 +64,8 @@ def main(argv: list[str] | None) -> None:
     if args.json:
         with whole_file(args.json) as temporary:
             temporary.write_text(json.dumps(scores, indent=2) + '\n')
+    if said := other_numbering(benchmark, np.array(scores['confusion'])):
+        print(f'warning: {said}', file=sys.stderr)
     print(f'{args.dataset}: {len(pairs)} images, {scores["pixels"]} pixels')
     print(summary_table(scores))
 
@@ -71,7 +74,7 @@ def score(name: str, pairs: list, encoding: str) -> dict:
     """Scores over all pairs, as tools.scoring.summary has them. UserError naming all that cannot be scored."""
     benchmark = BENCHMARKS[name]
     matrix, faults = np.zeros((benchmark.ids, benchmark.ids), np.int64), []
-    parts = score_pairs(benchmark, name, pairs, encoding)
+    parts = score_pairs(benchmark, pairs, encoding)
     for part in tqdm(parts, total=len(pairs), unit='image', desc='scoring', disable=None):
         if isinstance(part, Fault):
             faults.append(part)

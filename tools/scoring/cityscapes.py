@@ -1,5 +1,7 @@
 """The ids of Cityscapes' label files, and what its evaluator makes of them (mcordts/cityscapesScripts, helpers/labels.py)."""
 
+from collections.abc import Mapping
+
 from dataset_prep.datasets import CITYSCAPES
 from dataset_prep.label_encodings import CITYSCAPES_IDS
 
@@ -19,6 +21,6 @@ TRAIN_IDS = {name: number for number, (name, _) in enumerate(CITYSCAPES)}  # the
 LABEL_IDS = {name: LABELS.index(name) for name in TRAIN_IDS}  # the ids of the evaluated classes in label files
 
 
-def categories(ids: dict[str, int]) -> dict[str, tuple[int, ...]]:
+def categories(ids: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """The ids of each category, when `ids` are those of the classes."""
     return {name: tuple(ids[member] for member in members) for name, members in CATEGORIES.items()}

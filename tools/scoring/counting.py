@@ -14,11 +14,15 @@ VALUES = 256  # of a label, which is one byte
 EXACT = 1 << 24  # pixels that OpenCV counts without rounding: its counts are float32
 
 
+class NoClass(ValueError):
+    """A label map has an id that no class has."""
+
+
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int | None = IGNORE_LABEL) -> np.ndarray:
     """int64 (classes, classes): pixels of each true class (row) by predicted class (column).
 
     Both maps are uint8 (H, W). Pixels whose truth is `ignore` do not count (None: all do). Raises ValueError if the two differ
-    in size, or hold ids that are no class; `ignore` may not be predicted.
+    in size, NoClass if they hold ids that are no class; `ignore` may not be predicted.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f'the prediction is {_size(prediction)}, the ground truth is {_size(truth)}')
@@ -54,9 +58,9 @@ def _size(label_map: np.ndarray) -> str:
 
 
 def _refuse(label_map: np.ndarray, wrong: np.ndarray, classes: int, what: str, first: int = 0) -> None:
-    """ValueError naming the first pixel with a wrong label; `wrong` holds the pixels of each label from `first` on."""
+    """NoClass naming the first pixel with a wrong label; `wrong` holds the pixels of each label from `first` on."""
     values = np.flatnonzero(wrong) + first
     if values.size:
         row, column = np.argwhere(np.isin(label_map, values))[0]
         label = label_map[row, column]
-        raise ValueError(f'the {what} has label {label} at row {row}, column {column}; classes are 0-{classes - 1}')
+        raise NoClass(f'the {what} has label {label} at row {row}, column {column}; classes are 0-{classes - 1}')

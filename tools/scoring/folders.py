@@ -15,7 +15,7 @@ from dataset_prep.image_files import read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from dataset_prep.parallel import in_order
 from tools.scoring.benchmarks import Benchmark
-from tools.scoring.counting import confusion
+from tools.scoring.counting import NoClass, confusion
 from tools.scoring.png import read_map
 from tools.support.errors import Fault, UserError, attempt
 
@@ -23,10 +23,11 @@ LAST_CHARACTER = chr(sys.maxunicode)
 
 
 class Pair(NamedTuple):
-    """A prediction and its ground truth."""
+    """A prediction, its ground truth, and how that names classes if its name says it."""
 
     prediction: Path
     truth: Path
+    encoding: str | None = None
 
 
 def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path, ids: Sequence[str] | None = None) -> list[Pair]:
@@ -42,36 +43,62 @@ def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path, ids: Seque
         names = _listed(names, ids, truths)
     maps = _by_name(predictions)
     pairs, missing = [], []
-    for name, truth in sorted(names.items()):
+    for name, (truth, encoding) in sorted(names.items()):
         found = _predictions(benchmark, name, truth, maps, predictions)
         if len(found) > 1:
             raise UserError(f'{truth} has {len(found)} predictions, {found[0]} and {found[1]} among them; keep one of each')
-        pairs += [Pair(path, truth) for path in found]
+        pairs += [Pair(path, truth, encoding) for path in found]
         missing += [] if found else [truth]
     if missing:
         raise UserError(
             f'{len(missing)} of {len(names)} ground-truth files have no prediction in {predictions}; the first is {missing[0]}; '
             'to score some of them only, give --list'
         )
+    if ids is None:
+        _say_unused(pairs, maps, truths)
     return pairs
 
 
-def _ground_truth(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
+def _say_unused(pairs: Sequence[Pair], maps: Sequence[tuple[str, Path]], truths: Path) -> None:
+    """A line on stderr if there are maps beside those of `pairs` that belong to no ground truth."""
+    used = {pair.prediction for pair in pairs}
+    known, folders = used | {_coloured(path) for path in used}, {path.parent for path in used}
+    unused = [path for _, path in maps if path not in known and path.parent in folders]
+    if unused:
+        print(
+            f'{len(unused)} maps belong to no ground truth in {truths} and do not count, the first is {unused[0]}',
+            file=sys.stderr,
+        )
+
+
+def _coloured(path: Path) -> Path:
+    """The coloured picture that tools/predict.py writes beside a map."""
+    return path.with_stem(f'{path.stem}_color')
+
+
+Truths = Mapping[str, tuple[Path, str | None]]  # the ground-truth file of each id, and how it names classes if its name says it
+
+
+def _ground_truth(benchmark: Benchmark, folder: Path) -> Truths:
     """Files by the id of their image. The longest suffix that a name has counts."""
-    found: dict[str, Path] = {}
+    order = list(benchmark.suffixes)
+    found: dict[str, tuple[int, Path]] = {}
     for path in _pngs(folder):
-        suffix = max((end for end in benchmark.suffixes if path.name.endswith(end)), key=len, default=None)
-        if suffix is not None:
-            name = path.name.removesuffix(suffix)
-            if name in found:
-                raise UserError(f'{found[name]} and {path} are ground truth of the same image; keep one')
-            found[name] = path
+        ends = [suffix for suffix in order if path.name.endswith(suffix)]
+        if not ends:
+            continue
+        suffix = max(ends, key=len)
+        name, place = path.name.removesuffix(suffix), order.index(suffix)
+        known, other = found.get(name, (len(order), path))
+        if known == place:
+            raise UserError(f'{other} and {path} are ground truth of the same image; keep one')
+        found[name] = min((known, other), (place, path))
     if not found:
-        raise UserError(f'no ground truth in {folder}; looked for {", ".join(f"*{suffix}" for suffix in benchmark.suffixes)}')
-    return found
+        raise UserError(f'no ground truth in {folder}; looked for {", ".join(f"*{suffix}" for suffix in order)}')
+    return {name: (path, benchmark.suffixes[order[place]]) for name, (place, path) in found.items()}
 
 
-def _listed(names: Mapping[str, Path], ids: Sequence[str], folder: Path) -> dict[str, Path]:
+def _listed(names: Truths, ids: Sequence[str], folder: Path) -> Truths:
     """The files of `ids`."""
     if missing := [name for name in ids if name not in names]:
         raise UserError(f'{len(missing)} of {len(ids)} images listed have no ground truth in {folder}, the first is {missing[0]}')
@@ -97,11 +124,17 @@ def _by_name(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
-    """The maps of an image: those directly in `folder` if there are any, else those further down."""
+    """The maps of an image: those directly in `folder` if there are any, else those further down.
+
+    The coloured picture that tools/predict.py writes beside each map is none.
+    """
     if benchmark.loose:  # as cityscapesScripts looks for them
         found = _beginning(maps, name)
     else:
-        found = [path for stem in sorted({name, truth.stem}) for path in _beginning(maps, f'{stem}.png') if path.stem == stem]
+        stems = {name, truth.stem, *((f'{truth.parent.parent.name}_{name}',) if benchmark.of_sequences else ())}
+        found = [path for stem in sorted(stems) for path in _beginning(maps, f'{stem}.png') if path.stem == stem]
+    coloured = {_coloured(path) for path in found}
+    found = [path for path in found if path not in coloured]
     return [path for path in found if path.parent == folder] or found
 
 
@@ -111,22 +144,43 @@ def _beginning(maps: Sequence[tuple[str, Path]], start: str) -> list[Path]:
     return [path for _, path in maps[first:last]]
 
 
-def score_pairs(benchmark: Benchmark, name: str, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray | Fault]:
+def score_pairs(benchmark: Benchmark, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray | Fault]:
     """The confusion matrix, int64 (ids, ids), of each pair, or the Fault of one that cannot be scored.
 
     By threads: what takes time lets go of Python's lock, and processes would take longer to start than many maps to score.
     """
-    yield from in_order(partial(attempt, partial(count_pair, benchmark, name, encoding)), pairs)
+    yield from in_order(partial(attempt, partial(count_pair, benchmark, encoding)), pairs)
 
 
-def count_pair(benchmark: Benchmark, name: str, encoding: str, pair: Pair) -> np.ndarray:
+def count_pair(benchmark: Benchmark, encoding: str, pair: Pair) -> np.ndarray:
     """One matrix."""
     prediction = read_map(pair.prediction)
-    truth = read_map(pair.truth) if encoding == 'ids' else read_encoded(pair.truth, encoding, name)
+    encoding = pair.encoding or encoding
+    truth = read_map(pair.truth) if encoding == 'ids' else read_encoded(pair.truth, encoding, benchmark.dataset)
     try:
         return confusion(truth, prediction, benchmark.ids, benchmark.ignore)
     except ValueError as error:
-        raise UserError(f'{pair.prediction} against {pair.truth}: {error}') from error
+        advice = f'; {benchmark.other_ids}' if benchmark.other_ids and isinstance(error, NoClass) else ''
+        raise UserError(f'{pair.prediction} against {pair.truth}: {error}{advice}') from error
+
+
+def other_numbering(benchmark: Benchmark, matrix: np.ndarray) -> str:
+    """A line if the predictions look like ids of another numbering; empty if they do not.
+
+    They do if most of those that count are of ids that are not evaluated, or none is as high as ids that the truth has.
+    """
+    evaluated, count = list(benchmark.classes.values()), len(benchmark.classes)
+    predicted = matrix[evaluated].sum(axis=0)
+    others = predicted.copy()
+    others[evaluated] = 0
+    if 2 * others.sum() > predicted.sum():
+        most = ', '.join(str(label) for label in np.argsort(-others, kind='stable')[:3] if others[label])
+        found = f'{100 * others.sum() / predicted.sum():.0f} % of the predictions are ids that are not evaluated (most: {most})'
+    elif matrix[[label for label in evaluated if label >= count]].any() and not predicted[count:].any():
+        found = f'no prediction is above {count - 1}, and ids of the truth are'
+    else:
+        return ''
+    return f'{found}; {benchmark.other_ids}'
 
 
 def read_encoded(path: Path, encoding: str, name: str) -> np.ndarray:
