@@ -1,121 +1,135 @@
-# Every target that needs Caffe makes it first; the second time that costs nothing.
-#   make demo                              the whole way of the data on drawn scenes, ends in demo/report.html
-#   make test                              all tests, on real Caffe
-#   make help                              everything else
+# `make help` lists the targets. Those that need Caffe make it first; the second time that costs nothing.
+# A heading of that list is a line `##@ ...`, free text in it a line `## ...`, a target what follows `##` in its own line.
 
 PYTHON := .venv/bin/python
 CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
 ALL_STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
 
-.PHONY: help demo test lint prototxt lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 camvid-cpu camvid-cpu-structured bench-lmdb bench-memory $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%)
+# Options of a command from make's variables. $(call options,--iters=ITERS --restart:RESTART) is `--iters '5' --restart` with
+# ITERS=5 RESTART=1, and without RESTART `--iters '5'`. A value is one word of the shell, whatever is in it.
+parts = $(subst =, ,$(subst :, ,$(1)))
+given = $(strip $(foreach pair,$(1),$(if $($(lastword $(call parts,$(pair)))),$(pair))))
+quoted = '$(subst ','\'',$(1))'
+argument = $(if $(findstring =,$(1)), $(call quoted,$($(lastword $(call parts,$(1))))))
+options = $(foreach pair,$(call given,$(1)),$(firstword $(call parts,$(pair)))$(call argument,$(pair)))
 
+##@ Start here
+.PHONY: help demo doctor stages nets
 help: ## this list
-	@grep -hE '^[a-z][a-zA-Z0-9_%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-zA-Z0-9_%-]+):.*## /\1\t/' | expand -t 22
-	@printf '%s\n' '' 'train-STAGE, with ITERS= BATCH= BATCH_PER_PASS= CROP_SIZE= BASE_LR= SNAPSHOT= GPU= WEIGHTS= RANDOM_FC=1 RESTART=1' \
-	  'KEEP= MAX_LOSS= VAL_EVERY= VAL_SPLIT= VAL_LIMIT= (mean IoU of snapshots while training) TENSORBOARD=1' \
-	  'UPSAMPLE_LOSS=1 (labels of all pixels), DATASET=NAME (your own data in data/NAME; make lmdb-custom); STAGE is one of these,' \
-	  ' iterations and batch as the paper has them where nothing else is said; CHAIN=1 trains what it starts from first.' \
-	  'train-NAME: a whole chain; NAME is one of $(CHAINS)'
-	@python3 -m prototxt.listing
+	@sed -nE 's/^##@ /\n/p; s/^## /  /p; s/^([a-z][^: ]*):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 25 | tail -n +2
 
-include tools/caffe_build/caffe.mk
-include tools/structured/structured.mk
-
-demo: caffe ## draw scenes, train front end, Basic and Large on them, test; ends in demo/report.html (DEMO_FLAGS=)
+demo: caffe ## the paper's idea, trained on drawn scenes: demo/report.html (DEMO_FLAGS=)
 	$(PYTHON) tools/demo.py $(DEMO_FLAGS)
 
+doctor: ## what is there, what the next step needs, what is optional
+	@$(SYSTEM_PYTHON) tools/doctor.py
+
+stages: ## the table of training stages: data, start, iterations
+	@python3 -m prototxt.listing stages
+
+nets: ## the table of networks
+	@python3 -m prototxt.listing nets
+
+##@ Data sets and weights (DATA=the folder that you have, OUT=the folder to write)
+LMDB_OPTIONS := --encoding=ENCODING --val-lmdb:VAL_LMDB --whole:WHOLE
+CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --lists-only:LISTS_ONLY
+LMDB_FOUND := --allow-partial:PARTIAL --lists-only:LISTS_ONLY $(LMDB_OPTIONS)
+CROPS = $(if $(CROP_SIZE), --crop-size $(CROP_SIZE))
+
+.PHONY: lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 weights-vgg16_20M
+lmdb-camvid: caffe ## CamVid (SIZE=WxH; all of these: CROP_SIZE= ENCODING= VAL_LMDB=1 WHOLE=1)
+	$(PYTHON) -m dataset_prep.camvid $(call options,--data=DATA --out=OUT --size=SIZE $(LMDB_FOUND))$(CROPS)
+
+lmdb-voc: caffe ## PASCAL VOC 2012 with SBD (SBD=folder; with DATA=: PARTIAL=1 LISTS_ONLY=1)
+	$(PYTHON) -m dataset_prep.voc $(call options,--data=DATA --out=OUT --sbd=SBD $(LMDB_FOUND))$(CROPS)
+
+lmdb-voc-coco: caffe ## VOC 2012, SBD and COCO 2014 as one (COCO=folder)
+	$(PYTHON) -m dataset_prep.voc_coco $(call options,--data=DATA --out=OUT --sbd=SBD --coco=COCO $(LMDB_FOUND))$(CROPS)
+
+lmdb-kitti: caffe ## KITTI of Ros et al.
+	$(PYTHON) -m dataset_prep.kitti $(call options,--data=DATA --out=OUT $(LMDB_FOUND))$(CROPS)
+
+lmdb-cityscapes: caffe ## Cityscapes
+	$(PYTHON) -m dataset_prep.cityscapes $(call options,--data=DATA --out=OUT $(LMDB_FOUND))$(CROPS)
+
+lmdb-custom: caffe ## your own images/ and labels/ (CLASSES=file of names or number; NAME= SIZE=)
+	$(PYTHON) -m dataset_prep.custom $(call options,$(CUSTOM_OPTIONS) $(LMDB_OPTIONS))$(CROPS)
+
+lmdb-toy: caffe ## the drawn scenes of make demo
+	$(PYTHON) -m dataset_prep.toy $(call options,--out=OUT $(LMDB_OPTIONS))$(CROPS)
+
+weights-vgg16: caffe ## VGG-16 for the front end (FROM=file of Caffe, PyTorch, Keras, ONNX; INPUT=)
+	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
+
+weights-vgg16_20M: caffe ## VGG-16 with a thinned fc6 and fc7, DeepLab's start (FROM= INPUT=)
+	$(PYTHON) -m pretrained.vgg16_20M $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
+
+weights-%: caffe ## weights-NAME: fetch a file by its name in pretrained/weights.py
+	$(PYTHON) -m pretrained.fetch $*
+
+##@ Train
+## train-STAGE            one of `make stages`, to runs/STAGE (CHAIN=1: first what it starts from)
+## train-CHAIN            all stages of a data set: voc voc-fyu camvid kitti cityscapes toy
+## ITERS= BATCH= CROP_SIZE= BASE_LR= in place of the row's; SNAPSHOT=N iterations apart, KEEP=2
+## GPU=0 (0,1 or all), BATCH_PER_PASS=images that fit into memory, DATASET=NAME of your own data
+## WEIGHTS=file to start from, RANDOM_FC=1, RESTART=1, MAX_LOSS=, TENSORBOARD=1
+## UPSAMPLE_LOSS=1 labels of all pixels; VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
+TRAIN_OPTIONS := --iters=ITERS --batch=BATCH --batch-per-pass=BATCH_PER_PASS --crop-size=CROP_SIZE --base-lr=BASE_LR --gpu=GPU \
+  --weights=WEIGHTS --random-fc:RANDOM_FC --restart:RESTART --chain:CHAIN --snapshot=SNAPSHOT --keep=KEEP --max-loss=MAX_LOSS \
+  --val-every=VAL_EVERY --val-split=VAL_SPLIT --val-limit=VAL_LIMIT --upsample-loss:UPSAMPLE_LOSS --tensorboard:TENSORBOARD
+
+.PHONY: $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%)
+$(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
+	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(call options,$(TRAIN_OPTIONS))
+
+# Any other name; the rule above, which lists its targets, goes before it.
+train-%:
+	@$(SYSTEM_PYTHON) -m tools.support.unknown '$*' $(ALL_STAGES) $(CHAINS)
+
+##@ Results and recipes
+.PHONY: tables camvid-cpu camvid-cpu-structured camvid-night table2-mini
+tables: caffe ## the paper's tables beside what was measured here, to out/tables/report.html
+	$(PYTHON) tools/tables.py
+
+camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, for a CPU (DATA=folder of CamVid)
+	$(PYTHON) tools/camvid_cpu.py $(call options,--data=DATA)
+
+camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN (DATA=)
+	$(PYTHON) tools/camvid_cpu_structured.py $(call options,--data=DATA)
+
+camvid-night: caffe ## Table 5 on CamVid, what a CPU trains in a night (DATA=)
+	$(PYTHON) tools/camvid_night.py $(call options,--data=DATA)
+
+table2-mini: caffe ## Table 2 in miniature on CamVid, an hour and a half of 2 cores (DATA=)
+	$(PYTHON) tools/table2_mini.py $(call options,--data=DATA)
+
+##@ Work on the toolkit
+.PHONY: test lint prototxt rehearse bench bench-lmdb bench-memory
 test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
-
-.PHONY: bench rehearse tables
-tables: caffe ## the paper's tables beside what was measured here; ends in out/tables/report.html
-	$(PYTHON) tools/tables.py
-
-rehearse: caffe crf-packages ## every full-size stage of the paper for ITERS=2 iterations on drawn data: does it fit, does it run? (STAGES=, BATCH_PER_PASS=1, GPU=)
-	$(PYTHON) tools/rehearse.py $(STAGES) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) \
-	  $(if $(GPU),--gpu $(GPU)) $(if $(OUT),--out '$(OUT)')
-
-bench: caffe ## prediction and scoring beside the authors' procedure, PyTorch and Cityscapes' evaluator (PARTS=cold, BENCH_FLAGS=)
-	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
-	$(PYTHON) -m tools.caffe_build.test_packages bench
-	$(PYTHON) -m tools.bench $(PARTS) $(BENCH_FLAGS)
 
 lint: caffe ## ruff and mypy
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m mypy
 
-prototxt: caffe ## generate the checked-in networks again; or for your own data: NET= CLASSES=N (or DATASET=NAME) OUT=DIR CROP_SIZE=
-	$(PYTHON) -m prototxt.generate $(if $(NET),--net $(NET)) $(if $(OUT),--out '$(OUT)') $(if $(CLASSES),--classes $(CLASSES)) \
-	  $(if $(DATASET),--dataset $(DATASET)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(UPSAMPLE_LOSS),--upsample-loss)
+prototxt: caffe ## the checked-in nets anew; or NET= CLASSES=N (or DATASET=) OUT= CROP_SIZE=
+	$(PYTHON) -m prototxt.generate $(call options,--net=NET --out=OUT --classes=CLASSES --dataset=DATASET --crop-size=CROP_SIZE --upsample-loss:UPSAMPLE_LOSS)
 
-LMDB_DATA = $(if $(DATA),--data '$(DATA)')
-LMDB_FLAGS = $(if $(PARTIAL),--allow-partial) $(if $(LISTS_ONLY),--lists-only) $(LMDB_OPTIONS)
-LMDB_OPTIONS = $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(ENCODING),--encoding $(ENCODING)) $(if $(VAL_LMDB),--val-lmdb) $(if $(WHOLE),--whole)
+rehearse: caffe crf-packages ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER_PASS=1 GPU=)
+	$(PYTHON) tools/rehearse.py$(if $(STAGES), $(STAGES)) $(call options,--iters=ITERS --batch-per-pass=BATCH_PER_PASS --gpu=GPU --out=OUT)
 
-lmdb-camvid: caffe ## CamVid to LMDB: DATA=folder of CamVid, OUT=data/camvid, SIZE=WxH
-	$(PYTHON) -m dataset_prep.camvid $(if $(DATA),--data '$(DATA)') --out '$(or $(OUT),data/camvid)' $(if $(SIZE),--size $(SIZE)) $(LMDB_FLAGS)
+bench: caffe ## speed beside the authors' procedure and PyTorch (PARTS=cold, BENCH_FLAGS=)
+	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
+	$(PYTHON) -m tools.caffe_build.test_packages bench
+	$(PYTHON) -m tools.bench $(PARTS) $(BENCH_FLAGS)
 
-lmdb-voc: caffe ## PASCAL VOC 2012 with SBD to LMDB: DATA=folder of both (or SBD=), unpacked or as archives, OUT=data/pascal_voc, PARTIAL=1
-	$(PYTHON) -m dataset_prep.voc $(LMDB_DATA) --out '$(or $(OUT),data/pascal_voc)' $(if $(SBD),--sbd '$(SBD)') $(LMDB_FLAGS)
-
-lmdb-voc-coco: caffe ## VOC 2012, SBD and COCO 2014 to one LMDB: as lmdb-voc, COCO=folder of COCO if it lies elsewhere
-	$(PYTHON) -m dataset_prep.voc_coco $(LMDB_DATA) --out '$(or $(OUT),data/pascal_voc)' $(if $(SBD),--sbd '$(SBD)') \
-	  $(if $(COCO),--coco '$(COCO)') $(LMDB_FLAGS)
-
-lmdb-kitti: caffe ## KITTI of Ros et al. to LMDB: DATA=folder, OUT=data/kitti, PARTIAL=1
-	$(PYTHON) -m dataset_prep.kitti $(LMDB_DATA) --out '$(or $(OUT),data/kitti)' $(LMDB_FLAGS)
-
-lmdb-cityscapes: caffe ## Cityscapes to LMDB: DATA=folder, unpacked or as archives, OUT=data/cityscapes, PARTIAL=1
-	$(PYTHON) -m dataset_prep.cityscapes $(LMDB_DATA) --out '$(or $(OUT),data/cityscapes)' $(LMDB_FLAGS)
-
-lmdb-custom: caffe ## your own images/ and labels/ to LMDB: DATA=folder, CLASSES=file of names or their number, NAME=custom, SIZE=WxH
-	$(PYTHON) -m dataset_prep.custom $(LMDB_DATA) $(if $(CLASSES),--classes '$(CLASSES)') $(if $(NAME),--name '$(NAME)') \
-	  $(if $(OUT),--out '$(OUT)') $(if $(LISTS_ONLY),--lists-only) $(if $(SIZE),--size $(SIZE)) $(LMDB_OPTIONS)
-
-lmdb-toy: caffe ## the drawn scenes to LMDB: OUT=data/toy
-	$(PYTHON) -m dataset_prep.toy --out '$(or $(OUT),data/toy)' $(LMDB_OPTIONS)
-
-bench-lmdb: caffe ## LMDBs written and read: ours, Caffe's convert_imageset, the disk (ARGS=--step: beside a training pass)
+bench-lmdb: caffe ## LMDBs written and read, beside convert_imageset (ARGS=)
 	$(PYTHON) -m tools.lmdb_bench $(ARGS)
 
-weights-vgg16: caffe ## VGG-16 for the front end, from what is in pretrained/ or FROM=FILE of Caffe, PyTorch, Keras or ONNX (INPUT= for your own)
-	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
-
-.PHONY: weights-vgg16_20M
-weights-vgg16_20M: caffe ## DeepLab's start: its authors' file, else VGG-16 with a thinned fc6 and fc7 (FROM=, INPUT= as above)
-	$(PYTHON) -m pretrained.vgg16_20M $(if $(FROM),'$(FROM)') $(if $(INPUT),--input $(INPUT))
-
-bench-memory: caffe ## the memory estimate of nets beside the measured peak (ARGS=CASE...); minutes, up to 6 GB
+bench-memory: caffe ## memory estimates beside measured peaks; minutes, up to 6 GB (ARGS=CASE...)
 	$(PYTHON) -m tools.netinfo.bench $(ARGS)
 
-weights-%: caffe ## fetch a weight file by its name in pretrained/weights.py
-	$(PYTHON) -m pretrained.fetch $*
-
-camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, what a CPU can train: DATA=folder of CamVid
-	$(PYTHON) tools/camvid_cpu.py $(if $(DATA),--data '$(DATA)')
-
-camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN: DATA=folder of CamVid
-	$(PYTHON) tools/camvid_cpu_structured.py $(if $(DATA),--data '$(DATA)')
-
-.PHONY: camvid-night
-camvid-night: caffe ## Table 5 on CamVid, what a CPU trains in a night: DATA=folder of CamVid
-	$(PYTHON) tools/camvid_night.py $(if $(DATA),--data '$(DATA)')
-
-.PHONY: table2-mini
-table2-mini: caffe ## the paper's Table 2 and Sec. 4's ablation in miniature, an hour and a half of 2 cores: DATA=folder of CamVid
-	$(PYTHON) tools/table2_mini.py $(if $(DATA),--data '$(DATA)')
-
-$(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
-	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(if $(ITERS),--iters $(ITERS)) $(if $(BATCH),--batch $(BATCH)) \
-	  $(if $(BATCH_PER_PASS),--batch-per-pass $(BATCH_PER_PASS)) $(if $(GPU),--gpu $(GPU)) \
-	  $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(RANDOM_FC),--random-fc) $(if $(RESTART),--restart) \
-	  $(if $(BASE_LR),--base-lr $(BASE_LR)) $(if $(CROP_SIZE),--crop-size $(CROP_SIZE)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT)) \
-	  $(if $(UPSAMPLE_LOSS),--upsample-loss) $(if $(KEEP),--keep $(KEEP)) $(if $(MAX_LOSS),--max-loss $(MAX_LOSS)) \
-	  $(if $(VAL_EVERY),--val-every $(VAL_EVERY)) $(if $(VAL_SPLIT),--val-split $(VAL_SPLIT)) \
-	  $(if $(VAL_LIMIT),--val-limit $(VAL_LIMIT)) $(if $(TENSORBOARD),--tensorboard) $(if $(CHAIN),--chain)
-
-# Any other name; the rule above, which lists its targets, goes before it.
-train-%:
-	@$(SYSTEM_PYTHON) -m tools.support.unknown '$*' $(ALL_STAGES) $(CHAINS)
+include tools/caffe_build/caffe.mk
+include tools/structured/structured.mk

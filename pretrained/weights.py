@@ -29,7 +29,7 @@ BY_PAPER_5 = 'paper 5: VOC 2012 train, SBD and COCO, and no image of VOC 2012 va
 BY_PAPER_A = 'paper A: the training set only, even where there is a validation set'
 DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
 FCN_SAW = 'README of shelhamer/fcn.berkeleyvision.org: SBD train, which VOC val intersects'
-HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make help)"
+HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make stages)"
 
 
 def released(name: str, *ports: str) -> tuple[str, ...]:

@@ -1,23 +1,39 @@
-"""The training stages as text for `make help`: what each needs, and how long its source ran it.
+"""The tables of stages and of networks as text, for `make stages` and `make nets`.
 
-python3 -m prototxt.listing
+python3 -m prototxt.listing {stages,nets}
 """
 
-from prototxt.experiments import DEMO, RECIPE, STAGES, Stage
-from prototxt.lmdb_names import lmdb_of
+import sys
+from collections.abc import Iterable
 
-HEAD = ('train-', 'reads', 'starts from', 'iterations x batch')
+from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, Stage
+from prototxt.lmdb_names import lmdb_of
+from prototxt.tables import NET_HEAD, net_row
+
+STAGE_HEAD = ('train-', 'reads', 'starts from', 'iterations x batch')
 GAP = '  '
 
 
-def listing() -> str:
-    """A line for each stage, under a heading, in columns."""
-    lines = [HEAD, *(_line(name, stage) for name, stage in STAGES.items())]
+def stage_listing() -> str:
+    """A line for each stage, under a heading, in columns: what it needs, and how long its source ran it."""
+    return _columns([STAGE_HEAD, *(_stage_line(name, stage) for name, stage in STAGES.items())])
+
+
+def net_listing() -> str:
+    """A line for each network, under a heading, in columns."""
+    return _columns([NET_HEAD, *(net_row(name, net) for name, net in NETS.items())])
+
+
+LISTINGS = {'stages': stage_listing, 'nets': net_listing}
+
+
+def _columns(lines: Iterable[tuple[str, ...]]) -> str:
+    lines = list(lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ''.join(GAP.join(map(str.ljust, line, widths)).rstrip() + '\n' for line in lines)
 
 
-def _line(name: str, stage: Stage) -> tuple[str, ...]:
+def _stage_line(name: str, stage: Stage) -> tuple[str, ...]:
     start = ', '.join([*stage.init, *(['random layers'] if stage.fresh else [])])
     return name, f'data/{lmdb_of(stage)}', start, _length(stage)
 
@@ -35,4 +51,4 @@ def _whose(stage: Stage) -> str:
 
 
 if __name__ == '__main__':
-    print(listing(), end='')
+    print(LISTINGS[sys.argv[1]](), end='')

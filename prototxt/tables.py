@@ -11,7 +11,7 @@ STAGE_HEAD = ('stage', 'trains', 'after', 'starts from', 'crop', 'batch', 'rate'
 
 def net_table() -> str:
     """A row for each network."""
-    return _table(NET_HEAD, [_net_row(name, net) for name, net in NETS.items()])
+    return _table(NET_HEAD, [(f'`{name}`', *rest) for name, *rest in (net_row(name, net) for name, net in NETS.items())])
 
 
 def stage_table() -> str:
@@ -41,12 +41,13 @@ def refresh(path: Path) -> None:
         temporary.write_text(text)
 
 
-def _net_row(name: str, net: Net) -> tuple[str, ...]:
+def net_row(name: str, net: Net) -> tuple[str, ...]:
+    """A network's name, data set, tile, front end and context module."""
     widths = net.front_end
     front = f'{widths.trunk[0]}-{widths.trunk[-1]} channels, fc {widths.fc:,}{_kind(widths)}'
     tile = '{}x{}'.format(*net.input_size_hw) + (', whole images' if net.whole else '')
     data = net.dataset + (' at {}x{}'.format(*net.images_wh) if net.images_wh else '')
-    return f'`{name}`', data, tile, front, _context(net)
+    return name, data, tile, front, _context(net)
 
 
 def _kind(widths: FrontEnd | Fcn | DeepLab) -> str:

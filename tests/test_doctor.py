@@ -64,3 +64,20 @@ def test_bare_checkout_is_told_to_make_caffe(tmp_path):
     assert finished.returncode == 1, finished.stderr
     assert 'make caffe' in finished.stdout
     assert finished.stderr == ''
+
+
+def test_what_only_some_steps_need_is_not_marked_as_missing(monkeypatch, tmp_path):
+    """Neither data sets nor weights are there: no line has a minus, and the demo can run."""
+    monkeypatch.setattr(doctor, 'DATA', tmp_path)
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
+    lines = [doctor.dataset_line('camvid'), doctor.weight_line('vgg16')]
+    assert [(line.state, line.todo) for line in lines] == [(' ', 'make lmdb-camvid DATA=FOLDER'), (' ', 'make weights-vgg16')]
+    demo, train, label = doctor.next_lines([doctor.Line('+', 'caffe', 'x')], has_data=False)
+    assert (demo.state, demo.name, train.state) == ('+', 'make demo', ' ')
+    assert train.fact == 'needs a data set and vgg16, see above'
+
+
+def test_without_caffe_the_next_step_is_to_make_it():
+    """Whatever else is there."""
+    [line] = doctor.next_lines([doctor.Line('-', 'caffe', 'not installed', 'make caffe')], has_data=True)
+    assert (line.state, line.todo) == ('-', 'make caffe')

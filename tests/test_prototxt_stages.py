@@ -1,8 +1,5 @@
 """The table of stages against the paper's text, typed here a second time, and for data sets that are a user's own."""
 
-import re
-import subprocess
-
 import pytest
 from google.protobuf import text_format
 
@@ -11,7 +8,6 @@ from pretrained.bilinear import bilinear_weights
 from pretrained.identity import identity_weights
 from prototxt import generate
 from prototxt.experiments import NETS, STAGES
-from prototxt.listing import listing
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from prototxt.networks import training
@@ -19,7 +15,6 @@ from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
-from tools.support.paths import ROOT
 
 caffe_pb2 = import_caffe().proto.caffe_pb2
 
@@ -107,16 +102,6 @@ def test_every_layer_has_a_start_that_fits(name):
         else:
             found |= param_shapes(training(source, 'x'))
     assert {layer: found.get(layer) for layer in wanted} == wanted
-
-
-def test_make_lists_every_stage_with_what_it_needs():
-    """`make help` has a line for each, with the LMDB, where weights come from, and iterations x batch."""
-    said = subprocess.run(['make', 'help'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert listing() in said
-    for name, stage in STAGES.items():
-        line = re.search(rf'^{name} .*$', said, re.MULTILINE)[0]
-        assert f'data/{lmdb_of(stage)}' in line and f'{stage.max_iter:,} x {stage.batch_size}' in line
-        assert ('not given' in line) == ('iterations' in dict(stage.assumed))
 
 
 # A user's own data

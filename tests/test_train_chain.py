@@ -44,7 +44,7 @@ def test_make_knows_every_chain(name):
 
 
 @pytest.mark.parametrize(
-    ('name', 'said'), [('toy-frnt', 'toy-frnt; did you mean toy-front'), ('xyzzyq', 'xyzzyq; make help lists them')]
+    ('name', 'said'), [('toy-frnt', 'toy-frnt; did you mean toy-front'), ('xyzzyq', 'xyzzyq; make stages lists them')]
 )
 def test_make_names_the_stages_near_one_that_it_does_not_know(name, said):
     """In place of make's own 'No rule to make target'."""

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What is there and what is not: system, memory, Caffe, data sets, weights, and what to do about each thing that is missing.
+"""What is there and what is not: what everything needs, data sets and weights, which are optional, and what can be done next.
+
++ is there; - is missing or broken, and what to do about it follows. Lines without a mark only inform.
 
 Runs with any Python 3.11 or newer, before anything is installed. Exit status 1 when Caffe is not usable.
 """
@@ -16,6 +18,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +35,7 @@ NEEDED_MEMORY = 4 * GIB  # Dilation8 on one 900x900 tile
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the screen. `state` is '+' there, '-' missing, ' ' for information; `todo` is a command or advice."""
+    """One line of the screen. `state` is '+' there, '-' missing or broken, ' ' for information; `todo` is a command or advice."""
 
     state: str
     name: str
@@ -52,15 +55,33 @@ def main(argv: list[str] | None) -> int:
     """Print the screen; 1 when Caffe is not usable."""
     parse_args(argv)
     caffe = caffe_lines()
+    datasets = [dataset_line(name) for name in [*DATASETS, *own_names()]]
     for title, lines in (
-        ('Machine', machine_lines()),
-        ('Caffe', caffe),
-        ('Data sets (data/)', [dataset_line(name) for name in [*DATASETS, *own_names()]]),
-        ('Weights (pretrained/)', [weight_line(name) for name in WEIGHTS]),
+        ('Needed by everything: the machine', machine_lines()),
+        ('Needed by everything: Caffe', caffe),
+        ('Optional: data sets, in data/', datasets),
+        ('Optional: weights, in pretrained/', [weight_line(name) for name in WEIGHTS]),
+        ('Next', next_lines(caffe, any(line.state == '+' for line in datasets))),
     ):
         print(title)
         print('\n'.join(str(line) for line in lines))
     return 1 if any(line.state == '-' for line in caffe) else 0
+
+
+def next_lines(caffe: Sequence[Line], has_data: bool) -> list[Line]:
+    """What can be done now, and what else needs first. `caffe`: its lines; `has_data`: whether a data set is there."""
+    broken = next((line.todo for line in caffe if line.state == '-' and line.todo), '')
+    if broken:
+        return [Line('-', 'everything', 'needs Caffe', broken)]
+    lacks = [] if has_data else ['a data set']
+    lacks += [] if WEIGHTS['vgg16'].path.is_file() else ['vgg16']
+    return [
+        Line('+', 'make demo', 'needs nothing else'),
+        Line(' ', 'train a network', f'needs {" and ".join(lacks)}, see above')
+        if lacks
+        else Line('+', 'train a network', 'make stages lists them; each needs its data set'),
+        Line(' ', 'label images', 'needs the weights of a network: one of those above, or trained here'),
+    ]
 
 
 def machine_lines() -> list[Line]:
@@ -167,7 +188,7 @@ def dataset_line(name: str) -> Line:
         return Line('-', name, str(error))
     counts = {split: record_count(folder / f'{split}.json') for split in expected}
     if not any(counts.values()):
-        return Line('-', name, 'not there', preparation(name))
+        return Line(' ', name, 'not there', preparation(name))
     fact = ', '.join(f'{split} {count or "missing"}' for split, count in counts.items())
     short = [f'{split} has {whole} in a complete copy' for split, whole in expected.items() if counts[split] != whole]
     stores = sorted(path.parent.name for path in folder.glob('*/manifest.json'))
@@ -192,7 +213,7 @@ def weight_line(name: str) -> Line:
     row = WEIGHTS[name]
     todo = row.made_by or f'make weights-{name}'
     if not row.path.is_file():
-        return Line('-', name, 'not there', todo)
+        return Line(' ', name, 'not there', todo)
     size = row.path.stat().st_size
     wanted = row.size or row.min_size or 0
     if size < wanted or (row.size and size != wanted):

@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if not args.folder.is_dir():
-        raise UserError(f'no runs in {args.folder}; one comes with: make train-STAGE (make help lists the stages)')
+        raise UserError(f'no runs in {args.folder}; one comes with: make train-STAGE (make stages lists them)')
     found = list(overviews(args.folder))
     print(json.dumps([_plain(run) for run in found], indent=1) if args.json else table(found))
 

@@ -36,7 +36,7 @@ from tools.support.paths import DATA
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('net', nargs='?', help='a prototxt, or one of, or the beginning of one of: ' + ', '.join(NETS))
-    parser.add_argument('--stage', help='a training stage, as make help lists them, in place of a network')
+    parser.add_argument('--stage', help='a training stage, as make stages lists them, in place of a network')
     parser.add_argument(
         '--input', type=size, metavar='[CHANNELSx]HxW',
         help="size of the input (default: the net's own); for a stage on images one side, the crop; on stored maps the maps'",

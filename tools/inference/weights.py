@@ -40,7 +40,7 @@ def warn_if_seen(weights: Sequence[Path], dataset: str, split: str) -> None:
         print(
             f'warning: {row.file} was trained on images of {dataset} {split} ({row.saw_by}): a score there is too high, and '
             'make tables leaves it out; take a split that it has not seen (of VOC: --split test and tools/submit.py), or weights '
-            'that were trained here without this one (make help)',
+            'that were trained here without this one (make stages)',
             file=sys.stderr,
         )
 

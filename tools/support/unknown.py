@@ -16,7 +16,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def main(argv: list[str] | None) -> None:
     """Always ends in the error."""
     name, *known = argv or sys.argv[1:]
-    raise UserError(f'no stage or chain {name}; {nearest(name, known)}make help lists them')
+    raise UserError(f'no stage or chain {name}; {nearest(name, known)}make stages lists them')
 
 
 if __name__ == '__main__':
