@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import tools.camvid_recipe
+import tools.training.chain
 from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
@@ -27,7 +28,8 @@ def commands(monkeypatch, tmp_path):
     said = []
     monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
     tools.camvid_recipe.VGG16.write_bytes(b'')
-    monkeypatch.setattr(tools.camvid_recipe, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
+    for module in (tools.camvid_recipe, tools.training.chain):
+        monkeypatch.setattr(module, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
     source, folders, recipe = camvid_cpu.begin(['--data', str(tmp_path / 'CamVid'), '--out', str(tmp_path / 'out')])
     images = [Record(f'frame_{number}', tmp_path / f'{number}.png', None, 'camvid') for number in range(21)]
     folders = Folders(tmp_path / 'data' / 'camvid', folders.out)

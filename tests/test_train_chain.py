@@ -8,6 +8,7 @@ import pytest
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt.chains import CHAINS, ends, stages_of
 from tests.train_data import chain_data, iterations
+from tools import extract_features
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
@@ -158,3 +159,16 @@ def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
     for step in extractions:
         assert str(tmp_path / 'cityscapes-front' / 'newest.caffemodel') in step
         assert step[step.index('--label-stride') + 1] == '1'
+
+
+def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps, monkeypatch):
+    """A front end trained on VGG-16's maps has not the layers before them: images, then their maps, then their scores."""
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
+    monkeypatch.setattr('tools.training.chain.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
+    name = 'camvid-night-basic'
+    Chain(name, (name,), parse_args([name, '--runs', str(tmp_path), '--data', str(tmp_path)])).follow()
+    weights, maps, _, scores, _ = steps
+    maps, scores = (extract_features.parse_args(step[1:]) for step in (maps, scores))
+    assert weights == ['-m', 'pretrained.vgg16'] and maps.weights == [tmp_path / 'vgg16.caffemodel'] and maps.mirror
+    assert (maps.blob, scores.blob, scores.features) == ('pool3', 'final', maps.out)
+    assert scores.weights == [tmp_path / 'camvid-night-front' / 'newest.caffemodel'] and scores.net == 'front_camvid_fc512'

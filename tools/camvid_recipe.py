@@ -9,6 +9,7 @@ from prototxt.lmdb_names import lmdb_of
 from tools.recipe import TRAIN_ANEW, Recipe
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED, ROOT, RUNS
+from tools.training.chain import store_command
 from tools.training.runs import newest_snapshot
 
 VGG16 = PRETRAINED / 'vgg16.caffemodel'
@@ -27,22 +28,9 @@ class Folders:
 
 
 def store_maps(recipe: Recipe, folders: Folders, stage: str, split: str) -> None:
-    """Store the maps of a split that a stage goes on from.
-
-    Those of VGG-16's frozen layers are made from the images; the scores of a stage before it from the maps that that one had.
-    """
-    row, maker = STAGES[stage], str(STAGES[stage].features_from)
-    if maker in STAGES:
-        net, weights = STAGES[maker].net, newest_snapshot(RUNS / maker)
-        source: tuple[object, ...] = '--features', folders.maps(split, maker)
-    else:
-        mirror = ('--mirror',) if row.mirror and split == 'train' else ()
-        net, weights, source = row.net, VGG16, ('--data', folders.data, '--split', split, *mirror)
-    recipe.do(
-        f'Store the maps of {row.start}: {split} images',
-        'tools/extract_features.py', '--net', net, '--weights', weights, '--blob', row.start,
-        '--out', folders.maps(split, stage), *source,
-    )  # fmt: skip
+    """Store the maps of a split that a stage goes on from."""
+    row = STAGES[stage]
+    recipe.do(f'Store the maps of {row.start}: {split} images', *store_command(row, split, folders.data.parent, RUNS))
 
 
 def test(

@@ -47,7 +47,7 @@ class Chain:
         self._runs = Path(args.runs).absolute() if args.runs else RUNS
         self._data = Path(args.data).absolute() if args.data else DATA
         self._gpus = check_gpus(args.gpu) if args.gpu else ()
-        self._stored: set[Path] = set()  # two stages may train on the same maps
+        self._stored: set[tuple[object, ...]] = set()  # two stages may train on the same maps
         self._recipe = Recipe(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
@@ -78,24 +78,18 @@ class Chain:
         stage = STAGES[name]
         if stage.start == 'data':
             return
-        self._store(stage, stage.split or dataset(NETS[stage.net].dataset).train, *(('--mirror',) if stage.mirror else ()))
+        self._store(stage, train_split(stage))
         if self._args.val_every:
             self._store(stage, self._args.val_split or VAL_SPLIT)
 
-    def _store(self, stage: Stage, split: str, *more: str) -> None:
+    def _store(self, stage: Stage, split: str) -> None:
         """The maps of one split."""
-        out = self._data / lmdb_of(stage, split)
-        if out in self._stored:
+        command = store_command(stage, split, self._data, self._runs)
+        if command in self._stored:
             return
-        self._stored.add(out)
-        maker = STAGES[str(stage.features_from)]
-        stride = () if stage.stored_label_stride == STRIDE else ('--label-stride', stage.stored_label_stride)
-        self._recipe.do(
-            f'Store {stage.start} of the {split} images',
-            'tools/extract_features.py', '--net', maker.net, '--weights', newest_snapshot(self._runs / str(stage.features_from)),
-            '--blob', stage.start, '--data', self._data / NETS[stage.net].folder, '--split', split,
-            '--out', out, *more, *stride, *(('--gpu', self._gpus[0]) if self._gpus else ()),
-        )  # fmt: skip
+        self._stored.add(command)
+        gpu = ('--gpu', self._gpus[0]) if self._gpus else ()
+        self._recipe.do(f'Store {stage.start} of the {split} images', *command, *gpu)
 
     def options(self, name: str) -> list[str]:
         """The options of tools/train.py for one stage. A batch that does not split over all GPUs is given to fewer, a net with
@@ -115,11 +109,35 @@ class Chain:
             most = min(given['batch_per_pass'], stage.batch_per_pass)
             words += ['--batch-per-pass', largest_divisor(stage.batch_size // fitting, most)]
         words += ['--tensorboard'] if self._args.tensorboard else []
-        from_file = _files(stage) and not set(RANDOM_FC) & set(stage.fresh)
+        from_file = set(stage.init) & set(WEIGHTS) and not set(RANDOM_FC) & set(stage.fresh)
         words += ['--random-fc'] if self._args.random_fc and from_file else []
         return [str(word) for word in words]
 
 
+def train_split(stage: Stage) -> str:
+    """The split that a stage trains on."""
+    return stage.split or dataset(NETS[stage.net].dataset).train
+
+
+def store_command(stage: Stage, split: str, data: Path, runs: Path) -> tuple[object, ...]:
+    """The command that stores the maps of a split that a stage goes on from, in the folders of the data sets and of the runs.
+
+    From the images; or, where the stage whose weights make them was itself trained on maps, from those.
+    """
+    maker = str(stage.features_from)
+    net, weights = stage.net, WEIGHTS[maker].path if maker in WEIGHTS else newest_snapshot(runs / maker)
+    source: tuple[object, ...] = '--data', data / NETS[net].folder, '--split', split
+    source += ('--mirror',) if stage.mirror and split == train_split(stage) else ()
+    source += () if stage.stored_label_stride == STRIDE else ('--label-stride', stage.stored_label_stride)
+    if maker in STAGES:
+        net = STAGES[maker].net
+        source = source if STAGES[maker].start == 'data' else ('--features', data / lmdb_of(STAGES[maker], split))
+    return (
+        'tools/extract_features.py', '--net', net, '--weights', weights, '--blob', stage.start,
+        '--out', data / lmdb_of(stage, split), *source,
+    )  # fmt: skip
+
+
 def _files(stage: Stage) -> list[str]:
-    """The weights that one starts from and that no stage makes."""
-    return [name for name in stage.init if name in WEIGHTS]
+    """The weights that one starts from, or that made its maps, and that no stage makes."""
+    return [name for name in (*stage.init, stage.features_from) if name in WEIGHTS]
