@@ -6,11 +6,11 @@ CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
 ALL_STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
 
 # Options of a command from make's variables. $(call options,--iters=ITERS --restart:RESTART) is `--iters '5' --restart` with
-# ITERS=5 RESTART=1, and without RESTART `--iters '5'`. A value is one word of the shell, whatever is in it.
+# ITERS=5 RESTART=1, and without RESTART `--iters '5'`. A value is one word of the shell, whatever is in it; it may begin with ~/.
 parts = $(subst =, ,$(subst :, ,$(1)))
-given = $(strip $(foreach pair,$(1),$(if $($(lastword $(call parts,$(pair)))),$(pair))))
-quoted = '$(subst ','\'',$(1))'
-argument = $(if $(findstring =,$(1)), $(call quoted,$($(lastword $(call parts,$(1))))))
+given = $(strip $(foreach pair,$(1),$(if $(value $(lastword $(call parts,$(pair)))),$(pair))))
+quoted = '$(subst ','\'',$(subst @@begin@@,,$(subst @@begin@@~/,$(HOME)/,@@begin@@$(1))))'
+argument = $(if $(findstring =,$(1)), $(call quoted,$(value $(lastword $(call parts,$(1))))))
 options = $(foreach pair,$(call given,$(1)),$(firstword $(call parts,$(pair)))$(call argument,$(pair)))
 
 ##@ Start here
@@ -32,6 +32,7 @@ nets: ## the table of networks
 
 ##@ Data sets and weights (DATA=the folder that you have, OUT=the folder to write)
 LMDB_OPTIONS := --encoding=ENCODING --val-lmdb:VAL_LMDB --whole:WHOLE
+VOC_OPTIONS := --data=DATA --out=OUT --sbd=SBD --annotations=ANNOTATIONS
 CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --lists-only:LISTS_ONLY
 LMDB_FOUND := --allow-partial:PARTIAL --lists-only:LISTS_ONLY $(LMDB_OPTIONS)
 CROPS = $(if $(CROP_SIZE), --crop-size $(CROP_SIZE))
@@ -40,11 +41,11 @@ CROPS = $(if $(CROP_SIZE), --crop-size $(CROP_SIZE))
 lmdb-camvid: caffe ## CamVid (SIZE=WxH; all of these: CROP_SIZE= ENCODING= VAL_LMDB=1 WHOLE=1)
 	$(PYTHON) -m dataset_prep.camvid $(call options,--data=DATA --out=OUT --size=SIZE $(LMDB_FOUND))$(CROPS)
 
-lmdb-voc: caffe ## PASCAL VOC 2012 with SBD (SBD=folder; with DATA=: PARTIAL=1 LISTS_ONLY=1)
-	$(PYTHON) -m dataset_prep.voc $(call options,--data=DATA --out=OUT --sbd=SBD $(LMDB_FOUND))$(CROPS)
+lmdb-voc: caffe ## PASCAL VOC 2012 with SBD (SBD=folder ANNOTATIONS= PARTIAL=1 LISTS_ONLY=1)
+	$(PYTHON) -m dataset_prep.voc $(call options,$(VOC_OPTIONS) $(LMDB_FOUND))$(CROPS)
 
-lmdb-voc-coco: caffe ## VOC 2012, SBD and COCO 2014 as one (COCO=folder)
-	$(PYTHON) -m dataset_prep.voc_coco $(call options,--data=DATA --out=OUT --sbd=SBD --coco=COCO $(LMDB_FOUND))$(CROPS)
+lmdb-voc-coco: caffe ## VOC, SBD and COCO 2014 as one (and COCO=folder OTHER_OBJECTS=)
+	$(PYTHON) -m dataset_prep.voc_coco $(call options,$(VOC_OPTIONS) --coco=COCO --other-objects=OTHER_OBJECTS $(LMDB_FOUND))$(CROPS)
 
 lmdb-kitti: caffe ## KITTI of Ros et al.
 	$(PYTHON) -m dataset_prep.kitti $(call options,--data=DATA --out=OUT $(LMDB_FOUND))$(CROPS)

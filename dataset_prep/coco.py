@@ -2,9 +2,10 @@
 
 Layout: annotations/instances_SET.json and SET/*.jpg, for the sets train2014 and val2014.
 Which images (paper Sec. 5): those with at least one object, a crowd does not count, of the 20 categories that VOC has.
-Label: 0 where no such object is; objects of other categories are not drawn, so that a plate on a table is table. A crowd of one
-of the 20 is 255. Where objects overlap the one of fewer pixels lies on top, of equal ones that of the higher id; all lie on top
-of crowds.
+Label: 0 where no such object is. A crowd of one of the 20 is 255. Where objects overlap the one of fewer pixels lies on top, of
+equal ones that of the higher id; all lie on top of crowds. "Annotated objects from other categories were treated as background",
+which can be read in two ways (OTHER_OBJECTS): they are left undrawn, so that a plate on a table is table; or they are drawn as
+background, and the plate is a hole in the table.
 """
 
 import json
@@ -34,6 +35,7 @@ SETS = ('train2014', 'val2014')
 COUNTS = {'train2014': 82783, 'val2014': 40504}
 DRAWN = 'drawn.json'  # beside the labels: what they were drawn from
 RULE = 1  # raised when labels are drawn in another way
+LEFT, DRAWN_OVER = OTHER_OBJECTS = ('left', 'drawn-over')  # objects of other categories, treated as background
 
 # COCO's category ids and names, each with VOC's name (pytorch/vision, references/segmentation/coco_utils.py)
 CATEGORIES = {
@@ -58,12 +60,16 @@ CATEGORIES = {
     67: ('dining table', 'diningtable'),
     72: ('tv', 'tvmonitor'),
 }
+BACKGROUND = 0
 VOC_ID = {category: dataset('pascal_voc').classes.index(voc) for category, (_, voc) in CATEGORIES.items()}
 
 
 @dataclass(frozen=True)
 class CocoObject:
-    """One annotation: `segmentation` is a list of polygons x, y, x, y ..., or a run-length code as COCO has it."""
+    """One annotation: `segmentation` is a list of polygons x, y, x, y ..., or a run-length code as COCO has it.
+
+    `voc_id` is BACKGROUND for an object of another category.
+    """
 
     id: int
     voc_id: int
@@ -73,7 +79,7 @@ class CocoObject:
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image of a set, its objects and crowds of VOC's categories."""
+    """One image of a set, its objects and crowds: those of VOC's categories, and the others where they are drawn."""
 
     file_name: str
     height: int
@@ -92,22 +98,25 @@ class CocoSet:
     listed: int
 
 
-def read_set(data: Path, name: str) -> CocoSet:
-    """A set of the folder `data`. Raises UserError if it or its annotations are missing, damaged, or not COCO's."""
+def read_set(data: Path, name: str, other_objects: str = LEFT) -> CocoSet:
+    """A set of the folder `data`; with DRAWN_OVER its images have the objects of other categories too.
+
+    Raises UserError if it or its annotations are missing, damaged, or not COCO's.
+    """
     file = f'annotations/instances_{name}.json'
     annotations = (
         need_tree(data, Tree(f'annotations of COCO {name}', (file,), {f'annotations_trainval{name[-4:]}.zip': None})) / file
     )
     folder = need_tree(data, Tree(f'images of COCO {name}', (name,), {f'{name}.zip': None})) / name
-    images = _read(annotations)
-    chosen = [image for _, image in sorted(images.items()) if any(not one.crowd for one in image.objects)]
+    images = _read(annotations, other_objects)
+    chosen = [image for _, image in sorted(images.items()) if any(not one.crowd and one.voc_id for one in image.objects)]
     if not chosen:
         raise UserError(f'{annotations} lists no object of the 20 categories of VOC')
     return CocoSet(name, annotations, folder, chosen, len(images))
 
 
-def _read(path: Path) -> dict[int, CocoImage]:
-    """All images of an annotation file by id, with their objects of VOC's categories."""
+def _read(path: Path, other_objects: str) -> dict[int, CocoImage]:
+    """All images of an annotation file by id, with their objects of VOC's categories, and those of others if these are drawn."""
     images: dict[int, CocoImage] = {}
     objects: list[tuple[int, CocoObject | None]] = []
     for kind, entry in progress(entries(path), f'reading {path.name}', 0, 'entry'):
@@ -116,7 +125,7 @@ def _read(path: Path) -> dict[int, CocoImage]:
                 images[entry['id']] = CocoImage(entry['file_name'], entry['height'], entry['width'])
             elif kind == 'categories':
                 _check_category(path, entry)
-            elif kind == 'annotations' and entry['category_id'] in VOC_ID:
+            elif kind == 'annotations' and (entry['category_id'] in VOC_ID or other_objects == DRAWN_OVER):
                 objects.append((entry['image_id'], _object(entry)))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -153,7 +162,7 @@ def _object(entry: dict) -> CocoObject | None:
             return None
     elif isinstance(segmentation['counts'], list) and sum(segmentation['counts']) != prod(segmentation['size']):
         raise ValueError(f'annotation {entry["id"]}: run lengths of another size than they say')
-    return CocoObject(entry['id'], VOC_ID[entry['category_id']], bool(entry.get('iscrowd', 0)), segmentation)
+    return CocoObject(entry['id'], VOC_ID.get(entry['category_id'], BACKGROUND), bool(entry.get('iscrowd', 0)), segmentation)
 
 
 def draw_label(height: int, width: int, objects: Iterable[CocoObject]) -> np.ndarray:
@@ -164,7 +173,7 @@ def draw_label(height: int, width: int, objects: Iterable[CocoObject]) -> np.nda
     label = np.zeros((height, width), np.uint8)
     codes = [(one, _run_lengths(one.segmentation, height, width)) for one in objects]
     for one, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(coco_mask.area(pair[1])), pair[0].id)):
-        label[coco_mask.decode(code).astype(bool)] = IGNORE_LABEL if one.crowd else one.voc_id
+        label[coco_mask.decode(code).astype(bool)] = IGNORE_LABEL if one.crowd and one.voc_id else one.voc_id
     return label
 
 

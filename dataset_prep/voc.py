@@ -7,6 +7,7 @@ VOC test  VOCdevkit/VOC2012 with ImageSets/Segmentation/test.txt                
 
 Splits: train_aug is all of VOC train and SBD but what is in VOC val, in the order of ids: 10,582 images. The 1,464 of VOC train
 have VOC's labels, where 255 marks borders and what is ignored; the others have SBD's, which have no 255. val is VOC val.
+The paper does not say which annotations the images that both have are given: --annotations hariharan takes SBD's for these.
 """
 
 import argparse
@@ -35,11 +36,15 @@ TREE = Tree(
 TEST_TREE = Tree('the test set of VOC 2012', (f'{LISTS}/test.txt', 'JPEGImages'), {'VOC2012test.tar': None}, 'VOC2012')
 COUNTS = {'train': 1464, 'val': 1449}  # martinkersner/train-DeepLab, exper/voc12/list/original, counted
 TRAIN_AUG, VAL, TEST = 'train_aug', 'val', 'test'
+VOC_FIRST, SBD_FIRST = ANNOTATIONS = ('voc', 'hariharan')  # whose, where both have annotated an image
 
 
-def find_splits(data: Path, sbd: Path | None = None, allow_partial: bool = False) -> dict[str, list[Record]]:
+def find_splits(
+    data: Path, sbd: Path | None = None, allow_partial: bool = False, annotations: str = VOC_FIRST
+) -> dict[str, list[Record]]:
     """The records of train_aug and val, and of test if it is there, from the folder of VOC and that of SBD (default: `data`).
 
+    `annotations`, one of ANNOTATIONS, says whose label an image of train_aug has that is in VOC train and in SBD.
     Raises UserError when something is missing or listed twice, and for counts other than the published ones unless
     `allow_partial`.
     """
@@ -51,9 +56,11 @@ def find_splits(data: Path, sbd: Path | None = None, allow_partial: bool = False
         check_complete(what, {split: len(ids) for split, ids in lists.items()}, complete, allow_partial)
     _check_apart(voc, voc_root)
     own = set(voc['train'])
-    union = sorted((own | set(extra['train']) | set(extra['val'])) - set(voc['val']))
+    of_sbd = set(extra['train']) | set(extra['val'])
+    union = sorted((own | of_sbd) - set(voc['val']))
+    by_voc = own if annotations == VOC_FIRST else own - of_sbd
     splits = {
-        TRAIN_AUG: [voc_record(voc_root, name) if name in own else sbd_record(sbd_root, name) for name in union],
+        TRAIN_AUG: [voc_record(voc_root, name) if name in by_voc else sbd_record(sbd_root, name) for name in union],
         VAL: [voc_record(voc_root, name) for name in voc['val']],
     }
     if test_root := find_tree(data, TEST_TREE):
@@ -85,9 +92,15 @@ def _check_apart(voc: dict[str, list[str]], root: Path) -> None:
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say where VOC and SBD are."""
+    """The options that say where VOC and SBD are, and whose annotations are taken."""
     parser.add_argument('--data', type=Path, metavar='DIR', help='VOC 2012, unpacked or its archive; must be given')
     parser.add_argument('--sbd', type=Path, metavar='DIR', help='SBD, unpacked or its archive (default: as --data)')
+    parser.add_argument(
+        '--annotations',
+        choices=ANNOTATIONS,
+        default=VOC_FIRST,
+        help='of an image of VOC train that SBD, by Hariharan et al., has annotated too (default: %(default)s)',
+    )
     add_partial_argument(parser)
 
 
@@ -102,7 +115,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None) -> None:
     """Prepare VOC 2012 with SBD."""
     args = parse_args(argv)
-    splits = find_splits(data_folder(args, dataset('pascal_voc')), args.sbd, args.allow_partial)
+    splits = find_splits(data_folder(args, dataset('pascal_voc')), args.sbd, args.allow_partial, args.annotations)
     write(args, dataset('pascal_voc'), splits, {TRAIN_AUG: args.crop_size})
 
 

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mini_archives import TRAIN_IDS, camvid, cityscapes, coco, custom, kitti, labels, noise, voc, voc_test, write_lines
 from PIL import Image
+from scipy.io import loadmat
 from through_caffe import MARGIN, check_lmdb, padded
 
 from dataset_prep import archives
@@ -228,7 +231,33 @@ def test_folder_without_voc_says_what_was_looked_for(tmp_path):
         voc_command.find_splits(tmp_path / 'gone')
 
 
+def test_annotations_of_hariharan_take_the_place_of_vocs_where_both_are(tmp_path):
+    """2007_000032 is in VOC train and in SBD, 2007_000039 in VOC train alone; val stays VOC's."""
+    train, val = voc(tmp_path)
+    run(voc_command, tmp_path, tmp_path / 'out', '--annotations', 'hariharan')
+    records = {record.id: record for record in load_split(tmp_path / 'out', 'train_aug')}
+    both = records.pop('2007_000032')
+    np.testing.assert_array_equal(read_label(both), loadmat(both.label)['GTcls']['Segmentation'][0, 0])
+    assert read_image(both).shape[:2] == read_label(both).shape
+    assert records['2007_000039'].label.parent.name == 'SegmentationClass'
+    assert {record.label.suffix for name, record in records.items() if '2008' in name} == {'.mat'}
+    check_split(tmp_path / 'out', 'val', val)
+
+
 # COCO
+
+
+def test_objects_of_other_categories_are_drawn_over_where_that_is_asked_for(tmp_path):
+    """The cup, 3x3 pixels from column and row 25, lies on the person; it chooses no image. Each reading has its own labels."""
+    [(name, (_, left)), *_] = coco(tmp_path).items()
+    expected = left.copy()
+    expected[25:28, 25:28] = 0
+    assert (left[25:28, 25:28] == 15).all()
+    find = partial(voc_coco_command.find_coco, tmp_path, ['train2014'], tmp_path / 'out', 0, True)
+    [drawn], [undrawn] = find('drawn-over'), find()
+    assert drawn.id == undrawn.id == name
+    np.testing.assert_array_equal(read_label(drawn), expected)
+    np.testing.assert_array_equal(read_label(undrawn), left)
 
 
 def test_voc_and_coco_are_joined_and_come_through_caffe(tmp_path, capsys):
@@ -596,3 +625,21 @@ def test_make_target_of_an_own_folder_takes_classes_and_name():
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     given = ['--data', 'my folder', '--classes', 'a b.txt', '--name', 'mine', '--size', '640x480']
     assert [word for word in shlex.split(printed) if word.strip()][1:] == ['-m', 'dataset_prep.custom', *given]
+
+
+@pytest.mark.parametrize(
+    ('typed', 'reached'),
+    [("o'brien data", "o'brien data"), ('~/x', str(Path.home() / 'x')), ('two  blanks, $HOME "and" \\', None), ('a~/b', 'a~/b')],
+)
+@pytest.mark.parametrize('variable', ['DATA', 'OUT', 'CLASSES'])
+def test_paths_in_make_variables_reach_the_command_as_one_word(variable, typed, reached):
+    """Blanks, an apostrophe, what make or the shell would expand; ~ at the beginning is the user's home."""
+    words = ['make', '--no-print-directory', '-n', '-o', 'caffe', 'lmdb-custom', f'{variable}={typed}']
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [word for word in shlex.split(printed) if word.strip()][-1] == (reached or typed)
+
+
+def test_readings_that_the_paper_leaves_open_are_variables_of_make():
+    words = ['make', '--no-print-directory', '-n', '-o', 'caffe', 'lmdb-voc-coco', 'ANNOTATIONS=hariharan', 'OTHER_OBJECTS=left']
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {'--annotations', 'hariharan', '--other-objects', 'left'} <= set(shlex.split(printed))

@@ -217,6 +217,22 @@ def test_tight_tiles_leave_the_front_ends_scores_alone(toy_weights, size):
     np.testing.assert_allclose(tight[:, *both], loose[:, *both], atol=1e-5)
 
 
+def test_kitti_tiles_meet_in_the_middle_of_a_cell_in_reference_only(toy_weights, monkeypatch):
+    """1640 - 372 = 1268 pixels are 158 cells and a half: the authors' second tile begins 4 pixels before cell 159.
+
+    The tiles of a photograph 2000 pixels wide, beside one input of the whole width.
+    """
+    monkeypatch.setitem(NETS, 'kitti_toy', replace(NETS['front_toy'], input_size_hw=(372 + 16, 1640)))
+    image = random_image(16, 2000)
+    whole = Predictor('front_toy', [toy_weights], size_hw=(372 + 16, 372 + 2000)).predict_scores(image)
+    tight = Predictor('kitti_toy', [toy_weights], tiling='tight').predict_scores(image)
+    np.testing.assert_allclose(tight[:, :2, :250], whole, atol=1e-5)
+    reference = Predictor('kitti_toy', [toy_weights]).predict_scores(image)
+    np.testing.assert_allclose(reference[:, :, :158], whole[:, :, :158], atol=1e-5)  # the 159th meets the tile's border
+    shifted = Predictor('front_toy', [toy_weights], size_hw=(372 + 16, 372 + 2000)).predict_scores(image[:, 4:])
+    np.testing.assert_allclose(reference[:, :, 159 + 30 : 159 + 60], shifted[:, :, 158 + 30 : 158 + 60], atol=1e-5)
+
+
 @pytest.mark.parametrize('blob', ['conv5_3', 'final'])
 def test_maps_of_a_blob_give_the_same_labels(toy_weights, blob):
     """Running on from a stored blob is running the whole network."""
