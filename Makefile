@@ -37,7 +37,7 @@ CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZ
 LMDB_FOUND := --allow-partial:PARTIAL --lists-only:LISTS_ONLY $(LMDB_OPTIONS)
 CROPS = $(if $(CROP_SIZE), --crop-size $(CROP_SIZE))
 
-.PHONY: lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 weights-vgg16_20M
+.PHONY: lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 weights-vgg16_128 weights-vgg16_20M
 lmdb-camvid: caffe ## CamVid (SIZE=WxH; all of these: CROP_SIZE= ENCODING= VAL_LMDB=1 WHOLE=1)
 	$(PYTHON) -m dataset_prep.camvid $(call options,--data=DATA --out=OUT --size=SIZE $(LMDB_FOUND))$(CROPS)
 
@@ -62,8 +62,9 @@ lmdb-toy: caffe ## the drawn scenes of make demo
 weights-vgg16: caffe ## VGG-16 for the front end (FROM=file of Caffe, PyTorch, Keras, ONNX; INPUT=)
 	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
 
-weights-vgg16_20M: caffe ## VGG-16 with a thinned fc6 and fc7, DeepLab's start (FROM= INPUT=)
-	$(PYTHON) -m pretrained.vgg16_20M $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
+weights-vgg16_128: ## VGG-16 thinned, DeepLab's start; -vgg16_20M, LargeFOV's (FROM= INPUT=)
+weights-vgg16_128 weights-vgg16_20M: weights-%: caffe
+	$(PYTHON) -m pretrained.thinned $* $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
 
 weights-%: caffe ## weights-NAME: fetch a file by its name in pretrained/weights.py
 	$(PYTHON) -m pretrained.fetch $*

@@ -9,6 +9,7 @@ expect is told from their values; weights of a training of your own need --input
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,14 +173,20 @@ def _summary(source: Path, out: Path, converted: Converted, row: str) -> str:
     return '\n'.join(lines)
 
 
-def parse_args(argv: list[str] | None, doc: str | None = __doc__, row: str = 'vgg16') -> argparse.Namespace:
-    """Options of this command, and of the one that makes another row of the table of weights from the same files."""
+def parse_args(argv: list[str] | None, doc: str | None = __doc__, names: Iterable[str] = ('vgg16',)) -> argparse.Namespace:
+    """Options of this command, and of the one that makes other rows of the table of weights, `names`, from the same files."""
+    names = list(names)
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if len(names) > 1:
+        parser.add_argument('name', choices=names, help='which start')
     parser.add_argument('source', type=Path, nargs='?', help='a VGG-16 (default: as above)')
-    parser.add_argument('--out', type=Path, default=WEIGHTS[row].path, help='file to write (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='file to write (default: where training looks for it)')
     parser.add_argument('--input', choices=CONVENTIONS, help='pixels that weights of your own were trained on')
     parser.add_argument('--drop-fc', action='store_true', help='overwrite a file that has fc6 and fc7 by one that has none')
-    return parser.parse_args(argv)
+    parser.set_defaults(name=names[0])
+    args = parser.parse_args(argv)
+    args.out = args.out or WEIGHTS[args.name].path
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -23,7 +23,6 @@ FCN_HOST = 'http://dl.caffe.berkeleyvision.org'
 FCN_FROM = 'shelhamer/fcn.berkeleyvision.org'
 DEEPLAB_HOST = 'http://www.cs.jhu.edu/~alanlab/ccvl'
 DEEPLAB_OLD_HOST = 'http://ccvl.stat.ucla.edu/ccvl'
-THINNED = 'or make it from a VGG-16: make weights-vgg16_20M'
 VOC_TRAIN_AND_VAL = (('pascal_voc', 'train_aug'), ('pascal_voc', 'val'))
 BY_PAPER_5 = 'paper 5: VOC 2012 train, SBD and COCO, and no image of VOC 2012 val'
 BY_PAPER_A = 'paper A: the training set only, even where there is a validation set'
@@ -169,7 +168,13 @@ WEIGHTS = {
             'https://download.visinf.tu-darmstadt.de/data/2020-cvpr-araslanov-1-stage-wseg/models/vgg16_20M.pth',
             'https://download.mindspore.cn/thirdparty/vgg16_20M.pth',
         ),
-        min_size=81_935_616, else_do=f'{DEEPLAB_GONE}, {THINNED}',
+        min_size=81_935_616,
+        else_do=f'{DEEPLAB_GONE}, or make it from a VGG-16: make weights-vgg16_20M',
+    ),
+    'vgg16_128': Row(
+        'vgg16_128.caffemodel', CC_BY, 'start of DeepLab: VGG-16 with fc6 thinned to 4x4',
+        tuple(f'{host}/init_models/vgg16_128.caffemodel' for host in (DEEPLAB_HOST, DEEPLAB_OLD_HOST)),
+        min_size=260_218_112, else_do=f'{DEEPLAB_GONE}, or make it from a VGG-16: make weights-vgg16_128',
     ),
     'fcn8s-crfrnn': Row(
         'fcn8s-crfrnn.caffemodel', 'non-commercial use only (README.md of torrvision/crfasrnn)',

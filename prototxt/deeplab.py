@@ -1,7 +1,12 @@
-"""DeepLab-LargeFOV and DeepLab-MSc-LargeFOV (Chen et al. 2015), with stock Caffe's dilation for the field `hole` of their fork.
+"""DeepLab (Chen et al. 2015) in its four forms, with stock Caffe's dilation for the field `hole` of their fork.
 
-Poolings are 3x3 and padded, so that inputs of 8 n + 1 pixels give n + 1 cells, the first and the last on the corner pixels.
-The layer Interp of their fork, which upsamples in deployment, is a fixed Deconvolution here (layers.aligned).
+All layers pad, so that no image needs a margin. The 3x3 poolings of DeepLab-LargeFOV and the multi-scale forms make n + 1 cells
+of 8 n + 1 pixels, the first and the last at the corners. The 2x2 poolings of the plain network lie half a pixel off: after three,
+cell i is centred on pixel 8 i - 3.5. pool4 moves it to 8 i + 0.5 in training, and the label of pixel 8 i + 1 is taken. Deployed,
+pool4 is padded, which adds a cell in front: upsampled, it begins 7 pixels before the image, and those are cropped, with 8 behind.
+
+The layer Interp of their fork, which upsamples in deployment, is a fixed Deconvolution here (layers.aligned), Padding by
+negative numbers a Crop.
 """
 
 from prototxt.experiments import BRANCHES, DeepLab
@@ -9,51 +14,73 @@ from prototxt.front_end import filler_of, num_output
 from prototxt.layers import L, P, aligned, append_window, conv, learning
 from prototxt.shapes import STRIDE, Window, vgg16_trunk
 
-POOLS = tuple(Window(f'pool{group}', 3, 2 if group < 4 else 1, pad=1) for group in range(1, 6))
-FC6_HOLE = 12
-LAYERS = (
-    *vgg16_trunk(POOLS, dilations=(1, 1, 1, 1, 2)),
-    Window('pool5a', 3, pad=1, average=True),
-    Window('fc6', 3, dilation=FC6_HOLE, pad=FC6_HOLE),
-    Window('fc7', 1),
-)
+FC6 = {False: Window('fc6', 4, dilation=4, pad=6), True: Window('fc6', 3, dilation=12, pad=12)}  # by `large_fov`
+CROPPED = 7  # pixels before the image, of plain DeepLab's upsampled scores
 FINAL_FILLER = dict(type='gaussian', std=0.01)
 BRANCH_WIDTH = 128
 ZOOMS = dict(zip((*BRANCHES, 'fc8'), (1, 2, 4, 8, 8, STRIDE), strict=True))  # pixels along a cell of each map's scores
 BRANCH_FILLER = dict(type='gaussian', std=0.001)
-POOL4_FC_FILLER = dict(type='gaussian', std=0.005)
+OTHER_FILLERS = {'pool4_fc': dict(type='gaussian', std=0.005), 'pool3_ms': None}  # it begins at zero, Caffe's own filler
 FUSED = 'fc_fusion'
 
 
-def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool, to_pixels: bool = False) -> None:
-    """Append the layers after blob `data` to a NetSpec, up to the scores: fc8_..., or fc_fusion in the multi-scale form.
+def windows(row: DeepLab, *, deployed: bool) -> tuple[Window, ...]:
+    """The layers up to fc7."""
+    side = 2 if row.vgg_pools else 3
+    pools = [Window(f'pool{group}', side, 2, pad=1) for group in (1, 2, 3)]
+    pools += [Window('pool4', side, pad=1 if deployed or not row.vgg_pools else 0), Window('pool5', 3, pad=1)]
+    more = (Window('pool5a', 3, pad=1, average=True),) if row.large_fov else ()
+    return (*vgg16_trunk(tuple(pools), dilations=(1, 1, 1, 1, 2)), *more, FC6[row.large_fov], Window('fc7', 1))
 
-    `to_pixels`, of the multi-scale form: as its authors test it, each map scored in its own resolution, and all enlarged to
-    pixels before they are added. It is trained at stride 8: the convolutions over the larger maps skip what is between.
+
+def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool) -> None:
+    """Append the layers after blob `data` to a NetSpec, as they are trained, up to the scores, one a cell: fc8_... or fc_fusion.
+
+    The multi-scale form is trained at stride 8: the convolutions over the larger maps skip what is between.
     """
+    _append_fc8(net, row, num_classes, start, learn=learn, deployed=False)
+    if row.multi_scale:
+        scores = [_append_branch(net, blob, STRIDE // ZOOMS[blob], num_classes, learn) for blob in BRANCHES]
+        net[FUSED] = L.Eltwise(*scores, net[row.final], operation=P.Eltwise.SUM)
+
+
+def append_deployed_deeplab(net, row: DeepLab, num_classes: int, *, start: str):
+    """Append the same as its authors test it; returns the scores, one a pixel.
+
+    Of the multi-scale form each map is scored in its own resolution, and all are enlarged to pixels before they are added.
+    """
+    _append_fc8(net, row, num_classes, start, learn=False, deployed=True)
+    scores = {blob: _append_branch(net, blob, 1, num_classes, learn=False) for blob in BRANCHES} if row.multi_scale else {}
+    scores['fc8'] = net[row.final]
+    for blob in scores:
+        if ZOOMS[blob] > 1:
+            scores[blob] = net[f'{blob}_interp'] = aligned(scores[blob], num_classes, ZOOMS[blob])
+    if row.vgg_pools:
+        net.fc8_crop = L.Crop(net.fc8_interp, net[start], axis=2, offset=CROPPED)
+        return net.fc8_crop
+    if row.multi_scale:
+        net[FUSED] = L.Eltwise(*scores.values(), operation=P.Eltwise.SUM)
+        return net[FUSED]
+    return net.fc8_interp
+
+
+def _append_fc8(net, row: DeepLab, num_classes: int, start: str, *, learn: bool, deployed: bool) -> None:
+    """The layers up to the scores of fc7's map."""
     bottom = net[start]
-    for window in LAYERS:
+    for window in windows(row, deployed=deployed):
         bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
     net[row.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER, rates=learning(row.final_rate))
-    if row.multi_scale:
-        strides = {blob: 1 if to_pixels else STRIDE // ZOOMS[blob] for blob in BRANCHES}
-        scores = {blob: _append_branch(net, blob, stride, num_classes, learn) for blob, stride in strides.items()}
-        scores['fc8'] = net[row.final]
-        if to_pixels:
-            for blob, zoom in [(blob, zoom) for blob, zoom in ZOOMS.items() if zoom > 1]:
-                scores[blob] = net[f'{blob}_interp'] = aligned(scores[blob], num_classes, zoom)
-        net[FUSED] = L.Eltwise(*scores.values(), operation=P.Eltwise.SUM)
 
 
 def _append_branch(net, blob: str, stride: int, num_classes: int, learn: bool):
     """Scores of the image or of a pooled map: 3x3 at `stride`, 1x1, 1x1."""
-    layer_fillers = {'conv': BRANCH_FILLER, 'fc': POOL4_FC_FILLER if blob == 'pool4' else BRANCH_FILLER}
     bottom = net[blob]
-    for layer, filler in layer_fillers.items():
+    for layer, kernel, pad, step in (('conv', 3, 1, stride), ('fc', 1, 0, 1)):
         name = f'{blob}_{layer}'
-        kernel, pad, step = (3, 1, stride) if layer == 'conv' else (1, 0, 1)
+        filler = OTHER_FILLERS.get(name, BRANCH_FILLER)
         net[name] = conv(bottom, BRANCH_WIDTH, kernel, stride=step, pad=pad, learn=learn, filler=filler)
         net[f'relu_{name}'] = L.ReLU(net[name], in_place=True)
         bottom = net[f'drop_{name}'] = L.Dropout(net[f'relu_{name}'], dropout_ratio=0.5, in_place=True)
-    net[f'{blob}_ms'] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER)
-    return net[f'{blob}_ms']
+    name = f'{blob}_ms'
+    net[name] = conv(bottom, num_classes, 1, learn=learn, filler=OTHER_FILLERS.get(name, FINAL_FILLER))
+    return net[name]

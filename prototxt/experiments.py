@@ -54,31 +54,40 @@ class Fcn:
 
 @dataclass(frozen=True)
 class DeepLab:
-    """DeepLab-LargeFOV (Chen et al. 2015); with `multi_scale`, its MSc form, which scores the image and four poolings too.
+    """DeepLab (Chen et al. 2015): the plain network of the paper's Table 2, or with `large_fov` that of Tables 5 and 6.
 
-    `final_rate`: the scores are trained so many times as fast as the layers before, which its authors start from VGG-16.
+    `multi_scale`: the MSc form, which scores the image and four poolings too. `final_rate`: the scores are trained so many
+    times as fast as the layers before.
     """
 
     final: str
+    large_fov: bool = False
     multi_scale: bool = False
     final_rate: int = 10
     trunk: tuple[int, int, int, int, int] = VGG16
-    fc: int = 1024
+    fc: int = 4096
     pixels: ClassVar[bool] = False
-    aligned: ClassVar[bool] = True  # score cell i is that of pixel 8 i, and upsampling leaves 8 (n - 1) + 1 pixels
+    aligned: ClassVar[bool] = True  # upsampling makes 8 (n - 1) + 1 pixels of n score cells, corners on corners
+
+    @property
+    def vgg_pools(self) -> bool:
+        """Whether its poolings are 2x2, as VGG-16's; those of the other forms are 3x3, so that all maps have aligned corners."""
+        return not (self.large_fov or self.multi_scale)
 
 
 @dataclass(frozen=True)
 class Whole:
     """How an image goes in whole: extended at its bottom and right to sides of `step` n + `plus` pixels.
 
-    `border`: 'mean', which the net sees as zeros, or 'reflect'. `fill`: to the row's input size at least.
+    `border`: 'mean', which the net sees as zeros, or 'reflect'. `fill`: to the row's input size at least. `first_label`: in
+    training, the first score cell has the label of this pixel, in both axes; the others follow at every eighth.
     """
 
     step: int = 1
     plus: int = 0
     border: str = 'mean'
     fill: bool = False
+    first_label: int = 0
 
     def below(self, side: int) -> int:
         """The largest side of that form that is not longer than `side`."""
@@ -171,7 +180,8 @@ TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
 FCN_MEAN = (104.00699, 116.66877, 122.67892)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s/net.py
 DEEPLAB_MEAN = (104.008, 116.669, 122.675)  # martinkersner/train-DeepLab, train.prototxt of DeepLab-LargeFOV
 WHOLE, WHOLE_STRIDE_8 = Whole(), Whole(8, 0, 'reflect')
-DEEPLAB_WHOLE = Whole(8, 1, fill=True)
+DEEPLAB_WHOLE = Whole(8, 2, fill=True, first_label=1)
+CORNERS_WHOLE = Whole(8, 1, fill=True)  # of the forms with 3x3 poolings: corners on corners
 IMAGES = {'pascal_voc': (500, 500), 'camvid': (480, 640), 'kitti': (376, 1241), 'cityscapes': (1024, 2048)}
 SMALL_WH = (320, 240)  # at 480x360 the seven networks of Table 2 in miniature would take a CPU of two cores two hours
 AT_ONCE = (0.01, 0.0001)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s-atonce/net.py
@@ -184,7 +194,7 @@ CRFRNN_FCN = Fcn(
     ),
 )  # fmt: skip
 CRFRNN_MEAN = (103.939, 116.779, 123.68)  # VGG-16's; sadeepj/crfasrnn_keras
-DEEPLAB_TILES = {'pascal_voc': (513, 513), 'camvid': (481, 641), 'kitti': (377, 1241), 'cityscapes': (1025, 2049)}
+DEEPLAB_IMAGES = IMAGES | {'pascal_voc': (512, 512)}  # which become 514x514 or 513x513
 
 
 def fcn(data: str, network: Fcn) -> Net:
@@ -193,8 +203,15 @@ def fcn(data: str, network: Fcn) -> Net:
 
 
 def deeplab(data: str, network: DeepLab) -> Net:
-    """DeepLab: an image filled up by the mean to 513x513, or the like."""
-    return Net(data, DEEPLAB_TILES[data], front_end=network, upsample=True, whole=DEEPLAB_WHOLE, mean_bgr=DEEPLAB_MEAN)
+    """DeepLab: an image filled up by the mean to 514x514, or the like."""
+    whole = DEEPLAB_WHOLE if network.vgg_pools else CORNERS_WHOLE
+    height, width = (whole.above(side) for side in DEEPLAB_IMAGES[data])
+    return Net(data, (height, width), front_end=network, upsample=True, whole=whole, mean_bgr=DEEPLAB_MEAN)
+
+
+def large_fov(final: str, *, multi_scale: bool = False, final_rate: int = 10) -> DeepLab:
+    """DeepLab-LargeFOV: fc6 and fc7 of fewer channels, fc6's taps further apart."""
+    return DeepLab(final, True, multi_scale, final_rate, fc=1024)
 
 
 def brought_back(
@@ -273,13 +290,16 @@ NETS = NetTable({
     'fcn8s-atonce': fcn('pascal_voc', Fcn((4, 3), AT_ONCE)),
     'fcn8s_camvid': fcn('camvid', Fcn((4, 3))),
     'fcn8s_cityscapes': fcn('cityscapes', Fcn((4, 3))),
-    'deeplab-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12')),
-    'deeplab-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid')),
-    'deeplab-largefov_kitti': deeplab('kitti', DeepLab('fc8_kitti')),
-    'deeplab-largefov_cityscapes': deeplab('cityscapes', DeepLab('fc8_cityscapes')),
-    'deeplab-msc-largefov': deeplab('pascal_voc', DeepLab('fc8_voc12', multi_scale=True)),
-    'deeplab-msc-largefov_camvid': deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True)),
-    'deeplab-msc-largefov_cityscapes': deeplab('cityscapes', DeepLab('fc8_cityscapes', multi_scale=True)),
+    'deeplab': deeplab('pascal_voc', DeepLab('fc8_pascal')),
+    'deeplab-msc': deeplab('pascal_voc', DeepLab('fc8_pascal', multi_scale=True, final_rate=1)),
+    # Tables 5 and 6 (LargeFOV), and Table 4 (both, with COCO)
+    'deeplab-largefov': deeplab('pascal_voc', large_fov('fc8_voc12')),
+    'deeplab-largefov_camvid': deeplab('camvid', large_fov('fc8_camvid')),
+    'deeplab-largefov_kitti': deeplab('kitti', large_fov('fc8_kitti')),
+    'deeplab-largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes')),
+    'deeplab-msc-largefov': deeplab('pascal_voc', large_fov('fc8_voc12', multi_scale=True)),
+    'deeplab-msc-largefov_camvid': deeplab('camvid', large_fov('fc8_camvid', multi_scale=True)),
+    'deeplab-msc-largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes', multi_scale=True)),
     # Table 4's CRF-RNN, as its authors released it: images of up to 500 pixels, filled up to that
     'fcn8s-crfrnn': Net(
         'pascal_voc', (500, 500), front_end=CRFRNN_FCN, crf_rnn=CrfRnn(), whole=Whole(fill=True), mean_bgr=CRFRNN_MEAN,
@@ -302,12 +322,12 @@ NETS = NetTable({
     'front_camvid_fc512': Net('camvid', CAMVID_TILE, front_end=NIGHT_FC),
     'dilation8_camvid_fc512': Net('camvid', CAMVID_TILE, Context(DILATION8), NIGHT_FC),
     'deeplab-largefov_camvid_480x360': replace(
-        deeplab('camvid', DeepLab('fc8_camvid', final_rate=1)), input_size_hw=(361, 481)
+        deeplab('camvid', large_fov('fc8_camvid', final_rate=1)), input_size_hw=(361, 481)
     ),
     # Table 2 and Sec. 4's ablation in miniature, on CamVid: what a CPU can train and test in about an hour
     'fcn8s_camvid_small': small(fcn('camvid', Fcn((4, 3), AT_ONCE))),
-    'deeplab-largefov_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', final_rate=1))),
-    'deeplab-msc-largefov_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', True, final_rate=1))),
+    'deeplab_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', final_rate=1))),
+    'deeplab-msc_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True, final_rate=1))),
     'front_camvid_small': small(Net('camvid', CAMVID_TILE)),
     'front_pooling_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True)),
     'front_padding_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True)),
@@ -409,12 +429,15 @@ CRFRNN_OPEN = (('crop', 'this toolkit'), ('iterations', 'this toolkit'))  # 884 
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
 # The compared networks. Crops are as large as whole images, with the margin that the LMDBs have: FCN's 512 of VOC, 480 of CamVid
-# at 480x360 (a square of the height at 640x480), 1024 of halves of Cityscapes; DeepLab's 321 = 8 (41 - 1) + 1, out of 328.
+# at 480x360 (a square of the height at 640x480), 1024 of halves of Cityscapes; DeepLab's 306 = 8 (39 - 1) + 2, out of 312; of its
+# other forms 321 = 8 (41 - 1) + 1, out of 328.
 FCN_CODE, LARGEFOV_CODE = 'shelhamer/fcn.berkeleyvision.org', 'DeepLab-LargeFOV solver.prototxt, train.prototxt'
-MSC_PAPER = 'Chen et al. 2015, 2.4'
+DEEPLAB_CODE, MSC_CODE, MSC_LARGEFOV_CODE = (
+    f'TheLegendAli/DeepLab-Context, config/{form}' for form in ('DeepLab', 'DeepLab-MSc', 'DeepLab-MSc-LargeFOV')
+)
 FCN_CROPS = {'pascal_voc': 884, 'camvid': 852, 'cityscapes': 1396}
 FCN_RATES = {'fcn32s': 1e-10, 'fcn16s': 1e-12, 'fcn8s': 1e-14}  # of a loss that is the sum over the pixels
-DEEPLAB_CROP = 372 + 328
+DEEPLAB_CROP, ALIGNED_CROP = 372 + 312, 372 + 328
 BRANCHES = ('data', 'pool1', 'pool2', 'pool3', 'pool4')  # that DeepLab-MSc scores beside fc7
 BRANCH_LAYERS = tuple(f'{branch}_{layer}' for branch in BRANCHES for layer in ('conv', 'fc', 'ms'))
 
@@ -437,24 +460,29 @@ def fcn_stage(net: str, start: str, fresh: str) -> Stage:
     ))  # fmt: skip
 
 
-def largefov(net: str) -> Stage:
-    """DeepLab-LargeFOV from VGG-16 with a thinned fc6 and fc7, as its authors train it on VOC."""
-    return Stage(
-        net, 'data', init=('vgg16_20M',), fresh=(NETS[net].front_end.final,), crop_size=DEEPLAB_CROP, batch_size=30,
-        base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=LARGEFOV_CODE,
-    )  # fmt: skip
+def deeplab_stage(net: str, init: str, batch_size: int, source: str) -> Stage:
+    """DeepLab from VGG-16 with a smaller fc6, as its authors train it on VOC."""
+    row = NETS[net].front_end
+    return of_data(Stage(
+        net, 'data', init=(init,), fresh=(row.final,), crop_size=DEEPLAB_CROP if row.vgg_pools else ALIGNED_CROP,
+        batch_size=batch_size, base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=source,
+    ))  # fmt: skip
 
 
-def deeplab_stage(net: str) -> Stage:
+def msc_stage(net: str, init: str, batch_size: int, source: str, *more_frozen: str) -> Stage:
+    """The layers that DeepLab-MSc adds to a trained DeepLab; `more_frozen`: its scores, where they are not trained with them."""
+    frozen = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', *more_frozen)
+    return replace(deeplab_stage(net, init, batch_size, source), fresh=BRANCH_LAYERS, frozen=frozen)
+
+
+def largefov_stage(net: str) -> Stage:
     """DeepLab-LargeFOV on any data."""
-    return of_data(largefov(net))
+    return deeplab_stage(net, 'vgg16_20M', 30, LARGEFOV_CODE)
 
 
-def msc_stage(net: str, start: str) -> Stage:
-    """The layers that DeepLab-MSc adds to a trained DeepLab-LargeFOV."""
-    assumed = tuple((field, LARGEFOV_CODE) for field in ('crop', 'batch', 'iterations'))
-    frozen = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', NETS[net].front_end.final)
-    return of_data(replace(largefov(net), init=(start,), fresh=BRANCH_LAYERS, frozen=frozen, source=MSC_PAPER, assumed=assumed))
+def msc_largefov_stage(net: str, init: str) -> Stage:
+    """DeepLab-MSc-LargeFOV on any data."""
+    return msc_stage(net, init, 30, MSC_LARGEFOV_CODE, NETS[net].front_end.final)
 
 
 def ablation_stage(net: str, front: Stage) -> Stage:
@@ -592,19 +620,21 @@ STAGES = StageTable({
     'voc-fcn32s': fcn_stage('fcn32s', 'vgg16', 'score_fr'),
     'voc-fcn16s': fcn_stage('fcn16s', 'voc-fcn32s', 'score_pool4'),
     'voc-fcn8s': fcn_stage('fcn8s', 'voc-fcn16s', 'score_pool3'),
-    'voc-deeplab-largefov': deeplab_stage('deeplab-largefov'),
-    'voc-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov', 'voc-deeplab-largefov'),
+    'voc-deeplab': deeplab_stage('deeplab', 'vgg16_128', 20, DEEPLAB_CODE),
+    'voc-deeplab-msc': msc_stage('deeplab-msc', 'voc-deeplab', 20, MSC_CODE),
+    'voc-deeplab-largefov': largefov_stage('deeplab-largefov'),
+    'voc-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov', 'voc-deeplab-largefov'),
     'camvid-fcn32s': fcn_stage('fcn32s_camvid', 'vgg16', 'score_fr'),
     'camvid-fcn16s': fcn_stage('fcn16s_camvid', 'camvid-fcn32s', 'score_pool4'),
     'camvid-fcn8s': fcn_stage('fcn8s_camvid', 'camvid-fcn16s', 'score_pool3'),
-    'camvid-deeplab-largefov': deeplab_stage('deeplab-largefov_camvid'),
-    'camvid-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov_camvid', 'camvid-deeplab-largefov'),
-    'kitti-deeplab-largefov': deeplab_stage('deeplab-largefov_kitti'),
+    'camvid-deeplab-largefov': largefov_stage('deeplab-largefov_camvid'),
+    'camvid-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov_camvid', 'camvid-deeplab-largefov'),
+    'kitti-deeplab-largefov': largefov_stage('deeplab-largefov_kitti'),
     'cityscapes-fcn32s': fcn_stage('fcn32s_cityscapes', 'vgg16', 'score_fr'),
     'cityscapes-fcn16s': fcn_stage('fcn16s_cityscapes', 'cityscapes-fcn32s', 'score_pool4'),
     'cityscapes-fcn8s': fcn_stage('fcn8s_cityscapes', 'cityscapes-fcn16s', 'score_pool3'),
-    'cityscapes-deeplab-largefov': deeplab_stage('deeplab-largefov_cityscapes'),
-    'cityscapes-deeplab-msc-largefov': msc_stage('deeplab-msc-largefov_cityscapes', 'cityscapes-deeplab-largefov'),
+    'cityscapes-deeplab-largefov': largefov_stage('deeplab-largefov_cityscapes'),
+    'cityscapes-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov_cityscapes', 'cityscapes-deeplab-largefov'),
     # Sec. 4: the front end with what it takes out of VGG-16 brought back
     'voc-front-pooling': ablation_stage('front_pooling_pascal_voc', VOC_FRONT_STAGE),
     'voc-front-padding': ablation_stage('front_padding_pascal_voc', VOC_FRONT_STAGE),
@@ -650,8 +680,8 @@ STAGES = StageTable({
     ),
     # Table 2 and Sec. 4's ablation in miniature
     'camvid-small-fcn8s': small_stage('fcn8s_camvid_small', 'score_pool4', 'score_pool3', init=('bilinear',)),
-    'camvid-small-deeplab-largefov': small_stage('deeplab-largefov_camvid_small'),
-    'camvid-small-deeplab-msc-largefov': small_stage('deeplab-msc-largefov_camvid_small', *BRANCH_LAYERS),
+    'camvid-small-deeplab': small_stage('deeplab_camvid_small'),
+    'camvid-small-deeplab-msc': small_stage('deeplab-msc_camvid_small', *BRANCH_LAYERS),
     'camvid-small-front': small_stage('front_camvid_small'),
     'camvid-small-front-pooling': small_stage('front_pooling_camvid_small'),
     'camvid-small-front-padding': small_stage('front_padding_camvid_small'),

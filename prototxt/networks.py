@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from prototxt.context import append_context
 from prototxt.crf_rnn import append_crf_rnn
-from prototxt.deeplab import FUSED, append_deeplab
+from prototxt.deeplab import FUSED, append_deeplab, append_deployed_deeplab
 from prototxt.experiments import NETS, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
 from prototxt.fcn import append_fcn
 from prototxt.framing import input_hw, mean_bgr
@@ -147,9 +147,8 @@ def _append_layers(net, row: Net, classes: int, start: str, *, learn: bool):
 
 def _append_deployed(net, row: Net, classes: int, start: str):
     """The layers between blob `start` and the scores in deployment: one a pixel where the row says so, else one a cell."""
-    if isinstance(row.front_end, DeepLab) and row.front_end.multi_scale:
-        append_deeplab(net, row.front_end, classes, start=start, learn=False, to_pixels=True)
-        return net[FUSED]
+    if isinstance(row.front_end, DeepLab):
+        return append_deployed_deeplab(net, row.front_end, classes, start=start)
     scores = _append_layers(net, row, classes, start, learn=False)
     return _append_upsampling(net, scores, row, classes) if row.upsample else scores
 

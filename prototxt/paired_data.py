@@ -16,7 +16,8 @@ def append_images(
 
     n is the number of score cells. The label of cell (i, j) is that of crop pixel (186 + 8 i, 186 + 8 j), as the authors take it;
     at stride 1 cell (i, j) has the labels of the 8x8 pixels from there. For a network that takes images `whole`, `data` is the
-    crop without its margin of 186 pixels, or the upper left 8n - 7 pixels of that: the same images, the same labels.
+    crop without its margin of 186 pixels, or the upper left 8n - 7 or 8n - 6 pixels of that: the same images, the same labels,
+    but for a row whose `first_label` moves them.
     """
     transform = dict(crop_size=crop_size, mirror=mirror, mean_value=[*mean_bgr, 0])
     net.pair = L.Data(source=source, backend=P.Data.LMDB, batch_size=batch_size, transform_param=transform)
@@ -24,14 +25,15 @@ def append_images(
     net[image], net.label_pixels = L.Slice(net.pair, axis=1, slice_point=3, ntop=2)
     cells = front_end_size(crop_size)
     side = whole.below(STRIDE * cells) if whole else STRIDE * cells
+    first = whole.first_label if whole else 0
     # From the first to the last sampled pixel exactly: pooling rounds up, so one pixel more would add a cell.
-    window = side if label_stride == 1 else STRIDE * (cells - 1) + 1
+    window = side - first if label_stride == 1 else STRIDE * (cells - 1) + 1
     net.label_window = L.DummyData(shape=dict(dim=[1, 1, window, window]))
     if whole:
         if side != window:
             net.data_window = L.DummyData(shape=dict(dim=[1, 1, side, side]))
         net.data = L.Crop(net[image], net.label_window if side == window else net.data_window, axis=2, offset=MARGIN)
-    crop = L.Crop(net.label_pixels, net.label_window, axis=2, offset=MARGIN)
+    crop = L.Crop(net.label_pixels, net.label_window, axis=2, offset=MARGIN + first)
     if label_stride == 1:
         net.label = crop
         return

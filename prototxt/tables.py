@@ -56,7 +56,7 @@ def _kind(widths: FrontEnd | Fcn | DeepLab) -> str:
         case Fcn():
             return ', FCN: scores of ' + ' and '.join(['fc7', *(f'pool{group}' for group in widths.skips)])
         case DeepLab():
-            return ', DeepLab-LargeFOV' + (', multi-scale' if widths.multi_scale else '')
+            return ', DeepLab' + ('-LargeFOV' if widths.large_fov else '') + (', multi-scale' if widths.multi_scale else '')
     parts = [part for part, on in (('pool4 and pool5 at stride 1', widths.pooling), ('padding', widths.padding)) if on]
     return f', with {" and ".join(parts)}' if parts else ''
 

@@ -2,12 +2,14 @@
 
 FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt, voc-fcn8s-atonce/net.py. CRF-RNN:
 martinkersner/train-CRF-RNN, TVG_CRFRNN_COCO_VOC_TEST_3_CLASSES.prototxt, the authors' net but for -ft behind names and 4 classes;
-names, biases and crops of all 21 also in sadeepj/crfasrnn_keras, crfrnn_model.py. DeepLab-LargeFOV: martinkersner/train-DeepLab,
-DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV as it is deployed: TheLegendAli/DeepLab-Context,
-config/DeepLab-MSc-LargeFOV/test.prototxt; as it is trained: xiahouzuoxin/caffe_segtask,
-examples/indoor_scene_parsing/train.prototxt, which is made from the authors'. A line is as in tests/released_nets.py; behind
+names, biases and crops of all 21 also in sadeepj/crfasrnn_keras, crfrnn_model.py. DeepLab and DeepLab-MSc:
+TheLegendAli/DeepLab-Context at bd4aac5, config/DeepLab{,-MSc}/{train,test}.prototxt. DeepLab-LargeFOV:
+martinkersner/train-DeepLab, DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV: TheLegendAli/DeepLab-Context,
+config/DeepLab-MSc-LargeFOV. A line is as in tests/released_nets.py; behind
 `>`, the layers that one takes where it is not the one before.
 """
+
+import re
 
 FCN_TRUNK = """
 conv1_1 o64 k3 p100 | relu1_1 | conv1_2 o64 k3 p1 | relu1_2 | pool1 k2 s2
@@ -34,14 +36,17 @@ score4 o21 k4 s2 | score-pool3 o21 k1 > pool3 | score_pool3c > score-pool3 score
 upsample o21 k16 s8 | score > upsample data | inference1 > score data | prob
 """
 
-LARGEFOV = """
-conv1_1 o64 k3 p1 | relu1_1 | conv1_2 o64 k3 p1 | relu1_2 | pool1 k3 p1 s2
-conv2_1 o128 k3 p1 | relu2_1 | conv2_2 o128 k3 p1 | relu2_2 | pool2 k3 p1 s2
-conv3_1 o256 k3 p1 | relu3_1 | conv3_2 o256 k3 p1 | relu3_2 | conv3_3 o256 k3 p1 | relu3_3 | pool3 k3 p1 s2
-conv4_1 o512 k3 p1 | relu4_1 | conv4_2 o512 k3 p1 | relu4_2 | conv4_3 o512 k3 p1 | relu4_3 | pool4 k3 p1
-conv5_1 o512 k3 d2 p2 | relu5_1 | conv5_2 o512 k3 d2 p2 | relu5_2 | conv5_3 o512 k3 d2 p2 | relu5_3
-pool5 k3 p1 | pool5a k3 p1 | fc6 o1024 k3 d12 p12 | relu6 | drop6 | fc7 o1024 k1 | relu7 | drop7 | fc8_voc12 o21 k1
+DEEPLAB_TRUNK = """
+conv1_1 o64 k3 p1 | relu1_1 | conv1_2 o64 k3 p1 | relu1_2 | pool1 k2 p1 s2
+conv2_1 o128 k3 p1 | relu2_1 | conv2_2 o128 k3 p1 | relu2_2 | pool2 k2 p1 s2
+conv3_1 o256 k3 p1 | relu3_1 | conv3_2 o256 k3 p1 | relu3_2 | conv3_3 o256 k3 p1 | relu3_3 | pool3 k2 p1 s2
+conv4_1 o512 k3 p1 | relu4_1 | conv4_2 o512 k3 p1 | relu4_2 | conv4_3 o512 k3 p1 | relu4_3 | pool4 k2 p1
+conv5_1 o512 k3 d2 p2 | relu5_1 | conv5_2 o512 k3 d2 p2 | relu5_2 | conv5_3 o512 k3 d2 p2 | relu5_3 | pool5 k3 p1
 """
+MSC_TRUNK = re.sub(r'(pool[1234]) k2', r'\1 k3', DEEPLAB_TRUNK)
+FC = 'fc6 o4096 k4 d4 p6 | relu6 | drop6 | fc7 o4096 k1 | relu7 | drop7 | fc8_pascal o21 k1\n'
+LARGEFOV = MSC_TRUNK + 'pool5a k3 p1 | fc6 o1024 k3 d12 p12 | relu6 | drop6 | fc7 o1024 k1 | relu7 | drop7 | fc8_voc12 o21 k1\n'
+TRAINED_DEEPLAB = DEEPLAB_TRUNK.replace('pool4 k2 p1', 'pool4 k2') + FC
 
 
 def _branch(blob: str, stride: int) -> str:
@@ -56,10 +61,11 @@ def _interp(blob: str, scores: str, zoom: int) -> str:
 
 
 TRAINED_BRANCHES = ''.join(_branch(*row) for row in (('data', 8), ('pool1', 4), ('pool2', 2), ('pool3', 1), ('pool4', 1)))
-TRAINED_FUSION = 'fc_fusion > data_ms pool1_ms pool2_ms pool3_ms pool4_ms fc8_voc12\n'
+TRAINED_FUSION = 'fc_fusion > data_ms pool1_ms pool2_ms pool3_ms pool4_ms {}\n'
 BRANCHES = ''.join(_branch(blob, 1) for blob in ('data', 'pool1', 'pool2', 'pool3', 'pool4'))
 INTERPS = ''.join(_interp(f'pool{i}', f'pool{i}_ms', zoom) for i, zoom in ((1, 2), (2, 4), (3, 8), (4, 8)))
 INTERP = _interp('fc8', 'fc8_voc12', 8)
+PASCAL_INTERP = _interp('fc8', 'fc8_pascal', 8)
 FUSION = 'fc_fusion > data_ms pool1_interp pool2_interp pool3_interp pool4_interp fc8_interp\n'
 
 COMPARED = {
@@ -68,6 +74,8 @@ COMPARED = {
     'fcn8s': FCN_TRUNK + POOL4 + POOL3 + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
     'fcn8s-atonce': FCN_TRUNK + AT_ONCE + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
     'fcn8s-crfrnn': FCN_TRUNK.replace('score_fr', 'score-fr') + CRFRNN,
+    'deeplab': DEEPLAB_TRUNK + FC + PASCAL_INTERP.replace(' > fc8_pascal', '') + 'fc8_crop > fc8_interp data | prob',
+    'deeplab-msc': MSC_TRUNK + FC + BRANCHES + INTERPS + PASCAL_INTERP + FUSION + 'prob',
     'deeplab-largefov': LARGEFOV + INTERP.replace(' > fc8_voc12', '') + 'prob',
     'deeplab-msc-largefov': LARGEFOV + BRANCHES + INTERPS + INTERP + FUSION + 'prob',
 }
@@ -89,6 +97,7 @@ def _trunk() -> dict[str, tuple[int, int, int]]:
 
 
 _FCN = _trunk() | {'fc6': (4096, 512, 7), 'fc7': (4096, 4096, 1), 'score_fr': (21, 4096, 1)}
+_DEEPLAB = _trunk() | {'fc6': (4096, 512, 4), 'fc7': (4096, 4096, 1), 'fc8_pascal': (21, 4096, 1)}
 _LARGEFOV = _trunk() | {'fc6': (1024, 512, 3), 'fc7': (1024, 1024, 1), 'fc8_voc12': (21, 1024, 1)}
 _MSC = {
     f'{blob}_{layer}': shape
@@ -109,6 +118,8 @@ FILES = {
     )
     | _learned({'score-pool4': (21, 512, 1), 'score-pool3': (21, 256, 1)})
     | {'score4': [(21, 21, 4, 4)], 'upsample': [(21, 21, 16, 16)], 'inference1': [(1, 1, 21, 21)] * 3},
+    'deeplab': _learned(_DEEPLAB),
+    'deeplab-msc': _learned(_DEEPLAB | _MSC),
     'deeplab-largefov': _learned(_LARGEFOV),
     'deeplab-msc-largefov': _learned(_LARGEFOV | _MSC),
 }

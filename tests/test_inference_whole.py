@@ -31,6 +31,7 @@ def by_hand(name, weights, image, mean, size_hw, mode):
 
 @pytest.mark.parametrize(('name', 'mean', 'image_hw', 'size_hw', 'mode', 'tight_hw'), [
     ('fcn8s', FCN_MEAN, (37, 51), (37, 51), 'constant', (37, 51)),
+    ('deeplab', DEEPLAB_MEAN, (37, 51), (514, 514), 'constant', (42, 58)),
     ('deeplab-largefov', DEEPLAB_MEAN, (37, 51), (513, 513), 'constant', (41, 57)),
     ('deeplab-msc-largefov', DEEPLAB_MEAN, (37, 520), (513, 521), 'constant', (41, 521)),
     ('front_padding_pascal_voc', (102.93, 111.36, 116.52), (37, 51), (40, 56), 'reflect', (5, 7)),
@@ -51,7 +52,7 @@ def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_pa
     assert smaller.shape[1:] == tight_hw
 
 
-@pytest.mark.parametrize('name', ['fcn8s', 'deeplab-largefov', 'deeplab-msc-largefov'])
+@pytest.mark.parametrize('name', ['fcn8s', 'deeplab', 'deeplab-largefov', 'deeplab-msc-largefov'])
 def test_the_command_labels_and_scores(name, tmp_path):
     """`tools/test.py --net fcn8s` and so on, as with any network: label maps of the images' sizes, scores."""
     folder, records = tmp_path / 'data', []

@@ -16,7 +16,7 @@ from prototxt.layers import L, aligned
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
-from tests.compared_nets import COMPARED, FILES, TRAINED_BRANCHES, TRAINED_FUSION
+from tests.compared_nets import COMPARED, FILES, TRAINED_BRANCHES, TRAINED_DEEPLAB, TRAINED_FUSION
 from tests.narrow_nets import fresh_net, narrow_nets, stage_data, write_datums  # noqa: F401
 from tests.released_nets import as_line, layers
 from tests.toy_nets import random_weights
@@ -32,7 +32,7 @@ OTHER_DATA = {'camvid': 11, 'kitti': 11, 'cityscapes': 19}
 OF_OTHER_DATA = [(name, data) for name in COMPARED for data in OTHER_DATA if f'{name}_{data}' in NETS]
 ABLATED = [name for name in NETS if name.startswith(('front_pooling', 'front_padding')) and not NETS[name].images_wh]
 TRAINED = [name for name, stage in STAGES.items() if isinstance(NETS[stage.net].front_end, (Fcn, DeepLab))]
-BY_AUTHORS = [name for name in TRAINED if not name.startswith('camvid-small')]
+BY_AUTHORS = [name for name in TRAINED if not name.startswith(('camvid-small', 'camvid-night'))]
 
 
 def with_bottoms(message) -> list[str]:
@@ -50,14 +50,22 @@ def test_deploy_is_the_authors_net(name):
     """Names, order, connections and numbers, of convolutions and poolings."""
     message = deploy(name)
     assert with_bottoms(message) == layers(COMPARED[name])
-    sides = {'fcn': [500, 500], 'dee': [513, 513]}[name[:3]]
-    assert list(message.layer[0].input_param.shape[0].dim) == [1, 3, *sides]
+    side = 500 if name.startswith('fcn') else 514 if name == 'deeplab' else 513
+    assert list(message.layer[0].input_param.shape[0].dim) == [1, 3, side, side]
 
 
-def test_multi_scale_deeplab_is_trained_at_stride_8():
+def test_plain_deeplab_is_trained_without_the_padding_of_pool4():
+    """Deployed it has that padding, and a crop for it."""
+    trained = with_bottoms(training('voc-deeplab', '/lmdb'))
+    start = trained.index('conv1_1 o64 k3 p1 > data')
+    assert ['conv1_1 o64 k3 p1', *trained[start + 1 : -1]] == layers(TRAINED_DEEPLAB)
+
+
+@pytest.mark.parametrize(('name', 'scores'), [('voc-deeplab-msc', 'fc8_pascal'), ('voc-deeplab-msc-largefov', 'fc8_voc12')])
+def test_multi_scale_deeplab_is_trained_at_stride_8(name, scores):
     """The branches' convolutions stride as far as fc8 does, and all scores are added there; deployed, they do not."""
-    trained = with_bottoms(training('voc-deeplab-msc-largefov', '/lmdb'))
-    branches, fusion = layers(TRAINED_BRANCHES), layers(TRAINED_FUSION)
+    trained = with_bottoms(training(name, '/lmdb'))
+    branches, fusion = layers(TRAINED_BRANCHES), layers(TRAINED_FUSION.format(scores))
     start = trained.index(branches[0])
     assert trained[start : start + len(branches) + 1] == branches + fusion
 
@@ -78,13 +86,14 @@ def test_other_data_sets_have_the_same_net(name, data):
 def test_kinds_of_layers(name):
     """Only pool5a averages; joins add; dropout is of one half; nothing is a layer that stock Caffe lacks."""
     kinds = [
-        ('relu', 'ReLU'), ('drop', 'Dropout'), (r'pool\da?$', 'Pooling'), ('score(_pool.c)?$', 'Crop'),
+        ('relu', 'ReLU'), ('drop', 'Dropout'), (r'pool\da?$', 'Pooling'), ('score(_pool.c)?$|fc8_crop', 'Crop'),
         ('fuse|fc_fusion', 'Eltwise'), ('upscore|score[24]$|upsample|.*_interp', 'Deconvolution'), ('prob', 'Softmax'),
         ('scale_pool', 'Power'), ('inference1', 'Python'), ('', 'Convolution'),
     ]  # fmt: skip
     for layer in deploy(name).layer[1:]:
         assert layer.type == next(kind for start, kind in kinds if re.match(start, layer.name)), layer.name
         assert layer.type != 'Crop' or layer.crop_param.axis == 2
+        assert layer.name != 'fc8_crop' or layer.crop_param.offset == [7]
         if layer.type == 'Pooling':
             assert layer.pooling_param.pool == (layer.pooling_param.AVE if layer.name == 'pool5a' else layer.pooling_param.MAX)
         if layer.type == 'Eltwise':
@@ -162,7 +171,7 @@ def test_public_files_load_with_nothing_missed(name, tmp_path):
     for number, (layer, shapes) in enumerate(FILES[name].items(), 1):
         held[layer] = [np.full(shape, number / 64, np.float32) for shape in shapes]
     caffemodel.write(path, held)
-    message = deploy(name, size_hw=(9, 9))
+    message = deploy(name, size_hw=input_hw(NETS[name], (9, 9)))
     shapes = param_shapes(message)
     assert {layer: found for layer, found in shapes.items() if not layer.endswith('_interp')} == FILES[name]
     net = load_net(message, [path])
@@ -175,7 +184,45 @@ def test_public_files_load_with_nothing_missed(name, tmp_path):
 
 
 @pytest.mark.usefixtures('narrow_nets')
-def test_sizes_of_deeplab(tmp_path):
+def test_sizes_of_plain_deeplab(tmp_path):
+    """Trained: 306 -> 40 after pool3, 39 after pool4; deployed: 306 -> 41 after pool4 -> 321 -> 306 (their prototxts' heads)."""
+    source = stage_data(STAGES['voc-deeplab'], tmp_path / 'lmdb', 8, 684)
+    trained = fresh_net('voc-deeplab', source, tmp_path, batch_per_pass=1)
+    sides = {'data': 306, 'pool1': 154, 'pool2': 78, 'pool3': 40, 'pool4': 39, 'fc6': 39, 'fc8_pascal': 39, 'label': 39}
+    assert {blob: trained.blobs[blob].data.shape[2:] for blob in sides} == {blob: (side, side) for blob, side in sides.items()}
+    for side, pools, enlarged in ((306, (154, 78, 40, 41), 321), (514, (258, 130, 66, 67), 529)):
+        write(deploy('deeplab', size_hw=(side, side)), tmp_path / 'net.prototxt')
+        net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
+        assert tuple(net.blobs[f'pool{group}'].data.shape[2] for group in range(1, 5)) == pools
+        assert net.blobs['fc8_interp'].data.shape == (1, 21, enlarged, enlarged)
+        assert net.blobs['prob'].data.shape == (1, 21, side, side)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+@pytest.mark.parametrize(('name', 'crop', 'first', 'inner'), [
+    ('voc-deeplab', 684, 1, slice(13, 26)),  # cells that no padding of pool4 and the layers after it reaches: 13 from the border
+    ('voc-deeplab-msc', 700, 0, slice(None)), ('voc-deeplab-msc-largefov', 700, 0, slice(None)),
+])  # fmt: skip
+def test_deployed_scores_lie_where_the_trained_ones_had_their_label(name, crop, first, inner, tmp_path):
+    """A cell has the label of pixel 8 i, of plain DeepLab 8 i + 1; deployed, that pixel has the scores of that cell."""
+    trained = fresh_net(name, stage_data(STAGES[name], tmp_path / 'lmdb', 8, crop), tmp_path, batch_per_pass=1)
+    for layer, blobs in trained.params.items():
+        scale = (2 / np.prod(blobs[0].data.shape[1:])) ** 0.5 / (60 if layer in ('conv1_1', 'data_conv') else 1)  # pixels to 1
+        blobs[0].data[...] = np.random.default_rng(0).normal(size=blobs[0].data.shape) * scale
+    trained.save(str(tmp_path / 'weights.caffemodel'))
+    write(training(name, str(tmp_path / 'lmdb'), batch_per_pass=1), tmp_path / 'net.prototxt')
+    tested = caffe.Net(str(tmp_path / 'net.prototxt'), str(tmp_path / 'weights.caffemodel'), caffe.TEST)  # without dropout
+    tested.forward()
+    scores = tested.blobs[tested.bottom_names['loss'][0]].data[0]
+    image = tested.blobs['data'].data[0]
+    prob = forward(load_net(deploy(STAGES[name].net, size_hw=image.shape[1:]), [tmp_path / 'weights.caffemodel']), image)
+    expected = np.exp(scores) / np.exp(scores).sum(axis=0)
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(prob[:, first::8, first::8][:, inner, inner], expected[:, inner, inner], atol=1e-4)
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_sizes_of_deeplab_with_aligned_corners(tmp_path):
     """321 -> 161, 81, 41, 41, 41 and 513 -> 65 -> 513 (their prototxt's head)."""
     for side, pools in ((321, (161, 81, 41, 41, 41)), (513, (257, 129, 65, 65, 65))):
         write(deploy('deeplab-msc-largefov', size_hw=(side, side)), tmp_path / 'net.prototxt')
@@ -205,6 +252,7 @@ def test_forms_of_sides():
     assert [Whole(8).above(side) for side in (1, 8, 9)] == [8, 8, 16]
     assert input_hw(NETS['deeplab-largefov'], (375, 500), fill=True) == (513, 513)
     assert input_hw(NETS['deeplab-largefov'], (375, 600)) == (377, 601)
+    assert input_hw(NETS['deeplab'], (375, 500), fill=True) == (514, 514) and input_hw(NETS['deeplab'], (34, 35)) == (34, 42)
     assert input_hw(NETS['fcn8s'], (375, 500), fill=True) == (375, 500)
     assert input_hw(NETS['front_camvid'], (375, 500)) == (375, 500)
 
@@ -249,13 +297,14 @@ def rates(layer) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize('name', BY_AUTHORS)
 def test_rates_of_the_layers(name):
-    """FCN keeps its upsampling, DeepLab trains its scores ten times as fast, its multi-scale form only what it adds."""
+    """FCN keeps its upsampling; DeepLab's scores are ten times as fast; MSc trains what it adds, and if it is plain, fc8."""
     slow, fast, still = [(1, 1), (2, 0)], [(10, 1), (20, 0)], [(0, 0), (0, 0)]
     for layer in training(name, 'x').layer:
         if layer.type == 'Deconvolution':
             assert [lr for lr, _ in rates(layer)] == [0]
         elif layer.type == 'Convolution':
             msc, added = 'msc' in name, layer.name.endswith(('_conv', '_fc', '_ms'))
+            added |= name == 'voc-deeplab-msc' and layer.name == 'fc8_pascal'
             wanted = slow if added or not msc else still
             if layer.name.startswith('fc8') and not msc:
                 wanted = fast
@@ -265,6 +314,8 @@ def test_rates_of_the_layers(name):
 @pytest.mark.parametrize(('name', 'rate', 'momentum', 'steps', 'iterations', 'batch'), [
     ('voc-fcn32s', 1e-10, 0.99, [], 100_000, 1), ('voc-fcn16s', 1e-12, 0.99, [], 100_000, 1),
     ('voc-fcn8s', 1e-14, 0.99, [], 100_000, 1), ('voc-deeplab-largefov', 1e-3, 0.9, [2000, 4000], 6000, 30),
+    ('voc-deeplab', 1e-3, 0.9, [2000, 4000], 6000, 20), ('voc-deeplab-msc', 1e-3, 0.9, [2000, 4000], 6000, 20),
+    ('voc-deeplab-msc-largefov', 1e-3, 0.9, [2000, 4000], 6000, 30),
 ])  # fmt: skip
 def test_solvers_are_the_authors(name, rate, momentum, steps, iterations, batch):
     """Their solver.prototxt: rate, momentum, decay 0.0005, steps of a tenth, iterations; batch and crop of train.prototxt."""
@@ -287,10 +338,11 @@ def test_first_loss_is_ln_c_and_the_data_are_the_labels_pixels(name, tmp_path):
     pair[3] = pair[0]
     net = fresh_net(name, write_datums(tmp_path / 'lmdb', [pair]), tmp_path, crop_size=404, batch_per_pass=1)
     loss = net.forward()['loss']
-    side, stride = (32, 1) if isinstance(row.front_end, Fcn) else (25, 8)  # 4 cells; DeepLab's are at 0, 8, 16, 24
+    # 4 cells; DeepLab's are at 0, 8, 16, 24 of 25 pixels, the plain one's at 1, 9, 17, 25 of 26
+    side, stride, first = (32, 1, 0) if isinstance(row.front_end, Fcn) else (26, 8, 1) if row.front_end.vgg_pools else (25, 8, 0)
     blue = (net.blobs['data'].data[0, 0] + row.mean_bgr[0]).round()
     assert blue.shape == (side, side)
-    np.testing.assert_array_equal(net.blobs['label'].data[0, 0], blue[::stride, ::stride])
+    np.testing.assert_array_equal(net.blobs['label'].data[0, 0], blue[first::stride, first::stride])
     mirrored = stage.mirror and (blue != pair[0, 186 : 186 + side, 186 : 186 + side]).any()
     inner = pair[0, :, ::-1] if mirrored else pair[0]
     np.testing.assert_array_equal(blue, inner[186 : 186 + side, 186 : 186 + side])
@@ -298,7 +350,7 @@ def test_first_loss_is_ln_c_and_the_data_are_the_labels_pixels(name, tmp_path):
     np.testing.assert_allclose(loss / (32**2 if summed else 1), log(classes), rtol=0.02)
 
 
-OF_AUTHORS = re.compile(r'(voc|camvid|kitti|cityscapes)-(fcn(?:32|16|8)s|deeplab-largefov|deeplab-msc-largefov)')
+OF_AUTHORS = re.compile(r'(voc|camvid|kitti|cityscapes)-(fcn(?:32|16|8)s|deeplab-(?:msc-)?largefov)')
 
 
 @pytest.mark.parametrize('name', [name for name in STAGES if OF_AUTHORS.fullmatch(name)])
@@ -308,16 +360,21 @@ def test_rows_of_other_data_say_that_the_authors_trained_for_voc(name):
     for_voc = name.startswith('voc-')
     assert stage.source.endswith(', for VOC') != for_voc
     assert (assumed.get('crop'), assumed.get('iterations')) == ('this toolkit', 'VOC') or for_voc
-    assert ('batch' in assumed) == ('-msc-' in name)  # Chen et al. 2015 give none for the multi-scale layers
 
 
 @pytest.mark.usefixtures('narrow_nets')
-def test_deeplab_on_every_pixel(tmp_path):
-    """UPSAMPLE_LOSS=1: the upsampled scores and the labels are of the same 25x25 pixels."""
-    source = stage_data(STAGES['camvid-deeplab-largefov'], tmp_path / 'lmdb', 1, 404)
-    net = fresh_net('camvid-deeplab-largefov', source, tmp_path, crop_size=404, batch_per_pass=1, upsample_loss=True)
-    np.testing.assert_allclose(net.forward()['loss'], log(11), rtol=0.02)
-    assert net.blobs['fc8_interp'].data.shape == (1, 11, 25, 25) and net.blobs['label'].data.shape == (1, 1, 25, 25)
+@pytest.mark.parametrize('name', ['voc-deeplab-largefov', 'voc-deeplab'])
+def test_deeplab_on_every_pixel(name, tmp_path):
+    """UPSAMPLE_LOSS=1: the upsampled scores and the labels are of the same 25x25 pixels; of plain DeepLab from (1, 1) on."""
+    pair = np.random.default_rng(0).integers(0, 21, (4, 404, 404), np.uint8)
+    pair[3] = pair[0]
+    source = write_datums(tmp_path / 'lmdb', [pair])
+    net = fresh_net(name, source, tmp_path, crop_size=404, batch_per_pass=1, upsample_loss=True)
+    np.testing.assert_allclose(net.forward()['loss'], log(21), rtol=0.02)
+    assert net.blobs['fc8_interp'].data.shape == (1, 21, 25, 25)
+    first = 1 if name == 'voc-deeplab' else 0
+    blue = (net.blobs['data'].data[0, 0] + NETS[STAGES[name].net].mean_bgr[0]).round()
+    np.testing.assert_array_equal(net.blobs['label'].data[0, 0], blue[first:, first:])
 
 
 @pytest.mark.usefixtures('narrow_nets')

@@ -33,8 +33,8 @@ from tools.training.runs import newest_snapshot
 
 SYSTEMS = {  # the first four are called as the paper's Table 2 calls them
     'FCN-8s': 'camvid-small-fcn8s',
-    'DeepLab': 'camvid-small-deeplab-largefov',
-    'DeepLab-Msc': 'camvid-small-deeplab-msc-largefov',
+    'DeepLab': 'camvid-small-deeplab',
+    'DeepLab-Msc': 'camvid-small-deeplab-msc',
     'Our front end': 'camvid-small-front',
     'Front end, pooling': 'camvid-small-front-pooling',
     'Front end, padding': 'camvid-small-front-padding',
@@ -43,9 +43,9 @@ SYSTEMS = {  # the first four are called as the paper's Table 2 calls them
 PAPER = {row.name: row for row in TABLE[2].rows}
 NOTES = (
     "CamVid's training and test images at {}x{}. All networks: the convolutions of VGG-16 trained on ImageNet, frozen; fc6 and "
-    'fc7 of 128 channels instead of 4096 (DeepLab: 1024), from random weights; one image a step, each once, and the same rates, '
-    'so that only the networks differ. FCN-8s at once, not in three stages, on the mean over pixels. DeepLab (LargeFOV) and '
-    'DeepLab-Msc, all of its layers together, without their tenfold rate of the scores.'.format(*SMALL_WH),
+    'fc7 of 128 channels instead of 4096, from random weights; one image a step, each once, and the same rates, so that only the '
+    'networks differ. FCN-8s at once, not in three stages, on the mean over pixels. DeepLab and DeepLab-Msc, the plain ones: all '
+    "of the latter's layers together, and without the former's tenfold rate of the scores.".format(*SMALL_WH),
     "The paper's column is its Table 2: VOC 2012 test, whole networks, trained to the end. Only the order can be compared.",
 )
 

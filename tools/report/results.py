@@ -18,8 +18,8 @@ from tools.support.paths import ROOT
 FOLDERS = (ROOT / 'out', ROOT / 'demo')
 OURS = {  # (table, row): the network, the stages that train it, in the order of preference, and what refines its scores
     (2, 'FCN-8s'): ('fcn8s', ('voc-fcn8s',), ''),
-    (2, 'DeepLab'): ('deeplab-largefov', ('voc-deeplab-largefov',), ''),
-    (2, 'DeepLab-Msc'): ('deeplab-msc-largefov', ('voc-deeplab-msc-largefov',), ''),
+    (2, 'DeepLab'): ('deeplab', ('voc-deeplab',), ''),
+    (2, 'DeepLab-Msc'): ('deeplab-msc', ('voc-deeplab-msc',), ''),
     (2, 'Our front end'): ('front_pascal_voc', ('voc-front', 'voc-front-fyu'), ''),
     (3, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
     (3, 'Front + Basic'): ('basic_pascal_voc', ('voc-context-basic',), ''),

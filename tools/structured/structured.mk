@@ -10,8 +10,8 @@ crf-packages: caffe
 $(addprefix train-,$(filter %-crfrnn,$(ALL_STAGES))): crf-packages
 
 .PHONY: deeplab-crf
-deeplab-crf: crf-packages ## DeepLab-LargeFOV and -MSc-LargeFOV with a dense CRF, tested on VOC's val
-	$(PYTHON) -m tools.structured.recipe deeplab-largefov deeplab-msc-largefov
+deeplab-crf: crf-packages ## Table 2's DeepLab and DeepLab-Msc with a dense CRF, tested on VOC's val
+	$(PYTHON) -m tools.structured.recipe deeplab deeplab-msc
 
 crf-%: crf-packages ## crf-NET: the dense CRF's parameters by grid search on val, then test
 	$(PYTHON) -m tools.structured.recipe $*

@@ -1,11 +1,11 @@
-"""VGG-16 thinned to DeepLab's start: which weights are left, and when it is made."""
+"""VGG-16 thinned to DeepLab's starts: which weights are left, and when it is made."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pretrained import caffemodel, vgg16, vgg16_20M
+from pretrained import caffemodel, thinned, vgg16
 from pretrained.caffemodel import Streamed
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import FrontEnd
@@ -45,20 +45,22 @@ def run(folder, weights, window, outputs):
     return net.blobs['fc7'].data[0].copy()
 
 
-def test_what_is_left_computes_what_the_whole_does_without_the_rest(tmp_path):
-    """At a dilation of 3 the taps lie where they lay in 7x7; a channel that is gone is one that feeds nothing."""
+@pytest.mark.parametrize(('name', 'kernel', 'taps', 'channels'), [('vgg16_20M', 3, 3, 4), ('vgg16_128', 4, 2, 1)])
+def test_what_is_left_computes_what_the_whole_does_without_the_rest(name, kernel, taps, channels, tmp_path):
+    """At a dilation of `taps` they lie where they lay in 7x7; a channel that is gone is one that feeds nothing."""
     whole = narrow()
-    thinned = vgg16_20M.thin(whole)
+    found = thinned.thin(whole, thinned.STEPS[name])
     for row, column in np.ndindex(7, 7):
-        if row % 3 or column % 3:
+        if row % taps or column % taps:
             whole['fc6'][0][:, :, row, column] = 0
     for channel in range(24):
-        if channel % 4:
+        if channel % channels:
             whole['fc7'][0][:, channel] = 0
-    expected = run(tmp_path, whole, 'kernel_size: 7', 24)[::4]
-    assert expected.shape == (6, 3, 2) and expected.std() > 1
-    np.testing.assert_allclose(run(tmp_path, thinned, 'kernel_size: 3 dilation: 3', 6), expected, rtol=1e-4, atol=1e-4)
-    assert thinned['conv5_3'] is whole['conv5_3']
+    expected = run(tmp_path, whole, 'kernel_size: 7', 24)[::channels]
+    assert expected.shape == (24 // channels, 3, 2) and expected.std() > 1
+    window = f'kernel_size: {kernel} dilation: {taps}'
+    np.testing.assert_allclose(run(tmp_path, found, window, 24 // channels), expected, rtol=1e-4, atol=1e-4)
+    assert found['conv5_3'] is whole['conv5_3']
 
 
 @pytest.mark.parametrize('rows', [1, 5, 8, 24])
@@ -69,36 +71,37 @@ def test_layers_that_are_made_as_they_are_read(rows):
         name: [Streamed(blob.shape, lambda blob=blob: (blob[i : i + rows] for i in range(0, len(blob), rows))) for blob in blobs]
         for name, blobs in whole.items()
     }
-    found, expected = vgg16_20M.thin(streamed), vgg16_20M.thin(whole)
+    found, expected = (thinned.thin(layers, thinned.STEPS['vgg16_20M']) for layers in (streamed, whole))
     for name in ('fc6', 'fc7'):
         assert all((one == other).all() for one, other in zip(found[name], expected[name], strict=True))
 
 
-def test_shapes_are_those_of_deeplab():
+@pytest.mark.parametrize(('start', 'net'), [('vgg16_20M', 'deeplab-largefov'), ('vgg16_128', 'deeplab')])
+def test_shapes_are_those_of_deeplab(start, net):
     """Of VGG-16's own: 4096 x 512 x 7 x 7 and 4096 x 4096; as many values as the row of the table of weights says."""
     full = vgg16.layer_shapes(FrontEnd())
     zeros = {name: [np.broadcast_to(np.float32(0), full[name]), np.zeros(full[name][0])] for name in full}
-    shapes = {name: [blob.shape for blob in blobs] for name, blobs in vgg16_20M.thin(zeros).items()}
-    wanted = param_shapes(deploy('deeplab-largefov'))
+    shapes = {name: [blob.shape for blob in blobs] for name, blobs in thinned.thin(zeros, thinned.STEPS[start]).items()}
+    wanted = param_shapes(deploy(net))
     assert shapes == {name: wanted[name] for name in shapes}
-    assert 4 * sum(int(np.prod(shape)) for found in shapes.values() for shape in found) == WEIGHTS['vgg16_20M'].min_size
+    assert 4 * sum(int(np.prod(shape)) for found in shapes.values() for shape in found) == WEIGHTS[start].min_size
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A pretrained/ with a VGG-16 of convolutions only, and no host that has the authors' file."""
-    row = replace(WEIGHTS['vgg16_20M'], file=str(tmp_path / 'vgg16_20M.caffemodel'), url='http://127.0.0.1:9/none')
+    row = replace(WEIGHTS['vgg16_20M'], file=str(tmp_path / 'vgg16_20M.caffemodel'), urls=('http://127.0.0.1:9/none',))
     monkeypatch.setitem(WEIGHTS, 'vgg16_20M', row)
     shapes = vgg16.layer_shapes(FrontEnd())
     layers = {name: [np.zeros(shapes[name], np.float32), np.zeros(shapes[name][0])] for name in shapes if name not in vgg16.FC}
     caffemodel.write(tmp_path / 'vgg.caffemodel', layers)
-    monkeypatch.setattr(vgg16_20M, 'default_source', lambda: tmp_path / 'vgg.caffemodel')
+    monkeypatch.setattr(thinned, 'default_source', lambda: tmp_path / 'vgg.caffemodel')
     return tmp_path
 
 
 def test_without_fc_the_convolutions_are_a_start_with_random_fc(place, capsys):
     """The host does not answer, which is said; so is that fc6 and fc7 are not there; training wants to be told."""
-    vgg16_20M.main([])
+    thinned.main(['vgg16_20M'])
     said = capsys.readouterr()
     assert 'could not be fetched' in said.err and said.err.endswith('A VGG-16 is thinned instead.\n')
     assert 'fc6 and fc7: not in this source' in said.out and 'run: make weights-vgg16_20M' in said.out
@@ -113,7 +116,7 @@ def test_the_authors_file_is_not_replaced(place, capsys):
     path = place / 'vgg16_20M.caffemodel'
     caffemodel.write(path, {name: [np.ones(5_200_000, np.float32)] for name in ('conv1_1', 'fc6', 'fc7', 'x')})
     before = path.stat().st_mtime_ns
-    vgg16_20M.main([])
+    thinned.main(['vgg16_20M'])
     assert path.stat().st_mtime_ns == before and 'is here' in capsys.readouterr().out
     with pytest.raises(UserError, match='has fc6 and fc7, which would be lost'):
-        vgg16_20M.main([str(place / 'vgg.caffemodel')])
+        thinned.main(['vgg16_20M', str(place / 'vgg.caffemodel')])

@@ -1,0 +1,87 @@
+"""The starts of DeepLab, pretrained/NAME.caffemodel: its authors' file, or else a VGG-16 with a thinned fc6 and fc7.
+
+.venv/bin/python -m pretrained.thinned NAME [FILE] [--out FILE] [--input KIND] [--drop-fc]
+
+NAME is vgg16_128 (plain DeepLab) or vgg16_20M (LargeFOV). FILE is a VGG-16 of any kind that pretrained.vgg16 reads. Without FILE
+the authors' file is fetched; if that cannot be had, the best VGG-16 in pretrained/ is thinned. One without fc6 and fc7 gives its
+convolutions.
+
+Known of the authors' files: fc6 is decimated from 7x7 to 4x4 or 3x3 (Chen et al. 2015); vgg16_20M has 1024 instead of 4096
+channels in fc6 and fc7, taken from VGG-16's (weiliu89/caffe, issue 258: SSD's start was made the same way). Which taps and
+channels was found nowhere. Here: every second or third tap, from edge to edge; channels 0, 4, 8, ...; the rest is not scaled.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrained.caffemodel import Streamed
+from pretrained.fetch import fetch
+from pretrained.values import Layers, Values
+from pretrained.vgg16 import convert, default_source, parse_args, save
+from prototxt.experiments import FrontEnd
+from tools.support.errors import UserError, run_command
+
+
+class Steps(NamedTuple):
+    """Every how many of fc6's taps, in rows and columns, and of the channels of fc6 and fc7 are kept."""
+
+    taps: int
+    channels: int
+
+
+STEPS = {'vgg16_128': Steps(2, 1), 'vgg16_20M': Steps(3, 4)}
+
+
+def thin(layers: Layers, steps: Steps) -> Layers:
+    """The same layers, fc6 and fc7 with what `steps` keep: of VGG-16's (4096, 512, 4, 4) and (4096, 4096, 1, 1), or of vgg16_20M
+    (1024, 512, 3, 3) and (1024, 1024, 1, 1).
+    """
+    taps, channels = slice(None, None, steps.taps), slice(None, None, steps.channels)
+    kept = {'fc6': (slice(None), taps, taps), 'fc7': (channels,)}  # of an output's weights (inputs, rows, columns)
+    thinned: Layers = {
+        name: [_outputs(layers[name][0], steps.channels, kept[name]), _outputs(layers[name][1], steps.channels, ())]
+        for name in kept
+        if name in layers
+    }
+    return layers | thinned
+
+
+def _outputs(values: Values, step: int, kept: tuple[slice, ...]) -> np.ndarray:
+    """Every `step`-th output of `values` (outputs, ...), and of its weights those `kept`."""
+    found, first = [], 0
+    for rows in _whole_outputs(values):
+        found.append(rows[(slice(-first % step, None, step), *kept)].copy())
+        first += len(rows)
+    return np.concatenate(found)
+
+
+def _whole_outputs(values: Values) -> Iterator[np.ndarray]:
+    """The array; or, of one that is made as it is read, its pieces, each some outputs."""
+    for piece in values.pieces() if isinstance(values, Streamed) else [values]:
+        yield piece.reshape(-1, *values.shape[1:])
+
+
+def authors_file(name: str) -> bool:
+    """Whether their file is here now; why not is said on stderr."""
+    try:
+        print(f'{fetch(name)} is here; FROM=FILE with make, or FILE, thins a VGG-16 in its place')
+    except UserError as error:
+        print(f'{error}\nA VGG-16 is thinned instead.', file=sys.stderr)
+        return False
+    return True
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv, __doc__, STEPS)
+    if args.source is None and authors_file(args.name):
+        return
+    source = args.source or default_source()
+    converted = convert(source, FrontEnd(), args.input)
+    save(source, converted._replace(layers=thin(converted.layers, STEPS[args.name])), args, args.name)
+
+
+if __name__ == '__main__':
+    run_command(main)
