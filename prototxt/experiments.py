@@ -462,10 +462,10 @@ def fcn_stage(net: str, start: str, fresh: str) -> Stage:
 
 def deeplab_stage(net: str, init: str, batch_size: int, source: str) -> Stage:
     """DeepLab from VGG-16 with a smaller fc6, as its authors train it on VOC."""
-    row = NETS[net].front_end
+    crop_size = DEEPLAB_CROP if NETS[net].whole == DEEPLAB_WHOLE else ALIGNED_CROP
     return of_data(Stage(
-        net, 'data', init=(init,), fresh=(row.final,), crop_size=DEEPLAB_CROP if row.vgg_pools else ALIGNED_CROP,
-        batch_size=batch_size, base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=source,
+        net, 'data', init=(init,), fresh=(NETS[net].front_end.final,), crop_size=crop_size, batch_size=batch_size,
+        base_lr=1e-3, momentum=0.9, max_iter=6000, lr_steps=(2000, 4000), source=source,
     ))  # fmt: skip
 
 
