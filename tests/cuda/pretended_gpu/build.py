@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.caffe_build import cuda, edits, source
+from tools.caffe_build import cuda, edits, openblas, source
 from tools.caffe_build.cache import cache_folder
 from tools.caffe_build.environment import PYTHON
 from tools.caffe_build.variant import Variant
@@ -59,11 +59,13 @@ def build(folder: Path) -> None:
     """Compile both libraries against the Caffe in .venv/cuda."""
     tree = source.unpack(source.fetch(cache_folder(), PYTHON), folder)
     edits.apply_edits(tree, Variant('shared', '90').edits)
-    includes = [f'-I{path}' for path in (tree / 'include', CAFFE / 'include', *headers())]
+    includes = [f'-I{path}' for path in (tree / 'include', CAFFE / 'include', CAFFE / 'include' / 'openblas', *headers())]
     runtime = [(HERE / f'{name}.cpp', folder / f'{name}.o') for name in RUNTIME]
     kernels = kernel_units(tree, folder)
     compile_all([*runtime, *kernels], [*FLAGS, *includes])
-    link(folder / 'libpretended.so', [out for _, out in runtime], ['-lopenblas', '-ldl', '-lpthread'])
+    bundled = CAFFE / 'lib' / Path(openblas.LIBRARY).name
+    blas = [str(bundled), f'-Wl,-rpath,{bundled.parent}'] if bundled.is_file() else ['-lopenblas']
+    link(folder / 'libpretended.so', [out for _, out in runtime], [*blas, '-ldl', '-lpthread'])
     caffe = [str(CAFFE / 'lib' / 'libcaffe.so'), '-lglog', '-lprotobuf', '-lboost_thread', '-lboost_system']
     link(folder / 'libpretended_kernels.so', [out for _, out in kernels], caffe)
 
