@@ -6,12 +6,22 @@ CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
 ALL_STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
 
 # Options of a command from make's variables. $(call options,--iters=ITERS --restart:RESTART) is `--iters '5' --restart` with
-# ITERS=5 RESTART=1, and without RESTART `--iters '5'`. A value is one word of the shell, whatever is in it; it may begin with ~/.
+# ITERS=5 RESTART=1, and without RESTART `--iters '5'`. $(call quoted,X) is what X holds as one word of the shell, whatever is in
+# it; $(call each,X) is each of its words so. Both take it as it was typed: a $ in it is no variable of make's.
 parts = $(subst =, ,$(subst :, ,$(1)))
-given = $(strip $(foreach pair,$(1),$(if $(value $(lastword $(call parts,$(pair)))),$(pair))))
-quoted = '$(subst ','\'',$(subst @@begin@@,,$(subst @@begin@@~/,$(HOME)/,@@begin@@$(1))))'
-argument = $(if $(findstring =,$(1)), $(call quoted,$(value $(lastword $(call parts,$(1))))))
+variable = $(lastword $(call parts,$(1)))
+given = $(strip $(foreach pair,$(1),$(if $(value $(call variable,$(pair))),$(pair)$(call say_shell,$(call variable,$(pair))))))
+quoted = '$(subst ','\'',$(value $(1)))'
+each = $(foreach word,$(value $(1)),'$(subst ','\'',$(word))')
+argument = $(if $(findstring =,$(1)), $(call quoted,$(call variable,$(1))))
 options = $(foreach pair,$(call given,$(1)),$(firstword $(call parts,$(pair)))$(call argument,$(pair)))
+
+# A variable that the user's shell holds is taken (DATA=FOLDER make lmdb-camvid), and said: it may be there for something else.
+# NAME is not: WSL sets it, to the name of the machine.
+say_shell = $(if $(filter environment,$(origin $(1))),$(info note: $(1)=$(value $(1)) comes from the environment))
+ifeq ($(origin NAME),environment)
+NAME :=
+endif
 
 ##@ Start here
 .PHONY: help demo doctor stages nets
@@ -35,7 +45,7 @@ LMDB_OPTIONS := --encoding=ENCODING --val-lmdb:VAL_LMDB --whole:WHOLE
 VOC_OPTIONS := --data=DATA --out=OUT --sbd=SBD --annotations=ANNOTATIONS
 CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --lists-only:LISTS_ONLY
 LMDB_FOUND := --allow-partial:PARTIAL --lists-only:LISTS_ONLY $(LMDB_OPTIONS)
-CROPS = $(if $(CROP_SIZE), --crop-size $(CROP_SIZE))
+CROPS = $(if $(CROP_SIZE), --crop-size $(call each,CROP_SIZE))
 
 .PHONY: lmdb-camvid lmdb-voc lmdb-voc-coco lmdb-kitti lmdb-cityscapes lmdb-custom lmdb-toy weights-vgg16 weights-vgg16_128 weights-vgg16_20M
 lmdb-camvid: caffe ## CamVid (SIZE=WxH; all of these: CROP_SIZE= ENCODING= VAL_LMDB=1 WHOLE=1)
@@ -60,14 +70,14 @@ lmdb-toy: caffe ## the drawn scenes of make demo
 	$(PYTHON) -m dataset_prep.toy $(call options,--out=OUT $(LMDB_OPTIONS))$(CROPS)
 
 weights-vgg16: caffe ## VGG-16 for the front end (FROM=file of Caffe, PyTorch, Keras, ONNX; INPUT=)
-	$(PYTHON) -m pretrained.vgg16 $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
+	$(PYTHON) -m pretrained.vgg16 $(if $(value FROM),$(call quoted,FROM)) $(call options,--input=INPUT)
 
 weights-vgg16_128: ## VGG-16 thinned, DeepLab's start; -vgg16_20M, LargeFOV's (FROM= INPUT=)
 weights-vgg16_128 weights-vgg16_20M: weights-%: caffe
-	$(PYTHON) -m pretrained.thinned $* $(if $(FROM),$(call quoted,$(FROM))) $(call options,--input=INPUT)
+	$(PYTHON) -m pretrained.thinned $* $(if $(value FROM),$(call quoted,FROM)) $(call options,--input=INPUT)
 
 weights-%: caffe ## weights-NAME: fetch a file by its name in pretrained/weights.py
-	$(PYTHON) -m pretrained.fetch $*
+	$(PYTHON) -m pretrained.fetch $(call quoted,*)
 
 ##@ Train
 ## train-STAGE            one of `make stages`, to runs/STAGE (CHAIN=1: first what it starts from)
@@ -82,11 +92,11 @@ TRAIN_OPTIONS := --iters=ITERS --batch=BATCH --batch-per-pass=BATCH_PER_PASS --c
 
 .PHONY: $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%)
 $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
-	$(PYTHON) tools/train.py $*$(if $(DATASET),@$(DATASET)) $(call options,$(TRAIN_OPTIONS))
+	$(PYTHON) tools/train.py $*$(if $(value DATASET),@$(call quoted,DATASET)) $(call options,$(TRAIN_OPTIONS))
 
 # Any other name; the rule above, which lists its targets, goes before it.
 train-%:
-	@$(SYSTEM_PYTHON) -m tools.support.unknown '$*' $(ALL_STAGES) $(CHAINS)
+	@$(SYSTEM_PYTHON) -m tools.support.unknown $(call quoted,*) $(ALL_STAGES) $(CHAINS)
 
 ##@ Results and recipes
 .PHONY: tables camvid-cpu camvid-cpu-structured camvid-night table2-mini
@@ -109,7 +119,7 @@ table2-mini: caffe ## Table 2 in miniature on CamVid, an hour and a half of 2 co
 .PHONY: test lint prototxt rehearse bench bench-lmdb bench-memory
 test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 	@$(PYTHON) -m tools.caffe_build.test_packages
-	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(or $(TESTS),tests)
+	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(if $(value TESTS),$(call each,TESTS),tests)
 
 lint: caffe ## ruff and mypy
 	$(PYTHON) -m ruff check .
@@ -120,12 +130,12 @@ prototxt: caffe ## the checked-in nets anew; or NET= CLASSES=N (or DATASET=) OUT
 	$(PYTHON) -m prototxt.generate $(call options,--net=NET --out=OUT --classes=CLASSES --dataset=DATASET --crop-size=CROP_SIZE --upsample-loss:UPSAMPLE_LOSS)
 
 rehearse: caffe crf-packages ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER_PASS=1 GPU=)
-	$(PYTHON) tools/rehearse.py$(if $(STAGES), $(STAGES)) $(call options,--iters=ITERS --batch-per-pass=BATCH_PER_PASS --gpu=GPU --out=OUT)
+	$(PYTHON) tools/rehearse.py$(if $(value STAGES), $(call each,STAGES)) $(call options,--iters=ITERS --batch-per-pass=BATCH_PER_PASS --gpu=GPU --out=OUT)
 
 bench: caffe ## speed beside the authors' procedure and PyTorch (PARTS=cold, BENCH_FLAGS=)
 	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
 	$(PYTHON) -m tools.caffe_build.test_packages bench
-	$(PYTHON) -m tools.bench $(PARTS) $(BENCH_FLAGS)
+	$(PYTHON) -m tools.bench $(call each,PARTS) $(BENCH_FLAGS)
 
 bench-lmdb: caffe ## LMDBs written and read, beside convert_imageset (ARGS=)
 	$(PYTHON) -m tools.lmdb_bench $(ARGS)

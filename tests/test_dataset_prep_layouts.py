@@ -8,7 +8,6 @@ import subprocess
 import tarfile
 import zipfile
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -625,18 +624,6 @@ def test_make_target_of_an_own_folder_takes_classes_and_name():
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     given = ['--data', 'my folder', '--classes', 'a b.txt', '--name', 'mine', '--size', '640x480']
     assert [word for word in shlex.split(printed) if word.strip()][1:] == ['-m', 'dataset_prep.custom', *given]
-
-
-@pytest.mark.parametrize(
-    ('typed', 'reached'),
-    [("o'brien data", "o'brien data"), ('~/x', str(Path.home() / 'x')), ('two  blanks, $HOME "and" \\', None), ('a~/b', 'a~/b')],
-)
-@pytest.mark.parametrize('variable', ['DATA', 'OUT', 'CLASSES'])
-def test_paths_in_make_variables_reach_the_command_as_one_word(variable, typed, reached):
-    """Blanks, an apostrophe, what make or the shell would expand; ~ at the beginning is the user's home."""
-    words = ['make', '--no-print-directory', '-n', '-o', 'caffe', 'lmdb-custom', f'{variable}={typed}']
-    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [word for word in shlex.split(printed) if word.strip()][-1] == (reached or typed)
 
 
 def test_readings_that_the_paper_leaves_open_are_variables_of_make():

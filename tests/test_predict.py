@@ -1,5 +1,6 @@
 """tools/predict.py on real Caffe: what it writes, and what it refuses."""
 
+import os
 import subprocess
 import sys
 
@@ -143,6 +144,14 @@ def test_bytes_behind_a_picture_are_no_damage(tmp_path):
         expected = predict.read_image(path)
         path.write_bytes(path.read_bytes() + b'\0\0\0\x18ftypmp42 \xff\xda' * 9)
         assert predict.read_image(path).tolist() == expected.tolist()
+
+
+def test_a_name_that_is_no_utf8_is_taken(run, tmp_path):
+    """ü in Latin-1, as in archives from other systems, and an apostrophe and blanks beside it."""
+    path = tmp_path / os.fsdecode(b"M\xfcller's  street.jpg")
+    path.write_bytes(save(tmp_path / 'plain.jpg', random_image(9, 9)).read_bytes())
+    out = run(path)
+    assert sorted(found.name for found in out.iterdir()) == [f'{path.stem}.png', f'{path.stem}_color.png']
 
 
 def test_the_end_of_a_thumbnail_is_not_that_of_the_picture():

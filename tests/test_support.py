@@ -117,6 +117,36 @@ run_command(lambda argv: {body})
 """
 
 
+@pytest.mark.parametrize(
+    ('word', 'meant'),
+    [
+        ('~/a b', '/home/me/a b'),
+        ('--data=~/a', '--data=/home/me/a'),
+        ('~', '/home/me'),
+        ('a~/b', 'a~/b'),
+        ('--pick=a=~/b', '--pick=a=~/b'),
+        ('~x', '~x'),
+    ],
+)
+def test_a_tilde_that_no_shell_expanded_is_the_home_folder(tmp_path, monkeypatch, word, meant):
+    """At the beginning of a word or of an option's value, as a shell has it; a file of that name is itself."""
+    monkeypatch.setenv('HOME', '/home/me')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / '~x').touch()
+    monkeypatch.setattr(sys, 'argv', ['command', word])
+    seen = []
+    with pytest.raises(SystemExit):
+        run_command(lambda argv: seen.extend(sys.argv[1:]))
+    assert seen == [meant]
+
+
+def test_names_that_are_no_utf8_come_out_as_they_are():
+    """As those of files from other systems: ü in Latin-1."""
+    command = [sys.executable, '-c', COMMAND.format(root=str(ROOT), body=r"print('M\udcfcller')")]
+    finished = subprocess.run(command, capture_output=True, check=False)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, b'M\xfcller\n', b'')
+
+
 @pytest.mark.parametrize('body', ["print('x' * 10**6)", "print('x')"])
 def test_reader_that_goes_away_is_no_error(body):
     """As with `command | head`: the pipe is closed before the first line, which is written at once or at the end."""

@@ -93,6 +93,15 @@ def newest(run_dir):
     return max((snapshot.iteration for snapshot in snapshots(run_dir)), default=0)
 
 
+def test_the_order_holds_in_a_checkout_whose_path_has_blanks(maps, tmp_path, monkeypatch, capsys):
+    """LD_PRELOAD ends at a blank."""
+    monkeypatch.setattr(record_order, 'VENV', tmp_path / "o'brien's dir")
+    for iters in (1, 2):
+        assert train(asked(*words(maps, tmp_path / 'a run', iters))) == 0
+    assert 'begin again' not in capsys.readouterr().err
+    assert read_record(tmp_path / 'a run')['sessions'][-1]['first_record'] == 4
+
+
 def test_without_a_compiler_it_is_said(maps, tmp_path, monkeypatch, capsys):
     """The run goes on all the same, and its record does not claim an order that was not kept."""
     monkeypatch.setattr(record_order, 'VENV', tmp_path)

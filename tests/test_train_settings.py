@@ -47,6 +47,24 @@ def test_default_lmdbs():
     assert asked('camvid-cpu-basic').lmdb == DATA / 'camvid' / 'train_final_camvid-cpu-front'
 
 
+@pytest.mark.parametrize(
+    ('word', 'files'),
+    [
+        ("{0}/o'brien dir/a.caffemodel", ["{0}/o'brien dir/a.caffemodel"]),
+        ('{0}/a.caffemodel ~/b.caffemodel', ['{0}/a.caffemodel', '/home/me/b.caffemodel']),
+        ("{0}/a.caffemodel '{0}/c d'", ['{0}/a.caffemodel', '{0}/c d']),
+        ("{0}/o'brien gone", ["{0}/o'brien gone"]),
+    ],
+)
+def test_a_word_is_a_file_or_several(tmp_path, monkeypatch, word, files):
+    """WEIGHTS= of make is one word: a file with blanks in its name, or files with blanks between them."""
+    monkeypatch.setenv('HOME', '/home/me')
+    (tmp_path / "o'brien dir").mkdir()
+    (tmp_path / "o'brien dir" / 'a.caffemodel').touch()
+    found = asked('toy-front', '--weights', word.format(tmp_path)).weights
+    assert [str(path) for path in found] == [path.format(tmp_path) for path in files]
+
+
 def test_crop_of_whole_maps_is_refused():
     """A stage on stored maps has nothing to crop."""
     with pytest.raises(UserError, match='whole maps'):

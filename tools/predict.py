@@ -104,12 +104,13 @@ def find_images(arguments: list[Path]) -> list[Path]:
 def check_image(image: Path) -> None:
     """Raise UserError for what is missing, may not be read, or is no image."""
     try:
-        image.open('rb').close()
+        with image.open('rb') as file:  # by number: a name that is no UTF-8 ends the program in OpenCV
+            known = cv2.haveImageReader(f'/proc/self/fd/{file.fileno()}')
     except FileNotFoundError as error:
         raise UserError(f'no image at {image}') from error
     except OSError as error:
         raise UserError(f'{image} cannot be read ({error.strerror})') from error
-    if not cv2.haveImageReader(str(image)):
+    if not known:
         raise UserError(f'{image} is not an image that OpenCV reads')
 
 

@@ -14,7 +14,7 @@ check-cuda: ## the CUDA build: compiled in full, looked at, run on simulated and
 
 .PHONY: on-pretended-gpus
 on-pretended-gpus: caffe ## a command on simulated GPUs (RUN='make rehearse GPU=0', ARGS='--gpus 2')
-	PYTHONPATH=tests/cuda:. $(PYTHON) -m pretended_gpu $(ARGS) $(call quoted,$(RUN))
+	PYTHONPATH=tests/cuda:. $(PYTHON) -m pretended_gpu $(ARGS) $(call quoted,RUN)
 
 .PHONY: caffe-runtest
 caffe-runtest: caffe ## Caffe's own tests, C++ and Python (ARGS=--gtest_filter='Conv*')
@@ -27,7 +27,7 @@ bench-im2col: caffe ## the build as released beside ours: bits, memory, time (AR
 
 .PHONY: caffe-bundle
 caffe-bundle: caffe ## the program caffe with its libraries, to take elsewhere (OUT=caffe.tar.xz)
-	$(PYTHON) -m tools.caffe_build.bundle $(call quoted,$(or $(OUT),out/caffe.tar.xz)) $(ARGS)
+	$(PYTHON) -m tools.caffe_build.bundle $(if $(value OUT),$(call quoted,OUT),out/caffe.tar.xz) $(ARGS)
 
 .PHONY: bench-gpu
 bench-gpu: caffe ## time and memory on a GPU, Caffe and PyTorch (GPU=0; ARGS=--rehearse)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from dataset_prep.image_files import read_index_label
 from tools.support.errors import UserError
 from tools.support.made_with import claim
 from tools.support.png import write_png
@@ -25,10 +25,10 @@ class LabelMaps:
 
     def read(self, image_id: str) -> np.ndarray:
         """The map of an image, uint8 (H, W); UserError if it is missing or damaged."""
-        label_map = cv2.imread(str(self.path(image_id)), cv2.IMREAD_UNCHANGED)
-        if label_map is None:
-            raise UserError(f'{self.path(image_id)} does not read; delete it and run the same command again')
-        return label_map
+        try:
+            return read_index_label(self.path(image_id))
+        except UserError as error:
+            raise UserError(f'{error}; delete it and run the same command again') from error
 
     def write(self, image_id: str, label_map: np.ndarray) -> None:
         """Store the map of an image, whole or not at all."""

@@ -14,7 +14,7 @@ deeplab-crf: crf-packages ## Table 2's DeepLab and DeepLab-Msc with a dense CRF,
 	$(PYTHON) -m tools.structured.recipe deeplab deeplab-msc
 
 crf-%: crf-packages ## crf-NET: the dense CRF's parameters by grid search on val, then test
-	$(PYTHON) -m tools.structured.recipe $*
+	$(PYTHON) -m tools.structured.recipe $(call quoted,*)
 
 .PHONY: bench-crf
 bench-crf: crf-packages ## dense CRF and CRF-RNN: time and memory (ARGS=--image FILE)

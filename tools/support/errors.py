@@ -1,6 +1,7 @@
 """One clear line for a user's mistake, instead of a traceback."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -46,7 +47,11 @@ def run_command(main: Callable[[list[str] | None], int | None]) -> None:
     """Run a command's `main(argv)` and exit: 0 or its return value, 130 on Ctrl-C.
 
     Bad data, or a file that the system refuses, is one `error:` line and 1; a reader of the output that went away is no line.
+    A `~` that no shell has expanded, as in `--data=~/x` or in a variable of make, stands for the home folder here too.
     """
+    sys.argv[1:] = map(_with_home, sys.argv[1:])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='surrogateescape')  # names of files that are no UTF-8 come out as they are
     try:
         status = main(None)
         sys.stdout.flush()
@@ -61,6 +66,12 @@ def run_command(main: Callable[[list[str] | None], int | None]) -> None:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def _with_home(word: str) -> str:
+    """A word of the command line, or the value after its `=`, with the home folder in place of a `~` at its beginning."""
+    option, equals, value = word.partition('=') if word.startswith('--') else ('', '', word)
+    return option + equals + (value if os.path.lexists(value) else os.path.expanduser(value))
 
 
 def _line(error: Exception) -> str:

@@ -6,11 +6,9 @@ import cv2
 import numpy as np
 
 from tools.support.atomic import whole_file
-from tools.support.errors import UserError
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 (H, W) grey values or ids, or (H, W, 3) BGR, whole or not at all; UserError if the disk does not take it."""
+    """Write uint8 (H, W) grey values or ids, or (H, W, 3) BGR, whole or not at all; an OSError says why if it cannot be."""
     with whole_file(path) as temporary:
-        if not cv2.imwrite(str(temporary), picture):  # which says no more, and takes away what it wrote
-            raise UserError(f'{path} cannot be written: is the disk full, or the folder not to be written to?')
+        temporary.write_bytes(cv2.imencode('.png', picture)[1].tobytes())

@@ -30,8 +30,12 @@ def variables(record: int) -> dict[str, str]:
     if record == 0:
         return {}
     library = shared_library(SOURCE, VENV / 'native', ('-O2',), ('-ldl', '-lpthread'))
-    others = os.environ.get('LD_PRELOAD', '')
-    return {'LD_PRELOAD': ':'.join(filter(None, [str(library), others])), 'FIRST_RECORD': str(record)}
+    # By name, found in its folder: LD_PRELOAD takes a blank in a path for the end of it.
+    folders = ':'.join(filter(None, [str(library.parent), os.environ.get('LD_LIBRARY_PATH')]))
+    others = os.environ.get('LD_PRELOAD')
+    return {
+        'LD_PRELOAD': ':'.join(filter(None, [library.name, others])), 'LD_LIBRARY_PATH': folders, 'FIRST_RECORD': str(record)
+    }  # fmt: skip
 
 
 def record_begun_with(line: str) -> int | None:

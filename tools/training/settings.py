@@ -1,5 +1,6 @@
 """What one training run is to do: a stage's row with the values from the command line put in."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def settings(args) -> Settings:
         stage=stage,
         lmdb=Path(args.lmdb).absolute() if args.lmdb else default_lmdb(STAGES[name], stage, data),
         run_dir=Path(args.run_dir).absolute() if args.run_dir else RUNS / name,
-        weights=tuple(Path(path).absolute() for path in args.weights) if args.weights else None,
+        weights=tuple(path.absolute() for word in args.weights for path in _files(word)) if args.weights else None,
         random_fc=args.random_fc,
         gpus=gpus,
         keep=args.keep,
@@ -93,6 +94,16 @@ def settings(args) -> Settings:
         val_limit=args.val_limit,
         tensorboard=args.tensorboard,
     )
+
+
+def _files(word: str) -> list[Path]:
+    """The file that a word names, or the several that one word names with blanks between them, as make's WEIGHTS= gives them."""
+    if Path(word).exists() or ' ' not in word:
+        return [Path(word)]
+    try:
+        return [Path(part).expanduser() for part in shlex.split(word)]
+    except ValueError:  # an apostrophe without its other
+        return [Path(word)]
 
 
 def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
