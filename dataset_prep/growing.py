@@ -112,6 +112,8 @@ class GrowingLmdb:
             self._end()
             return
         _check_replaceable(self.path)
+        self._check_same_images(self.path / MANIFEST)
+        self._check_same_images(self._part / SETTINGS)
         self._keep_or_clear()
         self._store = LmdbWriter(self._part, before_commit=self._write_note)
         self.done = self._store.count()
@@ -133,6 +135,14 @@ class GrowingLmdb:
         self.whole = True
         for path in (self.path / SETTINGS, self.path / JOURNAL, *self.path.glob('.*.part*')):  # the last after a kill
             path.unlink(missing_ok=True)
+
+    def _check_same_images(self, there: Path) -> None:
+        """Raise UserError if what is there, whole or a part, is of another data set or split, or of another kind."""
+        old = _read_json(there) or {}
+        named = ('kind', 'dataset', 'split')
+        if any(name in old and name in self.settings and old[name] != self.settings[name] for name in named):
+            held, new = (' '.join(str(said.get(name)) for name in named) for said in (old, self.settings))
+            raise UserError(f'{there.parent} holds {held} and would be replaced by {new}; write elsewhere (--out), or remove it')
 
     def _keep_or_clear(self) -> None:
         """Note the settings in the part; if it holds records made with others, delete those and say so."""

@@ -19,6 +19,12 @@ def resolve(name: str, table: Iterable[str], what: str = 'network') -> str:
     return _row(name, list(table), what) + at + own
 
 
+def make_train(stage: str, *more: str) -> str:
+    """The command that trains a stage: `make train-toy-front DATASET=mine` for toy-front@mine; `more` are other variables."""
+    name, _, own = stage.partition('@')
+    return ' '.join([f'make train-{name}', *([f'DATASET={own}'] if own else []), *more])
+
+
 def _row(name: str, rows: list[str], what: str) -> str:
     if name in rows:
         return name

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import tools.camvid_recipe
-import tools.training.chain
+import tools.training.storing
 from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
@@ -28,7 +28,7 @@ def commands(monkeypatch, tmp_path):
     said = []
     monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
     tools.camvid_recipe.VGG16.write_bytes(b'')
-    for module in (tools.camvid_recipe, tools.training.chain):
+    for module in (tools.camvid_recipe, tools.training.storing):
         monkeypatch.setattr(module, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
     source, folders, recipe = camvid_cpu.begin(['--data', str(tmp_path / 'CamVid'), '--out', str(tmp_path / 'out')])
     images = [Record(f'frame_{number}', tmp_path / f'{number}.png', None, 'camvid') for number in range(21)]

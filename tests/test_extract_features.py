@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -383,6 +384,36 @@ def test_stage_says_all_but_the_weights(tmp_path):
         8,
     )
     assert str(args.out) == 'here'
+
+
+@pytest.mark.parametrize(
+    ('options', 'place'),
+    [
+        (['--split', 'val'], ROOT / 'data' / 'cityscapes'),
+        (['--split', 'val', '--data', 'some/city'], Path('some/city')),
+        (['--list', 'some/city/val.json'], Path('some/city')),
+    ],
+)
+def test_maps_of_another_split_than_the_stages_have_a_place_of_their_own(options, place):
+    """And only those that are trained on are mirrored."""
+    args = extract_features.parse_args(['--stage', 'cityscapes-context', '--weights', 'x', *options])
+    assert (args.out, args.split, args.mirror) == (place / 'val_final_cityscapes-front_stride1', 'val', False)
+
+
+def test_maps_of_another_split_are_never_written_over(tmp_path, split, weights):
+    """Neither a whole LMDB nor one that was begun."""
+    write_features(
+        tmp_path / 'maps', [('r', np.zeros((7, 4, 5), np.float32), np.zeros((4, 5), np.uint8))], {**SETTINGS, 'split': 'val'}
+    )
+    with pytest.raises(
+        UserError, match='maps holds features toy val and would be replaced by features toy train; write elsewhere'
+    ):
+        command(split, weights, 'final', tmp_path / 'maps')
+    assert read_manifest(tmp_path / 'maps')['split'] == 'val'
+    (tmp_path / 'maps').rename(tmp_path / '.others.part')
+    (tmp_path / '.others.part' / 'settings.json').write_text((tmp_path / '.others.part' / 'manifest.json').read_text())
+    with pytest.raises(UserError, match='.others.part holds features toy val'):
+        command(split, weights, 'final', tmp_path / 'others')
 
 
 @pytest.mark.parametrize(

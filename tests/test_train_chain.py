@@ -1,13 +1,14 @@
 """Chains: their order, and one that is followed from images to the context module."""
 
 import importlib.util
+import shutil
 import subprocess
 
 import pytest
 
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt.chains import CHAINS, ends, stages_of
-from tests.train_data import chain_data, iterations
+from tests.train_data import chain_data, iterations, split_with_maps
 from tools import extract_features
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
@@ -15,6 +16,7 @@ from tools.support.paths import ROOT
 from tools.train import main, parse_args
 from tools.training.chain import Chain
 from tools.training.runs import newest_snapshot
+from tools.training.scores import read_scores
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,26 @@ def made_files(folder):
     kinds = ('.caffemodel', '.solverstate', '.mdb')
     files = [path for path in folder.rglob('*') if path.suffix in kinds and path.name != 'lock.mdb']
     return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_maps_that_are_missing_are_made_by_the_command_that_the_message_says(tmp_path):
+    """Those of the training split, then those of the validation split, each in its own place; then the training runs."""
+    data, runs = tmp_path / 'da ta', tmp_path / 'runs'
+    chain_data(data)
+    split_with_maps(data, 'val')
+    shutil.rmtree(data / 'toy' / 'val_final_toy-front')
+    main(['toy-front', '--data', str(data), '--run-dir', str(runs / 'toy-front'), '--iters', '1', '--batch', '1'])
+    words = ['toy-basic', '--data', str(data), '--run-dir', str(runs / 'toy-basic'), '--iters', '2', '--batch', '2']
+    words += ['--snapshot', '2', '--val-every', '2']
+    for split, said in (('train', 'CHAIN=1, which makes what it starts from too; or '), ('val', 'run: ')):
+        with pytest.raises(UserError, match=f'/{split}_final_toy-front;') as refused:
+            main(words)
+        assert not (runs / 'toy-basic').exists()
+        subprocess.run(str(refused.value).partition(said)[2], cwd=ROOT, shell=True, check=True)
+        manifest = read_manifest(data / 'toy' / f'{split}_final_toy-front')
+        assert (manifest['split'], manifest['mirror']) == (split, False)
+    assert main(words) == 0
+    assert [score.iteration for score in read_scores(runs / 'toy-basic')] == [2]
 
 
 def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
@@ -150,7 +172,7 @@ def test_weights_to_start_from_are_made_or_fetched_where_they_are_missing(stage,
 
 def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
     """Maps of the training and of the validation images lie between front end and context module, with all pixels' labels."""
-    monkeypatch.setattr('tools.training.chain.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
+    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--val-every', '2000', '--runs', str(tmp_path)])).follow()
     extractions = [step for step in steps if step[0] == 'tools/extract_features.py']
     assert [step[1] for step in steps if step[0] == 'tools/train.py'] == stages_of(ends('cityscapes'))
@@ -164,7 +186,7 @@ def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
 def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps, monkeypatch):
     """A front end trained on VGG-16's maps has not the layers before them: images, then their maps, then their scores."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
-    monkeypatch.setattr('tools.training.chain.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
+    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     name = 'camvid-night-basic'
     Chain(name, (name,), parse_args([name, '--runs', str(tmp_path), '--data', str(tmp_path)])).follow()
     weights, maps, _, scores, _ = steps

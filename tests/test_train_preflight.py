@@ -3,10 +3,12 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dataset_prep import datasets
 from dataset_prep.feature_sources import LmdbSource
 from dataset_prep.lmdb_store import LmdbWriter, existing
 from dataset_prep.lmdb_writer import read_manifest
@@ -140,13 +142,36 @@ def test_ignored_label_passes(tmp_path):
         ('voc-fcn32s', 'make lmdb-voc DATA=FOLDER CROP_SIZE=884'),
         ('camvid-cpu-basic', 'make camvid-cpu DATA=FOLDER'),
         ('camvid-night-front', 'make camvid-night DATA=FOLDER'),
-        ('toy-large', 'make demo'),
+        ('toy-large', 'make train-toy-large CHAIN=1, which makes what it starts from too'),
     ],
 )
 def test_data_that_is_missing_names_what_makes_it(tmp_path, stage, command):
     """A whole command."""
     with pytest.raises(UserError, match=f'run: {command}$'):
         check_lmdb(asked(stage, '--lmdb', tmp_path / 'none'))
+
+
+@pytest.mark.parametrize(
+    ('stage', 'command'),
+    [
+        ('camvid-cpu-front@mine', 'make train-camvid-cpu-front DATASET=mine CHAIN=1'),
+        ('toy-basic@mine', 'make train-toy-basic DATASET=mine CHAIN=1'),
+        ('toy-front@mine', 'make lmdb-custom NAME=mine DATA=FOLDER CLASSES=FILE CROP_SIZE=564'),
+    ],
+)
+def test_own_data_that_is_missing_names_no_other_data_sets_command(tmp_path, monkeypatch, stage, command):
+    """The recipes on CamVid and the demonstration make maps of their own images only."""
+    monkeypatch.setitem(datasets._own, 'mine', replace(datasets.dataset('toy'), name='mine'))
+    with pytest.raises(UserError, match=f'run: {command}(, which makes what it starts from too|$)'):
+        check_lmdb(asked(stage, '--lmdb', tmp_path / 'none'))
+
+
+@pytest.mark.parametrize('kind', ['maps', 'images'])
+def test_data_of_another_split(tmp_path, kind):
+    """Validation images in the place of training images; no test of the network would be one."""
+    lmdb, stage = (maps_lmdb, 'toy-basic') if kind == 'maps' else (images_lmdb, 'toy-front')
+    with pytest.raises(UserError, match=f'has split val, stage {stage} needs train'):
+        check_lmdb(asked(stage, '--lmdb', lmdb(tmp_path, split='val')))
 
 
 def test_lmdb_that_does_not_open(tmp_path):

@@ -105,7 +105,7 @@ def test_images_without_labels_do_not_stop_the_training(words, tmp_path, capsys)
     [
         (('--val-every', 15), 'no multiple of the 10 iterations between snapshots'),
         (('--val-split', 'vale'), r'toy has no split vale \(train, val, test\)'),
-        (('--val-split', 'test'), r'no list of the split test at .*test\.json; prepare the data set \(make lmdb-toy\)'),
+        (('--val-split', 'test'), r'no list of the split test at .*test\.json; run: make lmdb-toy'),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_training(words, tmp_path, more, fault):

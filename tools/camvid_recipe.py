@@ -9,8 +9,8 @@ from prototxt.lmdb_names import lmdb_of
 from tools.recipe import TRAIN_ANEW, Recipe
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED, ROOT, RUNS
-from tools.training.chain import store_command
 from tools.training.runs import newest_snapshot
+from tools.training.storing import store_command
 
 VGG16 = PRETRAINED / 'vgg16.caffemodel'
 

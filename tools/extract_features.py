@@ -5,7 +5,8 @@ Writes an LMDB of float Datums: the channels of the blob, then the label of each
 --label-stride 1, for a loss on upsampled scores, those of the 64 pixels from there. Images are padded by reflecting 186 pixels.
 Maps before fc6 reach farther on each side than the scores do (conv5_3 by 12 cells, pool3 by 21); their label is 255 there.
 Images come from a folder that dataset_prep wrote (--data, --split), one of its lists (--list), or an LMDB of images (--lmdb);
-with --features the layers run on stored maps. --stage takes all but the weights from a training stage's row.
+with --features the layers run on stored maps. --stage takes all but the weights from a training stage's row; the maps of a split
+lie where that stage looks for them, mirrored only for training. An LMDB of another split is never replaced.
 A run that was stopped goes on where it was; one that is done already does nothing. Images that cannot be used are left out and
 named at the end, with status 1.
 """
@@ -31,7 +32,7 @@ from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
 from dataset_prep.progress import progress
 from dataset_prep.records import load_split
 from prototxt.experiments import NETS, STAGES
-from prototxt.lmdb_names import lmdb_of
+from prototxt.lmdb_names import lmdb_of, train_split
 from prototxt.names import resolve
 from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_ENDS, border_cells
@@ -62,6 +63,7 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
         if args.list.suffix != '.json':
             raise UserError(f'--list {args.list}: give a list that dataset_prep wrote, a .json file')
         folder, split = args.list.parent, args.list.stem
+        _check_same(args.list, (split,), (args.split or split,))
     records = load_split(folder, split)
     _check_same(folder, (records[0].dataset, split), (facts.name, split))
     return ImageSource(records, split, facts, **options)
@@ -160,15 +162,17 @@ def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argp
             parser.error(f'argument --stage: {args.stage} trains on images, not on maps')
         source = row.features_from
         maker = STAGES[source].net if source and source in STAGES else row.net
+        args.split = args.split or (args.list.stem if args.list else train_split(row))
+        folder = args.data or (args.list.parent if args.list else DATA / NETS[row.net].folder)
         said = {
-            'net': maker, 'blob': row.start, 'out': DATA / lmdb_of(row), 'label_stride': row.stored_label_stride,
-            'split': row.split or dataset(NETS[row.net].dataset).train,
+            'net': maker, 'blob': row.start, 'out': folder / Path(lmdb_of(row, args.split)).name,
+            'label_stride': row.stored_label_stride,
         }  # fmt: skip
         if args.features:
             del said['label_stride']
         for name, value in said.items():
             setattr(args, name, getattr(args, name) or value)
-        args.mirror = args.mirror or (row.mirror and not args.features)
+        args.mirror = args.mirror or (row.mirror and not args.features and args.split == train_split(row))
     for name in ('net', 'blob', 'out'):
         if not getattr(args, name):
             parser.error(f'--{name} is not given, nor --stage')

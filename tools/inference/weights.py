@@ -8,6 +8,7 @@ from pathlib import Path
 from pretrained.caffemodel import stored, write
 from pretrained.weights import WEIGHTS, seen_in_training
 from prototxt.experiments import STAGES, Stage
+from prototxt.names import make_train
 from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED
@@ -85,7 +86,6 @@ def _pretrained(name: str) -> Path:
     path = PRETRAINED / f'{name}.caffemodel'
     if not path.is_file():
         commands = [f'make weights-{row}' for row in WEIGHTS if row == name]
-        stages = [row.partition('@') for row in STAGES.of(name)]
-        commands += [f'make train-{stage}' + (f' DATASET={own}' if own else '') for stage, _, own in stages]
+        commands += map(make_train, STAGES.of(name))
         raise UserError(f'no weights at {path}; run: {", or ".join(commands)}')
     return path

@@ -4,19 +4,18 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from dataset_prep.datasets import dataset
 from pretrained.weights import WEIGHTS
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
-from prototxt.lmdb_names import lmdb_of
-from prototxt.shapes import STRIDE
+from prototxt.lmdb_names import train_split
 from tools.recipe import TRAIN_ANEW, Recipe
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 from tools.training.preflight import check_lmdb
-from tools.training.runs import TRAIN_PROTOTXT, newest_snapshot
+from tools.training.runs import TRAIN_PROTOTXT
 from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, largest_divisor, settings
+from tools.training.storing import store_command
 from tools.training.validation import check_validation
 
 _OF_ONE_STAGE = ('lmdb', 'weights', 'run_dir', 'batch', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
@@ -112,30 +111,6 @@ class Chain:
         from_file = set(stage.init) & set(WEIGHTS) and not set(RANDOM_FC) & set(stage.fresh)
         words += ['--random-fc'] if self._args.random_fc and from_file else []
         return [str(word) for word in words]
-
-
-def train_split(stage: Stage) -> str:
-    """The split that a stage trains on."""
-    return stage.split or dataset(NETS[stage.net].dataset).train
-
-
-def store_command(stage: Stage, split: str, data: Path, runs: Path) -> tuple[object, ...]:
-    """The command that stores the maps of a split that a stage goes on from, in the folders of the data sets and of the runs.
-
-    From the images; or, where the stage whose weights make them was itself trained on maps, from those.
-    """
-    maker = str(stage.features_from)
-    net, weights = stage.net, WEIGHTS[maker].path if maker in WEIGHTS else newest_snapshot(runs / maker)
-    source: tuple[object, ...] = '--data', data / NETS[net].folder, '--split', split
-    source += ('--mirror',) if stage.mirror and split == train_split(stage) else ()
-    source += () if stage.stored_label_stride == STRIDE else ('--label-stride', stage.stored_label_stride)
-    if maker in STAGES:
-        net = STAGES[maker].net
-        source = source if STAGES[maker].start == 'data' else ('--features', data / lmdb_of(STAGES[maker], split))
-    return (
-        'tools/extract_features.py', '--net', net, '--weights', weights, '--blob', stage.start,
-        '--out', data / lmdb_of(stage, split), *source,
-    )  # fmt: skip
 
 
 def _files(stage: Stage) -> list[str]:

@@ -1,6 +1,7 @@
 """What is checked before Caffe starts: whatever Caffe would only find by aborting."""
 
 import shutil
+from contextlib import suppress
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -13,9 +14,10 @@ from dataset_prep.lmdb_store import LEFT_OUT, check_current, opened, read_sizes,
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import DEMO, NETS, NIGHT, RECIPE, STAGES, FrontEnd, Stage
+from prototxt.experiments import NETS, NIGHT, RECIPE, STAGES, FrontEnd, Stage
 from prototxt.front_end import start_channels
-from prototxt.lmdb_names import whole_images_of
+from prototxt.lmdb_names import train_split, whole_images_of
+from prototxt.names import make_train
 from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes, pixels_of
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
@@ -24,9 +26,10 @@ from tools.training.progress import say
 from tools.training.runs import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
+from tools.training.storing import how_to_store
 
 _SAMPLED = 4  # Datums whose labels are looked at; their order is shuffled
-_MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', NIGHT: 'make camvid-night DATA=FOLDER', DEMO: 'make demo'}
+_MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', NIGHT: 'make camvid-night DATA=FOLDER'}
 _BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
 
 
@@ -40,6 +43,7 @@ def check_lmdb(settings: Settings) -> dict:
     images = stage.start == 'data'
     _expect(settings, manifest, 'kind', 'images' if images else 'features')
     _expect(settings, manifest, 'dataset', settings.dataset.name)
+    _expect(settings, manifest, 'split', train_split(stage))
     _expect(settings, manifest, 'classes', settings.dataset.num_classes)
     check = _check_images if images else _check_features
     check(settings, manifest)
@@ -131,7 +135,7 @@ def _check_features(settings: Settings, manifest: dict) -> None:
 
 def _check_images_beside(settings: Settings, manifest: dict) -> None:
     """Raise UserError unless the images of the maps lie beside them, as large as these say and in their order."""
-    path = settings.lmdb.with_name(whole_images_of(settings.stage.split or settings.dataset.train))
+    path = settings.lmdb.with_name(whole_images_of(train_split(settings.stage)))
     how_to_make = f'{how_to_prepare(settings.dataset.name, settings.stage.split)} WHOLE=1, with the options as before'
     if not (path / 'data.mdb').is_file():
         raise UserError(f'no LMDB at {path}, the images as they are, which CRF-RNN reads beside their maps; {how_to_make}')
@@ -200,13 +204,16 @@ def _blob_channels(settings: Settings) -> int:
 
 def _how_to_make(settings: Settings) -> str:
     """The command that makes the stage's LMDB."""
-    stage = settings.stage
+    stage, name = settings.stage, settings.stage_name
     if stage.start == 'data':
         return images_made_by(stage, settings.dataset.name)
-    return _MAPS_MADE_BY.get(stage.source) or (
-        f'make train-{settings.stage_name} CHAIN=1, which makes what it starts from too; or by hand: '
-        f'python3 tools/extract_features.py --stage {settings.stage_name} --weights FILE --out {settings.lmdb}'
-    )
+    if '@' not in name and stage.source in _MAPS_MADE_BY:
+        return _MAPS_MADE_BY[stage.source]
+    chain = f'{make_train(name, "CHAIN=1")}, which makes what it starts from too'
+    with suppress(UserError):  # nothing has trained yet what the maps are made by
+        runs = settings.run_of(str(stage.features_from)).parent
+        return f'{chain}; or {how_to_store(stage, train_split(stage), settings.data, runs)}'
+    return chain
 
 
 def images_made_by(stage: Stage, dataset_name: str) -> str:

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from pretrained.caffemodel import caffe_pb2
 from prototxt.experiments import STAGES
+from prototxt.names import make_train
 from tools.support.errors import UserError
 from tools.support.paths import RUNS
 from tools.training.snapshots import Snapshot, snapshots, whole_caffemodel
@@ -42,7 +43,7 @@ def newest_weights(run_dir: Path) -> Snapshot:
 def _how_to_train(run_dir: Path) -> str:
     """The command that fills `run_dir`; a folder named as no stage is could hold any of them."""
     stage = run_dir.name if run_dir.name in STAGES else 'STAGE'
-    return f'make train-{stage}' if run_dir == RUNS / stage else f'python3 tools/train.py {stage} --run-dir {run_dir}'
+    return make_train(stage) if run_dir == RUNS / stage else f'python3 tools/train.py {stage} --run-dir {run_dir}'
 
 
 def read_net(path: Path):

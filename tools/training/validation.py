@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dataset_prep.datasets import how_to_prepare
+from dataset_prep.lmdb_store import read_manifest
 from dataset_prep.records import load_split
 from prototxt.experiments import NETS
 from prototxt.lmdb_names import lmdb_of
@@ -22,6 +24,7 @@ from tools.training.progress import say
 from tools.training.scores import BEST, Score, best_score, check_same_images, read_scores, write_best, write_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot
+from tools.training.storing import how_to_store
 
 FOLDER = 'validation'
 UNSCORED = '.unscored'  # in place of .caffemodel
@@ -45,11 +48,18 @@ def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
         check_same_images(settings.run_dir, split, settings.val_limit)
     _check_split(settings)
     maps = _maps(settings)
-    if maps and not maps_to_come and not (maps / 'data.mdb').is_file():
-        raise UserError(
-            f'no stored maps of the split {split} at {maps}; make them by tools/extract_features.py --split {split}, or '
-            'let make train-NAME of the whole chain do it'
-        )
+    if maps and not maps_to_come:
+        _check_maps(settings, maps)
+
+
+def _check_maps(settings: Settings, maps: Path) -> None:
+    """Raise UserError unless the stored maps of the split are there."""
+    stage, split, there = settings.stage, settings.val_split, (maps / 'data.mdb').is_file()
+    if there and (stored := read_manifest(maps).get('split')) == split:
+        return
+    found = f'{maps} holds maps of the split {stored}; move it away and' if there else f'no maps of the split {split} at {maps};'
+    runs = settings.run_of(str(stage.features_from)).parent
+    raise UserError(f'{found} run: {how_to_store(stage, split, settings.data, runs)}')
 
 
 def _check_split(settings: Settings) -> None:
@@ -61,7 +71,7 @@ def _check_split(settings: Settings) -> None:
             '(VAL_SPLIT=), but scores on a split that chose the snapshot are no test on it'
         )
     if not (folder / f'{split}.json').is_file():
-        raise UserError(f'no list of the split {split} at {folder / split}.json; prepare the data set (make lmdb-{name})')
+        raise UserError(f'no list of the split {split} at {folder / split}.json; {how_to_prepare(name)}')
     if not any(record.label for record in load_split(folder, split)):
         raise UserError(f'the split {split} of {name} has no ground truth to score by; give another --val-split (VAL_SPLIT=)')
 
