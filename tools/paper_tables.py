@@ -155,6 +155,9 @@ _ROW_OF = {
     'front_camvid': (5, 'Dilation8'),
     'front_camvid_fc128': (5, 'Dilation8'),
     'dilation8_camvid_fc128': (5, 'Dilation8'),
+    'front_camvid_fc512': (5, 'Dilation8'),
+    'dilation8_camvid_fc512': (5, 'Dilation8'),
+    'deeplab-largefov_camvid_480x360': (5, 'DeepLab-LFOV'),
     'dilation7_kitti': (6, 'Dilation7'),
     'dilation10_cityscapes': (7, 'Dilation10'),
 }
