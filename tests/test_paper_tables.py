@@ -3,7 +3,8 @@
 import pytest
 
 from dataset_prep.datasets import dataset
-from prototxt.experiments import NETS
+from pretrained.weights import WEIGHTS
+from prototxt.experiments import NETS, STAGES
 from tools.paper_tables import TABLE, TABLES, deviations, implied_background, paper_row
 
 ROWS = [(table, row) for table in TABLES for row in table.rows]
@@ -42,10 +43,68 @@ def test_the_text_of_the_paper_gives_the_same_means():
     assert (TABLE[3].row('Front end').mean_iou, TABLE[4].row('Front end').mean_iou) == (69.8, 71.3)
 
 
-def test_a_networks_row_is_of_its_data_set():
-    """And of the split asked for; networks that the paper has no numbers of have none."""
-    for name, net in NETS.items():
-        for split in ('val', 'test'):
-            row = paper_row(name, split)
-            assert row is None or (row.dataset, row.split) == (net.dataset, split)
-    assert paper_row('dilation10_cityscapes', 'test').mean_iou == 67.1 and paper_row('basic_toy', 'test') is None
+MADE_HERE = [(table, row) for table, row in ROWS if row.here]
+
+
+@pytest.mark.parametrize(('table', 'row'), MADE_HERE, ids=lambda value: getattr(value, 'name', ''))
+def test_how_a_row_is_made_here_names_rows_that_there_are(table, row):
+    """A network of the table's data set, stages that train it, a file for it, or a reason why there is no training."""
+    here = row.here
+    assert NETS[here.net].dataset == table.dataset
+    assert all(STAGES[stage].net == here.net for stage in here.stages)
+    assert here.weights in ('', here.net) and (not here.weights or here.weights in WEIGHTS)
+    assert bool(here.stages) != bool(here.missing)
+
+
+def test_no_two_rows_of_a_split_are_the_same_system():
+    """A score stands in one row: but for Tables 7 and 8, classes and categories of one test."""
+    said = [(row.here.net, row.here.crf, stage, row.split, table.by_category)
+            for table, row in MADE_HERE for stage in (*row.here.stages, row.here.weights) if stage]  # fmt: skip
+    assert len(said) == len(set(said))
+
+
+@pytest.mark.parametrize(
+    ('net', 'split', 'origin', 'crf', 'number', 'name'),
+    [
+        ('front_pascal_voc', 'val', ('voc-coco-front-finetune', ''), False, 3, 'Front end'),
+        ('front_pascal_voc', 'test', ('voc-coco-front-finetune', ''), False, 4, 'Front end'),
+        ('front_pascal_voc', 'test', ('voc-front', ''), False, 2, 'Our front end'),
+        ('basic_pascal_voc', 'val', ('voc-context-basic', ''), True, 3, 'Front + Basic + CRF'),
+        ('voc-large-crfrnn', 'val', ('voc-large-crfrnn', ''), False, 3, 'Front + Large + RNN'),
+        ('deeplab-largefov_camvid', 'test', ('camvid-deeplab-largefov', ''), False, 5, 'DeepLab-LFOV'),
+        ('dilation8_camvid', 'test', ('camvid-joint', ''), False, 5, 'Dilation8'),
+        ('dilation8_camvid', 'test', ('', 'dilation8_camvid'), False, 5, 'Dilation8'),
+        ('dilation10_cityscapes', 'test', ('', 'dilation10_cityscapes'), False, 7, 'Dilation10'),
+    ],
+)
+def test_the_row_of_a_tested_system(net, split, origin, crf, number, name):
+    """By its network, split, weights and refinement."""
+    assert paper_row(net, split, *origin, crf=crf) in TABLE[number].rows
+    assert paper_row(net, split, *origin, crf=crf).name == name
+
+
+@pytest.mark.parametrize(
+    ('net', 'split', 'origin', 'crf'),
+    [
+        ('front_pascal_voc', 'val', ('voc-front', ''), False),  # without COCO, which Table 3 has
+        ('basic_pascal_voc_fyu', 'val', ('voc-context-basic-fyu', ''), False),  # without COCO
+        ('basic_pascal_voc_reflect', 'val', ('voc-context-basic-reflect', ''), False),
+        ('dilation8_pascal_voc', 'val', ('voc-large-joint-fyu', ''), False),  # Table 3 is without joint training
+        ('front_camvid', 'test', ('camvid-front', ''), False),  # Table 5 has Dilation8 only
+        ('dilation8_camvid_fc128', 'test', ('camvid-cpu-joint', ''), False),
+        ('dilation8_camvid', 'test', ('camvid-joint', ''), True),  # Table 5 is without a CRF
+        ('dilation8_camvid', 'val', ('camvid-joint', ''), False),
+        ('dilation8_camvid', 'test', ('', ''), False),  # weights of unknown origin
+        ('dilation10_cityscapes', 'val', ('cityscapes-context', ''), False),
+        ('basic_toy', 'test', ('toy-basic', ''), False),
+    ],
+)
+def test_a_system_that_the_paper_has_not_has_no_row(net, split, origin, crf):
+    """Rather none than the number of another system."""
+    assert paper_row(net, split, *origin, crf=crf) is None
+
+
+def test_categories_have_a_row_of_their_own():
+    """Table 8 is of the systems of Table 7."""
+    assert paper_row('dilation10_cityscapes', 'val', 'cityscapes-joint', by_category=True) is TABLE[8].rows[0]
+    assert paper_row('dilation8_camvid', 'test', 'camvid-joint', by_category=True) is None

@@ -42,7 +42,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def result(place):
-    """Writes a scores.json as tools/test.py does."""
+    """Writes a scores.json as tools/test.py does, of the stage or the released file that the name of the weights is of."""
 
     def result(net, data, split, weights, matrix, images, **settings):
         folder = place / 'out' / f'{weights}-{images}-{split}-{len(settings)}'
@@ -54,7 +54,10 @@ def result(place):
             'split': split,
             'weights': [['vgg16.caffemodel', 'x'], [weights, 'y']],
         } | settings
-        (folder / 'scores.json').write_text(json.dumps(scores | {'settings': settings}))
+        stage = weights.partition('_iter_')[0]
+        row = next((name for name, row in WEIGHTS.items() if row.file == weights), '')
+        origin = {'stage': stage if stage in STAGES else '', 'row': row}
+        (folder / 'scores.json').write_text(json.dumps(scores | {'settings': settings, 'origin': origin}))
         return folder
 
     return result
@@ -135,14 +138,27 @@ def test_what_fills_a_cell_can_be_typed(command):
 
 
 PRIOR_WORK_HERE = {(2, 'FCN-8s'), (2, 'DeepLab'), (2, 'DeepLab-Msc'), (5, 'DeepLab-LFOV'), (6, 'DeepLab-LFOV')}
+RELEASED_ONLY = {(4, 'CRF-RNN')}
 
 
 def test_every_row_has_a_way_to_fill_it_or_a_reason_why_it_stays_the_papers():
     """What the paper made and the networks that it compares with can be run; other prior work cannot, and that is said."""
     for table in TABLES:
         for row in lines_of(table, []):
-            runs = row.source == 'this paper' or (table.number, row.name) in PRIOR_WORK_HERE
-            assert (bool(row.trained_todo), bool(row.not_run)) == (runs, not runs), row.name
+            trained = row.source == 'this paper' or (table.number, row.name) in PRIOR_WORK_HERE
+            tested = trained or (table.number, row.name) in RELEASED_ONLY
+            assert (bool(row.trained_todo), bool(row.not_trained)) == (trained, tested and not trained), row.name
+            assert (bool(row.released_todo) or trained, bool(row.not_run)) == (tested, not tested), row.name
+
+
+def test_a_row_that_only_released_weights_fill(result, place):
+    """CRF-RNN: a dash for what is trained here, with the reason, and a note on the weights."""
+    assert line(4, 'CRF-RNN', place) == ['CRF-RNN', 'test', '74.7', '', '', '-', '-']
+    result('fcn8s-crfrnn', 'pascal_voc', 'test', 'fcn8s-crfrnn.caffemodel', np.eye(21, dtype=int), 1456)
+    assert line(4, 'CRF-RNN', place) == ['CRF-RNN', 'test', '74.7', '100.0', '+25.3', '-', '-']
+    text = terminal(TABLE[4], lines_of(TABLE[4], []))
+    assert 'CRF-RNN, test, trained here: its authors give no settings for their training on COCO' in text
+    assert 'CRF-RNN, test: the only model that its authors published' in text
 
 
 def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
@@ -250,6 +266,7 @@ def answered(place):
         weights = [['cityscapes-joint_iter_60000.caffemodel', 'x']]
         settings = {'net': 'dilation10_cityscapes', 'dataset': 'cityscapes', 'split': split, 'weights': weights}
         (folder / 'settings.json').write_text(json.dumps(settings))
+        (folder / 'origin.json').write_text(json.dumps({'stage': 'cityscapes-joint', 'row': ''}))
         (folder / 'server_scores.json').write_text(json.dumps(answer))
         written = (folder / 'settings.json').stat().st_mtime - age_s
         os.utime(folder / 'server_scores.json', (written, written))
@@ -440,7 +457,8 @@ def test_images_of_another_size_have_pictures_of_their_own(tested):
     folder.mkdir()
     scores = scoring.summary(dataset('camvid').classes, HALF) | {'images': 233}
     weights = {'weights': [['camvid-small-fcn8s_iter_367.caffemodel', 'y']]}
-    (folder / 'scores.json').write_text(json.dumps(scores | {'settings': settings | weights}))
+    origin = {'origin': {'stage': 'camvid-small-fcn8s', 'row': ''}}
+    (folder / 'scores.json').write_text(json.dumps(scores | origin | {'settings': settings | weights}))
     for record in load_split(data, 'test'):
         cv2.imwrite(str(folder / f'{record.id}.png'), np.zeros((18, 20), np.uint8))
     text = write(tested).read_text()

@@ -25,8 +25,9 @@ from tools.inference.labelling import Job
 from tools.inference.spread import label_in_processes
 from tools.support.atomic import locked
 from tools.support.errors import UserError
+from tools.support.hashing import file_sum
 
-OTHERS = {'pictures', 'scores.json', 'settings.json'}  # what a test writes beside label maps
+OTHERS = {'pictures', 'scores.json', 'settings.json', 'origin.json'}  # what a test writes beside label maps
 
 
 @pytest.fixture(scope='module')
@@ -87,6 +88,18 @@ def test_label_maps_and_scores(run, weights, data, capsys):
     said = capsys.readouterr()
     assert scoring.table(facts.classes, matrix) in said.out
     assert f'weights: {weights}\n' in said.err
+
+
+def test_scores_say_which_training_made_the_weights(weights, data, tmp_path):
+    """By the run.json beside them: stage, file and its sum, in scores.json and for a split without truth in origin.json."""
+    snapshot = shutil.copy(weights, tmp_path / 'renamed.caffemodel')
+    (tmp_path / 'run.json').write_text(json.dumps({'settings': {'stage': 'toy-front'}, 'sessions': []}))
+    out = tmp_path / 'out'
+    test.main(['--net', 'front-toy', '--weights', str(snapshot), '--data', str(data), '--out', str(out), '--limit', '1'])
+    said = json.loads((out / 'scores.json').read_text())['origin']
+    assert (said['kind'], said['stage']) == ('trained here', 'toy-front')
+    assert said['weights'] == [{'file': str(snapshot), 'sha256': file_sum(weights), 'stage': 'toy-front', 'row': ''}]
+    assert json.loads((out / 'origin.json').read_text()) == said
 
 
 def test_weights_that_were_trained_on_the_split_are_warned_of(run, weights, monkeypatch, capsys):

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Label a split of a data set with a trained network and score the result: IoU of each class and their mean.
 
-Writes to --out: <id>.png (class ids), settings.json, scores.json, and pictures/contact_sheet.png (image | truth |
-prediction | overlay); with --overlay, pictures/<id>.png, such a strip for every image. Label maps that are there already,
-made with the same settings, are kept; results of other settings are moved to <out>.1, .2, ...
+Writes to --out: <id>.png (class ids), settings.json, origin.json (which training made the weights, or whose file they are),
+scores.json, and pictures/contact_sheet.png (image | truth | prediction | overlay); with --overlay, pictures/<id>.png, such a
+strip for every image. Where the paper has a row of this network, training and refinement, its numbers stand beside the scores
+of a whole split. Label maps that are there already, made with the same settings, are kept; results of other settings are moved
+to <out>.1, .2, ...
 With --features, the layers after the stored blob are run, not the whole network.
 With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; of
 images whose score maps are there already (--save-scores), made with the same settings, the network does not run.
@@ -31,6 +33,7 @@ from dataset_prep.datasets import Dataset, dataset
 from dataset_prep.lmdb_writer import read_manifest
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
+from pretrained.weights import seen_in_training
 from prototxt.experiments import NETS, Net
 from prototxt.shapes import TRUNK_ENDS
 from tools import scoring
@@ -38,14 +41,13 @@ from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps
 from tools.inference.labelling import Job, cores, label_records
 from tools.inference.networks import HELP, network
-from tools.inference.origin import check_maps_of_snapshot
+from tools.inference.origin import ORIGIN, RELEASED, Origin, check_maps_of_snapshot, origin_of, origin_of_all
 from tools.inference.pictures import contact_sheet, strip
 from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
-from tools.paper_tables import paper_row
-from tools.report.results import released_files
+from tools.paper_tables import PaperRow, paper_row
 from tools.scoring.benchmarks import CATEGORIES
 from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import refine_records
@@ -83,6 +85,19 @@ class Evaluation:
     def sums(self) -> tuple[str, ...]:
         """SHA-256 of each file of weights."""
         return tuple(file_sum(path) for path in self.weights)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Which training, or whose file, the weights are."""
+        return origin_of_all(self.weights)
+
+    def origin_said(self) -> dict:
+        """The same as plain JSON, with each file's own; by it `make tables` knows which row of the paper the scores are of."""
+        files = [
+            {'file': str(path), 'sha256': total, **asdict(origin_of(path))}
+            for path, total in zip(self.weights, self.sums, strict=True)
+        ]
+        return {'kind': self.origin.kind, **asdict(self.origin), 'weights': files}
 
     def job(self) -> Job:
         """What the processes that label are told; paths are absolute, as they may be elsewhere."""
@@ -161,6 +176,7 @@ def main(argv: list[str] | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / SETTINGS):  # another network's maps would be scored as this one's
         label_maps = LabelMaps(out, settings)
+        write_json(out / ORIGIN, test.origin_said())
         if crf:
             faults = label_by_crf(test, records, label_maps, crf, args.jobs, args.scheduler)
         else:
@@ -179,18 +195,28 @@ def report(
     """Score the maps, write and print the scores, draw the pictures. UserError if there are faults, or labels that have some."""
     out = label_maps.folder
     matrix, ignored = score(records, label_maps, test.facts, faults)
-    paper = paper_row(test.net_name, test.split)
+    paper, of_categories = rows_beside(test, len(records), crf=settings['crf'] is not None)
     scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
     scores |= {'images': len(records), 'ignored_pixels': ignored}
     suffix = suffix_beside(out / SCORES, len(records))
-    scores |= {'paper': asdict(paper) if paper else None, 'settings': settings}
+    said = paper and {'table': paper.table, 'row': paper.name, 'mean_iou': paper.mean_iou, 'class_iou': paper.class_iou}
+    scores |= {'paper': said, 'origin': test.origin_said(), 'settings': settings}
     write_json(out / SCORES.replace('.', f'{suffix}.'), scores)
     draw(records, label_maps, test.facts, out / f'pictures{suffix}', every)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
     print(scoring.table(test.facts.classes, matrix, paper))
     if 'category_iou' in scores:
-        print(scoring.category_table(scores))
+        print(scoring.category_table(scores, of_categories))
     print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %')
+
+
+def rows_beside(test: Evaluation, images: int, *, crf: bool) -> tuple[PaperRow | None, PaperRow | None]:
+    """The paper's rows of what is tested, by class and by category; none beside a part of a split, or images of the training."""
+    seen = seen_in_training([path.name for path in test.weights], test.facts.name, test.split)
+    if seen or images < test.facts.splits.get(test.split, 0):
+        return None, None
+    tested = test.net_name, test.split, test.origin.stage, test.origin.row
+    return paper_row(*tested, crf=crf), paper_row(*tested, crf=crf, by_category=True)
 
 
 def suffix_beside(path: Path, images: int) -> str:
@@ -246,7 +272,7 @@ def describe(args: argparse.Namespace) -> Evaluation:
 
 def default_out(test: Evaluation, with_crf: bool, limit: int | None) -> Path:
     """The authors' weights and ours lie beside each other, so do without and with the dense CRF, a whole split and its start."""
-    released = test.weights[-1].name in released_files()
+    released = test.origin.kind == RELEASED
     name = test.net_name + ('-crf' if with_crf else '')
     return ROOT / 'out' / ('released' if released else 'test') / name / (test.split + (first(limit) if limit else ''))
 

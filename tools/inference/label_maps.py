@@ -16,7 +16,7 @@ class LabelMaps:
     def __init__(self, out: Path, settings: dict) -> None:
         """Keep the maps of an earlier run with the same `settings` (plain JSON); move those made with others aside."""
         self.folder = out
-        beside = 'pictures*', 'scores*.json'
+        beside = 'pictures*', 'scores*.json', 'origin.json'
         claim(out, settings, '*.png', beside, strange='PNG files that no earlier test wrote', option='--out')
 
     def path(self, image_id: str) -> Path:

@@ -1,10 +1,55 @@
-"""Whether stored maps are those that a snapshot's layers were trained to go on from."""
+"""Where weights come from: a stage trained here, the authors' file, or neither; and whether stored maps belong to a snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from pretrained.weights import WEIGHTS
+from prototxt.chains import stages_of
+from prototxt.experiments import NETS, STAGES
+from tools.inference.weights import cut_from
 from tools.support.errors import UserError
 from tools.training.record import RECORD, read_record
+
+ORIGIN = 'origin.json'  # beside the label maps of tools/test.py
+TRAINED, RELEASED, GIVEN = 'trained here', 'released', 'given'
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from. `stage` trained them here, or they are the file of the row `row` in pretrained/weights.py."""
+
+    stage: str = ''
+    row: str = ''
+
+    @property
+    def kind(self) -> str:
+        """In words; 'released' is the file of a network that its authors published."""
+        return TRAINED if self.stage else RELEASED if self.row in NETS else GIVEN
+
+
+def origin_of(path: Path) -> Origin:
+    """The origin of one file: by the run.json of its run folder, or by its place in pretrained/."""
+    for folder in (path.absolute().parent, path.absolute().parent.parent):  # snapshots that are scored lie in a folder within
+        with suppress(UserError):
+            stage = read_record(folder)['settings'].get('stage', '')
+            return Origin(stage=stage if stage in STAGES else '')
+    return Origin(row=next((name for name, row in WEIGHTS.items() if cut_from(path, row.path)), ''))
+
+
+def origin_of_all(paths: Sequence[Path]) -> Origin:
+    """The origin of weights in several files: that of the last, if the others are what it was trained on; else none."""
+    *below, last = map(origin_of, paths)
+    known = set(_starts(last.stage)) if last.stage else set()
+    return last if all({origin.stage, origin.row} & known for origin in below) else Origin()
+
+
+def _starts(stage_name: str) -> Iterator[str]:
+    """The stages and rows of pretrained/weights.py that a stage goes on from, directly or not."""
+    for name in stages_of((stage_name,)):
+        stage = STAGES[name]
+        yield from (source for source in (name, *stage.init, stage.features_from) if source and source != stage_name)
 
 
 def check_maps_of_snapshot(weights: Sequence[Path], features: Path, manifest: dict) -> None:

@@ -68,6 +68,12 @@ def _below(stage: Stage, start: str) -> list[Path]:
     return [_trunk(_pretrained(source), stage.start)]
 
 
+def cut_from(path: Path, whole: Path) -> bool:
+    """Whether a file is `whole`, or the layers of it up to some blob, which lie beside it."""
+    names = [whole, *(whole.with_stem(f'{whole.stem}_{window.name}') for window in FRONT_END)]
+    return path.absolute() in names or path.resolve() in [name.resolve() for name in names]
+
+
 def _trunk(path: Path, start: str) -> Path:
     """`path`, or a file beside it with its layers up to blob `start` only if it has more: the net's fc6 may be narrower."""
     names = [window.name for window in FRONT_END]

@@ -7,7 +7,7 @@ from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from tools.paper_tables import PaperTable
-from tools.report.results import OURS, Line
+from tools.report.results import Line
 from tools.support.paths import DATA
 from tools.training.preflight import images_made_by
 
@@ -26,10 +26,10 @@ def missing_data(table: PaperTable, lines: Sequence[Line]) -> list[tuple[str, st
 
 def _needed(table: PaperTable, line: Line) -> Iterator[tuple[str, str]]:
     """What filling a row's blank cells reads, relative to data/, and the command that makes it."""
-    if not (line.released_todo or line.trained_todo):
+    here = line.paper.here if line.paper else None
+    if here is None or not (line.released_todo or line.trained_todo):
         return
-    net, stages, _ = OURS[table.number, line.name]
-    yield f'{NETS[net].folder}/{line.split}.json', how_to_prepare(table.dataset).removeprefix('run: ')
-    for stage in (STAGES[name] for name in stages_of(stages[:1]) if line.trained_todo):
+    yield f'{NETS[here.net].folder}/{line.split}.json', how_to_prepare(table.dataset).removeprefix('run: ')
+    for stage in (STAGES[name] for name in stages_of(here.stages[:1]) if line.trained_todo):
         if stage.start == 'data':
             yield lmdb_of(stage), images_made_by(stage, table.dataset)

@@ -9,66 +9,27 @@ from dataset_prep.datasets import DATASETS
 from pretrained.weights import WEIGHTS, Row, seen_in_training
 from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
-from tools.paper_tables import PaperRow, PaperTable
+from tools.inference.origin import ORIGIN, RELEASED, TRAINED, Origin
+from tools.paper_tables import Here, PaperRow, PaperTable
 from tools.report.server_scores import SERVER_SCORES, fractions
 from tools.scoring.benchmarks import CATEGORIES
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
 FOLDERS = (ROOT / 'out', ROOT / 'demo')
-OURS = {  # (table, row): the network, the stages that train it, in the order of preference, and what refines its scores
-    (2, 'FCN-8s'): ('fcn8s', ('voc-fcn8s',), ''),
-    (2, 'DeepLab'): ('deeplab', ('voc-deeplab',), ''),
-    (2, 'DeepLab-Msc'): ('deeplab-msc', ('voc-deeplab-msc',), ''),
-    (2, 'Our front end'): ('front_pascal_voc', ('voc-front', 'voc-front-fyu'), ''),
-    (3, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
-    (3, 'Front + Basic'): ('basic_pascal_voc', ('voc-context-basic',), ''),
-    (3, 'Front + Large'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
-    (3, 'Front end + CRF'): ('front_pascal_voc', ('voc-coco-front-finetune',), 'crf'),
-    (3, 'Front + Basic + CRF'): ('basic_pascal_voc', ('voc-context-basic',), 'crf'),
-    (3, 'Front + Large + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
-    (3, 'Front end + RNN'): ('voc-front-crfrnn', ('voc-front-crfrnn',), 'crfrnn'),
-    (3, 'Front + Basic + RNN'): ('voc-basic-crfrnn', ('voc-basic-crfrnn',), 'crfrnn'),
-    (3, 'Front + Large + RNN'): ('voc-large-crfrnn', ('voc-large-crfrnn',), 'crfrnn'),
-    (4, 'Front end'): ('front_pascal_voc', ('voc-coco-front-finetune',), ''),
-    (4, 'Context'): ('dilation8_pascal_voc', ('voc-context-large',), ''),
-    (4, 'Context + CRF'): ('dilation8_pascal_voc', ('voc-context-large',), 'crf'),
-    (4, 'Context + CRF-RNN'): ('voc-large-crfrnn', ('voc-large-crfrnn',), 'crfrnn'),
-    (5, 'DeepLab-LFOV'): ('deeplab-largefov_camvid', ('camvid-deeplab-largefov',), ''),
-    (5, 'Dilation8'): ('dilation8_camvid', ('camvid-joint',), ''),
-    (6, 'DeepLab-LFOV'): ('deeplab-largefov_kitti', ('kitti-deeplab-largefov',), ''),
-    (6, 'Dilation7'): ('dilation7_kitti', ('kitti-joint',), ''),
-    (7, 'Dilation10'): ('dilation10_cityscapes', ('cityscapes-joint',), ''),
-    (8, 'Dilation10'): ('dilation10_cityscapes', ('cityscapes-joint',), ''),
-}
-OTHER_PROGRAM = 'no convolutional network, but a program of its own'
-NOT_RUN = {  # (table, row): why it stays the paper's number
-    (4, 'DeepLab++'): 'trained on COCO too, for which its authors give no procedure; no public weights were found',
-    (4, 'DeepLab-MSc++'): 'trained on COCO too, for which its authors give no procedure; no public weights were found',
-    (4, 'CRF-RNN'): 'on FCN-8s; here CRF-RNN is joined to the front end and its context modules only',
-    (5, 'ALE'): f'{OTHER_PROGRAM}: a random field over hand-made features',
-    (5, 'SuperParsing'): f'{OTHER_PROGRAM}: labels are taken over from similar images',
-    (5, 'Liu and He'): f'{OTHER_PROGRAM}: a random field over the frames of a video',
-    (5, 'SegNet'): 'needs unpooling to the places of the maxima, for which stock Caffe has no layer',
-    (6, 'Ros et al.'): f'{OTHER_PROGRAM}: labels are taken over from a labelled map of the place',
-}
 HIDDEN_TRUTH = {('pascal_voc', 'test'), ('cityscapes', 'test')}  # splits that only a server scores
 
 
 @dataclass(frozen=True)
 class Result:
-    """One scores.json, or a server's answer, which has no confusion.
-
-    `released`: whether the authors' file was tested; `stage`: which training made the weights, if one did.
-    """
+    """One scores.json, or a server's answer, which has no confusion. `crf`: a dense CRF refined the network's scores."""
 
     folder: Path
     net: str
     dataset: str
     split: str
-    released: bool
-    stage: str
-    refined: str
+    origin: Origin
+    crf: bool
     images: int
     mean_iou: float | None
     class_iou: dict[str, float | None]
@@ -86,8 +47,14 @@ class Result:
     @property
     def name(self) -> str:
         """What to call it: the network, and whose weights."""
-        refined = f' + {self.refined}' if self.refined else ''
-        return f'{self.net}{refined}, {"released" if self.released else self.stage or "weights given"}'
+        origin = {TRAINED: self.origin.stage, RELEASED: RELEASED}.get(self.origin.kind, 'weights given')
+        return f'{self.net}{" + crf" if self.crf else ""}, {origin}'
+
+    def is_of(self, row: PaperRow) -> bool:
+        """Whether it is the score of a row's system, which may stand in the row: of the whole split, of images never seen."""
+        if row.here is None or not self.whole or self.seen or self.split != row.split:
+            return False
+        return row.here.is_made_by(self.net, self.origin.stage, self.origin.row, crf=self.crf)
 
     @property
     def left_out(self) -> str:
@@ -117,6 +84,8 @@ class Line:
     released_todo: tuple[str, ...] = ()
     trained_todo: tuple[str, ...] = ()
     not_run: str = ''  # why nothing is measured here, where nothing is
+    not_trained: str = ''  # why nothing is trained here, where only released weights are tested
+    note: str = ''  # what a reader must know who compares
 
 
 def find_results(folders: Sequence[Path] = FOLDERS) -> list[Result]:
@@ -130,7 +99,7 @@ def read_result(path: Path) -> Result | None:
     """The result in a scores.json; None if it is not one of tools/test.py, or of a network that there is no more."""
     try:
         scores = json.loads(path.read_text())
-        return _result(path, scores['settings'], scores, scores['images'])
+        return _result(path, scores['settings'], scores, scores['images'], scores.get('origin', {}))
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
@@ -149,46 +118,29 @@ def read_server_result(path: Path) -> Result | None:
         if (dataset, split) not in HIDDEN_TRUTH:
             raise UserError(f'{path}: {dataset} {split} is scored here, by tools/test.py, not by a server')
         scores = {'confusion': []} | fractions(answer, {*DATASETS[dataset].classes, *CATEGORIES.get(dataset, {})})
-        return _result(path, settings, scores, DATASETS[dataset].splits[split])
+        origin = json.loads(path.with_name(ORIGIN).read_text()) if path.with_name(ORIGIN).exists() else {}
+        return _result(path, settings, scores, DATASETS[dataset].splits[split], origin)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{path}: {error!r}; what it should hold is in tools/README.md, "make tables"') from error
 
 
-def _result(path: Path, settings: dict, scores: dict, images: int) -> Result | None:
+def _result(path: Path, settings: dict, scores: dict, images: int, origin: dict) -> Result | None:
     """The result that a file of scores holds; None of a network that there is no more."""
     net, dataset, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
     if net not in NETS or dataset not in DATASETS:
         return None
     return Result(
-        path.parent, net, dataset, settings['split'],
-        released=files[-1] in released_files(), stage=stage_of(files[-1]), refined=refinement(net, settings),
-        images=images, mean_iou=scores['mean_iou'], class_iou=scores['class_iou'], confusion=scores['confusion'],
+        path.parent, net, dataset, settings['split'], Origin(origin.get('stage', ''), origin.get('row', '')),
+        crf=bool(settings.get('crf')), images=images, mean_iou=scores['mean_iou'], class_iou=scores['class_iou'],
+        confusion=scores['confusion'],
         category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
         seen=seen_in_training(files, dataset, settings['split']), written=path.stat().st_mtime,
     )  # fmt: skip
 
 
-def released_files() -> set[str]:
-    """Names of the caffemodels that the authors of a network have released."""
-    return {WEIGHTS[net].file for net in NETS if net in WEIGHTS}
-
-
-def stage_of(file: str) -> str:
-    """The stage whose snapshot a file is by its name; empty if none."""
-    stage = file.partition('_iter_')[0]
-    return stage if stage in STAGES else ''
-
-
-def refinement(net: str, settings: dict) -> str:
-    """What refined the scores: a dense CRF, a CRF-RNN, or nothing."""
-    return (
-        'crfrnn' if 'crfrnn' in net or 'crfrnn' in stage_of(settings['weights'][-1][0]) else 'crf' if settings.get('crf') else ''
-    )
-
-
 def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
     """The rows of a table with our numbers beside them; after them, results of networks that the paper does not have."""
-    lines = [_line(table, row, results) for row in table.rows]
+    lines = [_line(row, results) for row in table.rows]
     if table.number in (2, 4, 8):  # shown with the table of the same data set that can be scored here
         return lines
     used = {result.folder for line in lines for result in (line.released, line.trained) if result}
@@ -206,45 +158,43 @@ def _line_of(result: Result) -> Line:
     """A row that the paper does not have; without the numbers where the weights have seen the images."""
     if result.left_out:
         return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {result.left_out}')
-    whose = (result, None) if result.released else (None, result)
+    whose = (result, None) if result.origin.kind == RELEASED else (None, result)
     return Line(result.name, result.split, 'not in the paper', None, *whose)
 
 
-def _line(table: PaperTable, row: PaperRow, results: Sequence[Result]) -> Line:
-    ours = OURS.get((table.number, row.name))
-    if ours is None:
-        return Line(row.name, row.split, row.source, row, not_run=NOT_RUN[table.number, row.name])
-    net, stages, refined = ours
-    fitting = [
-        result for result in results
-        if (result.net, result.split, result.refined, result.whole, result.seen) == (net, row.split, refined, True, None)
-    ]  # fmt: skip
-    released = next((result for result in fitting if result.released), None)
-    trained = next((result for stage in stages for result in fitting if not result.released and result.stage == stage), None)
+def _line(row: PaperRow, results: Sequence[Result]) -> Line:
+    here = row.here
+    if here is None:
+        return Line(row.name, row.split, row.source, row, not_run=row.why_not)
+    fitting = [result for result in results if result.is_of(row)]
+    released = next((result for result in fitting if not result.origin.stage), None)
+    trained = next((result for stage in here.stages for result in fitting if result.origin.stage == stage), None)
     return Line(
         row.name, row.split, row.source, row, released, trained,
-        () if released else released_commands(net, row.split, refined),
-        () if trained else trained_commands(net, row.split, stages[0], refined),
+        () if released else released_commands(here, row.split),
+        () if trained else trained_commands(here, row.split),
+        not_trained=here.missing, note=here.note,
     )  # fmt: skip
 
 
-def released_commands(net: str, split: str, refined: str) -> tuple[str, ...]:
+def released_commands(here: Here, split: str) -> tuple[str, ...]:
     """What tests the authors' file; nothing where they released none."""
-    if net not in WEIGHTS or refined == 'crfrnn':
+    if not here.weights:
         return ()
-    weights = f' --weights pretrained/{WEIGHTS[net].file}'
-    return (f'make weights-{net}', *test_commands(net, split, refined, weights, released=True))
+    weights = f' --weights pretrained/{WEIGHTS[here.weights].file}'
+    return (f'make weights-{here.weights}', *test_commands(here.net, split, weights, crf=here.crf, released=True))
 
 
-def trained_commands(net: str, split: str, stage: str, refined: str) -> tuple[str, ...]:
-    """What trains a stage with all that it starts from, the stored maps between included, and tests it."""
-    if stage not in STAGES:
+def trained_commands(here: Here, split: str) -> tuple[str, ...]:
+    """What trains a system with all that it starts from, the stored maps between included, and tests it."""
+    if not here.stages:
         return ()
+    stage, *_ = here.stages
     named = next((name for name, last in CHAINS.items() if last == (stage,)), '')
-    training, net = f'make train-{named}' if named else f'make train-{stage} CHAIN=1', STAGES[stage].net
-    if len(STAGES.of(net)) == 1:
-        return (training, *test_commands(net, split, refined))
-    return (training, *test_commands(net, split, refined, f' --weights {" ".join(snapshots(stage))}', stage))
+    training = f'make train-{named}' if named else f'make train-{stage} CHAIN=1'
+    if len(STAGES.of(here.net)) == 1:
+        return (training, *test_commands(here.net, split, crf=here.crf))
+    return (training, *test_commands(here.net, split, f' --weights {" ".join(snapshots(stage))}', stage, crf=here.crf))
 
 
 def snapshots(stage: str) -> list[str]:
@@ -254,7 +204,7 @@ def snapshots(stage: str) -> list[str]:
 
 
 def test_commands(
-    net: str, split: str, refined: str, weights: str = '', stage: str = '', *, released: bool = False
+    net: str, split: str, weights: str = '', stage: str = '', *, crf: bool, released: bool = False
 ) -> tuple[str, ...]:
     """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
 
@@ -263,8 +213,8 @@ def test_commands(
     """
     dataset, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
     test, commands = f'python3 tools/test.py --net {net}{weights}', []
-    out = f'out/{"released" if released else "test"}/{name}{"-crf" if refined == "crf" else ""}/{split}'
-    if refined == 'crf':
+    out = f'out/{"released" if released else "test"}/{name}{"-crf" if crf else ""}/{split}'
+    if crf:
         kept = crf_folder(name, released)
         commands += [
             f'{test} --split val --save-scores out/scores/{kept}{f" --out out/test/{name}/val" if stage else ""}',

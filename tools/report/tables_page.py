@@ -9,13 +9,13 @@ from jinja2 import Environment, FileSystemLoader
 from dataset_prep.datasets import DATASETS, Dataset
 from prototxt.experiments import NETS
 from tools.paper_tables import TABLES, PaperTable
-from tools.report import figures
+from tools.report import figures, tables_text
 from tools.report.content import Curve, read_curve
 from tools.report.missing_data import DATA_NOTE, missing_data
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of
 from tools.report.strips import Row
-from tools.report.tables_text import HEAD, ONLY_PAPERS, cells, notes, number, only_papers, per_class, sides, todo
+from tools.report.tables_text import cells, number, per_class, sides
 from tools.support.atomic import whole_file
 from tools.support.paths import RUNS
 
@@ -29,11 +29,11 @@ class Section:
 
     @property
     def blanks(self) -> list[tuple[str, str, str]]:
-        return todo(self.lines)
+        return tables_text.todo(self.lines)
 
     @property
     def notes(self) -> list[str]:
-        return notes(self.blanks)
+        return tables_text.notes(self.blanks)
 
     @property
     def missing(self) -> list[tuple[str, str]]:
@@ -41,7 +41,11 @@ class Section:
 
     @property
     def kept(self) -> list[tuple[str, str]]:
-        return only_papers(self.lines)
+        return tables_text.only_papers(self.lines)
+
+    @property
+    def remarks(self) -> list[tuple[str, str]]:
+        return tables_text.remarks(self.lines)
 
     @property
     def unprinted(self) -> list[str]:
@@ -136,7 +140,8 @@ def write_page(path: Path, results: Sequence[Result]) -> None:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['number'] = number
     text = environment.get_template('tables.html').render(
-        head=HEAD, only_papers=ONLY_PAPERS, data_note=DATA_NOTE, cells=cells, per_class=per_class,
+        head=tables_text.HEAD, only_papers=tables_text.ONLY_PAPERS, remarks=tables_text.REMARKS, data_note=DATA_NOTE,
+        cells=cells, per_class=per_class,
         sections=sections(results), results=results, galleries=galleries(shown), matrices=matrices(shown), curves=curves(),
     )  # fmt: skip
     with whole_file(path) as temporary:

@@ -10,6 +10,7 @@ from tools.report.server_scores import SERVER_SCORES
 
 HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
 ONLY_PAPERS = 'no number of ours (-)'
+REMARKS = 'to know before comparing'
 
 SERVER_NOTE = (
     f'the server scores what tools/submit.py packs; its answer, typed into {SERVER_SCORES} beside the maps, fills the cell'
@@ -22,9 +23,9 @@ def cells(line: Line, table: PaperTable) -> list[str]:
     row = [line.name, line.split, number(paper)]
     if line.not_run:
         return row + ['-'] * (len(HEAD) - len(row))
-    for result in (line.released, line.trained):
+    for result, never in ((line.released, False), (line.trained, bool(line.not_trained))):
         mean = result.scores(table)[0] if result else None
-        row += [number(mean), difference(mean, paper)]
+        row += ['-', '-'] if never else [number(mean), difference(mean, paper)]
     return row
 
 
@@ -69,8 +70,14 @@ def notes(blanks: Sequence[tuple[str, str, str]]) -> list[str]:
 
 
 def only_papers(lines: Sequence[Line]) -> list[tuple[str, str]]:
-    """Row and reason of each that stays the paper's number."""
-    return [(f'{line.name}, {line.split}', line.not_run) for line in lines if line.not_run]
+    """Row and reason of each that stays the paper's number, or of which nothing is trained here."""
+    reasons = [(f'{line.name}, {line.split}', line.not_run) for line in lines if line.not_run]
+    return reasons + [(f'{line.name}, {line.split}, trained here', line.not_trained) for line in lines if line.not_trained]
+
+
+def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Row and what a reader must know who compares its numbers."""
+    return [(f'{line.name}, {line.split}', line.note) for line in lines if line.note]
 
 
 def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
@@ -92,6 +99,8 @@ def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     kept = only_papers(lines)
     if kept:
         text += ['', f'{ONLY_PAPERS}:'] + [f'  {row}: {reason}' for row, reason in kept]
+    if said := remarks(lines):
+        text += ['', f'{REMARKS}:'] + [f'  {row}: {remark}' for row, remark in said]
     return '\n'.join(text)
 
 
@@ -124,6 +133,8 @@ def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
     kept = only_papers(lines)
     if kept:
         text += ['', *grid([[ONLY_PAPERS, 'why'], *map(list, kept)])]
+    if said := remarks(lines):
+        text += ['', *grid([[REMARKS, ''], *map(list, said)])]
     return '\n'.join(text) + '\n'
 
 

@@ -5,7 +5,7 @@ from math import isnan
 
 import numpy as np
 
-from tools.paper_tables import PaperRow
+from tools.paper_tables import CATEGORIES, PaperRow
 from tools.scoring.measures import category_iou, iou, mean, mean_iou
 
 
@@ -46,9 +46,7 @@ def table(classes: Sequence[str], matrix: np.ndarray, paper: PaperRow | None = N
     """IoU in percent: a line for each class and for the mean, with the paper's beside it; absent classes are marked and named."""
     published = [*paper.class_iou, paper.mean_iou] if paper else [None] * (len(classes) + 1)
     lines = rows([*classes, 'mean IoU'], [*iou(matrix), mean_iou(matrix)], published)
-    if paper:
-        lines[0] += f'  {paper.table}, {paper.name}'
-    return '\n'.join(lines + absent(classes, list(iou(matrix))))
+    return '\n'.join(headed(lines, paper) + absent(classes, list(iou(matrix))))
 
 
 def summary_table(scores: dict) -> str:
@@ -58,10 +56,18 @@ def summary_table(scores: dict) -> str:
     return '\n'.join(lines) + ('\n\n' + category_table(scores) if 'category_iou' in scores else '')
 
 
-def category_table(scores: dict) -> str:
-    """IoU in percent: a line for each category and for the mean."""
+def category_table(scores: dict, paper: PaperRow | None = None) -> str:
+    """IoU in percent: a line for each category and for the mean, with the paper's beside it."""
     named = scores['category_iou']
-    return '\n'.join(rows([*named, 'mean IoU'], [*named.values(), scores['mean_category_iou']], head='category'))
+    published = dict(zip(CATEGORIES, paper.class_iou, strict=True)) if paper else {}
+    beside = [*map(published.get, named), paper.mean_iou if paper else None]
+    lines = rows([*named, 'mean IoU'], [*named.values(), scores['mean_category_iou']], beside, head='category')
+    return '\n'.join(headed(lines, paper))
+
+
+def headed(lines: list[str], paper: PaperRow | None) -> list[str]:
+    """The lines with what the paper's numbers are of in the first."""
+    return [f'{lines[0]}  {paper.table}, {paper.name}', *lines[1:]] if paper else lines
 
 
 def rows(

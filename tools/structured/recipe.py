@@ -17,9 +17,10 @@ from pathlib import Path
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tools.inference.networks import network
+from tools.inference.origin import RELEASED, origin_of_all
 from tools.inference.weights import find_weights, warn_if_seen
 from tools.recipe import Recipe
-from tools.report.results import crf_folder, released_files, test_commands
+from tools.report.results import crf_folder, test_commands
 from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
 from tools.test import PAPER_SPLIT
@@ -29,9 +30,9 @@ TITLES = ('Scores of val', "Search of the CRF's parameters", 'Test with the best
 
 def follow(net: str, weights: Sequence[Path]) -> None:
     """The steps for one network with its weights."""
-    released = weights[-1].name in released_files()
+    released = origin_of_all(weights).kind == RELEASED
     kept, typed = crf_folder(net, released), shlex.join(map(as_typed, weights))
-    commands = test_commands(net, PAPER_SPLIT.get(NETS[net].dataset, 'test'), 'crf', f' --weights {typed}', released=released)
+    commands = test_commands(net, PAPER_SPLIT.get(NETS[net].dataset, 'test'), f' --weights {typed}', crf=True, released=released)
     recipe = Recipe(ROOT / 'out' / 'crf' / kept / 'steps.json', f'delete out/crf/{kept} and out/scores/{kept}')
     warn_if_seen(weights, NETS[net].dataset, 'val')  # before the first step, which may be done already
     for title, command in zip(TITLES, commands, strict=True):

@@ -1,0 +1,100 @@
+"""Where weights come from: told by the run folder or by pretrained/, never by a file's name alone."""
+
+import json
+
+import pytest
+
+from dataset_prep.datasets import dataset
+from tools import test as test_command
+from tools.inference.origin import GIVEN, RELEASED, TRAINED, Origin, origin_of, origin_of_all
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty pretrained/ in tmp_path."""
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path / 'pretrained')
+    return tmp_path
+
+
+@pytest.fixture
+def file(place):
+    """Makes an empty file at a path."""
+
+    def file(path):
+        path = place / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    return file
+
+
+@pytest.fixture
+def snapshot(file):
+    """Makes a snapshot in the folder of a run of a stage, which may have another name."""
+
+    def snapshot(stage, folder='', name='x_iter_9.caffemodel'):
+        path = file(f'{folder or stage}/{name}')
+        (path.parent / 'run.json').write_text(json.dumps({'settings': {'stage': stage}, 'sessions': []}))
+        return path
+
+    return snapshot
+
+
+def test_a_snapshot_is_of_the_stage_that_run_json_names(snapshot, file):
+    """Whatever file and folder are called; also where it is scored during the training."""
+    path = snapshot('voc-front', 'mine', 'camvid-front_iter_9.caffemodel')
+    assert origin_of(path) == Origin(stage='voc-front') and origin_of(path).kind == TRAINED
+    assert origin_of(file('mine/validation/iter_9.caffemodel')) == Origin(stage='voc-front')
+
+
+def test_a_released_file_lies_in_pretrained(file):
+    """A file of that name elsewhere could be anything."""
+    found = origin_of(file('pretrained/dilation8_camvid.caffemodel'))
+    assert (found, found.kind) == (Origin(row='dilation8_camvid'), RELEASED)
+    assert origin_of(file('elsewhere/dilation8_camvid.caffemodel')) == Origin()
+    assert origin_of(file('elsewhere/camvid-joint_iter_20000.caffemodel')).kind == GIVEN
+
+
+def test_vgg16_is_no_released_network(file):
+    """Nor are its layers up to conv5_3, which tools/test.py keeps beside it."""
+    for name in ('vgg16', 'vgg16_conv5_3'):
+        found = origin_of(file(f'pretrained/{name}.caffemodel'))
+        assert (found, found.kind) == (Origin(row='vgg16'), GIVEN)
+
+
+def test_a_damaged_run_json_names_no_stage(snapshot):
+    """The weights can be tested all the same."""
+    path = snapshot('voc-front')
+    path.with_name('run.json').write_text('{')
+    assert origin_of(path) == Origin()
+
+
+def test_several_files_are_of_the_last_if_it_was_trained_on_the_others(snapshot, file):
+    """A context module on its own front end; on that of another training, or on an unknown file, it is no system of a row."""
+    context = snapshot('voc-context-large')
+    assert origin_of_all([snapshot('voc-coco-front-finetune'), context]) == Origin(stage='voc-context-large')
+    assert origin_of_all([context]) == Origin(stage='voc-context-large')
+    assert origin_of_all([snapshot('voc-front'), context]) == Origin()
+    assert origin_of_all([file('mine.caffemodel'), context]) == Origin()
+    trunk = file('pretrained/vgg16_conv5_3.caffemodel')
+    assert origin_of_all([trunk, snapshot('camvid-cpu-front')]) == Origin(stage='camvid-cpu-front')
+
+
+def of_dilation8(weights):
+    """A test of Dilation8 on CamVid."""
+    facts = dataset('camvid')
+    return test_command.Evaluation('dilation8_camvid', facts, None, 'test', [weights], 'reference', (), None, None)
+
+
+def test_the_papers_numbers_stand_beside_scores_of_the_same_system(snapshot, file):
+    """On all 233 test images; not beside a part of them, with a dense CRF, or with weights of another stage or origin."""
+    weights = snapshot('camvid-joint')
+    [row, of_categories] = test_command.rows_beside(of_dilation8(weights), 233, crf=False)
+    assert (row.table, row.name, of_categories) == ('paper Table 5', 'Dilation8', None)
+    none = (None, None)
+    assert test_command.rows_beside(of_dilation8(weights), 232, crf=False) == none
+    assert test_command.rows_beside(of_dilation8(weights), 233, crf=True) == none
+    assert test_command.rows_beside(of_dilation8(snapshot('camvid-front')), 233, crf=False) == none
+    assert test_command.rows_beside(of_dilation8(file('mine.caffemodel')), 233, crf=False) == none
+    assert test_command.rows_beside(of_dilation8(file('pretrained/dilation8_camvid.caffemodel')), 233, crf=False)[0] == row
