@@ -69,15 +69,15 @@ lmdb-custom: caffe ## your own images/ and labels/ (CLASSES=file of names or num
 lmdb-toy: caffe ## the drawn scenes of make demo
 	$(PYTHON) -m dataset_prep.toy $(call options,--out=OUT $(LMDB_OPTIONS))$(CROPS)
 
-weights-vgg16: caffe ## VGG-16 for the front end (FROM=file of Caffe, PyTorch, Keras, ONNX; INPUT=)
+weights-vgg16: caffe ## VGG-16 for the front end (FROM=file of any framework; INPUT=)
 	$(PYTHON) -m pretrained.vgg16 $(if $(value FROM),$(call quoted,FROM)) $(call options,--input=INPUT)
 
 weights-vgg16_128: ## VGG-16 thinned, DeepLab's start; -vgg16_20M, LargeFOV's (FROM= INPUT=)
 weights-vgg16_128 weights-vgg16_20M: weights-%: caffe
 	$(PYTHON) -m pretrained.thinned $* $(if $(value FROM),$(call quoted,FROM)) $(call options,--input=INPUT)
 
-weights-%: caffe ## weights-NAME: fetch a file by its name in pretrained/weights.py
-	$(PYTHON) -m pretrained.fetch $(call quoted,*)
+weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or convert FROM=FILE
+	$(PYTHON) -m pretrained.fetch $(call quoted,*) $(call options,--from=FROM)
 
 ##@ Train
 ## train-STAGE            one of `make stages`, to runs/STAGE (CHAIN=1: first what it starts from)

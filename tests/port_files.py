@@ -1,0 +1,102 @@
+"""Weights in the forms in which ports of Caffe's networks hold them, written from layers in Caffe's order."""
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tests.torch_files import save_zip, state_dict
+
+Arrays = dict[str, list[np.ndarray]]
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """A kernel (out, in, height, width) as TensorFlow has it."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+
+
+def as_caffe_tensorflow(layers: Arrays, path: Path) -> None:
+    """ethereon/caffe-tensorflow, and nicolov/segmentation_keras with it: a dictionary of dictionaries in an .npy file."""
+    tree = {name: dict(zip(('weights', 'biases'), map(channels_last, blobs), strict=False)) for name, blobs in layers.items()}
+    with path.open('wb') as file:
+        np.save(file, tree)
+
+
+def as_lists(layers: Arrays, path: Path) -> None:
+    """machrisaa/tensorflow-vgg: a dictionary of lists in an .npy file."""
+    with path.open('wb') as file:
+        np.save(file, {name: [channels_last(blob) for blob in blobs] for name, blobs in layers.items()})
+
+
+def as_pickle(layers: Arrays, path: Path) -> None:
+    """ndrplz/dilation-tensorflow: a pickled dictionary by the names of TensorFlow's variables."""
+    parts = ('kernel:0', 'bias:0')
+    tree = {
+        f'{name}/{part}': channels_last(blob) for name, blobs in layers.items() for part, blob in zip(parts, blobs, strict=False)
+    }
+    path.write_bytes(pickle.dumps(tree, protocol=2))
+
+
+def as_npz(layers: Arrays, path: Path) -> None:
+    """cs.toronto.edu/~frossard/vgg16: conv1_1_W, conv1_1_b."""
+    parts = ('W', 'b')
+    with path.open('wb') as file:
+        np.savez(
+            file,
+            **{
+                f'{name}_{part}': channels_last(blob)
+                for name, blobs in layers.items()
+                for part, blob in zip(parts, blobs, strict=False)
+            },
+        )
+
+
+def as_theano(layers: Arrays, path: Path) -> None:
+    """DavideA/dilation-keras: Keras 1 with Theano, which turns kernels over; the upsampling is a convolution of all classes."""
+    with h5py.File(path, 'w') as file:
+        for name, blobs in layers.items():
+            if name == 'ctx_upsample':
+                blobs = [np.ones((len(blobs[0]), len(blobs[0]), 16, 16), np.float32)]
+            for part, blob in zip(('W', 'b'), blobs, strict=False):
+                file[f'{name}/{name}_{part}'] = blob[..., ::-1, ::-1] if blob.ndim == 4 else blob
+
+
+def as_torch(layers: Arrays, path: Path) -> None:
+    """visinf/1-stage-wseg, wkentaro/pytorch-fcn: a state dict by Caffe's names."""
+    parts = ('weight', 'bias')
+    save_zip(
+        state_dict({f'{name}.{part}': blob for name, blobs in layers.items() for part, blob in zip(parts, blobs, strict=False)}),
+        path,
+    )
+
+
+def as_caffes_hdf5(layers: Arrays, path: Path) -> None:
+    """Net::ToHDF5 of Caffe: data/LAYER/0, data/LAYER/1; of a training net, diff beside data."""
+    with h5py.File(path, 'w') as file:
+        for name, blobs in layers.items():
+            for number, blob in enumerate(blobs):
+                file[f'data/{name}/{number}'] = blob
+                file[f'diff/{name}/{number}'] = blob * 0
+
+
+def as_python_2(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """cPickle.dump(arrays, file, 2) of Python 2, where text is bytes: opcodes as pickletools prints them of such a file."""
+
+    def text(value: bytes) -> bytes:
+        return b'T' + len(value).to_bytes(4, 'little') + value
+
+    def array(values: np.ndarray) -> bytes:
+        shape = b'(' + b''.join(b'J' + side.to_bytes(4, 'little') for side in values.shape) + b't'
+        dtype = (
+            b'cnumpy\ndtype\n'
+            + text(b'f4')
+            + b'K\x00K\x01\x87R(K\x03'
+            + text(b'<')
+            + b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+        )
+        made = b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85' + text(b'b') + b'\x87R'
+        return made + b'(K\x01' + shape + dtype + b'\x89' + text(values.tobytes()) + b'tb'
+
+    items = b''.join(text(name.encode()) + array(values) for name, values in arrays.items())
+    path.write_bytes(b'\x80\x02}(' + items + b'u.')
