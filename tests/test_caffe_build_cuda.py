@@ -1,11 +1,11 @@
-"""The CUDA side of the build, as far as it goes without a GPU, nvcc or the packages: edits, keys, architectures, versions."""
+"""The CUDA side of the build, as far as it goes without a GPU, nvcc or the packages: patches, keys, architectures, versions."""
 
 import os
 from contextlib import nullcontext
 
 import pytest
 
-from tools.caffe_build import cuda, cuda_edits, edits
+from tools.caffe_build import cuda
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import UserError
 
@@ -25,17 +25,11 @@ def path_with(tmp_path, monkeypatch):
     return put
 
 
-def test_the_cpu_build_takes_no_edit_of_the_cuda_build():
-    """CUDA's edits are for CUDA builds alone, so that they cannot change a CPU build or its key."""
-    assert Variant('shared').edits == edits.edits_for({edits.SHARED_BUFFER, edits.FAST_PASS})
-    assert Variant('as-released').edits == edits.edits_for(())
-
-
 def test_a_buffer_for_each_gpu_needs_the_shared_buffer():
-    """As released, every layer owns its buffer, so the edit of the shared one has nothing to change."""
-    wanted = {variant: {edit.only for edit in variant.edits} for variant in (SHARED, RELEASED)}
-    assert wanted[SHARED] - wanted[RELEASED] == {edits.SHARED_BUFFER, edits.FAST_PASS, cuda_edits.SHARED_BUFFER_ON_GPU}
-    assert cuda_edits.CUDA in wanted[RELEASED]
+    """As released, every layer owns its buffer, so the patches to the shared one have nothing to change."""
+    assert 'cuda-shared-im2col' in SHARED.patches
+    assert set(RELEASED.patches) < set(SHARED.patches) and 'cuda-13' in RELEASED.patches
+    assert not any(name.endswith('im2col') for name in RELEASED.patches)
 
 
 def test_key_depends_on_architecture_and_on_the_cuda_side(path_with):

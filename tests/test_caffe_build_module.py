@@ -1,4 +1,4 @@
-"""What the edits mend in Caffe's loading of weights and in its Python package, on today's libraries."""
+"""What the patches mend in Caffe's loading of weights and in its Python package, on today's libraries."""
 
 import shutil
 import subprocess

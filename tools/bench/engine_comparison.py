@@ -14,13 +14,13 @@ from tools.bench import material
 from tools.bench.forward_pass import ENGINES
 from tools.bench.measure import Run, run
 from tools.netinfo.inference import Layer, layers_of
+from tools.netinfo.layer_rules import COLUMN_BYTES
 from tools.support.blas_in_use import blas_in_use
 from tools.support.errors import UserError
 
 HERE = Path(__file__).parent
 NETS = {'dilation8_pascal_voc': 900, 'dilation10_cityscapes': 1396}  # deploy net -> side of its input, pixels
 TURNS, PASSES, PRODUCTS = 2, 3, 3  # turns of all; passes, and products of a shape, in each
-BAND_BYTES = 1 << 28  # of im2col columns that a forward pass makes at a time; edits.py
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def products_of(layers: list[Layer]) -> list[Product]:
             continue
         (m, *taps), (_, out, height, width) = layer.made.params[0], layer.made.tops[0]
         k = taps[0] * taps[1] * taps[2]
-        rows = height if taps[1:] == [1, 1] else max(1, min(height, BAND_BYTES // (k * width * 4)))
+        rows = height if taps[1:] == [1, 1] else max(1, min(height, COLUMN_BYTES // (k * width * 4)))
         groups = out // m
         found.append(Product(layer.name, (m, rows * width, k), groups * height / rows))
     return found

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.caffe_build import cache, cuda, edits, openblas, source
+from tools.caffe_build import cache, cuda, openblas, patches, source
 from tools.caffe_build.variant import CMAKE_LISTS, Variant, key
 from tools.support.errors import UserError
 
@@ -21,7 +21,7 @@ def build(folder: Path, variant: Variant, python: Path) -> Path:
         return entry
     print(f'compiling Caffe ({variant.im2col} im2col buffer, {"CUDA" if variant.cuda_arch else "CPU"}): minutes', file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
-        tree = edited_source(folder, Path(temporary), variant, python)
+        tree = patched_source(folder, Path(temporary), variant, python)
         options = [*machine_options(folder, Path(temporary), variant, python), f'-DCMAKE_INSTALL_PREFIX={made}']
         work = Path(temporary) / 'objects'
         cmake(tree, work, options, python)
@@ -30,10 +30,10 @@ def build(folder: Path, variant: Variant, python: Path) -> Path:
     return entry
 
 
-def edited_source(folder: Path, temporary: Path, variant: Variant, python: Path) -> Path:
-    """Caffe's source, unpacked below `temporary` and edited for `variant`."""
+def patched_source(folder: Path, temporary: Path, variant: Variant, python: Path) -> Path:
+    """Caffe's source, unpacked below `temporary` and patched for `variant`."""
     tree = source.unpack(source.fetch(folder, python), temporary)
-    edits.apply_edits(tree, variant.edits)
+    patches.apply(tree, variant.patches)
     return tree
 
 

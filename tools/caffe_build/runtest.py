@@ -14,7 +14,7 @@ from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import UserError, run_command
 from tools.support.paths import VENV
 
-# What the networks of this toolkit are made of, and what edits.py touches.
+# What the networks of this toolkit are made of, and what the patches touch.
 TESTS = (
     'convolution_layer', 'deconvolution_layer', 'pooling_layer', 'im2col_layer', 'crop_layer', 'slice_layer', 'softmax_layer',
     'softmax_with_loss_layer', 'accuracy_layer', 'neuron_layer', 'data_layer', 'dummy_data_layer', 'hdf5data_layer',
@@ -53,7 +53,7 @@ def build_tests(folder: Path, variant: Variant, installed: Path) -> Path:
         return entry
     print(f"compiling {len(TESTS)} of Caffe's C++ tests: minutes", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder, prefix='source-') as temporary, cache.new_entry(entry) as made:
-        tree = compile.edited_source(folder, Path(temporary), variant, environment.PYTHON)
+        tree = compile.patched_source(folder, Path(temporary), variant, environment.PYTHON)
         options = compile.machine_options(folder, Path(temporary), variant, environment.PYTHON)
         options += [f'-DCAFFE_PREBUILT={installed}', f'-DCAFFE_TESTS={";".join(TESTS)}', f'-DCMAKE_INSTALL_PREFIX={made}']
         work = Path(temporary) / 'objects'

@@ -18,6 +18,7 @@ PACKAGES = {
     'g++': 'c++',
     'make': 'make',
     'cmake': 'cmake',
+    'patch': 'patch',
     'protobuf-compiler': 'protoc',
     'python3-dev': 'Python.h',
     'python3-venv': '',

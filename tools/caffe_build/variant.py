@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.caffe_build import cuda, cuda_edits, edits, openblas, source, system
+from tools.caffe_build import cuda, openblas, patches, source, system
 from tools.support.errors import UserError
 
 IM2COL_CHOICES = ('shared', 'as-released')
@@ -20,23 +20,15 @@ CMAKE_LISTS = Path(__file__).with_name('CMakeLists.txt')
 class Variant:
     """One way to build Caffe."""
 
-    im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer, and none of the edits for speed
+    im2col: str = 'shared'  # or 'as-released': one im2col buffer a layer, and none of the patches for speed
     cuda_arch: str = ''  # GPU architectures, as '80;90'; empty: for the CPU only
     aside: bool = False  # installed, but not taken into use
     blas: str = 'bundled'  # or 'system': the system's OpenBLAS
 
     @property
-    def features(self) -> frozenset[str]:
-        """The names that edits ask for in `only`."""
-        shared = {edits.SHARED_BUFFER, edits.FAST_PASS} if self.im2col == 'shared' else set()
-        if self.cuda_arch:
-            return frozenset({*shared, cuda_edits.CUDA, *({cuda_edits.SHARED_BUFFER_ON_GPU} if shared else ())})
-        return frozenset(shared)
-
-    @property
-    def edits(self) -> list[edits.Edit]:
-        """What is changed in Caffe's source, in order."""
-        return edits.edits_for(self.features, edits.EDITS + cuda_edits.EDITS)
+    def patches(self) -> tuple[str, ...]:
+        """Names of the patches to Caffe's source, in order."""
+        return patches.series(self.im2col == 'shared', bool(self.cuda_arch))
 
     @property
     def in_use(self) -> bool:
@@ -87,7 +79,7 @@ def key(variant: Variant) -> str:
     """Name of a build in the cache: 16 hex digits of everything that decides what comes out, and of no checkout's path."""
     facts = {
         'archive': source.SHA256,
-        'edits': [(edit.path, edit.old, edit.new) for edit in variant.edits],
+        'patches': [patches.text(name) for name in variant.patches],
         'cmake': CMAKE_LISTS.read_text(encoding='utf-8'),
         'flags': variant.cmake_flags,
         'system': system.os_release().get('PRETTY_NAME'),

@@ -10,10 +10,10 @@ from math import ceil, floor, prod
 from typing import NamedTuple
 
 from prototxt.experiments import CrfRnn
-from tools.caffe_build.edits import COLUMN_BITS
 
 Shape = tuple[int, ...]
-COLUMN_PART = (1 << COLUMN_BITS) // 4  # values of one part of a convolution's forward pass
+COLUMN_BYTES = 1 << 28  # of im2col columns that a forward pass makes at a time; caffe_build/patches/convolution-in-parts.patch
+COLUMN_PART = COLUMN_BYTES // 4  # values
 
 
 class Unknown(ValueError):

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.caffe_build import cuda, edits, openblas, source
+from tools.caffe_build import cuda, openblas, patches, source
 from tools.caffe_build.cache import cache_folder
 from tools.caffe_build.environment import PYTHON
 from tools.caffe_build.variant import Variant
@@ -58,7 +58,7 @@ def bytes_taken(use: Path, gpu: int = 0) -> tuple[int, int]:
 def build(folder: Path) -> None:
     """Compile both libraries against the Caffe in .venv/cuda."""
     tree = source.unpack(source.fetch(cache_folder(), PYTHON), folder)
-    edits.apply_edits(tree, Variant('shared', '90').edits)
+    patches.apply(tree, Variant('shared', '90').patches)
     includes = [f'-I{path}' for path in (tree / 'include', CAFFE / 'include', CAFFE / 'include' / 'openblas', *headers())]
     runtime = [(HERE / f'{name}.cpp', folder / f'{name}.o') for name in RUNTIME]
     kernels = kernel_units(tree, folder)
