@@ -420,12 +420,19 @@ DEMO = 'this toolkit: demonstration'
 VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
 FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
 
-# What the paper leaves open, and fyu/dilation has in docs/training.md or, where that is silent, in train.py.
+# What the paper leaves open, and fyu/dilation has in docs/training.md or, where that is silent, in train.py and network.py:
+# decay .0005, mirror images, biases at twice the rate and without decay, scores that start from N(0, .001), an identity (eq. 4)
+# with N(0, .01) added. The code has no Large, of whose noise eq. 5 says only that it is small (pretrained/identity.py).
 CROP = ('crop', FYU)
 BATCH = ('batch', FYU)
+SILENT = (('weight decay', FYU), ('mirroring', FYU), ('bias rates', FYU))
+FILLER, BASIC_NOISE = ('final filler', FYU), ("Basic's noise", FYU)
+LARGE_NOISE = ("Large's noise", 'extrapolated by this toolkit')
 FYU_STEPS = (100_000, 200_000, 300_000)
 ZHENG = 'Zheng et al. 2015, and their code'
-CRFRNN_OPEN = (('crop', 'this toolkit'), ('iterations', 'this toolkit'))  # 884 leaves 512 pixels: a whole image of VOC
+CRFRNN_OPEN = tuple(
+    (field, 'this toolkit') for field in ('crop', 'iterations', 'mirroring')
+)  # 884 leaves 512 pixels: a whole image of VOC
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
 # The compared networks. Crops are as large as whole images, with the margin that the LMDBs have: FCN's 512 of VOC, 480 of CamVid
@@ -492,10 +499,12 @@ def ablation_stage(net: str, front: Stage) -> Stage:
 
 def voc_context(net: str) -> Stage:
     """A context module on the stored scores of VOC's front end."""
+    context = NETS[net].context
+    noise = BASIC_NOISE if context and context.multiples == BASIC else LARGE_NOISE
     return Stage(
         net, 'fc-final', init=('identity',), fresh=(), features_from='voc-coco-front-finetune',
         crop_size=None, batch_size=60, base_lr=1e-3, momentum=0.9, max_iter=60_000,
-        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front')),
+        source='paper 5', assumed=(BATCH, ('momentum', 'paper 4'), ('iterations', 'voc-front'), noise, *SILENT),
     )  # fmt: skip
 
 
@@ -537,11 +546,12 @@ def small_stage(net: str, *more: str, init: tuple[str, ...] = ()) -> Stage:
 
 VOC_FRONT_STAGE = Stage(
     'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',),
-    crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=60_000, source='paper 4', assumed=(CROP,),
+    crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=60_000, source='paper 4',
+    assumed=(CROP, FILLER, *SILENT),
 )  # fmt: skip
 CAMVID_FRONT_STAGE = Stage(
     'front_camvid', 'data', init=('vgg16',), fresh=('final',),
-    crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1',
+    crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1', assumed=(FILLER, *SILENT),
 )  # fmt: skip
 NIGHT_FROZEN = VGG_CONVOLUTIONS[:7]  # up to conv3_3: their maps do not change
 NIGHT_FRONT = Stage(
@@ -559,12 +569,12 @@ STAGES = StageTable({
     'voc-coco-front': Stage(
         'front_pascal_voc', 'data', init=('vgg16',), fresh=('fc-final',), split=COCO_SPLIT,
         crop_size=500, batch_size=14, base_lr=1e-3, momentum=0.9, max_iter=140_000, lr_steps=(100_000,),
-        source='paper 5, first stage', assumed=(CROP,),
+        source='paper 5, first stage', assumed=(CROP, FILLER, *SILENT),
     ),
     'voc-coco-front-finetune': Stage(
         'front_pascal_voc', 'data', init=('voc-coco-front',), fresh=(),
         crop_size=500, batch_size=14, base_lr=1e-5, momentum=0.9, max_iter=50_000,
-        source='paper 5, second stage', assumed=(CROP,),
+        source='paper 5, second stage', assumed=(CROP, *SILENT),
     ),
     'voc-context-basic': voc_context('basic_pascal_voc'),
     'voc-context-basic-reflect': voc_context('basic_pascal_voc_reflect'),
@@ -592,29 +602,33 @@ STAGES = StageTable({
     'camvid-joint': Stage(
         'dilation8_camvid', 'data', init=('camvid-front', 'identity'), fresh=(),
         crop_size=852, batch_size=1, base_lr=1e-5, momentum=0.9, max_iter=20_000,
-        source='paper A, A.1', assumed=(('iterations', 'camvid-front'),),
+        source='paper A, A.1', assumed=(('iterations', 'camvid-front'), BASIC_NOISE, *SILENT),
     ),
     # KITTI: A and A.2
     'kitti-front': Stage(
         'front_kitti', 'data', init=('vgg16',), fresh=('final',),
         crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=10_000, source='paper A, A.2',
+        assumed=(FILLER, *SILENT),
     ),
     'kitti-joint': Stage(
         'dilation7_kitti', 'data', init=('kitti-front', 'identity'), fresh=(),
         crop_size=900, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=20_000, source='paper A, A.2',
+        assumed=(BASIC_NOISE, *SILENT),
     ),
     # Cityscapes: A and A.3. The released network upsamples by 8, and was trained so (fyu/dilation, issue 18).
     'cityscapes-front': Stage(
         'front_cityscapes', 'data', init=('vgg16',), fresh=('final',),
         crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=40_000, source='paper A, A.3',
+        assumed=(FILLER, *SILENT),
     ),
     'cityscapes-context': Stage(
         'dilation10_cityscapes', 'final', init=('identity',), fresh=(), features_from='cityscapes-front',
         crop_size=None, batch_size=100, iter_size=50, base_lr=1e-4, momentum=0.99, max_iter=24_000, source='paper A, A.3',
+        assumed=(BASIC_NOISE, *SILENT),
     ),
     'cityscapes-joint': Stage(
         'dilation10_cityscapes', 'data', init=('cityscapes-front', 'cityscapes-context'), fresh=(), split=HALVES,
-        crop_size=1396, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=60_000, source='paper A, A.3',
+        crop_size=1396, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=60_000, source='paper A, A.3', assumed=SILENT,
     ),
     # Table 2: the compared networks by their authors' settings
     'voc-fcn32s': fcn_stage('fcn32s', 'vgg16', 'score_fr'),

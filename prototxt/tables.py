@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prototxt.experiments import BASIC, NETS, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
+from prototxt.experiments import BASIC, FYU, NETS, SILENT, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
 from tools.support.atomic import whole_file
 
 NET_HEAD = ('network', 'data set', 'tile', 'front end', 'context module')
@@ -15,8 +15,10 @@ def net_table() -> str:
 
 
 def stage_table() -> str:
-    """A row for each training stage."""
-    return _table(STAGE_HEAD, [_stage_row(name, stage) for name, stage in STAGES.items()])
+    """A row for each training stage, below what all rows of the paper have in common."""
+    common = ', '.join(field for field, _ in SILENT)
+    rows = [_stage_row(name, stage) for name, stage in STAGES.items()]
+    return f'The paper gives nowhere: {common}. Its rows have those of {FYU}.\n\n' + _table(STAGE_HEAD, rows)
 
 
 TABLES = {'networks': net_table, 'stages': stage_table}
@@ -94,9 +96,15 @@ def _few(stage: Stage) -> str:
 
 
 def source_of(stage: Stage) -> str:
-    """Where a stage's numbers are from, and what that source does not give: `paper 4; not given: crop (as fyu/dilation)`."""
-    taken = ', '.join(f'{field} (as {source})' for field, source in stage.assumed)
-    return f'{stage.source}; not given: {taken}' if taken else stage.source
+    """Where a stage's values are from, and what that source does not give: `paper 4; not given: crop, batch (fyu/dilation)`.
+
+    What the paper gives for none of its rows (SILENT) stands once, above the table.
+    """
+    taken: dict[str, list[str]] = {}
+    for field, source in (pair for pair in stage.assumed if pair not in SILENT):
+        taken.setdefault(source, []).append(field)
+    open_fields = ', '.join(f'{", ".join(fields)} ({source})' for source, fields in taken.items())
+    return f'{stage.source}; not given: {open_fields}' if open_fields else stage.source
 
 
 def _batch(stage: Stage) -> str:

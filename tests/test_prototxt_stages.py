@@ -34,6 +34,8 @@ PAPER = {
     'cityscapes-joint': (1396, 1, [(1e-5, 60_000)], 0.99),
 }
 
+NOWHERE_IN_THE_PAPER = {'weight decay', 'mirroring', 'bias rates', 'final filler', "Basic's noise", "Large's noise"}
+
 VGG_16 = {f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)} | {'fc6', 'fc7'}
 
 
@@ -58,9 +60,36 @@ def test_rows_are_the_papers(name):
     assert [length for _, length in found] == [length or stage.max_iter for _, length in steps]
     if steps[-1][1] is None:
         open_fields.add('iterations')
-    assert open_fields == set(dict(stage.assumed))
+    assert open_fields == set(dict(stage.assumed)) - NOWHERE_IN_THE_PAPER
     assert message.momentum == pytest.approx(stage.momentum) and message.weight_decay == pytest.approx(0.0005)
     assert message.iter_size * stage.batch_per_pass == stage.batch_size
+
+
+BY_PAPER = [name for name, stage in STAGES.items() if stage.source.startswith('paper')]
+
+
+@pytest.mark.parametrize('name', BY_PAPER)
+def test_rows_say_what_comes_from_the_authors_code_alone(name):
+    """fyu/dilation network.py and train.py, which have no Large: its noise is nobody's but ours."""
+    stage, code = STAGES[name], 'fyu/dilation'
+    silent = {field: code for field in ('weight decay', 'mirroring', 'bias rates')}
+    if NETS[stage.net].front_end.final in stage.fresh:
+        silent['final filler'] = code
+    if 'identity' in stage.init:
+        large = 'large' in name
+        silent |= {"Large's noise": 'extrapolated by this toolkit'} if large else {"Basic's noise": code}
+    assert {field: source for field, source in stage.assumed if field in NOWHERE_IN_THE_PAPER} == silent
+
+
+def test_what_the_authors_code_gives_is_in_the_net():
+    """Decay .0005; mirrored crops; biases at twice the rate, without decay; scores from N(0, .001)."""
+    net, message = training('camvid-front', 'x'), solver('camvid-front', 'n', 's')
+    final = next(layer for layer in net.layer if layer.name == 'final')
+    assert message.weight_decay == pytest.approx(0.0005)
+    assert any(layer.transform_param.mirror for layer in net.layer)
+    assert [(param.lr_mult, param.decay_mult) for param in final.param] == [(1, 1), (2, 0)]
+    filler = final.convolution_param.weight_filler
+    assert (filler.type, filler.std) == ('gaussian', pytest.approx(0.001))
 
 
 @pytest.mark.parametrize('name', [name for name in STAGES if name.endswith('-fyu')])
