@@ -68,7 +68,7 @@ def _append_fc8(net, row: DeepLab, num_classes: int, start: str, *, learn: bool,
     """The layers up to the scores of fc7's map."""
     bottom = net[start]
     for window in windows(row, deployed=deployed):
-        bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window))
+        bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window, row.fc_std))
     net[row.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER, rates=learning(row.final_rate))
 
 

@@ -22,7 +22,8 @@ def append_front_end(net, widths: FrontEnd, num_classes: int, *, start: str, lea
         return
     bottom = net[start]
     for window in _after(start, windows(widths)):
-        bottom = append_window(net, bottom, window, num_output(window, widths), learn=learn, filler=filler_of(window))
+        filler = filler_of(window, widths.fc_std)
+        bottom = append_window(net, bottom, window, num_output(window, widths), learn=learn, filler=filler)
     net[widths.final] = conv(bottom, num_classes, 1, learn=learn, filler=FINAL_FILLER)
 
 
@@ -49,8 +50,10 @@ def num_output(window: Window, widths: FrontEnd | Fcn | DeepLab) -> int:
     return 0 if window.pooling else _channels(window.name, widths)
 
 
-def filler_of(window: Window) -> dict:
-    """How a layer of VGG-16 that gets no weights from a file begins."""
+def filler_of(window: Window, fc_std: tuple[float, float] | None = None) -> dict:
+    """How a layer of VGG-16 that gets no weights from a file begins; `fc_std` as in the rows of networks."""
+    if fc_std and window.name in ('fc6', 'fc7'):
+        return dict(type='gaussian', std=fc_std[window.name == 'fc7'])
     return FIRST_FILLER if window.name == FRONT_END[0].name else FILLER
 
 

@@ -190,3 +190,16 @@ def test_checked_in_files_are_what_the_tables_give(tmp_path):
     made = {path.relative_to(tmp_path): path.read_text() for path in generate(tmp_path)}
     kept = {path.relative_to(PROTOTXT): path.read_text() for path in PROTOTXT.rglob('*.prototxt')}
     assert made == kept
+
+
+@pytest.mark.parametrize(
+    ('name', 'std'), [('camvid-night-front', (0.003, 0.02)), ('camvid-night-deeplab-largefov', (0.007, 0.015))]
+)
+def test_random_fc6_and_fc7_begin_with_the_deviation_of_the_row(name, std):
+    """A third of what msra would draw: the square root of 2 over 49 x 512 and 512 inputs, over 9 x 512 and 1024."""
+    inputs = (49 * 512, 512) if name == 'camvid-night-front' else (9 * 512, 1024)
+    assert std == pytest.approx([(2 / count) ** 0.5 / 3 for count in inputs], rel=0.05)
+    found = {layer.name: layer.convolution_param.weight_filler for layer in training(name, 'unused').layer}
+    assert [(found[layer].type, found[layer].std) for layer in ('fc6', 'fc7')] == [
+        ('gaussian', pytest.approx(one)) for one in std
+    ]

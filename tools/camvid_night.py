@@ -32,7 +32,7 @@ from tools.support.paths import DATA, RUNS
 
 FRONT, BASIC, JOINT, DEEPLAB = (f'camvid-night-{name}' for name in ('front', 'basic', 'joint', 'deeplab-largefov'))
 SYSTEMS = {'Front end': FRONT, 'Front + Basic': BASIC, 'Dilation8': JOINT, 'DeepLab-LFOV': DEEPLAB}
-VAL_EVERY = {FRONT: 400, BASIC: 1000, JOINT: 200, DEEPLAB: 400}  # iterations between snapshots that are scored
+VAL_EVERY = {FRONT: 500, BASIC: 1000, JOINT: 200, DEEPLAB: 500}  # iterations between snapshots that are scored
 PAPER = {row.name: row for row in TABLE[5].rows if row.name in SYSTEMS}
 NOTES = (
     "CamVid's training and test images at the size they came in (the paper: 640x480). VGG-16's convolutions trained on ImageNet, "
