@@ -112,7 +112,7 @@ def _download(name: str, row: Row, path: Path) -> Path:
             answers.append(f'{url}: {error}')
             continue
         _origin_file(part).unlink(missing_ok=True)
-        if not (wrong := _port_fault(name, part, url) if _is_port(row, part) else fault(row, part)):
+        if not (wrong := (_is_port(row, part) and _port_fault(name, part, url)) or fault(row, part)):
             return part
         answers.append(f'{url}: {wrong}; what arrived is kept as {_aside(part, path)}, not used')
     else_do = f'; {row.else_do}' if row.else_do else ''

@@ -2,7 +2,12 @@
 
 import shutil
 import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TypeVar
 
 from pretrained import caffemodel, keras_file, numpy_file, thinned, torch_file
 from pretrained.conversion import Converted
@@ -12,6 +17,7 @@ from prototxt.experiments import NETS
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
+T = TypeVar('T')
 GZIP, ZIP = b'\x1f\x8b', b'PK\x03\x04'
 STARTS = (GZIP, ZIP, keras_file.SIGNATURE, torch_file.OLD_MAGIC[:8], numpy_file.MAGIC, *numpy_file.PICKLES)
 SUFFIXES = ('.npy', '.npz', '.pkl', '.pickle', '.h5', '.keras', '.pth', '.safetensors')  # of the weights in an archive
@@ -27,11 +33,16 @@ def is_port(path: Path) -> bool:
 def put(name: str, source: Path, out: Path, origin: str) -> list[str]:
     """Write the caffemodel of row `name` from a file of any form to `out`; what to say of it, a line each.
 
-    `origin` is noted in the file. Raises UserError for what does not fit, with the layer.
+    `origin` is noted in the file, but for a caffemodel in an archive, which stays as it is. Raises UserError for what does not
+    fit, with the layer.
     """
     unpacked = out.with_name(f'.{out.name}.unpacked')
     try:
-        converted = _converted(name, _unpacked(source, unpacked))
+        held = _unpacked(source, unpacked)
+        if held == unpacked and not is_port(held):
+            held.replace(out)
+            return []
+        converted = _converted(name, held)
         caffemodel.write(out, converted.layers, f'{name}{caffemodel.CONVERTED}{origin}')
     finally:
         unpacked.unlink(missing_ok=True)
@@ -48,20 +59,40 @@ def _converted(name: str, source: Path) -> Converted:
 
 def _unpacked(source: Path, place: Path) -> Path:
     """The one file of weights in an archive, copied to `place`; any other file is itself."""
-    with source.open('rb') as file:
-        if file.read(len(GZIP)) != GZIP:
-            return source
     try:
-        with tarfile.open(source) as archive:
-            there = [member for member in archive if member.isfile() and member.name.endswith(SUFFIXES)]
-            if len(there) != 1:
-                raise UserError(
-                    f'{source}: an archive with {len(there)} files of weights, one was expected; give the file itself'
-                )
-            packed = archive.extractfile(there[0])
-            assert packed
-            with whole_file(place) as temporary, packed, temporary.open('wb') as file:
+        with _packed(source) as packed:
+            if packed is None:
+                return source
+            with whole_file(place) as temporary, temporary.open('wb') as file:
                 shutil.copyfileobj(packed, file)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise UserError(f'{source}: damaged, or no archive ({error}); get it again') from error
     return place
+
+
+@contextmanager
+def _packed(source: Path) -> Iterator[IO[bytes] | None]:
+    """The one file of weights in a tar archive, or the one caffemodel in a zip, of which other frameworks' files are some."""
+    with source.open('rb') as file:
+        start = file.read(len(ZIP))
+    if start.startswith(GZIP):
+        with tarfile.open(source) as tar:
+            members = [member for member in tar if member.isfile() and member.name.endswith(SUFFIXES)]
+            yield tar.extractfile(_only(members, source))
+    elif start == ZIP:
+        with zipfile.ZipFile(source) as archive:
+            names = [name for name in archive.namelist() if name.endswith('.caffemodel') and not Path(name).name.startswith('.')]
+            if not names:
+                yield None
+                return
+            with archive.open(_only(names, source)) as packed:
+                yield packed
+    else:
+        yield None
+
+
+def _only(members: list[T], source: Path) -> T:
+    """The one that there is."""
+    if len(members) != 1:
+        raise UserError(f'{source}: an archive with {len(members)} files of weights, one was expected; give the file itself')
+    return members[0]

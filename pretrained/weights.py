@@ -176,6 +176,20 @@ WEIGHTS = {
         tuple(f'{host}/init_models/vgg16_128.caffemodel' for host in (DEEPLAB_HOST, DEEPLAB_OLD_HOST)),
         min_size=260_218_112, else_do=f'{DEEPLAB_GONE}, or make it from a VGG-16: make weights-vgg16_128',
     ),
+    'vgg16_20M_coco': Row(
+        'vgg16_20M_coco.caffemodel', 'not stated', 'start of DeepLab-COCO-LargeFOV: vgg16_20M after a training on COCO',
+        # CoinCheung/Deeplab-Large-FOV, get_dataset_and_pretrained.sh
+        ('http://liangchiehchen.com/projects/released/deeplab_coco_largefov/vgg16_20M_coco.caffemodel.zip',),
+        min_size=81_935_616, else_do=DEEPLAB_GONE,
+    ),
+    'deeplab-msc-coco-largefov': Row(
+        'deeplab-msc-coco-largefov.caffemodel', 'not stated',
+        'DeepLab-MSc-COCO-LargeFOV, weights of the network deeplab-msc-largefov (train2_iter_8000 of its authors)',
+        # the folder: Aliases/torch-models, README.md
+        tuple(f'{host}/DeepLab-MSc-COCO-LargeFOV/train2_iter_8000.caffemodel' for host in (DEEPLAB_OLD_HOST, DEEPLAB_HOST)),
+        min_size=86_846_200, else_do=DEEPLAB_GONE,
+        saw=(*VOC_TRAIN_AND_VAL, ('pascal_voc', 'train_aug_coco')), saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
+    ),
     'fcn8s-crfrnn': Row(
         'fcn8s-crfrnn.caffemodel', 'non-commercial use only (README.md of torrvision/crfasrnn)',
         'CRF-RNN, for comparison: TVG_CRFRNN_COCO_VOC (torrvision/crfasrnn)',

@@ -444,8 +444,9 @@ COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,city
 # at 480x360 (a square of the height at 640x480), 1024 of halves of Cityscapes; DeepLab's 306 = 8 (39 - 1) + 2, out of 312; of its
 # other forms 321 = 8 (41 - 1) + 1, out of 328.
 FCN_CODE, LARGEFOV_CODE = 'shelhamer/fcn.berkeleyvision.org', 'DeepLab-LargeFOV solver.prototxt, train.prototxt'
-DEEPLAB_CODE, MSC_CODE, MSC_LARGEFOV_CODE = (
-    f'TheLegendAli/DeepLab-Context, config/{form}' for form in ('DeepLab', 'DeepLab-MSc', 'DeepLab-MSc-LargeFOV')
+DEEPLAB_CODE, MSC_CODE, MSC_LARGEFOV_CODE, COCO_CODE, MSC_COCO_CODE = (
+    f'TheLegendAli/DeepLab-Context, config/DeepLab{form}'
+    for form in ('', '-MSc', '-MSc-LargeFOV', '-COCO-LargeFOV', '-MSc-COCO-LargeFOV')
 )
 FCN_CROPS = {'pascal_voc': 884, 'camvid': 852, 'cityscapes': 1396}
 FCN_RATES = {'fcn32s': 1e-10, 'fcn16s': 1e-12, 'fcn8s': 1e-14}  # of a loss that is the sum over the pixels
@@ -495,6 +496,11 @@ def largefov_stage(net: str) -> Stage:
 def msc_largefov_stage(net: str, init: str) -> Stage:
     """DeepLab-MSc-LargeFOV on any data."""
     return msc_stage(net, init, 30, MSC_LARGEFOV_CODE, NETS[net].front_end.final)
+
+
+def after_coco(stage: Stage, source: str, *more_open: str) -> Stage:
+    """A stage of LargeFOV that goes on from a training on COCO. The solver is `source`'s; the rest of it was not to be had."""
+    return replace(stage, source=source, assumed=tuple((field, stage.source) for field in ('crop', 'batch', *more_open)))
 
 
 def ablation_stage(net: str, front: Stage) -> Stage:
@@ -643,6 +649,11 @@ STAGES = StageTable({
     'voc-deeplab-msc': msc_stage('deeplab-msc', 'voc-deeplab', 20, MSC_CODE),
     'voc-deeplab-largefov': largefov_stage('deeplab-largefov'),
     'voc-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov', 'voc-deeplab-largefov'),
+    # Table 4's DeepLab++, and its multi-scale form. On COCO their authors trained before; how, they do not say.
+    'voc-coco-deeplab-largefov': after_coco(deeplab_stage('deeplab-largefov', 'vgg16_20M_coco', 30, LARGEFOV_CODE), COCO_CODE),
+    'voc-coco-deeplab-msc-largefov': after_coco(
+        msc_largefov_stage('deeplab-msc-largefov', 'voc-coco-deeplab-largefov'), MSC_COCO_CODE, 'frozen layers'
+    ),
     'camvid-fcn32s': fcn_stage('fcn32s_camvid', 'vgg16', 'score_fr'),
     'camvid-fcn16s': fcn_stage('fcn16s_camvid', 'camvid-fcn32s', 'score_pool4'),
     'camvid-fcn8s': fcn_stage('fcn8s_camvid', 'camvid-fcn16s', 'score_pool3'),

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import threading
+import zipfile
 from dataclasses import replace
 from functools import partial
 
@@ -264,6 +265,24 @@ def test_a_port_is_converted_where_the_owner_does_not_answer(server, tmp_path, m
     assert (tmp_path / 'toy.caffemodel.wrong').read_bytes() == server.bodies['/good/other.h5']
     server.asked.clear()
     assert fetch.fetch('front_toy', tmp_path) == path and not server.asked
+
+
+def test_a_caffemodel_in_a_zip_archive(server, tmp_path, monkeypatch):
+    """As DeepLab's authors have one, with what macOS adds. Checked as if it had come without; a damaged one is wrong."""
+    caffemodel.write(tmp_path / 'whole', {'fc': [np.zeros(300)]})
+    for address, held in (('/good/short.zip', b'short'), ('/good/w.zip', (tmp_path / 'whole').read_bytes())):
+        with zipfile.ZipFile(tmp_path / 'w.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr('__MACOSX/._w.caffemodel', b'x')
+            archive.writestr('w.caffemodel', held)
+        server.bodies[address] = (tmp_path / 'w.zip').read_bytes()
+    server.bodies['/good/cut.zip'] = server.bodies['/good/w.zip'][:200]
+    urls = tuple(f'{server.url}/good/{name}.zip' for name in ('cut', 'short', 'w'))
+    change_row(monkeypatch, urls=urls, size=None, min_size=1200, sums=())
+    assert fetch.fetch('weights', tmp_path).read_bytes() == (tmp_path / 'whole').read_bytes()
+    server.bodies['/good/w.zip'] = server.bodies['/good/short.zip']
+    (tmp_path / 'sub' / 'w.caffemodel').unlink()
+    with pytest.raises(UserError, match=r'cut.zip: .*damaged, or no archive.*short.zip: 5 bytes, its layers alone take 1,200'):
+        fetch.fetch('weights', tmp_path)
 
 
 def test_what_is_made_is_not_fetched(tmp_path):

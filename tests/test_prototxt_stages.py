@@ -120,7 +120,7 @@ def test_every_layer_has_a_start_that_fits(name):
     wanted = {layer: shapes for layer, shapes in param_shapes(training(name, 'x')).items() if 'upsample' not in layer}
     found = {layer: wanted[layer] for layer in stage.fresh}
     for source in stage.init:
-        if source in ('vgg16', 'vgg16_128', 'vgg16_20M'):
+        if source in ('vgg16', 'vgg16_128', 'vgg16_20M', 'vgg16_20M_coco'):
             found |= {layer: shapes for layer, shapes in wanted.items() if layer in VGG_16}
         elif source == 'vgg16-trunk':
             found |= {layer: shapes for layer, shapes in wanted.items() if layer in VGG_16 - {'fc6', 'fc7'}}
