@@ -35,10 +35,10 @@ doctor: ## what is there, what the next step needs, what is optional
 	@$(SYSTEM_PYTHON) tools/doctor.py
 
 stages: ## the table of training stages: data, start, iterations
-	@python3 -m prototxt.listing stages
+	@$(SYSTEM_PYTHON) -m prototxt.listing stages
 
 nets: ## the table of networks
-	@python3 -m prototxt.listing nets
+	@$(SYSTEM_PYTHON) -m prototxt.listing nets
 
 ##@ Data sets and weights (DATA=the folder that you have, OUT=the folder to write)
 LMDB_OPTIONS := --encoding=ENCODING --val-lmdb:VAL_LMDB --whole:WHOLE
@@ -129,7 +129,7 @@ lint: caffe ## ruff and mypy
 prototxt: caffe ## the checked-in nets anew; or NET= CLASSES=N (or DATASET=) OUT= CROP_SIZE=
 	$(PYTHON) -m prototxt.generate $(call options,--net=NET --out=OUT --classes=CLASSES --dataset=DATASET --crop-size=CROP_SIZE --upsample-loss:UPSAMPLE_LOSS)
 
-rehearse: caffe crf-packages ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER_PASS=1 GPU=)
+rehearse: caffe ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER_PASS=1 GPU=)
 	$(PYTHON) tools/rehearse.py$(if $(value STAGES), $(call each,STAGES)) $(call options,--iters=ITERS --batch-per-pass=BATCH_PER_PASS --gpu=GPU --out=OUT)
 
 bench: caffe ## speed beside the authors' procedure and PyTorch (PARTS=cold, BENCH_FLAGS=)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -25,7 +27,6 @@ from tests.train_data import asked
 from tools.crf_rnn.mean_field import potts
 from tools.inference import MapPredictor, Predictor
 from tools.inference.upsampling import zoom
-from tools.structured import packages
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.training.preflight import check_lmdb
@@ -167,14 +168,22 @@ def test_training_reaches_every_layer(name, tmp_path):
     assert moved == set(before)
 
 
-def test_missing_packages_and_lmdb_are_named(monkeypatch, tmp_path):
-    """Before Caffe starts: make crf-packages; make lmdb-voc with the crop that whole images need."""
-    with monkeypatch.context() as patch, pytest.raises(UserError, match='run: make crf-packages'):
-        patch.setattr(packages, 'find_spec', lambda name: None)
-        packages.check_packages(deploy('voc-front-crfrnn'))
-    packages.check_packages(deploy('voc-front-crfrnn'))
+def test_a_missing_lmdb_is_named(tmp_path):
+    """Before Caffe starts: make lmdb-voc with the crop that whole images need."""
     with pytest.raises(UserError, match='make lmdb-voc DATA=FOLDER CROP_SIZE=884'):
         check_lmdb(asked('voc-front-crfrnn', '--lmdb', tmp_path / 'none'))
+
+
+PLAIN_PYCAFFE = 'import sys, caffe; print(caffe.Net(sys.argv[1], caffe.TEST).forward()["prob"].shape)'
+
+
+@pytest.mark.usefixtures('narrow_nets')
+def test_plain_pycaffe_runs_a_deploy_net(tmp_path):
+    """With what `make caffe` has installed, in any folder: `import caffe` and a file are all that it takes."""
+    write(deploy('voc-front-crfrnn', size_hw=(404, 412)), tmp_path / 'deploy.prototxt')
+    command = [sys.executable, '-c', PLAIN_PYCAFFE, 'deploy.prototxt']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, '(1, 21, 32, 40)\n'), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize('name', ROWS)

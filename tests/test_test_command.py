@@ -1,6 +1,7 @@
 """tools/test.py on real Caffe: label maps, scores, resuming, and what it refuses."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from prototxt.experiments import NETS
 from prototxt.names import resolve
 from tests.toy_nets import SIZES, make_split, random_weights
 from tools import scoring, test
-from tools.inference import Predictor
+from tools.caffe_build import environment
+from tools.inference import Predictor, spread
 from tools.inference.labelling import Job
 from tools.inference.spread import label_in_processes
 from tools.support.atomic import locked
@@ -298,8 +300,22 @@ def test_a_dask_cluster_gives_the_same_maps(run, many, weights, tmp_path, cluste
             label_in_processes(job, load_split(many, 'test'), folder, 2, scheduler=cluster)
 
 
-def test_no_scheduler_is_an_error(run, many):
-    with pytest.raises(UserError, match='no Dask scheduler answers at tcp://127.0.0.1:9; start one'):
+@pytest.mark.parametrize(('address', 'fault'), [
+    ('tcp://127.0.0.1:9', r'no Dask scheduler answers at tcp://127.0.0.1:9 \(.*\); tools/README.md'),
+    ('tls://127.0.0.1:9', r'tls://127.0.0.1:9: Dask has no certificate for TLS; tools/README.md'),
+])  # fmt: skip
+def test_no_scheduler_is_an_error(run, many, monkeypatch, address, fault):
+    """Nothing listens there; and an address for TLS where Dask's configuration has none."""
+    monkeypatch.setattr(spread, 'CONNECT_S', 1)
+    with pytest.raises(UserError, match=fault):
+        run('--data', str(many), '--scheduler', address)
+
+
+def test_without_dask_the_message_says_what_pyproject_asks_for(run, many, monkeypatch):
+    """Older releases have known holes, so the command names the oldest that will do."""
+    wanted = environment.requirements('dask')[-1]
+    monkeypatch.setitem(sys.modules, 'distributed', None)
+    with pytest.raises(UserError, match=re.escape(f"run: .venv/bin/pip install '{wanted}'")):
         run('--data', str(many), '--scheduler', 'tcp://127.0.0.1:9')
 
 

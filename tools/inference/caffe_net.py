@@ -8,7 +8,6 @@ import numpy as np
 from google.protobuf import text_format
 
 from pretrained import caffemodel
-from tools.structured.packages import check_packages
 from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.caffe_import import import_caffe
 from tools.support.gpus import check_gpu
@@ -19,7 +18,6 @@ def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
 
     Raises UserError if a layer would stay at random weights, a blob does not fit, a file does not read, or there is no such GPU.
     """
-    check_packages(net_param)
     caffemodel.check(net_param, weights)
     caffe = import_caffe()
     warn_of_slow_kernel()

@@ -88,11 +88,13 @@ def _client(scheduler: str):
     try:
         from distributed import Client
     except ImportError as error:
-        raise UserError("--scheduler needs Dask; run: .venv/bin/pip install 'dask[distributed]'") from error
+        raise UserError("--scheduler needs Dask; run: .venv/bin/pip install 'dask[distributed]>=2026.1.1'") from error
     try:
         return Client(scheduler, timeout=CONNECT_S, set_as_default=True)
     except (OSError, ValueError) as error:
-        raise UserError(f'no Dask scheduler answers at {scheduler}; start one: .venv/bin/dask scheduler') from error
+        raise UserError(f'no Dask scheduler answers at {scheduler} ({error}); tools/README.md says how to start one') from error
+    except TypeError as error:  # what Dask raises for an address that begins with tls:// when it has no certificate
+        raise UserError(f'{scheduler}: Dask has no certificate for TLS; tools/README.md says where to write its name') from error
 
 
 def _threads(client, scheduler: str) -> int:
@@ -100,7 +102,8 @@ def _threads(client, scheduler: str) -> int:
     threads = client.nthreads()
     if not threads:
         raise UserError(
-            f'no workers at {scheduler}; on each machine run, in the checkout: .venv/bin/dask worker {scheduler} --nthreads 1'
+            f'no workers at {scheduler}; on each machine run, in the checkout: '
+            f'.venv/bin/dask worker {scheduler} --nthreads 1 --interface NAME (tools/README.md)'
         )
     wrong = [name for name, count in threads.items() if count != 1]
     if wrong:

@@ -18,7 +18,6 @@ from tools.support.errors import UserError
 
 FORMAT = 'dense CRF parameters, version 1'
 LEAST_PROBABILITY = 1e-5  # as pydensecrf's unary_from_softmax: a class is never ruled out
-INSTALL = 'make crf-packages'
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,12 @@ def refine(prob: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -
 
 
 def engine() -> Callable[[np.ndarray, np.ndarray, CrfParameters], np.ndarray]:
-    """pydensecrf; where it cannot be (Python 3.13), the same iterations by tools.crf_rnn. UserError if neither is installed."""
+    """pydensecrf where `make crf-packages` has installed it (not for Python 3.13), else the same iterations by tools.crf_rnn."""
     try:
         import pydensecrf.densecrf  # noqa: F401 -- only asked whether it is there
-
-        return by_pydensecrf
     except ImportError:
-        pass
-    try:
-        import numba  # noqa: F401
-    except ImportError as error:
-        raise UserError(f'the dense CRF needs Python packages that are not installed; run: {INSTALL}') from error
-    return by_lattice
+        return by_lattice
+    return by_pydensecrf
 
 
 def by_pydensecrf(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset_prep.records import Record, read_image
-from tools.structured.dense_crf import CrfParameters, engine, refine
+from tools.structured.dense_crf import CrfParameters, refine
 from tools.structured.score_maps import read_scores, score_path
 from tools.support.errors import Fault, UserError, attempt
 from tools.support.png import write_png
@@ -38,7 +38,6 @@ def refine_records(scores: Path, records: Sequence[Record], parameters: CrfParam
 
 def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> list:
     """[work(item)], each in one of `jobs` processes (default: one a core), with a progress bar."""
-    engine()  # missing packages are better known here
     jobs = min(jobs or len(os.sched_getaffinity(0)), max(1, len(items)))
     with tqdm(total=len(items), unit='image', desc=title, disable=None) as bar:
         results = []

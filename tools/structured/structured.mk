@@ -2,12 +2,10 @@
 ##@ Structured prediction
 PYTHON := .venv/bin/python
 
-# The Python packages that dense CRF and CRF-RNN need beyond the others.
+# The dense CRF in C++, where it compiles (Python before 3.13). Where it is not installed, tools.crf_rnn computes the same.
 .PHONY: crf-packages
 crf-packages: caffe
 	@$(PYTHON) -m tools.caffe_build.test_packages crf
-
-$(addprefix train-,$(filter %-crfrnn,$(ALL_STAGES))): crf-packages
 
 .PHONY: deeplab-crf
 deeplab-crf: crf-packages ## Table 2's DeepLab and DeepLab-Msc with a dense CRF, tested on VOC's val

@@ -9,7 +9,6 @@ from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
 from prototxt.experiments import STAGES
 from tools.netinfo.free import warn_of_memory
-from tools.structured.packages import check_packages
 from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
@@ -145,7 +144,6 @@ def _refuse_other_data(settings: Settings) -> None:
 
 def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
-    check_packages(net)
     manifest = preflight.check_lmdb(settings)
     check_validation(settings)
     if settings.tensorboard:
