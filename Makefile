@@ -5,6 +5,11 @@ PYTHON := .venv/bin/python
 CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
 ALL_STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
 
+# What the shell says to Python is meant for another one, and may keep ours from starting. More such variables are left out where
+# the commands begin: tools/support/bootstrap.py. `make doctor` names them.
+OF_OTHER_PYTHONS := PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR _PYTHON_SYSCONFIGDATA_NAME
+unexport $(OF_OTHER_PYTHONS)
+
 # Options of a command from make's variables. $(call options,--iters=ITERS --restart:RESTART) is `--iters '5' --restart` with
 # ITERS=5 RESTART=1, and without RESTART `--iters '5'`. $(call quoted,X) is what X holds as one word of the shell, whatever is in
 # it; $(call each,X) is each of its words so. Both take it as it was typed: a $ in it is no variable of make's.
@@ -32,7 +37,7 @@ demo: caffe ## the paper's idea, trained on drawn scenes: demo/report.html (DEMO
 	$(PYTHON) tools/demo.py $(DEMO_FLAGS)
 
 doctor: ## what is there, what the next step needs, what is optional
-	@$(SYSTEM_PYTHON) tools/doctor.py
+	@LEFT_OUT='$(strip $(foreach name,$(OF_OTHER_PYTHONS),$(if $(value $(name)),$(name))))' $(SYSTEM_PYTHON) tools/doctor.py
 
 stages: ## the table of training stages: data, start, iterations
 	@$(SYSTEM_PYTHON) -m prototxt.listing stages

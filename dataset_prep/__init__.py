@@ -1,1 +1,5 @@
 """From data sets as their owners distribute them to LMDBs that stock Caffe trains on."""
+
+from tools.support.bootstrap import begin_module
+
+begin_module()

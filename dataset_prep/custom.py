@@ -206,4 +206,4 @@ def _check_given(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

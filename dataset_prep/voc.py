@@ -120,4 +120,4 @@ def main(argv: list[str] | None) -> None:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

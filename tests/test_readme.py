@@ -47,3 +47,19 @@ def test_tables_are_those_of_the_code():
 def test_no_placeholder_is_left():
     """Numbers that were to be measured have been."""
     assert '@@' not in README
+
+
+DOCUMENTS = [*ROOT.glob('*.md'), *ROOT.glob('*/README.md'), *ROOT.glob('*/*/README.md')]
+CAFFE_COMMANDS = [
+    line.strip()
+    for path in DOCUMENTS
+    for line in path.read_text().splitlines()
+    if re.search(r'caffe (train|test|time) --?\w', line)
+]
+
+
+@pytest.mark.parametrize('command', CAFFE_COMMANDS)
+def test_caffe_commands_run_as_they_are_printed(command):
+    """In the checkout: the program is named by its path, the prototxt is there, and they are lines of their own."""
+    assert re.match(r'(PYTHONPATH=\S+ \S+ )?\.venv/bin/caffe ', command)
+    assert all((ROOT / name).is_file() for name in re.findall(r'\S+\.prototxt', command))

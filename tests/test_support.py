@@ -109,6 +109,17 @@ def test_mistakes_are_one_line_and_a_status(raised, status, text, capsys):
     assert capsys.readouterr().err == text
 
 
+def test_a_stop_says_what_the_user_may_do(capsys):
+    """Of a command that goes on."""
+
+    def main(argv):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        run_command(main, after_stop='the same command goes on')
+    assert capsys.readouterr().err == 'interrupted; the same command goes on\n'
+
+
 COMMAND = """
 import sys
 sys.path.insert(0, {root!r})

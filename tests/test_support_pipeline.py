@@ -4,10 +4,11 @@ import os
 import signal
 import time
 
+import joblib
 import pytest
 
 from tools.support.errors import UserError
-from tools.support.pipeline import read_ahead, write_behind
+from tools.support.pipeline import begun, read_ahead, write_behind
 
 
 def slow_square(number):
@@ -30,6 +31,19 @@ def die(path, number):
 def test_results_come_in_order_from_another_process():
     with read_ahead(os.path.basename, ['a/b', 'c/d']) as names, read_ahead(os.getenv, ['HOME']) as values:
         assert list(names) == ['b', 'd'] and list(values) == [os.environ['HOME']]
+
+
+def hears_ctrl_c(_):
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_helping_processes_do_not_hear_of_ctrl_c():
+    """They would print a traceback each; this process does hear of it."""
+    with read_ahead(hears_ctrl_c, [0]) as heard:
+        assert not next(heard)
+    tasks = [joblib.delayed(hears_ctrl_c)(number) for number in range(2)]
+    assert not any(begun(joblib.Parallel(n_jobs=2, return_as='generator'), tasks))
+    assert hears_ctrl_c(None)
 
 
 def test_an_error_comes_in_its_place():

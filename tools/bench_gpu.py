@@ -7,13 +7,7 @@ an LMDB, PyTorch has them on the GPU already. Each measurement is a process of i
 `changed` is what a variant does to Caffe's own probabilities; of random weights, whose labels lie closer than trained ones'.
 """
 
-import argparse
-import json
-import platform
-import re
-import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,6 +15,13 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+from dataclasses import asdict
 
 from tools.gpu_bench.cases import DILATION10_JOINT, REHEARSAL, full_cases
 from tools.gpu_bench.run import CAFFE_VARIANTS, Result, Setup, measure_case

@@ -7,9 +7,7 @@ the label. Below are the names of the classes with their share of the labelled p
 of maps of those shown.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,6 +15,9 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+from collections.abc import Sequence
 
 import cv2
 import numpy as np

@@ -7,7 +7,6 @@ images; nine rows, all on the 233 test images, in OUT/structured/report.html. Ru
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,6 +15,8 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+from collections.abc import Iterator
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split, save_split

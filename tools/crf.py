@@ -6,10 +6,7 @@ channel. Parameters come from --crf, a file by tools/crf_search.py, and from the
 An image that cannot be read, or has no scores, is left out; all such are named at the end, and the exit status is 1.
 """
 
-import argparse
 import sys
-from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,6 +14,10 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+from dataclasses import fields, replace
+from functools import partial
 
 from tools.predict import find_images, read_image
 from tools.structured.dense_crf import CrfParameters, load_parameters

@@ -6,12 +6,7 @@ of tools/crf.py and tools/test.py; trials.jsonl, all that were tried; heat_map.p
 search on other scores or images left there is moved to <out>.1, .2, ...
 """
 
-import argparse
-import random
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,6 +14,12 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from dataset_prep.records import Record, load_split
 from tools.structured.dense_crf import CrfParameters, save_parameters
@@ -103,4 +104,4 @@ def finish(search: Search, records: list[Record], out: Path) -> None:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

@@ -6,8 +6,6 @@ tests all three on images they have not seen, and writes DIR/report.html and DIR
 tools, not of the paper's accuracy. Run again after a stop, it goes on where it was.
 """
 
-import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,6 +15,9 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+import shlex
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataset_prep.datasets import DATASETS, dataset, how_to_prepare, own_names
 from pretrained.weights import WEIGHTS
 from tools.caffe_build import cache, caffe_root, environment, system
+from tools.support.bootstrap import cleaned, foreign
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA, ROOT
 
@@ -54,10 +55,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None) -> int:
     """Print the screen; 1 when Caffe is not usable."""
     parse_args(argv)
+    shell = shell_line(os.environ.pop('LEFT_OUT', '').split())
     caffe = caffe_lines()
     datasets = [dataset_line(name) for name in [*DATASETS, *own_names()]]
     for title, lines in (
-        ('Needed by everything: the machine', machine_lines()),
+        ('Needed by everything: the machine', [*machine_lines(), shell]),
         ('Needed by everything: Caffe', caffe),
         ('Optional: data sets, in data/', datasets),
         ('Optional: weights, in pretrained/', [weight_line(name) for name in WEIGHTS]),
@@ -108,6 +110,20 @@ def system_line() -> Line:
     if missing:
         return Line('-', 'system', f'{name}; {len(missing)} packages missing: {" ".join(missing)}', 'make caffe')
     return Line('+', 'system', f'{name}, all packages there')
+
+
+def shell_line(left_out: Sequence[str]) -> Line:
+    """Which variables the user's shell holds for other programs, beside those that make has `left_out`.
+
+    From here on they are left out as all commands leave them out.
+    """
+    names = sorted({*left_out, *foreign(os.environ)})
+    kept = cleaned(os.environ)
+    os.environ.clear()
+    os.environ.update(kept)
+    if not names:
+        return Line('+', 'shell', 'nothing that other programs load comes in between')
+    return Line(' ', 'shell', f'{", ".join(names)}: set for other programs, left out by the commands here')
 
 
 def memory_bytes() -> tuple[int, int]:

@@ -11,16 +11,17 @@ A run that was stopped goes on where it was; one that is done already does nothi
 named at the end, with status 1.
 """
 
-import argparse
 import sys
 from pathlib import Path
-from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+from typing import TypeVar
 
 import numpy as np
 
@@ -209,4 +210,4 @@ def _check_same(where: Path, found: tuple[str, ...], wanted: tuple[str, ...]) ->
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

@@ -7,9 +7,7 @@ They are turned as their orientation tag (EXIF) says, and so are the results. Wi
 An image that cannot be read is left out; all such are named at the end, and the exit status is 1.
 """
 
-import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,6 +15,9 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -193,4 +194,4 @@ def cut_off_jpeg(content: bytes) -> bool:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='with --keep the same command goes on')

@@ -5,7 +5,6 @@ Context module (default where a network has one): in cells of the front end's sc
 --dilations 1 2 4 is Figure 1 itself.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tools.support.bootstrap import use_project_python
 if __name__ == '__main__':
     use_project_python()
 
+import argparse
 from dataclasses import replace
 
 from prototxt.experiments import NETS

@@ -9,7 +9,6 @@ that of one who knows nothing (ln C; times the pixels where the loss is a sum), 
 its estimate. All that is written lies in OUT (3 GB when all is done). Run again, it goes on with the stages that are missing.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
 
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd, Stage
 from prototxt.names import resolve
@@ -83,4 +84,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

@@ -6,12 +6,7 @@ damaged (files of it do not read; which).
 The loss is the mean of the last 25 iterations. Scores are those of --val-every; the best weights are RUN/best.caffemodel.
 """
 
-import argparse
-import json
-import math
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,6 +14,12 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from tools.support.errors import UserError, run_command
 from tools.support.paths import RUNS

@@ -9,7 +9,6 @@ Pixels whose truth is void do not count: 255, and for Cityscapes the ids that it
 in neither truth nor predictions has no score and does not enter the mean.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tools.support.bootstrap import use_project_python
 if __name__ == '__main__':
     use_project_python()
 
+import argparse
 import json
 
 import numpy as np

@@ -6,7 +6,6 @@ to 20 with the colours of VOC (comp6: data other than VOC's own was trained on; 
 with <city>_<sequence>_<frame>.png of label ids, which are not the ids that networks predict.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tools.support.bootstrap import use_project_python
 if __name__ == '__main__':
     use_project_python()
 
+import argparse
 import io
 import tarfile
 import zipfile

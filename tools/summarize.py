@@ -6,7 +6,6 @@ follow from the prototxt, and only a net with layers that are not known here is 
 receptive field of an output cell and the distance to the next, in pixels of the input (of the maps, for a stage on stored maps).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
 
 from google.protobuf import text_format
 

@@ -9,7 +9,6 @@ Run again after a stop, it goes on where it was.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,6 +16,8 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+from collections.abc import Sequence
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split

@@ -6,9 +6,7 @@ server's answer typed in beside the label maps; prints the tables with what fill
 cell, and writes OUT/tables.md and OUT/report.html, which has pictures, bars per class, confusion matrices and loss curves.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,6 +14,9 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+from collections.abc import Sequence
 
 from tools.paper_tables import TABLES
 from tools.report.results import FOLDERS, find_results, lines_of

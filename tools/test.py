@@ -13,11 +13,7 @@ A split without ground truth, as the benchmarks' test images, is labelled and no
 Images and labels that cannot be used are left out and named at the end; the others are labelled, nothing is scored, status 1.
 """
 
-import argparse
-import json
 import sys
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,6 +21,11 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 
 import numpy as np
 from tqdm import tqdm
@@ -390,4 +391,4 @@ def picture(record: Record, label_maps: LabelMaps, facts: Dataset) -> np.ndarray
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

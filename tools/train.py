@@ -9,7 +9,6 @@ are drawn anew. A loss that is no number, or stays far above ln C, ends the trai
 A chain does what is not done yet: the weights to start from, each stage, and the stored maps between them.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from tools.support.bootstrap import use_project_python
 
 if __name__ == '__main__':
     use_project_python()
+
+import argparse
 
 from prototxt.chains import CHAINS, ends, is_chain
 from prototxt.experiments import STAGES
@@ -120,4 +121,4 @@ def _rate(text: str) -> float:
 
 
 if __name__ == '__main__':
-    run_command(main)
+    run_command(main, after_stop='the same command goes on')

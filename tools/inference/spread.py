@@ -17,6 +17,7 @@ from dataset_prep.records import Record
 from tools.inference.labelling import Job, label_records
 from tools.support.errors import Fault, UserError
 from tools.support.hashing import file_sum
+from tools.support.pipeline import begun
 
 PORTIONS = 4  # for each process: small enough that all end at about the same time
 CONNECT_S = 20
@@ -35,7 +36,7 @@ def label_in_processes(
         tasks = [joblib.delayed(label_portion)(*task, folder) for task in _tasks(job, records, workers, gpus)]
         faults: dict[str, Fault] = {}
         try:
-            for count, found in work(tasks):
+            for count, found in begun(work, tasks):
                 faults |= found
                 bar.update(count)
         except TerminatedWorkerError as error:  # Caffe ended it, or the system for want of memory

@@ -13,6 +13,7 @@ from dataset_prep.records import Record, read_image
 from tools.structured.dense_crf import CrfParameters, refine
 from tools.structured.score_maps import read_scores, score_path
 from tools.support.errors import Fault, UserError, attempt
+from tools.support.pipeline import begun
 from tools.support.png import write_png
 
 ONE_THREAD = {'CRF_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # in each process: there is one a core
@@ -42,7 +43,8 @@ def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> 
     with tqdm(total=len(items), unit='image', desc=title, disable=None) as bar:
         results = []
         with joblib.parallel_config(backend='loky', n_jobs=jobs):
-            for result in joblib.Parallel(return_as='generator')(joblib.delayed(in_process)(work, item) for item in items):
+            tasks = (joblib.delayed(in_process)(work, item) for item in items)
+            for result in begun(joblib.Parallel(return_as='generator'), tasks):
                 results.append(result)
                 bar.update()
     return results

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,15 +44,18 @@ def end_with_faults(faults: Sequence[Fault], total: int, what: str, rest: str) -
         raise UserError(f'{len(faults)} of {total} {what} cannot be used; {rest}:{listed}')
 
 
-def run_command(main: Callable[[list[str] | None], int | None]) -> None:
-    """Run a command's `main(argv)` and exit: 0 or its return value, 130 on Ctrl-C.
+def run_command(main: Callable[[list[str] | None], int | None], *, after_stop: str = '') -> None:
+    """Run a command's `main(argv)` and exit: 0 or its return value, 130 on Ctrl-C, with `after_stop`, what a user may do then.
 
     Bad data, or a file that the system refuses, is one `error:` line and 1; a reader of the output that went away is no line.
     A `~` that no shell has expanded, as in `--data=~/x` or in a variable of make, stands for the home folder here too.
     """
     sys.argv[1:] = map(_with_home, sys.argv[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='surrogateescape')  # names of files that are no UTF-8 come out as they are
+        # Names of files that are no UTF-8 come out as they are; what a terminal cannot show is spelled out.
+        sys.stdout.reconfigure(errors='surrogateescape' if sys.stdout.encoding.lower() == 'utf-8' else 'backslashreplace')
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as bootstrap.py left it while modules were imported
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = main(None)
         sys.stdout.flush()
@@ -63,7 +67,8 @@ def run_command(main: Callable[[list[str] | None], int | None]) -> None:
         print(f'error: {_line(error)}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more, while what runs beside is ended: at once
+        print('interrupted' + (f'; {after_stop}' if after_stop else ''), file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
 

@@ -3,11 +3,13 @@
 Threads will not do: Caffe's Python module keeps Python's lock while a network computes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
+
+from tools.support.stop_signals import not_for_helpers
 
 Item = TypeVar('Item')
 DONE = 'done'
@@ -22,7 +24,8 @@ def read_ahead(function: Callable[[Item], Any], items: Sequence[Item]) -> Iterat
     context = get_context('forkserver')
     here, there = context.Pipe()
     process = context.Process(target=_read, args=(function, items, there), daemon=True)
-    process.start()
+    with not_for_helpers():
+        process.start()
     there.close()
     try:
         yield (_next(here) for _ in items)
@@ -40,7 +43,8 @@ def write_behind(function: Callable[..., None]) -> Iterator[Callable[..., None]]
     context = get_context('forkserver')
     here, there = context.Pipe()
     process = context.Process(target=_write, args=(function, there), daemon=True)
-    process.start()
+    with not_for_helpers():
+        process.start()
     there.close()
 
     def write(*arguments: Any) -> None:
@@ -60,6 +64,15 @@ def write_behind(function: Callable[..., None]) -> Iterator[Callable[..., None]]
         process.join()
 
 
+def begun(parallel: Callable[[Iterable], Iterator[Any]], tasks: Iterable) -> Iterator[Any]:
+    """parallel(tasks) of a joblib.Parallel that gives its results one by one; its processes do not hear of Ctrl-C."""
+    from joblib.externals.loky.backend import resource_tracker
+
+    resource_tracker.ensure_running()  # as multiprocessing's in not_for_helpers
+    with not_for_helpers():
+        return parallel(tasks)
+
+
 def _next(connection: Connection) -> Any:
     """What the other process sends; its error is raised here, and its sudden end as one."""
     try:
@@ -76,7 +89,7 @@ def _read(function: Callable, items: Sequence, connection: Connection) -> None:
     try:
         for item in items:
             connection.send(function(item))
-    except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+    except (BrokenPipeError, ConnectionResetError):
         return
     except Exception as error:
         connection.send(error)
@@ -88,7 +101,7 @@ def _write(function: Callable, connection: Connection) -> None:
         while (arguments := connection.recv()) is not None:
             function(*arguments)
         connection.send(DONE)
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         return
     except Exception as error:
         connection.send(error)

@@ -4,8 +4,23 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 STOPPED = 130  # exit status after a stop, as shells have it for Ctrl-C
+
+
+@contextmanager
+def not_for_helpers() -> Iterator[None]:
+    """Processes that are started in the block do not hear of Ctrl-C, which a terminal sends to all: who started them ends them.
+
+    One that comes meanwhile reaches this process when the block ends.
+    """
+    resource_tracker.ensure_running()  # multiprocessing's own: starting it lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
     print(f'{settings.stage_name}: iteration {reached} of {end}, {where}')
     print(f'curve: {run_dir / runs.PLOT}  rows: {run_dir / runs.METRICS}  log: {run_dir / runs.LOG}')
     if reached < end:
-        print('stopped; the same command goes on from there')
+        print(f'stopped; the same command{", without --restart," if settings.restart else ""} goes on from there')
     if waiting := len(Validation(settings).waiting()):
         print(f'snapshots that wait to be scored: {waiting}; the same command goes on with them')
 

@@ -18,6 +18,7 @@ from tools.caffe_build import cuda, openblas, patches, source
 from tools.caffe_build.cache import cache_folder
 from tools.caffe_build.environment import PYTHON
 from tools.caffe_build.variant import Variant
+from tools.support import bootstrap
 from tools.support.paths import VENV
 
 HERE = Path(__file__).parent
@@ -41,6 +42,7 @@ class PretendedGpus:
         """Variables of the environment for `count` GPUs of `memory` bytes; each process that uses one leaves a file in `use`."""
         return {
             'LD_PRELOAD': str(self._folder / 'libpretended.so'),
+            bootstrap.OWN: 'LD_PRELOAD',
             'PATH': f'{HERE}:{os.environ["PATH"]}',  # nvidia-smi
             'PRETENDED_GPUS': str(count),
             'PRETENDED_GPU_BYTES': str(memory),
