@@ -16,7 +16,7 @@ from tests.toy_nets import random_image, random_weights
 from tools.inference import MapPredictor, Predictor, argmax, colorize, native, stitch, tight_size, tiles, zoom
 from tools.inference import weights as weight_files
 from tools.inference.caffe_net import forward, load_net
-from tools.inference.pictures import contact_sheet, overlay, strip
+from tools.inference.pictures import contact_sheet, overlay, panels
 from tools.support.errors import UserError
 from tools.training import runs
 
@@ -376,6 +376,7 @@ def test_a_contact_sheet_holds_strips_and_every_class():
     facts = dataset('camvid')
     blank = [np.zeros((side, 40, 3), np.uint8) for side in (20, 30)]
     labels = [np.full(image.shape[:2], 255, np.uint8) for image in blank]
-    sheet = contact_sheet([strip(image, label, label, facts) for image, label in zip(blank, labels, strict=True)], facts)
+    rows = [('a', panels(image, label, label, facts)) for image, label in zip(blank, labels, strict=True)]
+    sheet = contact_sheet(rows, facts)
     colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3)}
-    assert sheet.shape[1] == 1280 and all(rgb[::-1] in colours for rgb in facts.palette)
+    assert sheet.shape[1] == 4 * 320 + 3 * 8 + 2 * 8 and all(rgb[::-1] in colours for rgb in facts.palette)

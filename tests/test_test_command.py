@@ -121,7 +121,11 @@ def test_pictures_to_look_at(run):
     """A contact sheet always, a strip of four panels for each image when asked for."""
     out = run('--overlay')
     assert {path.name for path in (out / 'pictures').iterdir()} == {'contact_sheet.png', 'a.png', 'b.png', 'c.png'}
-    assert read(out / 'pictures' / 'a.png').shape == (20, 4 * 28, 3)
+    strip = read(out / 'pictures' / 'a.png')
+    names_and_headings, panels = strip[:-28], strip[-28:-8]
+    assert panels.shape[0] == 20 and all((panels[:, 8 + place * 158 :][:, :28] != 255).any() for place in range(4))
+    assert all((panels[:, 8 + place * 158 + 28 :][:, :8] == 255).all() for place in range(4))
+    assert all((names_and_headings[28:48, 8 + place * 158 :][:, :100] < 128).any() for place in range(4))
 
 
 def test_a_second_run_goes_on_from_the_first(run):

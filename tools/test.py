@@ -43,7 +43,7 @@ from tools.inference.label_maps import LabelMaps
 from tools.inference.labelling import Job, cores, label_records
 from tools.inference.networks import HELP, network
 from tools.inference.origin import ORIGIN, RELEASED, Origin, check_maps_of_snapshot, origin_of, origin_of_all
-from tools.inference.pictures import contact_sheet, strip
+from tools.inference.pictures import contact_sheet, panels, strip
 from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.netinfo.fit import fit_tile, memory_size
@@ -378,16 +378,16 @@ def write_json(path: Path, content: dict) -> None:
 def draw(records: list[Record], label_maps: LabelMaps, facts: Dataset, out: Path, every: bool) -> None:
     """The contact sheet, and with `every` a strip for each image, in the folder `out`."""
     chosen = np.unique(np.linspace(0, len(records) - 1, SHEET_IMAGES).round().astype(int))
-    strips = [picture(records[i], label_maps, facts) for i in chosen]
-    write_png(out / 'contact_sheet.png', contact_sheet(strips, facts))
+    rows = [(records[i].id, pictures_of(records[i], label_maps, facts)) for i in chosen]
+    write_png(out / 'contact_sheet.png', contact_sheet(rows, facts))
     if every:
         for record in tqdm(records, unit='image', desc='drawing', disable=None):
-            write_png(out / f'{record.id}.png', picture(record, label_maps, facts))
+            write_png(out / f'{record.id}.png', strip(record.id, pictures_of(record, label_maps, facts)))
 
 
-def picture(record: Record, label_maps: LabelMaps, facts: Dataset) -> np.ndarray:
+def pictures_of(record: Record, label_maps: LabelMaps, facts: Dataset) -> list[np.ndarray]:
     """image | truth | prediction | overlay."""
-    return strip(read_image(record), read_label(record), label_maps.read(record.id), facts)
+    return panels(read_image(record), read_label(record), label_maps.read(record.id), facts)
 
 
 if __name__ == '__main__':

@@ -5,20 +5,38 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataset_prep.datasets import Dataset
-from tools.support.sheets import class_legend, colorize, overlay, scaled
+from tools.support.sheets import below, beside, caption, class_legend, colorize, framed, overlay, scaled
 
-__all__ = ['colorize', 'contact_sheet', 'overlay', 'strip']
+__all__ = ['HEADINGS', 'colorize', 'contact_sheet', 'overlay', 'panels', 'strip']
 
+HEADINGS = ('image', 'ground truth', 'prediction', 'prediction over image')
 PANEL_WIDTH = 320  # pixels of one panel of a contact sheet
+LEAST_WIDTH = 150  # of a panel of a strip, so that its heading has room
 
 
-def strip(image_bgr: np.ndarray, truth: np.ndarray, prediction: np.ndarray, facts: Dataset) -> np.ndarray:
-    """Side by side: image | truth | prediction | prediction over the image."""
+def panels(image_bgr: np.ndarray, truth: np.ndarray, prediction: np.ndarray, facts: Dataset) -> list[np.ndarray]:
+    """The pictures that HEADINGS names."""
     predicted = colorize(prediction, facts)
-    return np.hstack([image_bgr, colorize(truth, facts), predicted, overlay(image_bgr, predicted)])
+    return [image_bgr, colorize(truth, facts), predicted, overlay(image_bgr, predicted)]
 
 
-def contact_sheet(strips: Sequence[np.ndarray], facts: Dataset) -> np.ndarray:
-    """Strips of four panels below each other, shrunk to one width, above the names of the classes in their colours."""
-    width = 4 * PANEL_WIDTH
-    return np.vstack([*(scaled(picture, width=width) for picture in strips), class_legend(facts, width)])
+def strip(name: str, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """The panels of an image at their own size side by side, under its name and their headings."""
+    width = pictures[0].shape[1]
+    room = max(0, LEAST_WIDTH - width)
+    row = beside([np.pad(picture, ((0, 0), (0, room), (0, 0)), constant_values=255) for picture in pictures])
+    return framed(below([caption(name, row.shape[1]), _headings(width + room), row], 0))
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], facts: Dataset) -> np.ndarray:
+    """Names and panels of images below each other, panels of one width, above the names of the classes in their colours."""
+    blocks = [_headings(PANEL_WIDTH)]
+    for name, pictures in rows:
+        row = beside([scaled(picture, width=PANEL_WIDTH, pure=0 < place < 3) for place, picture in enumerate(pictures)])
+        blocks.append(below([caption(name, row.shape[1]), row], 0))
+    return framed(below([*blocks, class_legend(facts, blocks[0].shape[1])]))
+
+
+def _headings(width: int) -> np.ndarray:
+    """A line with the heading of each panel of a row."""
+    return beside([caption(heading, width) for heading in HEADINGS])
