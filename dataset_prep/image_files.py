@@ -20,6 +20,7 @@ from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value where nothing is to be turned
+TIFF_SIZE = 256, 257  # TIFF's tags of width and height
 ON_THEIR_SIDE = range(5, 9)  # its values where height and width change places
 _IMAGE_MODES = ('L', 'P', 'RGB', 'CMYK', 'YCbCr', '1')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
@@ -33,6 +34,18 @@ def image_size(path: Path) -> tuple[int, int]:
             return picture.size
     except _BROKEN as error:
         raise _unreadable(path, error) from error
+
+
+def seen_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels as a viewer shows the picture, turned as its orientation tag says, by its header alone."""
+    try:
+        with Image.open(path) as picture:
+            # Pillow's newer versions have turned the size of a TIFF already, and of nothing else.
+            stored = tuple(picture.tag_v2[tag] for tag in TIFF_SIZE) if picture.format == 'TIFF' else picture.size
+            turned = picture.getexif().get(ORIENTATION, UPRIGHT) in ON_THEIR_SIDE
+    except (*_BROKEN, KeyError) as error:
+        raise _unreadable(path, error) from error
+    return (stored[1], stored[0]) if turned else (stored[0], stored[1])
 
 
 def orientation(path: Path) -> int:

@@ -90,6 +90,17 @@ def test_a_photograph_is_turned_as_its_tag_says(tmp_path):
     assert predict.size_of(tmp_path / 'phone.jpg') == (24, 16)
 
 
+@pytest.mark.parametrize('suffix', ['tif', 'jpg', 'png', 'webp'])
+@pytest.mark.parametrize('turned', [1, 3, 6, 8])
+def test_the_size_reckoned_with_is_that_of_what_is_read(tmp_path, suffix, turned):
+    """Whatever the format, turned by a quarter, by a half, or not."""
+    path, picture = tmp_path / f'phone.{suffix}', Image.fromarray(random_image(16, 24))
+    tag = picture.getexif()
+    tag[0x0112] = turned
+    picture.save(path, **({'tiffinfo': {0x0112: turned}} if suffix == 'tif' else {'exif': tag}))
+    assert predict.read_image(path).shape[:2] == predict.size_of(path)
+
+
 def test_an_image_of_too_many_pixels_is_named(tmp_path):
     """2**30 are OpenCV's limit."""
     with Image.new('1', (1 << 16, (1 << 14) + 1)) as picture:

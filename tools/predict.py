@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset_prep.datasets import dataset
-from dataset_prep.image_files import ON_THEIR_SIDE, image_size, orientation
+from dataset_prep.image_files import seen_size
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.networks import HELP, network
@@ -170,8 +170,8 @@ def read_image(path: Path) -> np.ndarray:
 
 def size_of(path: Path) -> tuple[int, int]:
     """Height and width that read_image will give, from the file's head."""
-    width, height = image_size(path)
-    return (width, height) if orientation(path) in ON_THEIR_SIDE else (height, width)
+    width, height = seen_size(path)
+    return height, width
 
 
 def sizes_of(images: list[Path]) -> Iterator[tuple[int, int]]:
