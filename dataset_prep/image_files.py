@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
@@ -41,7 +41,9 @@ def seen_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             # Pillow's newer versions have turned the size of a TIFF already, and of nothing else.
-            stored = tuple(picture.tag_v2[tag] for tag in TIFF_SIZE) if picture.format == 'TIFF' else picture.size
+            stored: tuple = picture.size
+            if isinstance(picture, TiffImagePlugin.TiffImageFile):
+                stored = tuple(picture.tag_v2[tag] for tag in TIFF_SIZE)
             turned = picture.getexif().get(ORIENTATION, UPRIGHT) in ON_THEIR_SIDE
     except (*_BROKEN, KeyError) as error:
         raise _unreadable(path, error) from error
