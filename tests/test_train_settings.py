@@ -65,6 +65,14 @@ def test_a_word_is_a_file_or_several(tmp_path, monkeypatch, word, files):
     assert [str(path) for path in found] == [path.format(tmp_path) for path in files]
 
 
+@pytest.mark.parametrize(
+    ('words', 'between'), [('--val-every 10', 10), ('--val-every 100', 50), ('--val-every 10 --snapshot 5', 5)]
+)
+def test_snapshots_are_made_where_they_are_to_be_scored(words, between):
+    """toy-front's row has one every 50 iterations."""
+    assert asked('toy-front', *words.split()).stage.snapshot == between
+
+
 def test_crop_of_whole_maps_is_refused():
     """A stage on stored maps has nothing to crop."""
     with pytest.raises(UserError, match='whole maps'):

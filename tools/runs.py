@@ -23,9 +23,9 @@ from dataclasses import asdict
 
 from tools.support.errors import UserError, run_command
 from tools.support.paths import RUNS
-from tools.training.overview import Overview, overviews
+from tools.training.overview import AVERAGED, Overview, overviews
 
-HEAD = ('run', 'state', 'iteration', 'loss', 'rate', 'best IoU %', 'sessions', 'begun (UTC)')
+HEAD = ('run', 'state', 'iteration', f'loss, mean of {AVERAGED}', 'rate', 'best IoU %', 'sessions', 'begun (UTC)')
 GAP = '  '
 
 

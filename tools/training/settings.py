@@ -119,11 +119,17 @@ def _override(row: Stage, args, devices: int) -> Stage:
     batch = args.batch or row.batch_size
     share = _share(batch, devices)
     given = {
-        'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr, 'snapshot': args.snapshot,
+        'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr,
+        'snapshot': args.snapshot or _scored(row, args),
         'upsample_loss': args.upsample_loss or None,
         'batch_size': batch, 'iter_size': share // per_pass(row, share, args.batch_per_pass),
     }  # fmt: skip
     return replace(row, **{field: value for field, value in given.items() if value is not None})
+
+
+def _scored(row: Stage, args) -> int | None:
+    """Iterations between snapshots where those of the row are not the ones that --val-every scores."""
+    return args.val_every if args.val_every and args.val_every % row.snapshot else None
 
 
 def _share(batch_size: int, devices: int) -> int:
