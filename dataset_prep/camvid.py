@@ -14,7 +14,7 @@ from pathlib import Path
 from dataset_prep.command import add_shared_arguments, command_parser, data_folder, size, write
 from dataset_prep.completeness import add_partial_argument, check_splits
 from dataset_prep.datasets import dataset
-from dataset_prep.lists import by_id, check_pairs, read_lines
+from dataset_prep.lists import by_id, check_pairs, read_lines, with_suffix
 from dataset_prep.records import Record
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
@@ -82,8 +82,8 @@ def _folder_with(data: Path, name: str) -> Path | None:
 
 def _official(root: Path, size_wh: tuple[int, int]) -> dict[str, list[Record]]:
     """Records of the official layout, frames in order of name."""
-    stills = by_id((root / STILLS).glob('*.png'), lambda path: path.stem)
-    labels = by_id((root / LABELS).glob('*.png'), lambda path: path.stem.removesuffix('_L'))
+    stills = by_id(with_suffix(root / STILLS, '.png'), lambda path: path.stem)
+    labels = by_id(with_suffix(root / LABELS, '.png'), lambda path: path.stem.removesuffix('_L'))
     if not stills:
         raise UserError(f'{root / STILLS} holds no PNG; it should hold the 701 frames')
     check_pairs(stills, labels, lambda frame: root / STILLS / f'{frame}.png', lambda frame: root / LABELS / f'{frame}_L.png')

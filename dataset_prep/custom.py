@@ -1,45 +1,52 @@
 """Prepare your own images and labels: check every file, list the splits, write LMDBs, and a contact sheet to look at.
 
 DIR holds
-images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm)    8 bits a channel, no alpha, no EXIF tag that turns them
-labels/NAME.png                                         index PNGs, grey or palette: ids 0 to N-1, 255 to ignore
-train.txt, val.txt, test.txt                            names, one a line; images of test need no labels
+images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm .webp)    8 bits a channel, no alpha, no EXIF tag that turns them
+labels/NAME.png                 index PNGs, grey or palette: ids 0 to N-1, 255 to ignore; or RGB, in the colours of the classes
+train.txt, val.txt, test.txt    names, one a line; images of test need no labels
 
-Without train.txt a share of the images, --val-fraction, picked by --seed, is val and the rest train. The mean to subtract is
-measured over the training images. Classes, colours and mean are kept in OUT/dataset.json.
+Without train.txt a share of the images, --val-fraction, picked by --seed, is val and the rest train; a single image is train.
+--size scales each image to that size, one of another shape to what fits into it. The mean to subtract is measured over the
+training images. Classes, colours and mean are kept in OUT/dataset.json. What --classes understands: class_lists.py.
 """
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from dataset_prep import statistics
+from dataset_prep.class_lists import read_classes
 from dataset_prep.command import add_shared_arguments, command_parser, size, write
-from dataset_prep.datasets import Colour, Dataset, keep_own
-from dataset_prep.image_files import UPRIGHT, orientation
-from dataset_prep.label_encodings import MOST_CLASSES
-from dataset_prep.lists import by_id, check_pairs, read_ids
+from dataset_prep.datasets import Dataset, keep_own
+from dataset_prep.image_files import IMAGE_SUFFIXES, UPRIGHT, image_size, is_coloured_picture, orientation
+from dataset_prep.lists import by_id, check_pairs, read_ids, with_suffix
 from dataset_prep.order import shuffled
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record
+from prototxt.experiments import STAGES
+from prototxt.names import make_train
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.paths import DATA
 
 CROP_SIZES = (500,)
 VAL_FRACTION = 0.1
 IMAGES, LABELS = 'images', 'labels'
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm')
 TRAIN, VAL, TEST = 'train', 'val', 'test'
+NEXT = (  # what is trained on own data: for whom, the stages by their crops, and make's other variables
+    ('a narrow net on a CPU', ('toy-front',), ()),
+    ('VGG-16 frozen, on a CPU', ('camvid-cpu-joint',), ('CHAIN=1',)),
+    ("the paper's front end on a GPU", ('camvid-front', 'voc-front'), ('GPU=0',)),
+)
+Item = TypeVar('Item')
+Size = tuple[int, int]
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
-COLOURED_CLASS = re.compile(r'(?P<name>\S.*?)\s+(?P<red>\d{1,3})\s+(?P<green>\d{1,3})\s+(?P<blue>\d{1,3})')
 
 
-def find_splits(
-    data: Path, name: str, val_fraction: float, seed: int, size_wh: tuple[int, int] | None = None
-) -> dict[str, list[Record]]:
+def find_splits(data: Path, name: str, val_fraction: float, seed: int, size_wh: Size | None = None) -> dict[str, list[Record]]:
     """The records of each split in the folder `data`, of the data set `name`.
 
     Raises UserError when a file of a pair is missing, two have one name, a list names what is not there, or an image has a tag
@@ -47,24 +54,58 @@ def find_splits(
     """
     if not data.is_dir():
         raise UserError(f'no folder {data}; give the one that holds {IMAGES}/ and {LABELS}/: DATA=FOLDER')
-    images, labels = (_files(data / kind, kind) for kind in (IMAGES, LABELS))
+    images, labels = _files(data / IMAGES, IMAGE_SUFFIXES), _files(data / LABELS, ('.png',))
     lists = _lists(data, images) or _shares(images, labels, data, val_fraction, seed)
     for split, names in lists.items():
         if lacking := [one for one in names if one not in labels and split != TEST]:
             faults = [Fault(f'no file at {data / LABELS / one}.png') for one in lacking]
             end_with_faults(faults, len(names), f'images of {split}', 'each needs its label')
     _check_upright([images[one] for names in lists.values() for one in names])
+    sizes = _sizes({images[one]: one for names in lists.values() for one in names}, size_wh) if size_wh else {}
+    coloured = {path for path, found in _each(is_coloured_picture, labels.values()) if found is True}
     return {
-        split: [Record(one, images[one], labels.get(one), name, size_wh=size_wh) for one in ids] for split, ids in lists.items()
+        split: [
+            Record(
+                one, images[one], label := labels.get(one), name, 'colours' if label in coloured else 'ids', sizes.get(one)
+            )
+            for one in ids
+        ]
+        for split, ids in lists.items()
+    }  # fmt: skip
+
+
+def _each(function: Callable[[Path], Item], paths: Iterable[Path]) -> list[tuple[Path, Item | Fault]]:
+    """Each path with what `function` makes of it, or its Fault: a file that cannot be read is named later."""
+    paths = list(paths)
+    return list(zip(paths, in_order(partial(attempt, function), paths), strict=True))
+
+
+def _sizes(images: Mapping[Path, str], box_wh: Size) -> dict[str, Size]:
+    """By name, the size that each image is scaled to: `box_wh`, or for one of another shape the largest in it that keeps that."""
+    found = {
+        images[path]: fitted(size, box_wh) if isinstance(size, tuple) else box_wh for path, size in _each(image_size, images)
     }
+    if others := [name for name, size in found.items() if size != box_wh]:
+        width, height = found[others[0]]
+        print(
+            f'note: {len(others)} of {len(images)} images have another shape than {box_wh[0]}x{box_wh[1]} and keep it: '
+            f'the first, {others[0]}, is scaled to {width}x{height}'
+        )
+    return found
+
+
+def fitted(size_wh: Size, box_wh: Size) -> Size:
+    """The largest size of the shape of `size_wh` that lies in `box_wh`; `box_wh` itself where no side differs by more than 1."""
+    scale = min(box / side for box, side in zip(box_wh, size_wh, strict=True))
+    width, height = (max(1, round(scale * side)) for side in size_wh)
+    return box_wh if max(box_wh[0] - width, box_wh[1] - height) <= 1 else (width, height)
 
 
 def _check_upright(paths: Sequence[Path]) -> None:
     """Raise UserError naming the images that viewers turn: a label may have been drawn on what they show, or may not."""
-    turns = in_order(partial(attempt, orientation), paths)  # one that cannot be read is named later
     turned = [
         Fault(f'{path} is stored turned or mirrored (EXIF orientation {turn})')
-        for path, turn in zip(paths, turns, strict=True)
+        for path, turn in _each(orientation, paths)
         if isinstance(turn, int) and turn != UPRIGHT
     ]
     end_with_faults(
@@ -73,13 +114,11 @@ def _check_upright(paths: Sequence[Path]) -> None:
     )  # fmt: skip
 
 
-def _files(folder: Path, kind: str) -> dict[str, Path]:
+def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The pictures in a folder by name."""
-    suffixes = SUFFIXES if kind == IMAGES else ('.png',)
-    paths = folder.iterdir() if folder.is_dir() else ()
-    found = by_id((path for path in paths if path.suffix.lower() in suffixes), lambda path: path.stem)
+    found = by_id(with_suffix(folder, *suffixes), lambda path: path.stem)
     if not found:
-        raise UserError(f'no {kind} in {folder} ({" ".join(suffixes)}); see dataset_prep/README.md')
+        raise UserError(f'no {folder.name} in {folder} ({" ".join(suffixes)}); see dataset_prep/README.md')
     return found
 
 
@@ -95,54 +134,16 @@ def _lists(data: Path, images: dict[str, Path]) -> dict[str, list[str]]:
 
 
 def _shares(images: dict[str, Path], labels: dict[str, Path], data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
-    """All images, each of which must have a label, parted into train and val."""
+    """All images, each of which must have a label, parted into train, which has one at least, and val."""
     check_pairs(images, labels, lambda name: data / IMAGES / f'{name}.*', lambda name: data / LABELS / f'{name}.png')
     if not 0 <= val_fraction < 1:
         raise UserError(f'--val-fraction {val_fraction}: give a share from 0 to less than 1')
     mixed = shuffled(list(images), seed)
-    count = max(1, round(val_fraction * len(mixed))) if val_fraction else 0
+    count = min(max(1, round(val_fraction * len(mixed))), len(mixed) - 1) if val_fraction else 0
     splits = {TRAIN: sorted(mixed[count:])}
+    if val_fraction and not count:
+        print('note: the only image is trained on, and there is no val split; to score it: tools/test.py --split train')
     return splits | {VAL: sorted(mixed[:count])} if count else splits
-
-
-def read_classes(text: str) -> list[tuple[str, Colour]]:
-    """Names and colours of classes: from a file, a class a line with or without R G B at its end, or as many as a number says.
-
-    A class without a colour gets that of its id in VOC's palette. Raises UserError for classes or colours that occur twice.
-    """
-    if text.isdigit():
-        rows = [(f'class {index}', voc_colour(index)) for index in range(int(text))]
-        where = f'--classes {text}'
-    else:
-        rows, where = _class_file(Path(text)), text
-    if not 2 <= len(rows) <= MOST_CLASSES:
-        raise UserError(f'{where}: {len(rows)} classes; there must be from 2 to {MOST_CLASSES}')
-    for column, what in ((0, 'class'), (1, 'colour')):
-        values = [row[column] for row in rows]
-        if twice := [value for value in values if values.count(value) > 1]:
-            raise UserError(f'{where}: the {what} {twice[0]} occurs more than once')
-    return rows
-
-
-def _class_file(path: Path) -> list[tuple[str, Colour]]:
-    """The rows of a file of classes; the id of a class is its place, from 0."""
-    rows: list[tuple[str, Colour]] = []
-    for number, line in enumerate(read_ids(path)):
-        match = COLOURED_CLASS.fullmatch(line)
-        if not match:
-            rows.append((line, voc_colour(number)))
-            continue
-        red, green, blue = (int(match[part]) for part in ('red', 'green', 'blue'))
-        if max(red, green, blue) > 255:
-            raise UserError(f'{path}: {line!r}: a colour has three numbers from 0 to 255')
-        rows.append((match['name'], (red, green, blue)))
-    return rows
-
-
-def voc_colour(index: int) -> Colour:
-    """The colour of an id in VOC's palette: bits 3k, 3k+1, 3k+2 of the id are bit 7-k of red, green and blue."""
-    red, green, blue = (sum((index >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3))
-    return red, green, blue
 
 
 def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, statistics.Scan]:
@@ -174,10 +175,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = command_parser('custom', __doc__)
     parser.add_argument('--data', type=Path, metavar='DIR', help='your images and labels; must be given')
-    parser.add_argument('--classes', metavar='FILE|N', help='names of classes, one a line, or their number; must be given')
+    parser.add_argument(
+        '--classes', metavar='FILE|N', help='names of classes, one a line, perhaps with R G B; or their number; must be given'
+    )
     parser.add_argument('--name', default='custom', help='of the data set (default: %(default)s)')
     parser.add_argument('--val-fraction', type=float, default=VAL_FRACTION, metavar='F', help='default: %(default)s')
-    parser.add_argument('--size', type=size, metavar='WxH', help='scale to this (default: the size of the files)')
+    parser.add_argument('--size', type=size, metavar='WxH', help='scale to this, keeping the shape (default: as the files are)')
     add_shared_arguments(parser, None, CROP_SIZES)
     return parser.parse_args(argv)
 
@@ -191,9 +194,24 @@ def main(argv: list[str] | None) -> None:
     splits = find_splits(args.data, args.name, args.val_fraction, args.seed, args.size)
     unmeasured = Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images')
     row, found = measured(unmeasured, splits)
+    write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
     if args.out.resolve() != (DATA / args.name).resolve():
         print(f'note: NETWORK@{args.name} and STAGE@{args.name} look for it at {DATA / args.name}: move it or put a link there')
-    write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
+    print('\n'.join(next_commands(args.name, () if args.lists_only or args.whole else args.crop_size)))
+
+
+def next_commands(name: str, crop_sizes: Sequence[int]) -> list[str]:
+    """What to type next for each of NEXT that can be trained: a stage whose crop was written, or one with CROP_SIZE=."""
+    lines = []
+    for what, stages, options in NEXT:
+        crops = [STAGES[stage].crop_size for stage in stages]
+        if all(crops) and not crop_sizes:
+            continue
+        fitting = next((stage for stage, crop in zip(stages, crops, strict=True) if crop in (None, *crop_sizes)), None)
+        stage, more = (fitting, options) if fitting else (stages[0], (f'CROP_SIZE={crop_sizes[0]}', *options))
+        test = f'python3 tools/test.py --net {STAGES[stage].net}@{name}'
+        lines.append(f'next, {what}: {make_train(f"{stage}@{name}", *more)}; then {test}')
+    return [*lines, 'which of these, and what it takes: dataset_prep/README.md, "Your own images"']
 
 
 def _check_given(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ the manifest, and `rows(done)`: (input float32 (C, H, W), labels of the score ce
 or the Fault of an image that cannot be used.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -50,7 +51,7 @@ Size = tuple[int, int]
 class PictureSource(ABC):
     """Images with their labels, the data set's mean subtracted, shuffled by `seed`; with `mirror`, each also mirrored.
 
-    `input_hw` is by default what just covers the images, where they are of one size, else `tile_hw`, the network's own.
+    `input_hw` is by default what just covers the images; where they are of several sizes, `tile_hw` if that is given and does.
     At `label_stride` 1 a cell has the labels of all its pixels. `names` are the ids of the images, `sizes` of those that can be
     read. Raises UserError if an image does not fit into the input.
     """
@@ -193,16 +194,12 @@ def _manifest_of(path: Path, kind: str) -> dict:
 
 
 def _common_input_size(sizes: dict[str, Size], tile_hw: Size | None) -> Size:
-    """The one input size of all images; the tile if they differ and it covers all. Raises UserError naming what would do."""
-    inputs = {name: input_size(size_hw) for name, size_hw in sizes.items()}
-    first = next(iter(inputs))
-    height, width = (max(side) for side in zip(*inputs.values(), strict=True))
-    for name, size in inputs.items():
-        if size != inputs[first]:
-            if tile_hw and tile_hw[0] >= height and tile_hw[1] >= width:
-                return tile_hw
-            raise UserError(
-                f'{name} needs an input of {size[0]}x{size[1]}, {first} one of {inputs[first][0]}x{inputs[first][1]}; '
-                f'one LMDB holds maps of one size: give --size-hw {height} {width}'
-            )
-    return inputs[first]
+    """The one input size of all images, as an LMDB holds maps of one size. Where they differ: the tile, if it covers all, or the
+    least that does."""
+    inputs = {input_size(size_hw) for size_hw in sizes.values()}
+    height, width = (max(side) for side in zip(*inputs, strict=True))
+    if len(inputs) == 1:
+        return height, width
+    found = tile_hw if tile_hw and tile_hw[0] >= height and tile_hw[1] >= width else (height, width)
+    print(f'images of several sizes: all are put into an input of {found[0]}x{found[1]}', file=sys.stderr)
+    return found

@@ -19,6 +19,7 @@ from PIL import Image, TiffImagePlugin
 from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.webp')  # in small letters
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value where nothing is to be turned
 TIFF_SIZE = 256, 257  # TIFF's tags of width and height
 ON_THEIR_SIDE = range(5, 9)  # its values where height and width change places
@@ -58,6 +59,15 @@ def orientation(path: Path) -> int:
     try:
         with Image.open(path) as picture:
             return picture.getexif().get(ORIENTATION, UPRIGHT)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def is_coloured_picture(path: Path) -> bool:
+    """Whether a file holds red, green and blue instead of indices. Raises UserError if its head cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.mode in ('RGB', 'RGBA')
     except _BROKEN as error:
         raise _unreadable(path, error) from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dataset_prep.command import add_shared_arguments, command_parser, data_folder, write
 from dataset_prep.completeness import add_partial_argument, check_splits
 from dataset_prep.datasets import dataset
-from dataset_prep.lists import by_id, check_pairs
+from dataset_prep.lists import by_id, check_pairs, with_suffix
 from dataset_prep.records import Record
 from dataset_prep.trees import Tree, need_tree
 from tools.support.errors import UserError, run_command
@@ -35,7 +35,7 @@ def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Recor
 
 def _records(folder: Path) -> list[Record]:
     """The records of one sequence. Ids begin with its folder's name: both sequences count their frames from 0."""
-    images, labels = (by_id((folder / kind).glob('*.png'), lambda path: path.stem) for kind in (IMAGES, LABELS))
+    images, labels = (by_id(with_suffix(folder / kind, '.png'), lambda path: path.stem) for kind in (IMAGES, LABELS))
     if not images:
         raise UserError(f'{folder / IMAGES} holds no PNG')
     check_pairs(images, labels, lambda name: folder / IMAGES / f'{name}.png', lambda name: folder / LABELS / f'{name}.png')

@@ -61,11 +61,11 @@ CITYSCAPES_IDS = (
     'trailer', 'train', 'motorcycle', 'bicycle',
 )  # fmt: skip
 
-ENCODINGS = ('ids', 'sbd', 'segnet_camvid', 'camvid_colours', 'street_colours', 'cityscapes_ids')
+ENCODINGS = ('ids', 'sbd', 'segnet_camvid', 'camvid_colours', 'street_colours', 'colours', 'cityscapes_ids')
 MOST_CLASSES = 254  # of a data set: 255 is ignored, and one value is for what is no label
 _UNKNOWN = 254  # in a lookup table: no class has this value
-_COLOURED = ('camvid_colours', 'street_colours')
-_VOID = (0, 0, 0)  # in street_colours
+_COLOURED = ('camvid_colours', 'street_colours', 'colours')  # the last: those of a user's own classes
+_VOID = (0, 0, 0)  # where no class has that colour
 
 
 def is_coloured(encoding: str) -> bool:
@@ -109,8 +109,8 @@ def _values(
     """Each value of an encoding, a number or a colour, with its class name, or None for pixels to ignore."""
     if encoding == 'camvid_colours':
         return [(colour, name) for _, colour, name in CAMVID_COLOURS]
-    if encoding == 'street_colours':
-        return [*zip(palette, classes, strict=True), (_VOID, None)]
+    if encoding in ('street_colours', 'colours'):
+        return [(_VOID, None), *zip(palette, classes, strict=True)]
     if encoding == 'segnet_camvid':
         return enumerate(SEGNET_CAMVID)
     if encoding == 'cityscapes_ids':
@@ -128,7 +128,8 @@ def _bad_value(value: np.ndarray, encoding: str, facts: Dataset) -> str:
         rgb = tuple(int(part) for part in value)
         if encoding == 'camvid_colours':
             return f'the colour RGB {rgb}, which is none of the {len(CAMVID_COLOURS)} of CamVid'
-        return f'the colour RGB {rgb}, which is neither one of the {facts.num_classes} classes of {facts.name} nor black'
+        advice = '; the list of classes (CLASSES=) says their colours, or save ids' if encoding == 'colours' else ''
+        return f'the colour RGB {rgb}, which is neither one of the {facts.num_classes} classes of {facts.name} nor black{advice}'
     most = {'segnet_camvid': len(SEGNET_CAMVID) - 1, 'cityscapes_ids': len(CITYSCAPES_IDS) - 1, 'sbd': facts.num_classes - 1}
     if encoding in most:
         return f'the label {int(value)}; {_LAYOUTS[encoding]} uses 0-{most[encoding]}'

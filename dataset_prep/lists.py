@@ -1,6 +1,11 @@
-"""Lists of ids, and files paired by name; what is empty, listed twice or alone is an error that names it."""
+"""Lists of ids, and files paired by name; what is empty, listed twice or alone is an error that names it.
+
+Names that look the same are the same: Unicode has two forms of an e with an accent, and file systems and editors differ in which
+they write. Ids here are in the composed one (NFC). A suffix is the same in capitals.
+"""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -8,6 +13,16 @@ from tools.support.errors import Fault, UserError, end_with_faults
 
 # Control characters, ends of lines, and what Python has in place of bytes that are no UTF-8.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+
+
+def composed(name: str) -> str:
+    """`name` in the form of Unicode that all ids are in."""
+    return unicodedata.normalize('NFC', name)
+
+
+def with_suffix(folder: Path, *suffixes: str) -> list[Path]:
+    """The files in a folder whose suffix is one of these, in small letters or capitals; none if there is no such folder."""
+    return [path for path in folder.iterdir() if path.suffix.lower() in suffixes] if folder.is_dir() else []
 
 
 def read_lines(path: Path) -> dict[int, str]:
@@ -30,7 +45,8 @@ def read_lines(path: Path) -> dict[int, str]:
 def read_ids(path: Path) -> list[str]:
     """The ids, or other names, in a list, one a line. Raises UserError as read_lines does, and for one that is there twice."""
     numbered: dict[str, int] = {}
-    for number, name in read_lines(path).items():
+    for number, line in read_lines(path).items():
+        name = composed(line)
         if name in numbered:
             raise UserError(f'{path} line {number}: {name} is listed in line {numbered[name]} already')
         numbered[name] = number
@@ -46,7 +62,7 @@ def by_id(paths: Iterable[Path], id_of: Callable[[Path], str]) -> dict[str, Path
     for path in sorted(path for path in paths if not path.name.startswith('.')):
         if _UNFIT.search(str(path)):
             raise UserError(f'{str(path)!r} has bytes that are no UTF-8, or control characters, in its path; rename it')
-        if (name := id_of(path)) in found:
+        if (name := composed(id_of(path))) in found:
             raise UserError(f'{path} and {found[name]} have the same name, {name}; keep one of them')
         found[name] = path
     return dict(sorted(found.items()))

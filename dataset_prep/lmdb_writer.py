@@ -82,7 +82,7 @@ def write_lmdb(
     check_ids(records, str(path))
     layout, records = Layout(margin_px, crop_size, encoding), shuffled(records, seed)
     settings = {
-        'kind': 'images', 'format': FORMAT_SCALED if records[0].size_wh else FORMAT,
+        'kind': 'images', 'format': FORMAT_SCALED if any(record.size_wh for record in records) else FORMAT,
         'dataset': dataset, 'split': split, 'classes': facts.num_classes, 'channels': 4,
         'crop_size': crop_size, 'margin_px': margin_px, 'seed': seed, 'encoding': encoding, 'ignore_label': IGNORE_LABEL,
         'files_sha256': files_sha256(records),

@@ -133,11 +133,11 @@ def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
 
 
 def as_json(folder: Path, split: str, records: Sequence[Record]) -> dict:
-    """What `<folder>/<split>.json` holds, as JSON gives it back."""
+    """What `<folder>/<split>.json` holds, as JSON gives it back. A size that is not that of all records stands in their rows."""
     first = records[0]
-    root = os.path.abspath(folder)
-    rows = [_row(record, root) for record in records]
-    return {'dataset': first.dataset, 'split': split, 'size_wh': first.size_wh and list(first.size_wh), 'records': rows}
+    root, common = os.path.abspath(folder), first.size_wh if len({record.size_wh for record in records}) == 1 else None
+    rows = [_row(record, root, common) for record in records]
+    return {'dataset': first.dataset, 'split': split, 'size_wh': common and list(common), 'records': rows}
 
 
 def load_split(folder: Path, split: str) -> list[Record]:
@@ -168,13 +168,15 @@ def _record(row: dict, folder: Path, dataset_name: str, size_wh) -> Record:
     """The Record of one row of a split's file."""
     label = folder / row['label'] if row['label'] else None
     columns = tuple(row['columns']) if 'columns' in row else None
+    size_wh = tuple(row['size_wh']) if 'size_wh' in row else size_wh
     return Record(row['id'], folder / row['image'], label, dataset_name, row['encoding'], size_wh, columns)
 
 
-def _row(record: Record, root: str) -> dict:
-    """The row of one record in a split's file in the folder `root`, an absolute path."""
+def _row(record: Record, root: str, size_wh: tuple[int, int] | None) -> dict:
+    """The row of one record in a split's file in the folder `root`, an absolute path; with its size where it is not `size_wh`."""
     image, label = _stored(record.image, root), record.label and _stored(record.label, root)
-    row = {'id': record.id, 'image': image, 'label': label, 'encoding': record.encoding}
+    row: dict = {'id': record.id, 'image': image, 'label': label, 'encoding': record.encoding}
+    row |= {'size_wh': list(record.size_wh)} if record.size_wh and record.size_wh != size_wh else {}
     return row | {'columns': list(record.columns)} if record.columns else row
 
 

@@ -51,5 +51,7 @@ def _listed(path: Path) -> dict | None:
 def _in_words(listed: dict | None) -> str:
     if listed is None:
         return 'no list'
-    size = 'x'.join(map(str, listed['size_wh'])) if listed['size_wh'] else 'their own size'
+    sizes = {tuple(row.get('size_wh') or listed['size_wh'] or ()) for row in listed['records']}
+    one = 'x'.join(map(str, min(sizes))) or 'their own size'
+    size = one if len(sizes) == 1 else 'several sizes'
     return f'{len(listed["records"])} images of {size}'

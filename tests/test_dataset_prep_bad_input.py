@@ -175,7 +175,7 @@ def test_sbd_label_that_is_cut_short_is_named(tmp_path, bytes_left):
     named('voc', tmp_path, '2008_000001.mat is no label of SBD')
 
 
-@pytest.mark.parametrize('name', ['voc', 'cityscapes', 'custom'])
+@pytest.mark.parametrize('name', ['voc', 'cityscapes'])
 def test_colour_label_where_an_index_png_belongs_is_refused(tmp_path, name):
     COMMANDS[name][0](tmp_path / 'in')
     path = tmp_path / 'in' / FILES[name][1]

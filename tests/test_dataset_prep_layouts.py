@@ -478,22 +478,6 @@ def test_wrong_options_for_an_own_folder_are_refused(tmp_path, options, words):
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize(
-    ('text', 'words'),
-    [
-        ('road\nsky\nroad\n', 'line 3: road is listed in line 1 already'),
-        ('road 1 2 3\nsky 1 2 3\n', r'the colour \(1, 2, 3\) occurs more than once'),
-        ('road 1 2 3\nroad 1 2 4\n', 'the class road occurs more than once'),
-        ('road 1 2 300\nsky\n', 'three numbers from 0 to 255'),
-        ('', 'is empty'),
-    ],
-)
-def test_bad_class_files_are_refused(tmp_path, text, words):
-    (tmp_path / 'classes.txt').write_text(text)
-    with pytest.raises(UserError, match=words):
-        custom_command.read_classes(str(tmp_path / 'classes.txt'))
-
-
 def test_own_files_that_do_not_pair_are_refused(tmp_path):
     custom(tmp_path)
     (tmp_path / 'images' / 'plain.jpg').write_bytes(b'')

@@ -269,11 +269,15 @@ def test_maps_of_two_sizes_are_refused(tmp_path):
     assert not (tmp_path / 'x').exists()
 
 
-def test_images_of_two_sizes_are_refused_with_the_size_for_all(tmp_path, weights):
-    split = make_split(tmp_path / 'toy', [(29, 40), (193, 24)])  # the second is taller than the network's tile
-    with pytest.raises(UserError, match=r'r1 needs an input of 572x396, r0 one of 404x412; .* --size-hw 572 412'):
-        command(split, weights, 'final', tmp_path / 'maps')
-    assert sorted(os.listdir(tmp_path)) == ['toy']
+def test_images_of_two_sizes_are_put_into_the_least_input_that_covers_all(tmp_path, weights, capsys):
+    """193 rows are 25 cells, more than the network's tile has, 40 columns 5; what is no image has no label."""
+    split = make_split(tmp_path / 'toy', [(29, 40), (193, 24)])
+    command(split, weights, 'final', tmp_path / 'maps')
+    labels = {name: array[-1] for name, array in iterate(tmp_path / 'maps')}
+    assert labels['r0'].shape == (25, 5)
+    assert (labels['r0'][:4] < 7).all() and (labels['r0'][4:] == 255).all()
+    assert (labels['r1'][:, :3] < 7).all() and (labels['r1'][:, 3:] == 255).all()
+    assert 'several sizes: all are put into an input of 572x412' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dataset_prep.datasets import Dataset, dataset
+from dataset_prep.datasets import DATASETS, Dataset, dataset
 from dataset_prep.feature_geometry import label_planes, with_border
 from dataset_prep.feature_sources import ImageSource, LmdbSource, MapSource, PictureSource
 from dataset_prep.lmdb_store import FAULTS, LEFT_OUT
@@ -52,7 +52,8 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
     facts = dataset(NETS[net_name].dataset)
     options: dict = {
         'mirror': args.mirror, 'seed': args.seed, 'label_stride': args.label_stride,
-        'input_hw': args.size_hw and tuple(args.size_hw), 'tile_hw': NETS[net_name].input_size_hw,
+        'input_hw': args.size_hw and tuple(args.size_hw),
+        'tile_hw': NETS[net_name].input_size_hw if facts.name in DATASETS else None,  # own images may be far from as large
     }  # fmt: skip
     if args.features:
         return _checked(MapSource(args.features), args.features, facts, args.split)
@@ -149,7 +150,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=1, help='of the order of images (default: 1)')
     parser.add_argument(
         '--size-hw', type=int, nargs=2, metavar=('H', 'W'),
-        help="input size (default: what just covers images of one size, the network's tile for others)",
+        help="input size (default: what just covers the images; for a published data set of several sizes the network's tile)",
     )  # fmt: skip
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on this GPU (default: CPU)')
     return _complete(parser, parser.parse_args(argv))

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset_prep.datasets import dataset
-from dataset_prep.image_files import seen_size
+from dataset_prep.image_files import IMAGE_SUFFIXES, seen_size
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.networks import HELP, network
@@ -34,8 +34,6 @@ from tools.netinfo.free import warn_of_tile
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import gpu_number
 from tools.support.png import write_png
-
-IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -54,8 +54,8 @@ class Recipe:
             raise SystemExit(STOPPED)
         if status:
             raise UserError(
-                f'{title}: the command above ended with status {status}; run again, the recipe goes on from here; '
-                f'to begin anew: {self._anew}'
+                f'{title}: the command above ended with status {status}; when what it says is mended, the same recipe goes on '
+                f'from here; to begin anew: {self._anew}'
             )
 
     @contextmanager

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dataset_prep.custom import voc_colour
+from dataset_prep.class_lists import voc_colour
 from dataset_prep.records import Record, load_split
 from tools.report.server_scores import SERVER_SCORES
 from tools.scoring.cityscapes import LABEL_IDS, TRAIN_IDS

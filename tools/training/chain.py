@@ -12,7 +12,7 @@ from tools.recipe import TRAIN_ANEW, Recipe
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
-from tools.training.preflight import check_lmdb
+from tools.training.preflight import check_images_beside, check_lmdb
 from tools.training.runs import TRAIN_PROTOTXT
 from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, largest_divisor, settings
 from tools.training.storing import store_command
@@ -50,12 +50,14 @@ class Chain:
         self._recipe = Recipe(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
-        """Raise UserError if a stage lacks what no step before it makes: its LMDB of images, and what it is scored on."""
+        """Raise UserError if a stage lacks what no step before it makes: its LMDBs of images, and what it is scored on."""
         run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
         if run_is_there:
             return
         if STAGES[name].start == 'data':
             check_lmdb(asked)
+        if STAGES[name].beside_images:
+            check_images_beside(asked)
         check_validation(asked, maps_to_come=True)
 
     def follow(self) -> None:

@@ -50,7 +50,7 @@ def check_lmdb(settings: Settings) -> dict:
     _expect(settings, manifest, 'channels', _channels(settings))
     _check_opens(path)
     if stage.beside_images:
-        _check_images_beside(settings, manifest)
+        _check_images_are_those_of_maps(settings, manifest)
     _check_labels(settings)
     if left_out := manifest.get(LEFT_OUT):
         say(f'{path} lacks {left_out} of {left_out + manifest["count"]} images, which could not be used when it was written')
@@ -133,22 +133,41 @@ def _check_features(settings: Settings, manifest: dict) -> None:
     _expect(settings, manifest, 'mirror', settings.stage.mirror)
 
 
-def _check_images_beside(settings: Settings, manifest: dict) -> None:
-    """Raise UserError unless the images of the maps lie beside them, as large as these say and in their order."""
+def check_images_beside(settings: Settings) -> Path:
+    """The LMDB of the images that CRF-RNN reads beside stored maps. Raises UserError unless they are of one size it can have."""
     path = settings.lmdb.with_name(whole_images_of(train_split(settings.stage)))
-    how_to_make = f'{how_to_prepare(settings.dataset.name, settings.stage.split)} WHOLE=1, with the options as before'
     if not (path / 'data.mdb').is_file():
-        raise UserError(f'no LMDB at {path}, the images as they are, which CRF-RNN reads beside their maps; {how_to_make}')
-    images = read_manifest(path)
+        raise UserError(
+            f'no LMDB at {path}, the images as they are, which CRF-RNN reads beside their maps; {_how_to_make_whole(settings)}'
+        )
+    sizes = read_sizes(path)
+    first = next(iter(sizes.values()), (STRIDE, STRIDE))
+    for name, (height, width) in sizes.items():
+        if (height, width) != first or height % STRIDE or width % STRIDE:
+            raise UserError(
+                f'{path}: {name} has {height}x{width} pixels; CRF-RNN on stored maps takes images of one size, both sides '
+                f'multiples of {STRIDE}: prepare the data set with SIZE=WxH'
+            )
+    return path
+
+
+def _check_images_are_those_of_maps(settings: Settings, manifest: dict) -> None:
+    """Raise UserError unless the images of the maps lie beside them, as large as these say and in their order."""
+    path = check_images_beside(settings)
+    images, how_to_make = read_manifest(path), _how_to_make_whole(settings)
     if (images['kind'], images.get('margin_px')) != ('images', 0) or stored_ids(path) != stored_ids(settings.lmdb):
         raise UserError(f'{path} does not hold the images of {settings.lmdb} in their order, without a margin; {how_to_make}')
     covered = pixels_of(settings.stage.start, manifest['min_side_hw'])
-    for name, size_hw in read_sizes(path).items():
-        if size_hw != covered:
-            raise UserError(
-                f'{settings.lmdb} covers {covered[0]}x{covered[1]} pixels, {name} has {size_hw[0]}x{size_hw[1]}; CRF-RNN on '
-                'stored maps takes images of one size that is a multiple of 8: prepare the data set with SIZE=WxH'
-            )
+    name, size_hw = next(iter(read_sizes(path).items()))
+    if size_hw != covered:
+        raise UserError(
+            f'{settings.lmdb} covers {covered[0]}x{covered[1]} pixels, {name} has {size_hw[0]}x{size_hw[1]}; store the maps anew'
+        )
+
+
+def _how_to_make_whole(settings: Settings) -> str:
+    """The command that makes the LMDB of images without a margin."""
+    return f'{how_to_prepare(settings.dataset.name, settings.stage.split)} WHOLE=1, with the options as before'
 
 
 def _check_opens(path: Path) -> None:
