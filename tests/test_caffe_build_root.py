@@ -138,3 +138,12 @@ def test_doctor_on_this_checkout():
     assert finished.returncode == 0, finished.stdout
     for part in ('commit ', 'BLAS', 'layer types            yes', 'weights above 512 MiB  yes', 'camvid'):
         assert part in finished.stdout
+
+
+def test_a_header_that_goes_before_debians_is_named(tmp_path):
+    """A protobuf of /usr/local would be compiled against, and Debian's library linked: the file is named, with what to do."""
+    system.refuse_foreign_headers(tmp_path)
+    (tmp_path / 'google' / 'protobuf').mkdir(parents=True)
+    (tmp_path / 'google' / 'protobuf' / 'message.h').touch()
+    with pytest.raises(UserError, match=r'in the way: .*/google/protobuf/message\.h; .* Move them aside'):
+        system.refuse_foreign_headers(tmp_path)

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from tools.caffe_build import cache, caffe_root, compile, cuda, environment, install, openblas, system
 from tools.caffe_build.variant import Variant, key, variant_from
+from tools.support.bootstrap import system_first
 from tools.support.errors import run_command
 
 
 def main(argv: list[str] | None) -> None:
     """Do what is asked for; argv is not used."""
+    os.environ['PATH'] = system_first()
     root = os.environ.get('CAFFE_ROOT')
     if root:
         existing(Path(root).absolute())

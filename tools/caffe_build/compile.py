@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.caffe_build import cache, cuda, openblas, patches, source
+from tools.caffe_build import cache, cuda, openblas, patches, source, system
 from tools.caffe_build.variant import CMAKE_LISTS, Variant, key
 from tools.support.errors import UserError
 
@@ -58,6 +58,8 @@ def facts(variant: Variant) -> dict[str, object]:
 def cmake(tree: Path, work: Path, options: list[str], python: Path) -> None:
     """Configure our project for the source `tree` in the folder `work`, and compile it on all cores."""
     shutil.copy(CMAKE_LISTS, tree)
+    if system.is_tried(system.os_release()):  # Debian's own libraries, whatever lies in /usr/local or beside the programs of PATH
+        options = ['-DCMAKE_PREFIX_PATH=/usr', '-DCMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH=OFF', *options]
     call(['cmake', '-S', str(tree), '-B', str(work), f'-DPython3_EXECUTABLE={python}', *options], quiet=True)
     call(['cmake', '--build', str(work), '--parallel', str(len(os.sched_getaffinity(0)))])
 

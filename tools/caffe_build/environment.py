@@ -1,6 +1,7 @@
 """The virtual environment `.venv`: made from the system's Python, with the packages that pyproject.toml names."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tomllib
@@ -70,5 +71,6 @@ def write_paths(name: str, lines: str) -> None:
 
 def run(command: list[str], fault: str) -> None:
     """Run a command, its words on stderr. Raises UserError with `fault` when it fails."""
-    if subprocess.run(command, stdout=sys.stderr).returncode:
+    # A pip that is set up to install for the user refuses to do so in a virtual environment.
+    if subprocess.run(command, stdout=sys.stderr, env=os.environ | {'PIP_USER': 'no'}).returncode:
         raise UserError(f'{fault} (above): {" ".join(command)}')

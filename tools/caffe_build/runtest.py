@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tools.caffe_build import cache, compile, cuda, environment, install
 from tools.caffe_build.variant import Variant, key, variant_from
+from tools.support.bootstrap import system_first
 from tools.support.errors import UserError, run_command
 from tools.support.paths import VENV
 
@@ -27,6 +28,7 @@ LEFT_OUT = 'test_draw.py'  # draws models/ and examples/ with Graphviz; the arch
 
 def main(argv: list[str] | None) -> int:
     """Run both kinds of tests; 0 when all passed."""
+    os.environ['PATH'] = system_first()
     if os.environ.get('CAFFE_ROOT'):
         raise UserError('these tests are compiled against the Caffe that this toolkit builds; run without CAFFE_ROOT')
     variant = variant_from(os.environ, install.manifest_in_use())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tools.support.errors import UserError
 
+LOCAL_HEADERS = Path('/usr/local/include')  # where compilers look before /usr/include
 TRIED = {('debian', '12'), ('debian', '13')}
 
 # Debian's package -> a program it brings, or a header that a compiler finds once it is there
@@ -49,9 +50,20 @@ def prepare(more: Iterable[str] = ()) -> None:
     if not is_tried(release):
         check_other_system(release.get('PRETTY_NAME', platform.system()))
         return
+    refuse_foreign_headers(LOCAL_HEADERS)
     missing = missing_packages([*PACKAGES, *more])
     if missing:
         install(missing)
+
+
+def refuse_foreign_headers(folder: Path) -> None:
+    """Raise UserError if `folder` holds a header that goes with another library than Debian's of the same name."""
+    found = [folder / thing for thing in PACKAGES.values() if thing.endswith(('.h', '.hpp')) and (folder / thing).exists()]
+    if found:
+        raise UserError(
+            f"in the way: {', '.join(map(str, found))}; the compiler takes these before the headers of Debian's packages, whose "
+            f'libraries Caffe is linked to. Move them aside while `make caffe` runs'
+        )
 
 
 def os_release() -> dict[str, str]:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tools.support.atomic import whole_file
+from tools.support.bootstrap import system_first
 
 COMMON = ('-shared', '-fPIC', '-std=gnu11')
 
@@ -20,10 +21,11 @@ def shared_library(source: Path, folder: Path, options: Sequence[str] = (), libr
     flags = (*options, *COMMON)
     path = folder / f'{source.stem}-{sha256(source.read_bytes() + repr((flags, libraries)).encode()).hexdigest()[:16]}.so'
     if not path.exists():
-        compiler = os.environ.get('CC') or shutil.which('cc') or shutil.which('gcc')
+        programs = system_first()
+        compiler = os.environ.get('CC') or shutil.which('cc', path=programs) or shutil.which('gcc', path=programs)
         if compiler is None:
             raise FileNotFoundError('no C compiler: neither cc nor gcc is there')
         with whole_file(path) as temporary:
             command = [*compiler.split(), *flags, '-o', str(temporary), str(source), *libraries]
-            subprocess.run(command, check=True, capture_output=True)
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {'PATH': programs})
     return path
