@@ -168,8 +168,8 @@ def dataset(name: str) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    if name not in _own and (DATA / name / OWN_ROW).is_file():
-        read_own(DATA / name)
+    if name not in _own and (row := read_own(DATA / name)) and row.name != name:
+        raise UserError(f'{DATA / name} holds the data set {row.name}; call the folder so, or prepare it again with NAME={name}')
     if name not in _own:
         raise UserError(f'no data set {name}; there are: {", ".join(DATASETS)}, and your own after make lmdb-custom')
     return _own[name]

@@ -83,12 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, cro
 def lmdbs_asked(args: argparse.Namespace, facts: Dataset, crop_sizes: Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:
     """Sides of crops by split: those of the training splits, and with --val-lmdb all of them of the validation split too.
 
-    With --whole there are no crops.
+    With --whole there are no crops. Raises UserError where there is no validation split.
     """
     if args.whole:
         crop_sizes = dict.fromkeys(crop_sizes, [WHOLE])
     if not args.val_lmdb:
         return crop_sizes
+    if facts.val not in facts.splits:
+        raise UserError(f'{facts.name} has no val split, only {", ".join(facts.splits)}; leave out --val-lmdb (VAL_LMDB=)')
     return {**crop_sizes, facts.val: sorted({side for sides in crop_sizes.values() for side in sides})}
 
 

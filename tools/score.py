@@ -24,17 +24,20 @@ import json
 import numpy as np
 from tqdm import tqdm
 
+from dataset_prep.datasets import own_names
 from dataset_prep.lists import read_ids
-from tools.scoring.benchmarks import BENCHMARKS
+from dataset_prep.records import load_split
+from tools.scoring.benchmarks import BENCHMARKS, OWN_ENCODINGS, benchmark
 from tools.scoring.folders import find_pairs, other_numbering, score_pairs
 from tools.scoring.summary import summary, summary_table
 from tools.support.atomic import whole_file
 from tools.support.errors import Fault, UserError, end_with_faults, run_command
+from tools.support.made_with import SETTINGS
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--dataset', required=True, choices=BENCHMARKS, help='whose rules')
+    parser.add_argument('--dataset', required=True, choices=[*BENCHMARKS, *own_names()], help="whose rules; your own have VOC's")
     parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of predicted label maps')
     parser.add_argument('--gt', required=True, type=Path, metavar='DIR', help='folder of ground truth')
     parser.add_argument('--gt-encoding', default='ids', metavar='NAME', help=f'how ground truth names classes: {encodings()}')
@@ -42,7 +45,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         '--list',
         type=Path,
         metavar='FILE',
-        help="ids to score, one a line, as VOC's ImageSets/Segmentation/val.txt (default: all)",
+        help="ids to score, one a line, as VOC's ImageSets/Segmentation/val.txt; or a split, data/NAME/val.json (default: all)",
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the scores there too, as fractions')
     return parser.parse_args(argv)
@@ -50,38 +53,54 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def encodings() -> str:
     """The choices of --gt-encoding, for those data sets that have any."""
-    several = {name: row.encodings for name, row in BENCHMARKS.items() if len(row.encodings) > 1}
+    several = {name: row.encodings for name, row in BENCHMARKS.items() if len(row.encodings) > 1} | {'your own': OWN_ENCODINGS}
     return '; '.join(f'{", ".join(choices)} for {name}' for name, choices in several.items()) + ' (default: %(default)s)'
 
 
 def main(argv: list[str] | None) -> None:
     args = parse_args(argv)
-    benchmark = BENCHMARKS[args.dataset]
-    if args.gt_encoding not in benchmark.encodings:
-        raise UserError(f'--gt-encoding {args.gt_encoding}: {args.dataset} has {", ".join(benchmark.encodings)}')
-    pairs = find_pairs(benchmark, args.pred, args.gt, read_ids(args.list) if args.list else None)
+    rules = benchmark(args.dataset)
+    if args.gt_encoding not in rules.encodings:
+        raise UserError(f'--gt-encoding {args.gt_encoding}: {args.dataset} has {", ".join(rules.encodings)}')
+    check_dataset(args.pred, rules.dataset)
+    pairs = find_pairs(rules, args.pred, args.gt, listed(args.list) if args.list else None)
     scores = score(args.dataset, pairs, args.gt_encoding) | {'images': len(pairs)}
     if args.json:
         with whole_file(args.json) as temporary:
             temporary.write_text(json.dumps(scores, indent=2) + '\n')
-    if said := other_numbering(benchmark, np.array(scores['confusion'])):
+    if said := other_numbering(rules, np.array(scores['confusion'])):
         print(f'warning: {said}', file=sys.stderr)
     print(f'{args.dataset}: {len(pairs)} images, {scores["pixels"]} pixels')
     print(summary_table(scores))
 
 
+def listed(path: Path) -> list[str]:
+    """The ids in a list, or in a split's file that dataset_prep wrote."""
+    return [record.id for record in load_split(path.parent, path.stem)] if path.suffix == '.json' else read_ids(path)
+
+
+def check_dataset(folder: Path, dataset: str) -> None:
+    """UserError if the label maps in a folder are of another data set, as the file says that tools/test.py writes beside them."""
+    try:
+        made_for = json.loads((folder / SETTINGS).read_text())['dataset']
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if made_for != dataset:
+        raise UserError(f'{folder} holds label maps of {made_for}, whose classes are others than those of {dataset}')
+
+
 def score(name: str, pairs: list, encoding: str) -> dict:
     """Scores over all pairs, as tools.scoring.summary has them. UserError naming all that cannot be scored."""
-    benchmark = BENCHMARKS[name]
-    matrix, faults = np.zeros((benchmark.ids, benchmark.ids), np.int64), []
-    parts = score_pairs(benchmark, pairs, encoding)
+    rules = benchmark(name)
+    matrix, faults = np.zeros((rules.ids, rules.ids), np.int64), []
+    parts = score_pairs(rules, pairs, encoding)
     for part in tqdm(parts, total=len(pairs), unit='image', desc='scoring', disable=None):
         if isinstance(part, Fault):
             faults.append(part)
         else:
             matrix += part
     end_with_faults(faults, len(pairs), 'images', 'nothing is scored')
-    return summary(benchmark.classes, matrix, benchmark.categories)
+    return summary(rules.classes, matrix, rules.categories)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The paper's Tables 2 to 8 beside what was measured here: from the authors' weights, and from weights trained here.
+Tables of your own data follow.
 
 Reads every scores.json below out/ and demo/ that tools/test.py wrote for a whole split, and every server_scores.json, a test
 server's answer typed in beside the label maps; prints the tables with what fills each blank
@@ -18,8 +19,7 @@ if __name__ == '__main__':
 import argparse
 from collections.abc import Sequence
 
-from tools.paper_tables import TABLES
-from tools.report.results import FOLDERS, find_results, lines_of
+from tools.report.results import FOLDERS, find_results, lines_of, tables_of
 from tools.report.tables_page import write_page
 from tools.report.tables_text import markdown, terminal
 from tools.support.atomic import whole_file
@@ -46,9 +46,10 @@ def main(argv: list[str] | None) -> None:
     check_folders(args.results or [])
     results = find_results(args.results or FOLDERS)
     page, text = args.out / 'report.html', args.out / 'tables.md'
-    print('\n\n'.join(terminal(table, lines_of(table, results)) for table in TABLES))
+    tables = tables_of(results)
+    print('\n\n'.join(terminal(table, lines_of(table, results)) for table in tables))
     with whole_file(text) as temporary:
-        temporary.write_text('\n'.join(markdown(table, lines_of(table, results)) for table in TABLES))
+        temporary.write_text('\n'.join(markdown(table, lines_of(table, results)) for table in tables))
     write_page(page, results)
     print(f'\n{len(results)} tested networks found\n{text}\n{page}')
 

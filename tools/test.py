@@ -166,6 +166,7 @@ def main(argv: list[str] | None) -> None:
     test = describe(args)
     out = args.out or default_out(test, bool(args.crf), args.limit)
     records = load_split(test.data, test.split)[: args.limit]
+    check_dataset(records, test)
     has_truth = any(record.label for record in records)
     if has_truth:
         say_lacking(records)
@@ -188,6 +189,16 @@ def main(argv: list[str] | None) -> None:
             end_with_faults(list(faults.values()), len(records), 'images', f'the others are labelled in {out}')
             print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
     print(f'written to {out}')
+
+
+def check_dataset(records: list[Record], test: Evaluation) -> None:
+    """UserError if the images are of another data set than the network: scores would have the names of other classes."""
+    found, net = records[0].dataset, test.net_name
+    if found != test.facts.name:
+        own = f'{net.partition("@")[0]}@{found}'
+        raise UserError(f'{test.data} holds {found}, {net} is for {test.facts.name}; give --net {own}, or another --data')
+    if dataset(found).classes != test.facts.classes:
+        raise UserError(f'{test.data} has other classes than {DATA / found}, which {net} is for; give one of them a new name')
 
 
 def report(

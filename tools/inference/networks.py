@@ -4,9 +4,10 @@ import sys
 from collections.abc import Iterable
 
 from dataset_prep.datasets import own_names
-from prototxt.experiments import NETS
+from prototxt.experiments import NETS, STAGES
 from prototxt.names import resolve
 from tools.support.errors import UserError
+from tools.support.paths import RUNS
 
 # Table 3's names, on VOC where no data set is named; other data sets have one context module, which is a Basic one (appendix A).
 PAPER_NAMES = ('front', 'front_basic', 'front_large')
@@ -27,15 +28,40 @@ def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -
     A name that is not a row's own is said on stderr with what it stands for.
     """
     rows = list(nets)
-    asked = name.replace('-', '_')
-    if asked in rows and dataset is None:
-        return asked
-    if dataset is None and asked in PAPER_NAMES:
-        dataset = PAPER_DATASET
-    found = _with_dataset(asked, dataset, rows) if dataset else resolve(name, rows)
-    if found != asked:
+    base, at, own = name.partition('@')
+    if at and dataset not in (None, own):
+        raise UserError(f'--net {name} is of {own}, --dataset of {dataset}; leave one of them out')
+    own = own or (dataset if dataset in own_names() else '')
+    if own:
+        found = f'{_for_own(base, own, rows)}@{own}'
+    else:
+        asked = base.replace('-', '_')
+        if dataset is None and asked in PAPER_NAMES:
+            dataset = PAPER_DATASET
+        exact = asked in rows and dataset is None
+        found = asked if exact else _with_dataset(asked, dataset, rows) if dataset else resolve(name, rows)
+    if found not in (name, name.replace('-', '_')):
         print(f'network: {found}', file=sys.stderr)
     return found
+
+
+def _for_own(name: str, own: str, rows: list[str]) -> str:
+    """The row that is meant by a name for a user's own data set: of several the one that was trained on it here.
+
+    Table 3's names are VOC's where none or several were.
+    """
+    asked = name.replace('-', '_')
+    if asked in rows or name in rows:
+        return asked if asked in rows else name
+    others = [row for alias, row in ALIASES.items() if alias.startswith(asked)]
+    starts = (asked, asked.removeprefix('front_')) if asked in PAPER_NAMES else (asked,)
+    fits = [row for row in rows if row in others or row.replace('-', '_').startswith(starts)]
+    trained = [row for row in fits if any((RUNS / stage).is_dir() for stage in STAGES.of(f'{row}@{own}'))]
+    if len(trained) == 1:
+        return trained[0]
+    if asked in PAPER_NAMES and not trained:
+        return _with_dataset(asked, PAPER_DATASET, rows)
+    return resolve(name, trained or rows)
 
 
 def _with_dataset(asked: str, dataset: str, rows: list[str]) -> str:
@@ -47,8 +73,6 @@ def _with_dataset(asked: str, dataset: str, rows: list[str]) -> str:
             return ALIASES.get(whole, whole)
     of_dataset = [row for row in rows if NETS[row].dataset == dataset]
     if not of_dataset:
-        if dataset in own_names():
-            return f'{resolve(asked, rows)}@{dataset}'
-        there = ', '.join(sorted({NETS[row].dataset for row in rows}))
+        there = ', '.join([*sorted({NETS[row].dataset for row in rows}), *own_names()])
         raise UserError(f'no network of a data set {dataset}; there are those of {there}')
     return resolve(asked, of_dataset, f'network of {dataset}')

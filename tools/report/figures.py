@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dataset_prep.datasets import DATASETS, dataset
+from dataset_prep.datasets import dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import NETS
@@ -40,7 +40,7 @@ def is_there(record: Record, result: Result) -> bool:
 
 def image_scores(result: Result, records: Sequence[Record]) -> list[float]:
     """Mean IoU of each image alone, over the classes that occur in it."""
-    classes = DATASETS[result.dataset].num_classes
+    classes = dataset(result.dataset).num_classes
 
     def score(record: Record) -> float:
         return scoring.mean_iou(scoring.confusion(read_label(record), read_map(result.folder / f'{record.id}.png'), classes))

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_prep.datasets import DATASETS
+from dataset_prep.datasets import DATASETS, dataset, own_names
 from pretrained.weights import WEIGHTS, Row, seen_in_training
 from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
 from tools.inference.origin import ORIGIN, RELEASED, TRAINED, Origin
-from tools.paper_tables import Here, PaperRow, PaperTable
+from tools.paper_tables import TABLES, Here, PaperRow, PaperTable
 from tools.report.server_scores import SERVER_SCORES, fractions
 from tools.scoring.benchmarks import CATEGORIES
 from tools.support.errors import UserError
@@ -42,7 +42,7 @@ class Result:
     @property
     def whole(self) -> bool:
         """Whether all images of the split were scored."""
-        return self.images >= DATASETS[self.dataset].splits.get(self.split, 1)
+        return self.images >= dataset(self.dataset).splits.get(self.split, 1)
 
     @property
     def name(self) -> str:
@@ -100,7 +100,7 @@ def read_result(path: Path) -> Result | None:
     try:
         scores = json.loads(path.read_text())
         return _result(path, scores['settings'], scores, scores['images'], scores.get('origin', {}))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, UserError):
         return None
 
 
@@ -114,28 +114,34 @@ def read_server_result(path: Path) -> Result | None:
         settings, answer = json.loads(said.read_text()), json.loads(path.read_text())
         if path.stat().st_mtime < said.stat().st_mtime:
             return None
-        dataset, split = settings['dataset'], settings['split']
-        if (dataset, split) not in HIDDEN_TRUTH:
-            raise UserError(f'{path}: {dataset} {split} is scored here, by tools/test.py, not by a server')
-        scores = {'confusion': []} | fractions(answer, {*DATASETS[dataset].classes, *CATEGORIES.get(dataset, {})})
+        name, split = settings['dataset'], settings['split']
+        if (name, split) not in HIDDEN_TRUTH:
+            raise UserError(f'{path}: {name} {split} is scored here, by tools/test.py, not by a server')
+        scores = {'confusion': []} | fractions(answer, {*dataset(name).classes, *CATEGORIES.get(name, {})})
         origin = json.loads(path.with_name(ORIGIN).read_text()) if path.with_name(ORIGIN).exists() else {}
-        return _result(path, settings, scores, DATASETS[dataset].splits[split], origin)
+        return _result(path, settings, scores, dataset(name).splits[split], origin)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{path}: {error!r}; what it should hold is in tools/README.md, "make tables"') from error
 
 
 def _result(path: Path, settings: dict, scores: dict, images: int, origin: dict) -> Result | None:
-    """The result that a file of scores holds; None of a network that there is no more."""
-    net, dataset, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
-    if net not in NETS or dataset not in DATASETS:
+    """The result that a file of scores holds; None of a network, or a user's own data set, that is no more what it was."""
+    net, name, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
+    if net not in NETS or name not in (*DATASETS, *own_names()) or not scores['class_iou'].keys() <= set(dataset(name).classes):
         return None
     return Result(
-        path.parent, net, dataset, settings['split'], Origin(origin.get('stage', ''), origin.get('row', '')),
+        path.parent, net, name, settings['split'], Origin(origin.get('stage', ''), origin.get('row', '')),
         crf=bool(settings.get('crf')), images=images, mean_iou=scores['mean_iou'], class_iou=scores['class_iou'],
         confusion=scores['confusion'],
         category_iou=scores.get('category_iou', {}), mean_category_iou=scores.get('mean_category_iou'),
-        seen=seen_in_training(files, dataset, settings['split']), written=path.stat().st_mtime,
+        seen=seen_in_training(files, name, settings['split']), written=path.stat().st_mtime,
     )  # fmt: skip
+
+
+def tables_of(results: Sequence[Result]) -> list[PaperTable]:
+    """The paper's tables, and one for each of the user's own data sets that was tested."""
+    own = sorted({result.dataset for result in results if result.dataset not in DATASETS})
+    return [*TABLES, *(PaperTable(0, f'Your own data: {name}', '', name, dataset(name).classes, ()) for name in own)]
 
 
 def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
@@ -144,7 +150,7 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
     if table.number in (2, 4, 8):  # shown with the table of the same data set that can be scored here
         return lines
     used = {result.folder for line in lines for result in (line.released, line.trained) if result}
-    splits = {row.split for row in table.rows}
+    splits = {row.split for row in table.rows} or {result.split for result in results}  # own data: all
     others = [
         result for result in results
         if result.dataset == table.dataset and result.split in splits and result.folder not in used and result.whole
@@ -211,7 +217,7 @@ def test_commands(
     `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others; so do
     those of the weights that its authors `released`.
     """
-    dataset, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
+    data, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
     test, commands = f'python3 tools/test.py --net {net}{weights}', []
     out = f'out/{"released" if released else "test"}/{name}{"-crf" if crf else ""}/{split}'
     if crf:
@@ -223,8 +229,8 @@ def test_commands(
         scored = f' --save-scores out/scores/{kept}' if split == 'val' else ''  # which are there then
         test = f'{test} --crf out/crf/{kept}/crf.json{scored}'
     own_out = f' --out {out}' if stage else ''
-    if (dataset, split) in HIDDEN_TRUTH:
-        return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {dataset} --pred {out}')
+    if (data, split) in HIDDEN_TRUTH:
+        return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {data} --pred {out}')
     return (*commands, f'{test}{own_out}')
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from dataset_prep.datasets import DATASETS, Dataset
+from dataset_prep.datasets import Dataset, dataset
 from prototxt.experiments import NETS
-from tools.paper_tables import TABLES, PaperTable
+from tools.paper_tables import PaperTable
 from tools.report import figures, tables_text
 from tools.report.content import Curve, read_curve
 from tools.report.missing_data import DATA_NOTE, missing_data
 from tools.report.pictures import data_uri, loss_plot
-from tools.report.results import Line, Result, lines_of
+from tools.report.results import Line, Result, lines_of, tables_of
 from tools.report.strips import Row
 from tools.report.tables_text import cells, number, per_class, sides
 from tools.support.atomic import whole_file
@@ -50,6 +50,8 @@ class Section:
     @property
     def unprinted(self) -> list[str]:
         """Columns for which the paper has no number in any row: VOC's background."""
+        if not self.table.rows:
+            return []
         printed = zip(*(row.class_iou for row in self.table.rows), strict=True)
         return [name for name, values in zip(self.table.columns, printed, strict=True) if values == (None,) * len(values)]
 
@@ -86,7 +88,7 @@ class Matrix:
 
 def sections(results: Sequence[Result]) -> list[Section]:
     """All tables."""
-    return [Section(table, lines_of(table, results)) for table in TABLES]
+    return [Section(table, lines_of(table, results)) for table in tables_of(results)]
 
 
 def galleries(results: Sequence[Result]) -> list[Gallery]:
@@ -102,7 +104,7 @@ def galleries(results: Sequence[Result]) -> list[Gallery]:
         systems = [result for result, _ in tested]
         found.append(
             Gallery(
-                DATASETS[fitting[0].dataset], folder, split,
+                dataset(fitting[0].dataset), folder, split,
                 figures.side_by_side(systems, common) if common else [],
                 [(result.name, figures.worst(result, records)) for result, records in tested],
                 figures.through_stages(systems, common[len(common) // 2]) if common and len(systems) > 1 else [],
@@ -115,7 +117,7 @@ def matrices(results: Sequence[Result]) -> list[Matrix]:
     """Of every result that was scored here."""
     made = []
     for result in (result for result in results if result.confusion):  # a server's answer has none
-        classes = DATASETS[result.dataset].classes
+        classes = dataset(result.dataset).classes
         rows = []
         for name, counts in zip(classes, result.confusion, strict=True):
             total = sum(counts)
@@ -141,7 +143,7 @@ def write_page(path: Path, results: Sequence[Result]) -> None:
     environment.filters['number'] = number
     text = environment.get_template('tables.html').render(
         head=tables_text.HEAD, only_papers=tables_text.ONLY_PAPERS, remarks=tables_text.REMARKS, data_note=DATA_NOTE,
-        cells=cells, per_class=per_class,
+        cells=cells, per_class=per_class, title=tables_text.title,
         sections=sections(results), results=results, galleries=galleries(shown), matrices=matrices(shown), curves=curves(),
     )  # fmt: skip
     with whole_file(path) as temporary:

@@ -17,6 +17,11 @@ SERVER_NOTE = (
 )
 
 
+def title(table: PaperTable) -> str:
+    """The heading of a table: the paper's have a number."""
+    return f'Table {table.number}. {table.title}' if table.number else table.title
+
+
 def cells(line: Line, table: PaperTable) -> list[str]:
     """One row as text: name, split, and means in percent; a blank where nothing was run, a dash where nothing will be."""
     paper = line.paper.mean_iou if line.paper else None
@@ -82,7 +87,7 @@ def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
 
 def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     """Aligned columns, the means of all rows, then the columns of those that have numbers of ours, then what fills blanks."""
-    text = [f'Table {table.number}. {table.title} (paper, {table.section}); mean IoU in percent']
+    text = [f'{title(table)}{f" (paper, {table.section})" if table.section else ""}; mean IoU in percent']
     text += aligned([list(HEAD), *(cells(line, table) for line in lines)])
     for line in lines:
         if sides(line):
@@ -116,7 +121,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
     """The same as Markdown."""
-    text = [f'## Table {table.number}. {table.title}', '', f'Paper, {table.section}. IoU in percent.', '']
+    text = [f'## {title(table)}', '', f'{f"Paper, {table.section}. " if table.section else ""}IoU in percent.', '']
     text += grid([list(HEAD), *(cells(line, table) for line in lines)])
     rows = [
         [f'{line.name}, {line.split}: {name}', *map(number, values)]

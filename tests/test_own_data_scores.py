@@ -1,0 +1,208 @@
+"""Own data is a row like any other: short names of networks, scores, the CRF's recipe and the tables know it."""
+
+import json
+import shutil
+import unicodedata
+
+import numpy as np
+import pytest
+from mini_archives import save
+
+from dataset_prep import custom, datasets
+from dataset_prep.datasets import Dataset, own_json
+from dataset_prep.records import Record, save_split
+from tests.toy_nets import make_split, random_weights
+from tools import score, tables
+from tools import test as test_command
+from tools.inference import networks
+from tools.report import figures, tables_page
+from tools.structured import recipe
+from tools.support.errors import UserError
+from tools.support.paths import PRETRAINED
+
+CLASSES = ('sky', 'road', 'car')
+TRUTH = np.array([[0, 0, 1, 1], [2, 2, 2, 255]], np.uint8)
+MAP = np.array([[0, 1, 1, 1], [2, 2, 0, 0]], np.uint8)
+# sky: 1 of 0 0 1 2 (truth or map); road: 2 of 3; car: 2 of 3; the pixel of 255 does not count
+IOU = {'sky': 1 / 3, 'road': 2 / 3, 'car': 2 / 3}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Makes the data set `name` in a folder of data sets of this test's own; returns the folder of its lists."""
+    monkeypatch.setattr(datasets, 'DATA', tmp_path / 'data')
+    monkeypatch.setattr(datasets, '_own', {})
+    monkeypatch.setattr(networks, 'RUNS', tmp_path / 'runs')
+
+    def own(name='mine', splits=('train', 'val')):
+        folder = tmp_path / 'data' / name
+        row = Dataset(name, CLASSES, ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), dict.fromkeys(splits, 1))
+        folder.mkdir(parents=True)
+        (folder / 'dataset.json').write_text(own_json(row))
+        return folder
+
+    return own
+
+
+@pytest.mark.parametrize(
+    ('asked', 'trained', 'expected'),
+    [
+        (('front', 'my-data'), (), 'front_pascal_voc@my-data'),
+        (('front@my-data',), (), 'front_pascal_voc@my-data'),
+        (('front-large', 'my-data'), (), 'dilation8_pascal_voc@my-data'),
+        (('dilation10', 'my-data'), (), 'dilation10_cityscapes@my-data'),
+        (('front', 'my-data'), ('toy-front',), 'front_toy@my-data'),
+        (('front@my-data',), ('camvid-front',), 'front_camvid@my-data'),
+        (('front-basic', 'my-data'), ('camvid-joint',), 'dilation8_camvid@my-data'),
+        (('dilation8', 'my-data'), ('camvid-joint',), 'dilation8_camvid@my-data'),
+        (('front_camvid', 'my-data'), ('toy-front',), 'front_camvid@my-data'),
+    ],
+)
+def test_short_names(own, tmp_path, asked, trained, expected):
+    """The network that was trained on the data here, else Table 3's on VOC."""
+    own('my-data')
+    for stage in trained:
+        (tmp_path / 'runs' / f'{stage}@my-data').mkdir(parents=True)
+    assert networks.network(*asked) == expected
+
+
+@pytest.mark.parametrize(
+    ('asked', 'trained', 'words'),
+    [
+        (('front', 'mine'), ('toy-front', 'camvid-front'), 'front could be any of: front_camvid, front_toy; give the full name'),
+        (('dilation8', 'mine'), (), 'dilation8 could be any of: dilation8_pascal_voc, dilation8_camvid, '),
+        (('front@mine', 'camvid'), (), '--net front@mine is of mine, --dataset of camvid'),
+        (('front', 'mein'), (), 'no network of a data set mein; there are those of .*, mine'),
+    ],
+)
+def test_names_that_fit_several_or_none(own, tmp_path, asked, trained, words):
+    own()
+    for stage in trained:
+        (tmp_path / 'runs' / f'{stage}@mine').mkdir(parents=True)
+    with pytest.raises(UserError, match=words):
+        networks.network(*asked)
+
+
+def test_a_folder_that_was_renamed_is_named(own, tmp_path):
+    own().rename(tmp_path / 'data' / 'yours')
+    with pytest.raises(
+        UserError, match='data/yours holds the data set mine; call the folder so, or prepare it again with NAME=yours'
+    ):
+        datasets.dataset('yours')
+
+
+def score_own(tmp_path, *options, truth=TRUTH, form='NFC', suffix='.png'):
+    """What tools/score.py makes of one pair of the data set `mine`."""
+    save(tmp_path / 'gt' / 'é.png', truth)
+    save(tmp_path / 'pred' / unicodedata.normalize(form, f'é{suffix}'), MAP)
+    words = ['--pred', str(tmp_path / 'pred'), '--gt', str(tmp_path / 'gt'), '--json', str(tmp_path / 'scores.json')]
+    score.main(['--dataset', 'mine', *words, *options])
+    return json.loads((tmp_path / 'scores.json').read_text())
+
+
+@pytest.mark.parametrize(('form', 'suffix'), [('NFC', '.png'), ('NFD', '.png'), ('NFC', '.PNG')])
+def test_own_classes_are_scored(own, tmp_path, form, suffix):
+    """By PASCAL VOC's rules, counted by hand; file names are equal in either form of Unicode and in capitals."""
+    own()
+    assert score_own(tmp_path, form=form, suffix=suffix)['class_iou'] == pytest.approx(IOU)
+
+
+def test_own_ground_truth_may_be_in_colours(own, tmp_path):
+    own()
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:3] = (1, 2, 3), (4, 5, 6), (7, 8, 9)
+    found = score_own(tmp_path, '--gt-encoding', 'colours', truth=palette[TRUTH])
+    assert found['class_iou'] == pytest.approx(IOU)
+
+
+def test_a_split_says_which_images_are_scored(own, tmp_path):
+    """Of a folder with the labels of all splits."""
+    save_split(own(), 'val', [Record('é', tmp_path / 'é.png', None, 'mine')])
+    save(tmp_path / 'gt' / 'of train.png', TRUTH)
+    assert score_own(tmp_path, '--list', str(tmp_path / 'data' / 'mine' / 'val.json'))['images'] == 1
+
+
+def test_maps_of_another_data_set_are_not_scored(own, tmp_path):
+    """Their ids stand for other classes."""
+    own()
+    (tmp_path / 'pred').mkdir()
+    (tmp_path / 'pred' / 'settings.json').write_text(json.dumps({'dataset': 'camvid'}))
+    with pytest.raises(UserError, match='pred holds label maps of camvid, whose classes are others than those of mine'):
+        score_own(tmp_path)
+
+
+def test_a_network_is_not_scored_on_another_data_set(tmp_path):
+    """The scores would have the names of other classes."""
+    data = make_split(tmp_path / 'data', {'a': (20, 28)})
+    said = json.loads((data / 'test.json').read_text())
+    (data / 'test.json').write_text(json.dumps(said | {'dataset': 'kitti'}))
+    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
+    with pytest.raises(UserError, match='holds kitti, front_toy is for toy; give --net front_toy@kitti, or another --data'):
+        test_command.main(['--net', 'front_toy', '--weights', str(weights), '--data', str(data), '--out', str(tmp_path / 'out')])
+
+
+def test_the_crf_is_tested_on_val_where_there_is_no_test(own, monkeypatch, capsys):
+    """Which is said before the first step, as its parameters are chosen there."""
+    own()
+    said = []
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda _self, _title, *argv: said.append(argv))
+    monkeypatch.setattr(recipe, 'find_weights', lambda _net: [PRETRAINED / 'x.caffemodel'])
+    recipe.main(['front_toy@mine'])
+    tested = test_command.parse_args(list(said[2][1:]))
+    assert tested.save_scores and tested.split is None  # of val, which tools/test.py takes too
+    line = "front_toy@mine: mine has no test split: val is tested, on which the CRF's parameters were chosen"
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('splits', [('train',), ('train', 'test')])
+def test_the_crf_is_refused_before_the_search_where_there_is_no_val(own, monkeypatch, splits):
+    own(splits=splits)
+    monkeypatch.setattr(recipe.Recipe, 'do', lambda *_: pytest.fail('begun'))
+    with pytest.raises(UserError, match=f'mine has no val split to search on, only {", ".join(splits)}'):
+        recipe.main(['front_toy@mine'])
+
+
+def test_validation_lmdbs_without_a_val_split_are_refused(tmp_path):
+    """Before anything is written."""
+    save(tmp_path / 'in' / 'images' / 'only.png', np.zeros((20, 30, 3), np.uint8))
+    save(tmp_path / 'in' / 'labels' / 'only.png', np.arange(600, dtype=np.uint8).reshape(20, 30) % 2)
+    words = ['--data', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), '--classes', '2', '--name', 'mine', '--val-lmdb']
+    with pytest.raises(UserError, match=r'mine has no val split, only train; leave out --val-lmdb \(VAL_LMDB=\)'):
+        custom.main(words)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_images_of_other_classes_under_the_same_name_are_not_scored(own, tmp_path):
+    """A copy of the data set that was prepared with other classes, given by --data."""
+    own()
+    data = make_split(tmp_path / 'copy', {'a': (20, 28)})
+    said = json.loads((data / 'test.json').read_text())
+    (data / 'test.json').write_text(json.dumps(said | {'dataset': 'mine'}))
+    (data / 'dataset.json').write_text(own_json(Dataset('mine', CLASSES[::-1], ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), {})))
+    weights = random_weights('front_toy@mine', tmp_path / 'w.caffemodel')
+    with pytest.raises(UserError, match='copy has other classes than .*mine, which front_toy@mine is for; give one of them'):
+        test_command.main(['--net', 'front_toy@mine', '--weights', str(weights), '--data', str(data), '--split', 'test'])
+
+
+def test_own_data_has_a_table_of_its_own(own, tmp_path, monkeypatch, capsys):
+    """Whole splits of networks that were tested on it, by the names of its classes; none of what it was before."""
+    monkeypatch.setattr(figures, 'DATA', tmp_path / 'data')
+    monkeypatch.setattr(tables_page, 'RUNS', tmp_path / 'runs')
+    folder = own()
+    result = tmp_path / 'out' / 'result'
+    result.mkdir(parents=True)
+    settings = {'net': 'front_toy@mine', 'dataset': 'mine', 'split': 'val', 'weights': [['w.caffemodel', 'x']]}
+    said = {'mean_iou': 5 / 9, 'class_iou': IOU, 'confusion': [[1, 1, 0], [0, 2, 0], [1, 0, 2]], 'images': 1}
+    (result / 'scores.json').write_text(json.dumps(said | {'settings': settings, 'origin': {'stage': 'toy-front@mine'}}))
+    words = ['--results', str(tmp_path / 'out'), '--out', str(tmp_path / 'tables')]
+    tables.main(words)
+    shown = capsys.readouterr().out.partition('Your own data: mine; mean IoU in percent\n')[2]
+    assert 'front_toy@mine, toy-front@mine' in shown and '55.6' in shown
+    rows = {line.split()[0]: line.split()[-1] for line in shown.splitlines() if line.startswith(CLASSES)}
+    assert rows == {'sky': '33.3', 'road': '66.7', 'car': '66.7'}
+    assert 'Your own data: mine' in (tmp_path / 'tables' / 'report.html').read_text()
+    assert '## Your own data: mine' in (tmp_path / 'tables' / 'tables.md').read_text()
+    shutil.rmtree(folder)
+    datasets._own.clear()
+    tables.main(words)
+    assert 'Your own data' not in capsys.readouterr().out
