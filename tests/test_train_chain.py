@@ -111,14 +111,6 @@ def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
     assert not (tmp_path / 'runs').exists()
 
 
-def test_scores_that_a_later_stage_cannot_give_are_missed_before_the_first(tmp_path):
-    """Every 50 iterations fits the 50 between snapshots of toy-front, and not the 500 of toy-basic."""
-    words = chain_words(tmp_path, '--val-every', '50', '--val-split', 'train')
-    with pytest.raises(UserError, match='--val-every 50 is no multiple of the 500 iterations between snapshots of toy-basic'):
-        main(words)
-    assert not (tmp_path / 'runs').exists()
-
-
 def test_images_in_a_pass_are_those_that_divide_each_stages_batch():
     """Batches of 8, 100 and 1, of which the rows take 8, 2 and 1 in a pass; asked for are 3."""
     chain = Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--batch-per-pass', '3']))

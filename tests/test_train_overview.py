@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.train_data import alive, asked, begin, caffe_of, kill_all, maps_lmdb, rows, wait_for
+from tests.train_data import asked, begin, kill_all, maps_lmdb, rows, wait_for
 from tools import runs as command
 from tools.support.errors import UserError
 from tools.training.overview import overview
@@ -47,9 +47,8 @@ def test_training_and_killed_run(words, tmp_path):
     try:
         wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1)
         assert overview(tmp_path / 'run').state == 'training'
-        child = caffe_of(process)
         os.kill(process.pid, signal.SIGKILL)
-        wait_for(lambda: not alive(child))
+        wait_for(lambda: overview(tmp_path / 'run').state != 'training')
     finally:
         kill_all(process)
     found = overview(tmp_path / 'run')
