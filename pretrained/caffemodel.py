@@ -68,6 +68,11 @@ class Blob(NamedTuple):
         alone = len(self.values) == 1 and self.values[0].dtype == np.float32
         return self.values[0].reshape(self.shape) if alone else self.array()
 
+    def plain(self) -> np.ndarray:
+        """The same without the leading ones of old files, by which a bias has four dimensions."""
+        bias = self.legacy and self.shape[:3] == (1, 1, 1)
+        return self.view().reshape(-1) if bias else self.view()
+
     def finite(self) -> bool:
         """Whether no value is infinite or not a number."""
         return all(np.isfinite(part[at : at + BLOCK]).all() for part in self.values for at in range(0, part.size, BLOCK))
@@ -98,7 +103,8 @@ def stored(path: Path) -> dict[str, list[Blob]]:
     except ValueError as error:
         raise UserError(
             f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them, or make one of what another '
-            f'framework wrote: .venv/bin/python -m pretrained.layers join NET {path} --out FILE'
+            f'framework wrote: .venv/bin/python -m pretrained.layers join NET {path} --out FILE, of VGG-16: make weights-vgg16 '
+            f'FROM={path}'
         ) from error
 
 
@@ -132,25 +138,25 @@ def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], na
             file.write(part)
 
 
-def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, finite: bool = True) -> None:
+def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, dropped: Iterable[str] = (), finite: bool = True) -> None:
     """Refuse weights that leave part of a net without a start.
 
     `net`: NetParameter with its layers (not a path); `paths`: caffemodels in the order in which Caffe loads them; `fresh`: layers
-    meant to start from their fillers. Raises one UserError naming the layers that no file covers and that are not fresh (of
-    many how many, and the first), the first blobs of a file whose shapes do not fit or, with `finite`, whose values are no
-    numbers, and every file that no layer takes anything from.
+    meant to start from their fillers; `dropped`: those of them that are not taken from the files. Raises one UserError naming the
+    layers that no file covers and that are not fresh (of many how many, and the first), the first blobs of a file whose shapes do
+    not fit or, with `finite`, whose values are no numbers, and every file that no layer takes anything from.
     """
     wanted, paths, fresh = param_shapes(net), [Path(path) for path in paths], set(fresh)
     faults, covered = [], set(fresh)
     for path in paths:
         held = stored(path)
-        shared = [name for name in wanted if name in held]
+        shared = [name for name in wanted if name in held and name not in dropped]
         covered.update(shared)
         if unfit := [fault for name in shared for fault in misfits(name, held[name], wanted[name])]:
             faults.append(f'{path}: {few(unfit)}; give weights of this net, or name the net that these are of')
         elif finite and (broken := [name for name in shared if not all(blob.finite() for blob in held[name])]):
             faults.append(f'{path}: {not_finite(broken)}')
-        if not shared:
+        if not shared and not held.keys() & set(dropped):
             faults.append(f'{path}: none of its layers ({_some(held)}) is in the net ({_some(wanted)})')
     missing = [name for name in wanted if name not in covered and name not in bilinear(net)]
     if missing:
@@ -174,6 +180,12 @@ def caffe_pb2() -> ModuleType:
         spec.loader.exec_module(module)
         sys.modules[name] = module
     return sys.modules[name]
+
+
+def unfit(net, path: Path) -> list[str]:
+    """Layers of `net` that a file has, but not in their shapes."""
+    held = stored(path)
+    return [name for name, shapes in param_shapes(net).items() if name in held and misfits(name, held[name], shapes)]
 
 
 def left_over(net, path: Path) -> list[str]:

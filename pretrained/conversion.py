@@ -62,7 +62,7 @@ def _check_is_vgg16(source: Path, layers: Layers, shapes: Collection[str]) -> st
     """
     missing = [name for name in shapes if name not in layers and name not in FC]
     more = {name: blobs for name, blobs in layers.items() if name not in shapes}
-    scoring = [name for name, blobs in more.items() if _scores(blobs)]
+    scoring = [name for name, blobs in more.items() if scores(blobs)]
     left_over = [name for name in more if name not in scoring]
     if missing or left_over:
         lacking = [f'it has no {", ".join(missing)}'] if missing else []
@@ -72,7 +72,7 @@ def _check_is_vgg16(source: Path, layers: Layers, shapes: Collection[str]) -> st
     return f'left out: {caffemodel.named(scoring)}, scores of another task' if scoring else ''
 
 
-def _scores(blobs: list[Values]) -> bool:
+def scores(blobs: list[Values]) -> bool:
     """Whether a layer is a dense one, or a convolution of a single cell, which a classifier ends with; not one of colours."""
     shape = blobs[0].shape
     if len(shape) == 4 and shape[2:] == (1, 1):

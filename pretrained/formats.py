@@ -68,13 +68,7 @@ def _read(path: Path) -> Source:
     if start[:1] == b'\x08':  # field 1 a number: ONNX's version; a caffemodel has text there
         return _onnx(path)
     held = caffemodel.stored(path)
-    return Source('Caffe', {name: [_plain(blob) for blob in blobs] for name, blobs in held.items() if blobs}, 'caffe')
-
-
-def _plain(blob: caffemodel.Blob) -> np.ndarray:
-    """The values of a blob without the leading ones of old files, by which a bias has four dimensions."""
-    bias = blob.legacy and blob.shape[:3] == (1, 1, 1)
-    return blob.view().reshape(-1) if bias else blob.view()
+    return Source('Caffe', {name: [blob.plain() for blob in blobs] for name, blobs in held.items() if blobs}, 'caffe')
 
 
 def _archive(path: Path) -> Source:

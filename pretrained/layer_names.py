@@ -80,7 +80,7 @@ def _known(way: Way) -> tuple[Way, str] | None:
     last, parent = way[-1], way[-2] if len(way) > 1 else ''
     if match := CONVOLUTION.fullmatch(last):
         group, number = (part for part in match.groups() if part)
-        return way[:-1], f'conv{group}_{number}'
+        return way[: -1 - (parent == f'conv{group}')], f'conv{group}_{number}'  # TF-slim has conv1/conv1_1
     table = CLASSIFIER if parent == 'classifier' else SEQUENTIAL if last.isdecimal() else OTHERS
     own = parent in ('classifier', 'features', 'pre_logits')
     return (way[: -1 - own], table[last]) if last in table else None

@@ -23,7 +23,7 @@ from pretrained import caffemodel, formats
 from pretrained.bilinear import bilinear_kernel
 from pretrained.caffemodel import Shape, Streamed
 from pretrained.conventions import orientation
-from pretrained.conversion import Converted
+from pretrained.conversion import Converted, scores
 from pretrained.values import Layers, Values, all_finite
 from prototxt.context import layer_names
 from prototxt.experiments import NETS
@@ -93,16 +93,33 @@ def _left_out(net, more: Layers, paths: Sequence[Path], *, whole: bool) -> list[
     """What to say of layers that a net does not have and others do. UserError for those that no network has, or if `whole`."""
     factors = caffemodel.factors(net)
     more = {name: blobs for name, blobs in more.items() if not caffemodel.is_factor(factors, name, blobs)}
-    if unknown := [name for name in more if name not in known_layers()]:
-        raise UserError(
-            f'{_list(paths)}: left over: {caffemodel.named(unknown)}, which no network here has; give weights of {net.name}'
-        )
+    refuse_strangers(net.name, paths, more)
     left = [name for name in more if name not in UPSAMPLINGS]
     if left and whole:
         raise UserError(
             f'{_list(paths)}: left over: {caffemodel.named(left)}, which {net.name} does not have; give weights of it'
         )
     return [f'left out: {caffemodel.named(left)}, which {net.name} does not have'] if left else []
+
+
+def refuse_strangers(net_name: str, paths: Sequence[Path], more: Layers) -> None:
+    """Raise UserError if among layers that `net_name` does not have is one that no network here has, but for scores of a task."""
+    if unknown := [name for name, blobs in more.items() if name not in known_layers() and not scores(blobs)]:
+        raise UserError(
+            f'{_list(paths)}: left over: {caffemodel.named(unknown)}, which no network here has; give weights of {net_name}'
+        )
+
+
+def refuse_strange_files(net_name: str, paths: Iterable[Path]) -> list[str]:
+    """The same of caffemodels that another network may lend layers from; what to say of layers that are not used."""
+    net, said = deploy(net_name), []
+    for path in paths:
+        held = caffemodel.stored(path)
+        more: Layers = {name: [blob.plain() for blob in held[name]] for name in caffemodel.left_over(net, path)}
+        refuse_strangers(net_name, [path], more)
+        if more:
+            said.append(f'{path}: not used: {caffemodel.named(list(more))}, which {net_name} does not have')
+    return said
 
 
 @cache

@@ -56,6 +56,16 @@ class Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
+class OldParameter(Tensor):
+    """A tensor as a parameter, as PyTorch pickled one before 0.4."""
+
+    def __new__(cls, tensor: Tensor) -> 'OldParameter':
+        return super().__new__(cls, *tensor)
+
+    def __setstate__(self, state) -> None:
+        """Whether it was to be trained, and hooks: nothing of them is kept."""
+
+
 class Refused(ValueError):
     """A word of the pickle that is not one of a dictionary of tensors."""
 
@@ -109,10 +119,12 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) == ('collections', 'OrderedDict'):
             return OrderedDict
-        if (module, name) == ('torch._utils', '_rebuild_tensor_v2'):
+        if module == 'torch._utils' and name in ('_rebuild_tensor', '_rebuild_tensor_v2'):  # before PyTorch 0.4, and since
             return _tensor
         if (module, name) == ('torch._utils', '_rebuild_parameter'):
             return _parameter
+        if (module, name) == ('torch.nn.parameter', 'Parameter'):
+            return OldParameter
         if module == 'torch' and name in STORAGES:
             return np.dtype(STORAGES[name])
         if module == 'torch' and name.endswith('Storage'):

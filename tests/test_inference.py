@@ -4,6 +4,7 @@ import tracemalloc
 from dataclasses import replace
 from math import ceil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -12,7 +13,10 @@ from pretrained import caffemodel
 from prototxt.experiments import NETS
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
-from tests.toy_nets import random_image, random_weights
+from tests.port_files import as_caffes_hdf5
+from tests.toy_nets import make_split, random_image, random_weights
+from tools import extract_features, predict
+from tools import test as evaluate
 from tools.inference import MapPredictor, Predictor, argmax, colorize, native, stitch, tight_size, tiles, zoom
 from tools.inference import weights as weight_files
 from tools.inference.caffe_net import forward, load_net
@@ -289,6 +293,81 @@ def test_two_files_make_a_network(toy_weights, tmp_path):
     image = random_image(16, 24)
     one, two = (Predictor('basic_toy', files, size_hw=TILE).predict_scores(image) for files in ([toy_weights], parts))
     np.testing.assert_array_equal(one, two)
+
+
+def test_caffes_hdf5_gives_what_the_caffemodel_gives(toy_weights, tmp_path):
+    """The form that Caffe writes with snapshot_format: HDF5, in one piece, and in pieces and packed as another program may."""
+    layers, image = caffemodel.load(toy_weights), random_image(16, 24)
+    expected = Predictor('basic_toy', [toy_weights], size_hw=TILE).predict_scores(image)
+    as_caffes_hdf5(layers, tmp_path / 'w.caffemodel.h5')
+    with h5py.File(tmp_path / 'packed.caffemodel.h5', 'w') as file:
+        for name, blobs in layers.items():
+            for number, blob in enumerate(blobs):
+                file.create_dataset(f'data/{name}/{number}', data=blob, compression='gzip')
+    for path in (tmp_path / 'w.caffemodel.h5', tmp_path / 'packed.caffemodel.h5'):
+        np.testing.assert_array_equal(Predictor('basic_toy', [path], size_hw=TILE).predict_scores(image), expected)
+        assert weight_files.find_weights('basic_toy', given=[path]) == [path]
+
+
+def test_caffes_own_hdf5_is_read(toy_weights, tmp_path):
+    """As Net::ToHDF5 of real Caffe writes it."""
+    load_net(deploy('basic_toy', size_hw=TILE), [toy_weights]).save_hdf5(str(tmp_path / 'w.caffemodel.h5'))
+    found = caffemodel.load(tmp_path / 'w.caffemodel.h5')
+    for name, blobs in caffemodel.load(toy_weights).items():
+        assert all(np.array_equal(*pair) for pair in zip(found[name], blobs, strict=True))
+
+
+@pytest.mark.parametrize('keep', [0.3, 0.9])
+def test_hdf5_that_is_cut_off_or_anothers_is_refused(toy_weights, tmp_path, keep):
+    """With the file's name."""
+    as_caffes_hdf5(caffemodel.load(toy_weights), tmp_path / 'w.h5')
+    whole = (tmp_path / 'w.h5').read_bytes()
+    (tmp_path / 'w.h5').write_bytes(whole[: int(keep * len(whole))])
+    with pytest.raises(UserError, match=r"w\.h5: not a caffemodel \(HDF5, but damaged or not Caffe's"):
+        weight_files.find_weights('basic_toy', given=[tmp_path / 'w.h5'])
+
+
+def test_weights_of_another_network_are_refused(toy_weights, tmp_path):
+    """A context module is left over; the network that has one is named, and the way to the front end alone."""
+    with pytest.raises(
+        UserError, match=r'left over: 8 layers: ctx_conv1_1, .*weights of basic_toy: give that as --net, or .* join'
+    ):
+        weight_files.find_weights('front_toy', given=[toy_weights])
+    caffemodel.write(tmp_path / 'deeper', caffemodel.load(toy_weights) | {'conv3_4': [np.zeros((9, 9, 3, 3))]})
+    with pytest.raises(UserError, match='left over: conv3_4; basic_toy does not have it. Give weights of basic_toy'):
+        weight_files.find_weights('basic_toy', given=[tmp_path / 'deeper'])
+
+
+def test_what_has_no_weights_of_its_own_is_not_left_over(tmp_path):
+    """The fixed upsampling of a training on all pixels; the layers Scale in FCN's file, where Power has the factor."""
+    snapshot = random_weights('front_toy', tmp_path / 'snapshot.caffemodel')
+    caffemodel.write(snapshot, caffemodel.load(snapshot) | {'upsample': [np.ones((7, 1, 16, 16))]})
+    assert weight_files.find_weights('front_toy', given=[snapshot])
+    scales = {'scale_pool4': [np.full(512, 0.01)], 'scale_pool3': [np.full(256, 0.0001)]}
+    caffemodel.write(tmp_path / 'fcn', scales)
+    assert weight_files.find_weights('fcn8s-atonce', given=[tmp_path / 'fcn'])
+    caffemodel.write(tmp_path / 'fcn', scales | {'scale_pool3': [np.full(256, 0.01)]})
+    with pytest.raises(UserError, match='left over: scale_pool3'):
+        weight_files.find_weights('fcn8s-atonce', given=[tmp_path / 'fcn'])
+
+
+@pytest.mark.parametrize('command', [
+    lambda weights, folder: predict.main([*weights, '--out', str(folder / 'out'), str(folder / 'split' / 'a.png')]),
+    lambda weights, folder: evaluate.main(
+        [*weights, '--data', str(folder / 'split'), '--split', 'test', '--out', str(folder / 'out')]
+    ),
+    lambda weights, folder: extract_features.main(
+        [*weights, '--blob', 'conv5_3', '--data', str(folder / 'split'), '--split', 'test', '--out', str(folder / 'out')]
+    ),
+], ids=['predict', 'test', 'extract_features'])  # fmt: skip
+def test_values_that_are_no_numbers_are_refused(tmp_path, command):
+    """One of them is enough; every command names file and layer."""
+    layers = caffemodel.load(random_weights('front_toy', tmp_path / 'w.caffemodel'))
+    layers['conv3_2'][0][0, 0, 0, 0] = np.nan
+    caffemodel.write(tmp_path / 'w.caffemodel', layers)
+    make_split(tmp_path / 'split', {'a': (20, 28)})
+    with pytest.raises(UserError, match=r'w\.caffemodel: values that are not finite in conv3_2;'):
+        command(['--net', 'front_toy', '--weights', str(tmp_path / 'w.caffemodel')], tmp_path)
 
 
 @pytest.fixture

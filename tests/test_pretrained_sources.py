@@ -20,7 +20,7 @@ from pretrained import caffemodel, conventions, conversion, torch_file, vgg16
 from prototxt.experiments import VGG_CONVOLUTIONS, FrontEnd
 from tests.engines import run_onnx
 from tests.port_files import as_caffes_hdf5
-from tests.torch_files import Name, Parameter, Storage, Tensor, save_old, save_zip, state_dict, tensor
+from tests.torch_files import Name, OldTensor, Parameter, Storage, Tensor, save_old, save_zip, state_dict, tensor
 from tests.vgg16_models import (
     BLOCKS,
     CAFFE_MEAN_BGR,
@@ -124,14 +124,15 @@ def test_what_wraps_the_weights_is_taken_off(tmp_path, save, wrap):
     assert list(caffemodel.stored(tmp_path / 'out.caffemodel'))[-2:] == ['fc6', 'fc7']
 
 
+THEIRS = [f'features.{i}' for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)] + ['classifier.0', 'classifier.3']
+CAFFES = [*VGG_CONVOLUTIONS, 'fc6', 'fc7']
 RENUMBERED = {
     'torchvision to 0.1.7': {'classifier.0': 'classifier.1', 'classifier.3': 'classifier.4'},
     'a bare Sequential of the convolutions, and a classifier': {f'features.{i}': f'{i}' for i in range(30)},
-    "Caffe's names": {
-        theirs: ours for theirs, ours in zip(
-            (*[f'features.{i}' for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)], 'classifier.0', 'classifier.3'),
-            (*VGG_CONVOLUTIONS, 'fc6', 'fc7'), strict=True,
-        )
+    "Caffe's names": dict(zip(THEIRS, CAFFES, strict=True)),
+    "TF-slim's names": {
+        theirs: f'vgg_16.{ours}' if ours.startswith('fc') else f'vgg_16.{ours[:5]}.{ours}'
+        for theirs, ours in zip(THEIRS, CAFFES, strict=True)
     },
 }  # fmt: skip
 
@@ -328,7 +329,7 @@ def test_batch_normalization_is_refused(tmp_path):
 
 @pytest.mark.parametrize('save', [save_zip, save_old])
 def test_tensors_are_those_that_were_saved(tmp_path, save):
-    """Halves, doubles, integers, shared storages, transposed and strided views, parameters, a scalar, an empty one."""
+    """Halves, doubles, integers, shared storages, turned and strided views, parameters, a scalar, an empty one, old forms."""
     random = np.random.default_rng(0)
     base, row = random.standard_normal((6, 5), np.float32), random.standard_normal((1, 3), np.float32)
     storage = Storage(base)
@@ -337,13 +338,14 @@ def test_tensors_are_those_that_were_saved(tmp_path, save):
         strided=Tensor(storage, base[::2, ::3]), half=tensor(base.astype(np.float16)), double=tensor(base.astype(np.float64)),
         long=tensor(np.arange(7)), flag=tensor(np.array([True, False])), scalar=tensor(np.array(3.5, np.float32)),
         none=tensor(np.zeros((0, 4), np.float32)), parameter=Parameter(tensor(random.standard_normal(3, np.float32))),
+        old=OldTensor(tensor(np.arange(3.0))), old_parameter=OldTensor(tensor(np.arange(4.0)), parameter=True),
         wide=Tensor(Storage(row), np.broadcast_to(row, (4, 3))), byte=tensor(np.arange(5, dtype=np.uint8)),
     )  # fmt: skip
     save(state, tmp_path / 'w.pth')
     found = torch_file.read(tmp_path / 'w.pth')
     assert list(found) == list(state)
     for name, entry in state.items():
-        expected = entry.tensor.view if name == 'parameter' else entry.view
+        expected = entry.view if isinstance(entry, Tensor) else entry.tensor.view
         assert found[name].dtype == expected.dtype and np.array_equal(found[name], expected), name
 
 

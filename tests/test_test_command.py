@@ -34,7 +34,13 @@ OTHERS = {'pictures', 'scores.json', 'settings.json', 'origin.json'}  # what a t
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    """Random weights of basic_toy, which front_toy can use as well."""
+    """Random weights of front_toy."""
+    return random_weights('front_toy', tmp_path_factory.mktemp('weights') / 'front.caffemodel')
+
+
+@pytest.fixture(scope='module')
+def joint_weights(tmp_path_factory):
+    """Random weights of basic_toy."""
     return random_weights('basic_toy', tmp_path_factory.mktemp('weights') / 'basic.caffemodel')
 
 
@@ -51,14 +57,12 @@ def many(tmp_path):
 
 
 @pytest.fixture
-def run(weights, data, tmp_path):
+def run(weights, joint_weights, data, tmp_path):
     """Run the command into tmp_path/out; returns that folder."""
 
     def run(*options, net='front-toy'):
-        out = tmp_path / 'out'
-        test.main(
-            ['--net', net, '--weights', str(weights), '--data', str(data), '--out', str(out), '--tiling', 'tight', *options]
-        )
+        out, given = tmp_path / 'out', weights if net == 'front-toy' else joint_weights
+        test.main(['--net', net, '--weights', str(given), '--data', str(data), '--out', str(out), '--tiling', 'tight', *options])
         return out
 
     return run
@@ -106,13 +110,13 @@ def test_scores_say_which_training_made_the_weights(weights, data, tmp_path):
 
 def test_weights_that_were_trained_on_the_split_are_warned_of(run, weights, monkeypatch, capsys):
     """What they saw, and what would be right; on another split nothing is said."""
-    row = Row('basic.caffemodel', 'x', 'x', saw=(('toy', 'test'),), saw_by='its authors')
-    monkeypatch.setitem(WEIGHTS, 'basic', row)
+    row = Row('front.caffemodel', 'x', 'x', saw=(('toy', 'test'),), saw_by='its authors')
+    monkeypatch.setitem(WEIGHTS, 'front', row)
     run('--limit', '1')
     said = capsys.readouterr().err
-    assert 'warning: basic.caffemodel was trained on images of toy test (its authors): a score there is too high' in said
+    assert 'warning: front.caffemodel was trained on images of toy test (its authors): a score there is too high' in said
     assert '--split test and tools/submit.py' in said
-    monkeypatch.setitem(WEIGHTS, 'basic', replace(row, saw=(('toy', 'val'),)))
+    monkeypatch.setitem(WEIGHTS, 'front', replace(row, saw=(('toy', 'val'),)))
     run('--limit', '1')
     assert 'warning' not in capsys.readouterr().err
 
@@ -142,7 +146,7 @@ def test_other_weights_start_anew(run, weights, capsys):
     """Results of other weights are moved aside, those beyond --limit included, and it is said; the next to another name."""
     out = run()
     stale, scores = read(out / 'a.png'), (out / 'scores.json').read_text()
-    random_weights('basic_toy', weights.with_name('other.caffemodel'), seed=1)
+    random_weights('front_toy', weights.with_name('other.caffemodel'), seed=1)
     run('--weights', str(weights.with_name('other.caffemodel')), '--limit', '1')
     assert write_times(out).keys() == {'a.png'}
     assert (read(out / 'a.png') != stale).any()
@@ -360,11 +364,11 @@ def test_a_missing_split_is_an_error(run, data):
 
 
 @pytest.fixture
-def scores_lmdb(weights, data, tmp_path):
+def scores_lmdb(joint_weights, data, tmp_path):
     """Stores the maps of a blob of basic_toy for some images, in the order given; returns the LMDB."""
 
     def store(blob, names, split='test', dataset_name='toy', **changes):
-        predictor = Predictor('basic_toy', [weights], size_hw=(372 + 32, 372 + 40))  # one tile for every image
+        predictor = Predictor('basic_toy', [joint_weights], size_hw=(372 + 32, 372 + 40))  # one tile for every image
         rows = []
         for name in names:
             predictor.predict_scores(read(data / f'{name}.png'))
@@ -378,10 +382,10 @@ def scores_lmdb(weights, data, tmp_path):
 
 
 @pytest.mark.parametrize('blob', ['conv5_3', 'final'])
-def test_stored_maps_give_the_labels_of_the_images(run, scores_lmdb, weights, data, blob):
+def test_stored_maps_give_the_labels_of_the_images(run, scores_lmdb, joint_weights, data, blob):
     """Found by id, not by place; the rest of the network runs on them."""
     out = run('--features', scores_lmdb(blob, ['c', 'a', 'b']), net='basic_toy')
-    predictor = Predictor('basic_toy', [weights], size_hw=(372 + 32, 372 + 40))
+    predictor = Predictor('basic_toy', [joint_weights], size_hw=(372 + 32, 372 + 40))
     for name in SIZES:
         np.testing.assert_array_equal(read(out / f'{name}.png'), predictor.label_map(read(data / f'{name}.png')))
 
@@ -411,13 +415,13 @@ def test_maps_of_a_blob_that_the_network_has_not_are_refused(run, scores_lmdb):
 
 
 @pytest.fixture
-def trained(weights, tmp_path):
+def trained(joint_weights, tmp_path):
     """A snapshot whose run.json says that it was trained on scores made with the weights of hash 'one'."""
     folder = tmp_path / 'run'
     folder.mkdir()
     manifest = {'kind': 'features', 'blob': 'final', 'weights_sha256': 'one'}
     (folder / 'run.json').write_text(json.dumps({'settings': {}, 'sessions': [], 'lmdb': {'manifest': manifest}}))
-    return str(shutil.copy(weights, folder / 'basic_iter_1.caffemodel'))
+    return str(shutil.copy(joint_weights, folder / 'basic_iter_1.caffemodel'))
 
 
 def test_maps_of_other_weights_than_those_trained_on_are_refused(run, scores_lmdb, trained):

@@ -14,11 +14,16 @@ from dataset_prep.datasets import Dataset, keep_own
 from dataset_prep.lmdb_writer import iterate, write_lmdb
 from dataset_prep.records import Record
 from pretrained import caffemodel
+from pretrained.identity import identity_weights
 from prototxt.experiments import NETS, STAGES
-from prototxt.networks import evaluation, write
+from prototxt.networks import evaluation, training, write
+from tests.port_files import as_caffes_hdf5
+from tests.toy_nets import random_weights
 from tests.train_data import asked, images_lmdb, maps_lmdb, rows
 from tools.support.errors import UserError
 from tools.support.paths import CAFFE
+from tools.training.initial import weight_files, without_fresh
+from tools.training.preflight import check_weights
 from tools.training.session import train
 
 FRUIT = Dataset('fruit', ('apple', 'pear', 'fig'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)), (120.0, 121.0, 122.0), {'train': 4})
@@ -61,24 +66,72 @@ def test_reflection_in_stock_caffe(tmp_path, monkeypatch):
     assert losses(tmp_path / 'run') == [pytest.approx(passed_on, rel=0.02)]
 
 
-def test_own_data(tmp_path):
-    """toy-front@fruit: three classes and the mean of fruit's row, from its own LMDB."""
+def fruit_lmdb(folder):
+    """Noise of three classes."""
     keep_own(FRUIT)
     random, records = np.random.default_rng(0), []
     for index in range(4):
-        paths = tmp_path / f'{index}.png', tmp_path / f'{index}_label.png'
+        paths = folder / f'{index}.png', folder / f'{index}_label.png'
         cv2.imwrite(str(paths[0]), random.integers(0, 256, (40, 56, 3), np.uint8))
         cv2.imwrite(str(paths[1]), random.integers(0, 3, (40, 56), np.uint8))
         records.append(Record(f'r{index}', *paths, 'fruit'))
-    write_lmdb(tmp_path / 'images', records, dataset='fruit', split='train', crop_size=380)
-    settings = asked(
-        'toy-front@fruit', '--lmdb', tmp_path / 'images', '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2
-    )
+    write_lmdb(folder / 'images', records, dataset='fruit', split='train', crop_size=380)
+    return folder / 'images'
+
+
+def test_own_data(tmp_path):
+    """toy-front@fruit: three classes and the mean of fruit's row, from its own LMDB."""
+    images = fruit_lmdb(tmp_path)
+    settings = asked('toy-front@fruit', '--lmdb', images, '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
     assert settings.stage == replace(STAGES['toy-front@fruit'], crop_size=380, max_iter=2)
     assert train(settings) == 0
     assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(3), abs=0.1)
     (made,) = (tmp_path / 'run').glob('*_iter_2.caffemodel')
     assert caffemodel.load(made)['final'][1].shape == (3,)
+
+
+@pytest.mark.parametrize('form', ['caffemodel', 'caffemodel.h5'])
+def test_layers_start_anew_for_other_classes(tmp_path, form):
+    """From weights of seven classes, also in Caffe's HDF5: the message names --fresh, which trains; other layers are the file's.
+
+    Nothing is learned in the single iteration, at a rate of 1e-12, so that the snapshot is the start.
+    """
+    path = random_weights('front_toy', tmp_path / 'seven.caffemodel')
+    seven = caffemodel.load(path)
+    if form == 'caffemodel.h5':
+        path = tmp_path / 'seven.caffemodel.h5'
+        as_caffes_hdf5(seven, path)
+    run = ('--lmdb', fruit_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 1, '--base-lr', 1e-12)
+    words = ('toy-front@fruit', *run, '--weights', path)
+    with pytest.raises(UserError, match=r'layer final has .*FRESH=final with make \(--fresh final\)$'):
+        train(asked(*words))
+    assert train(asked(*words, '--fresh', 'final')) == 0
+    (made,) = (tmp_path / 'run').glob('*_iter_1.caffemodel')
+    found = caffemodel.load(made)
+    assert found['final'][0].shape == (3, 96, 1, 1) and found['final'][0].std() > 0
+    for name in seven.keys() - {'final'}:
+        assert np.allclose(found[name][0], seven[name][0], atol=1e-6), name
+
+
+def test_a_context_module_that_starts_anew_is_the_identity(tmp_path):
+    """All that depends on the number of classes is named, and ctx_* names the module at once."""
+    keep_own(FRUIT)
+    path = random_weights('basic_toy', tmp_path / 'seven.caffemodel')
+    net = training('toy-basic@fruit', 'unused')
+    with pytest.raises(UserError, match='FRESH=ctx_conv1_1,ctx_conv1_2,.*,ctx_fc1,ctx_final with make'):
+        check_weights(asked('toy-basic@fruit', '--weights', path), net, [path])
+    settings = asked('toy-basic@fruit', '--weights', path, '--fresh', 'final ctx_*')
+    files = weight_files(settings, tmp_path)
+    check_weights(replace(settings, fresh=settings.fresh[1:]), net, files)
+    kept, made = without_fresh(settings, files, tmp_path)
+    assert not any(name.startswith('ctx_') or name == 'final' for name in caffemodel.load(kept))
+    assert caffemodel.load(made).keys() == identity_weights('basic_toy@fruit').keys()
+    assert caffemodel.load(made)['ctx_final'][0].shape == (3, 3, 1, 1)
+
+
+def test_a_layer_that_is_none_cannot_start_anew():
+    with pytest.raises(UserError, match='--fresh fc8: front_toy has no such layer; there are: conv1_1, .*, final'):
+        asked('toy-front', '--fresh', 'final,fc8')
 
 
 def test_lmdb_of_another_data_set_is_refused(tmp_path):

@@ -231,6 +231,35 @@ def test_layer_without_a_start_is_named(full_net, tmp_path):
         check_weights(asked('camvid-front', '--random-fc'), full_net, [path])
 
 
+def test_weights_of_another_depth_are_refused(full_net, tmp_path):
+    """A VGG-19's: every layer of the net is there in its shape, and three more, which no network here has."""
+    path = weights_of(full_net, tmp_path / 'vgg19.caffemodel', without=('final',))
+    more = {f'conv{group}_4': [np.zeros((9, 9, 3, 3)), np.zeros(9)] for group in (3, 4, 5)}
+    caffemodel.write(path, caffemodel.load(path) | more)
+    with pytest.raises(UserError, match=r'left over: conv3_4, conv4_4, conv5_4, which no network here has'):
+        check_weights(asked('camvid-front', '--weights', path), full_net, [path])
+
+
+def test_layers_of_another_network_are_named_and_not_used(full_net, tmp_path, capsys):
+    """A trained network lends its front end; scores of whatever task are no reason to refuse it."""
+    path = weights_of(full_net, tmp_path / 'joint.caffemodel', without=())
+    caffemodel.write(
+        path, caffemodel.load(path) | {'ctx_final': [np.zeros((11, 11, 1, 1))], 'fc8-SEC': [np.zeros((21, 4096, 1, 1))]}
+    )
+    check_weights(asked('camvid-front', '--weights', path), full_net, [path])
+    assert f'{path}: not used: ctx_final, fc8-SEC, which front_camvid does not have' in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_refused(full_net, tmp_path):
+    """Which file, which layer."""
+    path = weights_of(full_net, tmp_path / 'w.caffemodel', without=('final',))
+    layers = caffemodel.load(path)
+    layers['conv4_2'][1][7] = np.inf
+    caffemodel.write(path, layers)
+    with pytest.raises(UserError, match=r'w\.caffemodel: values that are not finite in conv4_2;'):
+        check_weights(asked('camvid-front', '--weights', path), full_net, [path])
+
+
 def test_random_fc_where_both_have_a_start(images):
     """The toy front end starts all its layers from fillers anyway."""
     with pytest.raises(UserError, match='already have a start'):

@@ -57,6 +57,20 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class OldTensor:
+    """A tensor, and with `parameter` a parameter, as PyTorch before 0.4 pickled them (torch/tensor.py, autograd/variable.py)."""
+
+    tensor: Tensor
+    parameter: bool = False
+
+    def __reduce__(self):
+        if self.parameter:
+            return Name('torch.nn.parameter', 'Parameter'), (OldTensor(self.tensor),), (True, False, OrderedDict())
+        _, (storage, offset, size, stride, *_) = self.tensor.__reduce__()
+        return Name('torch._utils', '_rebuild_tensor'), (storage, offset, size, stride)
+
+
+@dataclass(frozen=True)
 class Parameter:
     """A tensor as torch.nn.Parameter."""
 

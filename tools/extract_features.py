@@ -32,6 +32,7 @@ from dataset_prep.lmdb_store import FAULTS, LEFT_OUT
 from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
 from dataset_prep.progress import progress
 from dataset_prep.records import load_split
+from pretrained.layers import refuse_strange_files
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of, train_split
 from prototxt.names import resolve
@@ -190,7 +191,10 @@ def main(argv: list[str] | None) -> None:
     for path in args.weights:
         if not path.is_file():
             raise UserError(f'no weights at {path}')
-    extract(args, resolve(args.net, NETS))
+    net_name = resolve(args.net, NETS)
+    for line in refuse_strange_files(net_name, args.weights):
+        print(line, file=sys.stderr)
+    extract(args, net_name)
     manifest = read_manifest(args.out)
     height, width = manifest['min_side_hw']
     maps = manifest['channels'] - label_planes(manifest)

@@ -53,6 +53,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--snapshot', type=positive, metavar='N', help="iterations between snapshots (default: the row's)")
     parser.add_argument('--keep', type=positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
+    parser.add_argument(
+        '--fresh',
+        metavar='LAYERS',
+        help="layers that start anew whatever --weights has of them, as final or 'final,ctx_*': for another number of classes",
+    )
     parser.add_argument('--random-fc', action='store_true', help='start fc6 and fc7 from random values (msra filler)')
     parser.add_argument('--data', metavar='DIR', help="folder of the data sets' folders (default: data/)")
     parser.add_argument(

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pretrained.caffemodel import stored, write
+from pretrained.layers import check_nothing_left_over
 from pretrained.weights import WEIGHTS, seen_in_training
 from prototxt.experiments import STAGES, Stage
 from prototxt.names import make_train
@@ -19,14 +20,15 @@ def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = 
     """Files that together hold the layers of `net_name` after blob `start`, in the order to load them.
 
     Those `given`; else the newest snapshot of a stage that trains the network, after the weights that made the maps which
-    the stage was trained on; else pretrained/<net>.caffemodel. UserError if a file is missing or nothing is found.
+    the stage was trained on; else pretrained/<net>.caffemodel. UserError if a file is missing or nothing is found, and for a
+    file with layers that the network does not have.
     """
-    if given:
-        for path in given:
-            if not path.is_file():
-                raise UserError(f'no weights at {path}')
-        return given
-    return _trained(net_name, start) or [_pretrained(net_name)]
+    for path in given or ():
+        if not path.is_file():
+            raise UserError(f'no weights at {path}')
+    found = given or _trained(net_name, start) or [_pretrained(net_name)]
+    check_nothing_left_over(net_name, found)
+    return found
 
 
 def say_weights(weights: Sequence[Path]) -> None:

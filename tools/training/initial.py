@@ -7,7 +7,7 @@ from pretrained.bilinear import bilinear_weights
 from pretrained.caffemodel import Weights
 from pretrained.identity import identity_weights
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import STAGES, VGG_CONVOLUTIONS
+from prototxt.experiments import NETS, STAGES, VGG_CONVOLUTIONS
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.training.runs import newest_snapshot
@@ -35,12 +35,44 @@ def weight_files(settings: Settings, folder: Path) -> list[Path]:
         if not path.is_file():
             raise UserError(f'no weights at {path}')
         _refuse_split(path)
+    if made := _made_anew(settings):
+        _refuse_split(settings.run_dir)
+        paths.append(folder / 'fresh.caffemodel')
+        caffemodel.write(paths[-1], made, f'{settings.stage.net}, fresh layers')
     return paths
 
 
+def without_fresh(settings: Settings, paths: list[Path], folder: Path) -> list[Path]:
+    """The same files, but for copies in `folder` of those that have layers which are to start anew: Caffe takes all it knows."""
+    made = _made_anew(settings)
+    files = paths[:-1] if made else paths
+    copies = (folder / f'weights_{number}.caffemodel' for number in range(1, len(files) + 1))
+    return [_without(path, settings.fresh, copy) for path, copy in zip(files, copies, strict=True)] + paths[len(files) :]
+
+
+def _without(path: Path, layers: tuple[str, ...], copy: Path) -> Path:
+    """`copy`, written as the file `path` without some layers; or `path` if it has none of them."""
+    held = caffemodel.stored(path)
+    if not held.keys() & set(layers):
+        return path
+    kept = {name: [blob.plain() for blob in blobs] for name, blobs in held.items() if blobs and name not in layers}
+    caffemodel.write(copy, kept, f'{path.name} without {", ".join(layers)}')
+    return copy
+
+
+def _made_anew(settings: Settings) -> Weights:
+    """The starts of fresh layers that no filler makes: the identity of a context module, bilinear upsampling."""
+    net_name = settings.stage.net
+    if not settings.fresh:
+        return {}
+    identity = identity_weights(net_name) if NETS[net_name].context else {}
+    return {name: blobs for name, blobs in (identity | bilinear_weights(net_name)).items() if name in settings.fresh}
+
+
 def fresh_layers(settings: Settings) -> tuple[str, ...]:
-    """Names of the layers that start from their fillers."""
-    return settings.stage.fresh + (RANDOM_FC if settings.random_fc else ())
+    """Names of the layers that start from their fillers, or from what is made for them."""
+    named = settings.stage.fresh + (RANDOM_FC if settings.random_fc else ())
+    return named + tuple(name for name in settings.fresh if name not in named)
 
 
 def asked_weights(settings: Settings) -> list[str]:

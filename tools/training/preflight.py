@@ -13,8 +13,9 @@ from dataset_prep.datasets import DATASETS, IGNORE_LABEL, how_to_prepare
 from dataset_prep.lmdb_store import LEFT_OUT, check_current, opened, read_sizes, stored_ids
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
+from pretrained.layers import refuse_strange_files
 from pretrained.weights import WEIGHTS
-from prototxt.experiments import NETS, NIGHT, RECIPE, STAGES, FrontEnd, Stage
+from prototxt.experiments import NETS, NIGHT, RECIPE, STAGES, VGG_CONVOLUTIONS, FrontEnd, Stage
 from prototxt.front_end import start_channels
 from prototxt.lmdb_names import train_split, whole_images_of
 from prototxt.names import make_train
@@ -80,7 +81,24 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
         )
     if settings.random_fc and lacking != list(RANDOM_FC):
         raise UserError(f'--random-fc: {" and ".join(RANDOM_FC)} already have a start here; leave it out')
-    caffemodel.check(net, paths, fresh_layers(settings))
+    try:
+        caffemodel.check(net, paths, fresh_layers(settings), dropped=settings.fresh)
+    except UserError as error:
+        raise UserError(f'{error}{_anew(settings, net, paths)}') from error
+    for line in refuse_strange_files(settings.stage.net, paths):
+        if settings.weights:
+            say(line)
+
+
+def _anew(settings: Settings, net, paths: list[Path]) -> str:
+    """The way to train another number of classes, if the layers that lack or do not fit are those that depend on it."""
+    held = {name for path in paths for name in caffemodel.stored(path)}
+    needed = param_shapes(net).keys() - held - set(fresh_layers(settings)) - caffemodel.bilinear(net)
+    needed |= {name for path in paths for name in caffemodel.unfit(net, path)} - set(settings.fresh)
+    if not paths or not needed or needed & {*VGG_CONVOLUTIONS, *RANDOM_FC}:
+        return ''
+    names = ','.join(name for name in param_shapes(net) if name in needed)
+    return f'; for another number of classes, start anew what depends on it: FRESH={names} with make (--fresh {names})'
 
 
 def check_restart(settings: Settings) -> None:

@@ -26,7 +26,7 @@ WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and beg
 _OPTIONS = {  # that a field is set by, with tools/train.py and with make; what was typed is often the same but for one of them
     'crop_size': '--crop-size (CROP_SIZE=)', 'batch_size': '--batch (BATCH=)', 'iter_size': '--batch-per-pass (BATCH_PER_PASS=)',
     'base_lr': '--base-lr (BASE_LR=)', 'upsample_loss': '--upsample-loss (UPSAMPLE_LOSS=)',
-    'init': '--weights (WEIGHTS=)', 'fresh': '--random-fc (RANDOM_FC=)',
+    'init': '--weights (WEIGHTS=)', 'fresh': '--fresh and --random-fc (FRESH=, RANDOM_FC=)',
 }  # fmt: skip
 # Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')

@@ -1,5 +1,6 @@
 """What one training run is to do: a stage's row with the values from the command line put in."""
 
+import fnmatch
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.framing import pixels_summed
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
+from prototxt.networks import deploy
+from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
@@ -28,6 +31,7 @@ class Settings:
     run_dir: Path
     weights: tuple[Path, ...] | None = None
     random_fc: bool = False
+    fresh: tuple[str, ...] = ()  # layers that start anew, whatever the weights have of them
     gpus: tuple[int, ...] = ()  # none: the CPU
     keep: int = 2
     restart: bool = False
@@ -84,6 +88,7 @@ def settings(args) -> Settings:
         run_dir=Path(args.run_dir).absolute() if args.run_dir else RUNS / name,
         weights=tuple(path.absolute() for word in args.weights for path in _files(word)) if args.weights else None,
         random_fc=args.random_fc,
+        fresh=_layers_of(stage.net, args.fresh) if args.fresh else (),
         gpus=gpus,
         keep=args.keep,
         restart=args.restart,
@@ -94,6 +99,17 @@ def settings(args) -> Settings:
         val_limit=args.val_limit,
         tensorboard=args.tensorboard,
     )
+
+
+def _layers_of(net_name: str, asked: str) -> tuple[str, ...]:
+    """The layers of a network that the words of `asked` name, with blanks or commas between them; ctx_* is all that begin so."""
+    names = [name for name in param_shapes(deploy(net_name)) if name not in UPSAMPLINGS]
+    found: list[str] = []
+    for word in asked.replace(',', ' ').split():
+        if not (fits := fnmatch.filter(names, word)):
+            raise UserError(f'--fresh {word}: {net_name} has no such layer; there are: {", ".join(names)}')
+        found += fits
+    return tuple(dict.fromkeys(found))
 
 
 def _files(word: str) -> list[Path]:

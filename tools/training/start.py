@@ -8,7 +8,7 @@ from prototxt import networks
 from prototxt.solver import solver
 from tools.support.paths import CAFFE
 from tools.training import record, record_order, runs
-from tools.training.initial import weight_files
+from tools.training.initial import weight_files, without_fresh
 from tools.training.progress import say
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, snapshots
@@ -31,7 +31,8 @@ def prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict) -
     begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest)
     first = record_order.first_record(iteration, settings.stage.batch_size, manifest['count'])
     variables = _skip_to(first)
-    start = Start(iteration, first if variables else 0, _command(settings, weights, resumed), variables)
+    command = _command(settings, without_fresh(settings, weights, run_dir), resumed)
+    start = Start(iteration, first if variables else 0, command, variables)
     networks.write(net, run_dir / runs.TRAIN_PROTOTXT)
     networks.write(_solver(settings, iteration), run_dir / runs.SOLVER_PROTOTXT)
     session = record.session(start.command, iteration, start.first_record, settings)
