@@ -139,8 +139,6 @@ rehearse: caffe ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER
 	$(PYTHON) tools/rehearse.py$(if $(value STAGES), $(call each,STAGES)) $(call options,--iters=ITERS --batch-per-pass=BATCH_PER_PASS --gpu=GPU --out=OUT)
 
 bench: caffe ## speed beside the authors' procedure and PyTorch (PARTS=cold, BENCH_FLAGS=)
-	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
-	$(PYTHON) -m tools.caffe_build.test_packages bench
 	$(PYTHON) -m tools.bench $(call each,PARTS) $(BENCH_FLAGS)
 
 bench-lmdb: caffe ## LMDBs written and read, beside convert_imageset (ARGS=)

@@ -12,6 +12,7 @@ from dataset_prep.datasets import dataset
 from prototxt.networks import deploy, write
 from tests.toy_nets import random_image, random_weights
 from tools.bench import material
+from tools.bench.__main__ import needs, parse_args
 from tools.bench.engine_comparison import products_of
 from tools.bench.measure import run
 from tools.bench.products import product_of
@@ -58,6 +59,22 @@ def test_the_evaluators_mean_is_ours(tmp_path):
     assert json.loads((tmp_path / 'mean.json').read_text()) == scoring.summary(benchmark.classes, matrix)['mean_iou']
     assert 0.1 < scoring.summary(benchmark.classes, matrix)['mean_iou'] < 1
     assert result.seconds > 0 and result.peak_bytes > 10**7
+
+
+@pytest.mark.parametrize(
+    ('words', 'packages', 'authors'),
+    [
+        (['zoom', 'stream'], [], False),
+        (['scoring'], ['cityscapesscripts'], False),
+        (['cold'], ['torch'], True),
+        (['cold', '--no-torch', '--no-authors'], [], False),
+        (['blas', '--no-torch'], ['mkl', 'onnxruntime'], False),
+        ([], ['cityscapesscripts', 'mkl', 'onnxruntime', 'torch'], True),
+    ],
+)
+def test_a_part_installs_what_it_compares_with_alone(words, packages, authors):
+    """PyTorch's 5 GB and a second Caffe are for the parts that time them."""
+    assert needs(parse_args(words)) == (packages, authors)
 
 
 def test_a_command_that_fails_is_named():

@@ -5,12 +5,19 @@ against the authors' numba loop), scoring (label maps of Cityscapes' size, again
 through Dilation8-VOC, from the start of the program to the label map), stream (20 such images), large (a 2048x1024 image through
 Dilation10). Weights and images are random: time does not depend on them.
 Times and memory are printed, and judge nothing. Run it while nothing else runs.
+What the parts compare with is installed first, and no more: the Caffe as released is compiled for cold and large (unless
+--no-authors), PyTorch comes for blas, cold and large (unless --no-torch).
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +26,7 @@ from prototxt.experiments import NETS
 from prototxt.networks import deploy, write
 from tools.bench import engine_comparison, material
 from tools.bench.measure import Run, available_bytes, best_of, run
+from tools.caffe_build import test_packages
 from tools.inference import argmax
 from tools.inference.predictor import zoom_factor
 from tools.inference.tiling import tile_size
@@ -49,13 +57,32 @@ def main(argv: list[str] | None) -> None:
     unknown = set(args.parts) - PARTS.keys()
     if unknown:
         raise UserError(f'no part {min(unknown)}; there are: {", ".join(PARTS)}')
+    prepare(args.parts or PARTS, *needs(args))
     found = OUT / 'bench.json'
     results = json.loads(found.read_text()) if found.exists() else {}
     for part in args.parts or PARTS:
-        results[part] = PARTS[part](args)
+        results[part] = PARTS[part].measure(args)
         with whole_file(found) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + '\n')
         print(flush=True)
+
+
+def needs(args: argparse.Namespace) -> tuple[list[str], bool]:
+    """Packages of the extra `bench` that the parts asked for compare with, and whether one is for the Caffe as released."""
+    parts = [PARTS[name] for name in args.parts or PARTS]
+    packages = {package for part in parts for package in part.packages if not (args.no_torch and package == 'torch')}
+    return sorted(packages), not args.no_authors and any(part.authors for part in parts)
+
+
+def prepare(parts: Iterable[str], packages: list[str], authors_caffe: bool) -> None:
+    """Install what the parts need, and say it."""
+    found = [*packages, *(['the Caffe as released (minutes to compile, the first time)'] if authors_caffe else [])]
+    print(f'{", ".join(parts)}: needs {", ".join(found) or "nothing else"}', file=sys.stderr, flush=True)
+    if packages:
+        test_packages.install('bench', packages)
+    command, asked = [sys.executable, '-m', 'tools.caffe_build'], {'IM2COL': 'as-released', 'CUDA': '0', 'CAFFE_ROOT': ''}
+    if authors_caffe and subprocess.run(command, env=os.environ | asked, cwd=ROOT).returncode:
+        raise UserError('the Caffe as released was not built (above); mend that, or give --no-authors')
 
 
 def cold(args: argparse.Namespace) -> dict:
@@ -94,9 +121,7 @@ def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int],
 
 
 def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
-    """Their procedure. UserError without the Caffe as released, or the memory that it takes."""
-    if not (AS_RELEASED / 'python').is_dir():
-        raise UserError(f'no Caffe in {AS_RELEASED}; run: make bench, or give --no-authors')
+    """Their procedure. UserError without the memory that it takes."""
     if available_bytes() < NEEDED_BYTES[net_name]:
         raise UserError(
             f"the authors' procedure on {net_name} takes {NEEDED_BYTES[net_name] / 1e9:.0f} GB of memory, "
@@ -183,7 +208,22 @@ def blas(args: argparse.Namespace) -> dict:
     return engine_comparison.compare(OUT, torch=not args.no_torch)
 
 
-PARTS = {'blas': blas, 'zoom': zoom, 'scoring': scoring, 'cold': cold, 'stream': stream, 'large': large}
+class Part(NamedTuple):
+    """A measurement, and what it is beside."""
+
+    measure: Callable[[argparse.Namespace], dict]
+    packages: tuple[str, ...] = ()  # of the extra `bench`
+    authors: bool = False  # the authors' procedure, on the Caffe as released
+
+
+PARTS = {
+    'blas': Part(blas, ('torch', 'onnxruntime', 'mkl')),
+    'zoom': Part(zoom),
+    'scoring': Part(scoring, ('cityscapesscripts',)),
+    'cold': Part(cold, ('torch',), authors=True),
+    'stream': Part(stream),
+    'large': Part(large, ('torch',), authors=True),
+}
 
 if __name__ == '__main__':
     run_command(main)

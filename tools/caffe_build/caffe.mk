@@ -16,7 +16,9 @@ check-cuda: ## the CUDA build: compiled in full, looked at, run on simulated and
 	$(PYTHON) -m pytest -rs tests/cuda/check_*.py
 
 .PHONY: on-pretended-gpus
-on-pretended-gpus: caffe ## a command on simulated GPUs (RUN='make rehearse GPU=0', ARGS='--gpus 2')
+on-pretended-gpus: ## a command on simulated GPUs (RUN='make rehearse GPU=0', ARGS='--gpus 2')
+	@$(SYSTEM_PYTHON) -m tools.caffe_build.cuda_in_use
+	@$(SYSTEM_PYTHON) -m tools.caffe_build
 	PYTHONPATH=tests/cuda:. $(PYTHON) -m pretended_gpu $(ARGS) $(call quoted,RUN)
 
 .PHONY: caffe-runtest

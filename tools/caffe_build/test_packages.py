@@ -1,9 +1,11 @@
 """What only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium.
 
-With the name of another extra as argument, as `bench`: its packages alone.
+With the name of another extra as argument, as `crf`: its packages alone; with names behind it, those of them.
 """
 
+import re
 import sys
+from collections.abc import Sequence
 
 from tools.caffe_build import environment, system
 from tools.caffe_build.system import is_tried, os_release
@@ -15,19 +17,24 @@ DEBIAN = {'test': ('chromium', 'chromium-driver')}  # the browser that opens the
 
 def main(argv: list[str] | None) -> None:
     """Install what is missing."""
-    extra = (argv or sys.argv[1:] or ['test'])[0]
-    packages = environment.requirements(extra)
-    stamp = environment.VENV / f'.requirements-{extra}'
+    extra, *names = argv or sys.argv[1:] or ['test']
+    install(extra, names)
+    missing = system.missing_packages(DEBIAN.get(extra, ())) if is_tried(os_release()) else []
+    if missing:
+        system.install(missing)
+
+
+def install(extra: str, names: Sequence[str] = ()) -> None:
+    """Install the Python packages of an extra, or those of them that are named, unless that is done."""
+    packages = [line for line in environment.requirements(extra) if not names or re.split(r'[^\w.-]', line)[0] in names]
+    stamp = environment.VENV / '-'.join(['.requirements', extra, *sorted(names)])
     wanted = '\n'.join([environment.STAMP.read_text(encoding='utf-8'), *packages])
     if not stamp.is_file() or stamp.read_text(encoding='utf-8') != wanted:
-        print(f'installing the Python packages of the extra {extra}', file=sys.stderr, flush=True)
+        print(f'installing {", ".join(names) or f"the Python packages of the extra {extra}"}', file=sys.stderr, flush=True)
         command = [str(environment.PYTHON), '-m', 'pip', 'install', '--quiet', *packages]
         environment.run(command, f'pip could not install the packages of the extra {extra}')
         with whole_file(stamp) as temporary:
             temporary.write_text(wanted, encoding='utf-8')
-    missing = system.missing_packages(DEBIAN.get(extra, ())) if is_tried(os_release()) else []
-    if missing:
-        system.install(missing)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pretended_gpu.build import PretendedGpus, bytes_taken
+from pretended_gpu.build import MOST_DEVICES, PretendedGpus, bytes_taken
 from tools.netinfo.fit import gb, memory_size
 from tools.support.errors import UserError, run_command
 
@@ -20,11 +20,15 @@ from tools.support.errors import UserError, run_command
 def main(argv: list[str] | None) -> int:
     """Compile what pretends, run the command, tell its memory; its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--gpus', type=int, default=1, metavar='N', help='how many (default: %(default)s)')
+    counts, said = range(1, MOST_DEVICES + 1), f'how many, up to {MOST_DEVICES} (default: %(default)s)'
+    parser.add_argument('--gpus', type=int, default=1, choices=counts, metavar='N', help=said)
     parser.add_argument('--memory', type=memory_size, default=80 * 10**9, help='of each, as 12G (default: 80G)')
     parser.add_argument('run', help='the command, in one word for the shell')
     args = parser.parse_args(argv)
-    words = shlex.split(args.run)
+    try:
+        words = shlex.split(args.run)
+    except ValueError as error:
+        raise UserError(f"RUN={args.run}: {error}; write the command as RUN='make rehearse GPU=0'") from error
     if not words:
         raise UserError("no command; write it as RUN='make rehearse GPU=0'")
     with tempfile.TemporaryDirectory() as folder:
