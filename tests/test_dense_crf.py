@@ -320,3 +320,20 @@ def test_score_maps_that_are_there_are_not_made_again(stored, tmp_path, monkeypa
         image = cv2.imread(str(data / f'{name}.png'))
         expected = refine(read_scores(score_path(scores, name)).full(), image, NARROW).argmax(axis=0)
         np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out' / f'{name}.png'), cv2.IMREAD_UNCHANGED), expected)
+
+
+def test_the_score_without_crf_stands_beside_the_one_with(stored, tmp_path, capsys):
+    """It is that of the same command without --crf, whether the network ran for it or its scores were there."""
+    (data, _), scores = stored, tmp_path / 'kept'
+    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
+    save_parameters(tmp_path / 'crf.json', NARROW)
+    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--tiling', 'tight']
+    crf_of_all = ['--crf', str(tmp_path / 'crf.json')]
+    test.main([*argv, '--out', str(tmp_path / 'alone'), '--save-scores', str(scores)])
+    alone = json.loads((tmp_path / 'alone' / 'scores.json').read_text())
+    for name, more in (('ran', []), ('was there', ['--save-scores', str(scores)])):
+        capsys.readouterr()
+        test.main([*argv, *crf_of_all, *more, '--out', str(tmp_path / name)])
+        assert 'without CRF' in capsys.readouterr().out.splitlines()[1]
+        beside = json.loads((tmp_path / name / 'scores.json').read_text())['without_crf']
+        assert beside['mean_iou'] == pytest.approx(alone['mean_iou'], abs=0.002)  # half precision may turn a tie

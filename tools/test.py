@@ -7,8 +7,9 @@ strip for every image. Where the paper has a row of this network, training and r
 of a whole split. Label maps that are there already, made with the same settings, are kept; results of other settings are moved
 to <out>.1, .2, ...
 With --features, the layers after the stored blob are run, not the whole network.
-With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; of
-images whose score maps are there already (--save-scores), made with the same settings, the network does not run.
+With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; their
+scores stand beside those of the network alone. Of images whose score maps are there already (--save-scores), made with the same
+settings, the network does not run.
 A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
 Images and labels that cannot be used are left out and named at the end; the others are labelled, nothing is scored, status 1.
 """
@@ -63,6 +64,7 @@ from tools.support.png import write_png
 
 PAPER_SPLIT = {'pascal_voc': 'val', 'cityscapes': 'val'}  # what the paper's tables are on; else test
 SCORES = 'scores.json'
+PLAIN = 'plain'  # where --crf keeps the network's own label maps
 SHEET_IMAGES = 8  # on the contact sheet, spread evenly over the split
 
 
@@ -207,19 +209,30 @@ def report(
     """Score the maps, write and print the scores, draw the pictures. UserError if there are faults, or labels that have some."""
     out = label_maps.folder
     matrix, ignored = score(records, label_maps, test.facts, faults)
+    without = score_without_crf(test, records, out / PLAIN) if settings['crf'] else None
     paper, of_categories = rows_beside(test, len(records), crf=settings['crf'] is not None)
     scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
     scores |= {'images': len(records), 'ignored_pixels': ignored}
+    if without is not None:
+        plain = scoring.summary(test.facts.classes, without)
+        scores['without_crf'] = {name: plain[name] for name in ('mean_iou', 'class_iou', 'pixel_accuracy')}
     suffix = suffix_beside(out / SCORES, len(records))
     said = paper and {'table': paper.table, 'row': paper.name, 'mean_iou': paper.mean_iou, 'class_iou': paper.class_iou}
     scores |= {'paper': said, 'origin': test.origin_said(), 'settings': settings}
     write_json(out / SCORES.replace('.', f'{suffix}.'), scores)
     draw(records, label_maps, test.facts, out / f'pictures{suffix}', every)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
-    print(scoring.table(test.facts.classes, matrix, paper))
+    print(scoring.table(test.facts.classes, matrix, paper, without))
     if 'category_iou' in scores:
         print(scoring.category_table(scores, of_categories))
     print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %')
+
+
+def score_without_crf(test: Evaluation, records: list[Record], folder: Path) -> np.ndarray | None:
+    """Confusion matrix of the network's own label maps; None if some lack, of an earlier version's test."""
+    plain = LabelMaps(folder, test.settings())
+    whole = all(plain.path(record.id).is_file() for record in records)
+    return score(records, plain, test.facts, {})[0] if whole else None
 
 
 def rows_beside(test: Evaluation, images: int, *, crf: bool) -> tuple[PaperRow | None, PaperRow | None]:
@@ -350,9 +363,10 @@ def label_by_crf(
     test.scores = test.scores or label_maps.folder / 'scores'
     prepare_folder(test.scores, test.settings())
     unscored = [record for record in pending if not score_path(test.scores, record.id).exists()]
-    faults = label(test, unscored, LabelMaps(label_maps.folder / 'plain', test.settings()), jobs, scheduler) if unscored else {}
+    plain = LabelMaps(label_maps.folder / PLAIN, test.settings())
+    faults = label(test, unscored, plain, jobs, scheduler) if unscored else {}
     scored = [record for record in pending if record.id not in faults]
-    return faults | refine_records(test.scores, scored, crf, label_maps.folder)
+    return faults | refine_records(test.scores, scored, crf, label_maps.folder, plain.folder)
 
 
 def score(records: list[Record], label_maps: LabelMaps, facts: Dataset, faults: dict[str, Fault]) -> tuple[np.ndarray, int]:

@@ -42,10 +42,16 @@ def fraction(value: float) -> float | None:
     return None if isnan(value) else float(value)
 
 
-def table(classes: Sequence[str], matrix: np.ndarray, paper: PaperRow | None = None) -> str:
-    """IoU in percent: a line for each class and for the mean, with the paper's beside it; absent classes are marked and named."""
+def table(
+    classes: Sequence[str], matrix: np.ndarray, paper: PaperRow | None = None, without_crf: np.ndarray | None = None
+) -> str:
+    """IoU in percent: a line for each class and for the mean, with the paper's beside it; absent classes are marked and named.
+
+    `without_crf` is the confusion matrix of the same images before a CRF refined them, whose numbers get a column.
+    """
     published = [*paper.class_iou, paper.mean_iou] if paper else [None] * (len(classes) + 1)
-    lines = rows([*classes, 'mean IoU'], [*iou(matrix), mean_iou(matrix)], published)
+    unrefined = None if without_crf is None else [*iou(without_crf), mean_iou(without_crf)]
+    lines = rows([*classes, 'mean IoU'], [*iou(matrix), mean_iou(matrix)], published, unrefined=unrefined)
     return '\n'.join(headed(lines, paper) + absent(classes, list(iou(matrix))))
 
 
@@ -75,13 +81,16 @@ def rows(
     values: Sequence[float | None],
     published: Sequence[float | None] | None = None,
     head: str = 'class',
+    unrefined: Sequence[float | None] | None = None,
 ) -> list[str]:
-    """A headed line for each name: its fraction in percent, and a published number, in percent already, where there is one."""
+    """A headed line for each name: its fraction in percent, the one without a CRF if there are such, and a published number, in
+    percent already, where there is one."""
     width = max(map(len, names))
     beside = published or [None] * len(names)
-    lines = [f'{head:<{width}} {"IoU %":>7}']
-    for name, value, known in zip(names, values, beside, strict=True):
-        lines.append(f'{name:<{width}} {percent(value):>7}' + ('' if known is None else f'  {known:.1f}'))
+    more = [f' {percent(value):>11}' for value in unrefined] if unrefined else [''] * len(names)
+    lines = [f'{head:<{width}} {"IoU %":>7}' + (f' {"without CRF":>11}' if unrefined else '')]
+    for name, value, known, plain in zip(names, values, beside, more, strict=True):
+        lines.append(f'{name:<{width}} {percent(value):>7}{plain}' + ('' if known is None else f'  {known:.1f}'))
     return lines
 
 

@@ -31,9 +31,14 @@ def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | N
     return (refine(prob, image_bgr, parameters) if parameters else prob).argmax(axis=0).astype(np.uint8)
 
 
-def refine_records(scores: Path, records: Sequence[Record], parameters: CrfParameters, out: Path) -> dict[str, Fault]:
-    """Make `<out>/<id>.png` from `<scores>/<id>.scores` for each record; by id, the faults of those that cannot be made."""
-    results = run_on_cores(partial(attempt, partial(_refine_record, scores, parameters, out)), records, 'dense CRF')
+def refine_records(
+    scores: Path, records: Sequence[Record], parameters: CrfParameters, out: Path, plain: Path
+) -> dict[str, Fault]:
+    """Make `<out>/<id>.png` from `<scores>/<id>.scores` for each record, and where it lacks the network's own `<plain>/<id>.png`.
+
+    Returns, by id, the faults of those that cannot be made.
+    """
+    results = run_on_cores(partial(attempt, partial(_refine_record, scores, parameters, out, plain)), records, 'dense CRF')
     return {record.id: fault for record, fault in zip(records, results, strict=True) if fault}
 
 
@@ -56,5 +61,8 @@ def in_process(work, item):
     return work(item)
 
 
-def _refine_record(scores: Path, parameters: CrfParameters, out: Path, record: Record) -> None:
-    write_png(out / f'{record.id}.png', labels_of(score_path(scores, record.id), read_image(record), parameters))
+def _refine_record(scores: Path, parameters: CrfParameters, out: Path, plain: Path, record: Record) -> None:
+    stored, image, name = score_path(scores, record.id), read_image(record), f'{record.id}.png'
+    if not (plain / name).exists():
+        write_png(plain / name, labels_of(stored, image, None))
+    write_png(out / name, labels_of(stored, image, parameters))
