@@ -1,6 +1,6 @@
 """A VGG-16 of any form, for Caffe: the front end's layers in its shapes, from a file that pretrained.formats reads."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,14 +45,29 @@ def convert(source: Path, widths: FrontEnd, told: str | None = None, fc6_kernel:
     shape or is not finite, if the source has layers that no VGG-16 has, and if nothing says what pixels the first expects.
     """
     found, shapes = formats.read(source), layer_shapes(widths, fc6_kernel)
-    scoring = _check_is_vgg16(source, found.layers, shapes)
-    convolutions = {name: _convolution(source, name, found.layers[name], shapes[name]) for name in shapes if name not in FC}
+    held, by_shape = _with_fc_by_shape(found.layers, shapes)
+    scoring = _check_is_vgg16(source, held, shapes)
+    convolutions = {name: _convolution(source, name, held[name], shapes[name]) for name in shapes if name not in FC}
     convention, said = _convention(source, found, list(convolutions.values()), told)
     weights, bias = convolutions['conv1_1']
     convolutions['conv1_1'] = for_caffe(weights, bias, CONVENTIONS[convention])
-    fc, fault = _fully_connected(source, found.layers, {name: shapes[name] for name in FC})
+    fc, fault = _fully_connected(source, held, {name: shapes[name] for name in FC})
     layers: Layers = {name: list(blobs) for name, blobs in convolutions.items()}
-    return Converted(layers | fc, [f'kind: {found.kind}', said, *filter(None, [fault, scoring])])
+    return Converted(layers | fc, [f'kind: {found.kind}', said, *filter(None, [by_shape, fault, scoring])])
+
+
+def _with_fc_by_shape(layers: Layers, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Layers, str]:
+    """The layers, with fc6 and fc7 that have names of their own under ours, and what to say of that.
+
+    Their shapes tell them: of all layers only one is as large as fc6, and but for it only one as fc7.
+    """
+    named = {}
+    for name in FC:
+        fitting = [other for other, blobs in layers.items() if other not in shapes and _fits(blobs, shapes[name])]
+        if name not in layers and len(fitting) == 1:
+            named[fitting[0]] = name
+    said = ', '.join(f'{name}: {other}, by its shape' for other, name in named.items())
+    return {named.get(name, name): blobs for name, blobs in layers.items()}, said
 
 
 def _check_is_vgg16(source: Path, layers: Layers, shapes: Collection[str]) -> str:

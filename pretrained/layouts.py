@@ -30,7 +30,7 @@ def in_caffes_order(path: Path, layers: dict[str, list], *, inputs_first: bool) 
         if len(weights.shape) == 4 and channels_last and len(rest) < 2:
             weights = outputs_first(weights)
         elif len(weights.shape) == 2 and inputs_first:
-            weights = _outputs_first(weights, channels if name == 'fc6' else 0)
+            weights = _outputs_first(weights, channels)
         else:
             weights = weights[...]
         found[name] = [weights, *(blob[...] for blob in rest)]

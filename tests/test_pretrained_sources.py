@@ -130,6 +130,10 @@ RENUMBERED = {
     'torchvision to 0.1.7': {'classifier.0': 'classifier.1', 'classifier.3': 'classifier.4'},
     'a bare Sequential of the convolutions, and a classifier': {f'features.{i}': f'{i}' for i in range(30)},
     "Caffe's names": dict(zip(THEIRS, CAFFES, strict=True)),
+    "Caffe's names below features and classifier": {
+        theirs: f'{theirs.partition(".")[0]}.{ours}' for theirs, ours in zip(THEIRS, CAFFES, strict=True)
+    },
+    'dense layers with names of their own': {'classifier.0': 'head.linear1', 'classifier.3': 'head.linear2'},
     "TF-slim's names": {
         theirs: f'vgg_16.{ours}' if ours.startswith('fc') else f'vgg_16.{ours[:5]}.{ours}'
         for theirs, ours in zip(THEIRS, CAFFES, strict=True)
