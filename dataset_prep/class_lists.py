@@ -21,7 +21,7 @@ from tools.support.errors import UserError
 FORM = 'wanted is a class a line, the first being id 0, with its colour behind the name if you like: road 128 64 128'
 IGNORED_NAME, IGNORED_IDS = '__ignore__', (-1, IGNORE_LABEL)  # of what is no class
 _BETWEEN = r'\s*[\s,;:|=]\s*'
-_COLOUR = r'(?P<colour>[\[(]?\s*\d+\s*[\s,;]\s*\d+\s*[\s,;]\s*\d+\s*[\])]?|#[0-9a-fA-F]{6})'
+_COLOUR = r'(?P<colour>[\[(]?\s*\d+\s*[\s,;]\s*\d+\s*[\s,;]\s*\d+\s*[\])]?|(?:#|0x)[0-9a-fA-F]{6})'
 _ID, _NAME = r'(?P<id>-?\d+)', r'(?P<name>\S.*?)'
 _WITHOUT_IDS = tuple(
     re.compile(form)
@@ -32,7 +32,7 @@ _WITHOUT_IDS = tuple(
 _FORMS_AFTER_IDS = (f'{_NAME}{_BETWEEN}{_COLOUR}', f'{_COLOUR}{_BETWEEN}{_NAME}', _NAME)
 _WITH_IDS = tuple(re.compile(rf'{_ID}[.)]?{_BETWEEN}{form}') for form in _FORMS_AFTER_IDS)
 _COLUMNS = {  # of a table, by what their heads are called
-    'name': ('name', 'class_name', 'classname', 'class', 'label', 'category', 'title'),
+    'name': ('name', 'names', 'class_name', 'classname', 'class', 'classes', 'label', 'labels', 'category', 'title'),
     'id': ('', 'id', 'index', 'idx', 'value', 'class_id', 'label_id'),  # '': as pandas writes it
     'red': ('r', 'red'),
     'green': ('g', 'green'),
@@ -56,7 +56,7 @@ def read_classes(text: str) -> list[tuple[str, Colour]]:
     A class without a colour gets that of its id in VOC's palette, or the next of it that is free. Raises UserError for what is
     not understood, ids that are not 0 to N-1, and classes or colours that occur twice.
     """
-    if text.isdigit():
+    if text.isdecimal():
         rows, where = [Row(0, f'class {index}') for index in range(int(text))], f'--classes {text}'
     else:
         rows, where = _read(Path(text)), text
@@ -106,7 +106,7 @@ def _rows(path: Path, lines: Mapping[int, str]) -> list[Row]:
     rows = [row for row in with_ids if row]
     if len(rows) < len(lines):
         rows = [_parsed(path, number, line, _WITHOUT_IDS) or _refuse(path, number, line) for number, line in lines.items()]
-    _check_ends(path, rows)
+    rows = _without_ids_behind(path, rows)
     return [row._replace(name=row.name or f'class {index}') for index, row in enumerate(rows)]
 
 
@@ -127,13 +127,14 @@ def _name(text: str) -> str | None:
     """A name without the quotes around it; None if it looks like something else: it has no letter, marks of another form, or
     several numbers."""
     name = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '"\'' else text
-    other = re.search(r'[\t{}\[\]<>|=:;#"\\]|^[-*,.]|[,.]$|\d\s*[\s,]\s*\d|,\s*[\d.]+$|^\d+\s*,', name)
+    other = re.search(r'[\x00-\x1f\x7f{}\[\]<>|=:;#"\\]|^[-*,.]|[,.]$|\d\s*[\s,]\s*\d|,\s*[\d.]+$|^\d+\s*,', name)
     return name if any(map(str.isalpha, name)) and not other else None
 
 
 def _colour(path: Path, number: int, text: str) -> Colour:
     """R, G, B of a text that has them as decimal numbers, or as #804080."""
-    parts = [int(text[i : i + 2], 16) for i in (1, 3, 5)] if text[0] == '#' else [int(part) for part in re.findall(r'\d+', text)]
+    by_hex = re.fullmatch(r'(?:#|0x)(..)(..)(..)', text)
+    parts = [int(part, 16) for part in by_hex.groups()] if by_hex else [int(part) for part in re.findall(r'\d+', text)]
     if len(parts) != 3 or max(parts) > 255:
         raise UserError(f'{path} line {number}: the colour {text}: a colour has three numbers from 0 to 255')
     return parts[0], parts[1], parts[2]
@@ -168,15 +169,18 @@ def _table(path: Path, lines: Mapping[int, str]) -> list[Row] | None:
     return rows
 
 
-def _check_ends(path: Path, rows: Sequence[Row]) -> None:
-    """Raise UserError if each name ends in a number that is no part of it: a value in label files, or one of four of a colour.
+def _without_ids_behind(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """The rows, with the ids 0 to N-1 that stand behind their names, as in `road 0`, `sky 1`, as ids.
 
-    In `lane 1`, `lane 2` it is a part of the name, and in `road 0`, `sky 1` it says nothing new.
+    In `lane 1`, `lane 2` the number is a part of the name. Raises UserError if each name ends in another number that is none: a
+    value in label files, or one of four of a colour.
     """
     ends = [match for row in rows if (match := re.fullmatch(r'(.*\S)\s+(\d+)', row.name))]
-    numbered = [int(match[2]) for match in ends] == list(range(len(rows)))
-    if len(ends) == len(rows) and len({match[1] for match in ends}) > 1 and not numbered:
+    if len(ends) < len(rows) or len({match[1] for match in ends}) == 1:
+        return list(rows)
+    if sorted(int(match[2]) for match in ends) != list(range(len(rows))):
         raise UserError(f'{path} line {rows[0].line}: {ends[0][2]} behind {ends[0][1]} is not understood; {FORM}')
+    return [row._replace(name=match[1], id=int(match[2])) for row, match in zip(rows, ends, strict=True)]
 
 
 def _refuse(path: Path, number: int, line: str) -> NoReturn:

@@ -23,6 +23,7 @@ def classes(folder, text):
         'sky, 1, 2, 3\nroad, 4, 5, 6',
         'sky (1, 2, 3)\nroad [4,5,6]',
         'sky: #010203\nroad: #040506',
+        'sky 0x010203\nroad 0x040506',
         '# label:color_rgb:parts:actions\nsky:1,2,3::\nroad:4,5,6:wheel,door:\n',  # CVAT, labelmap.txt
         '1 2 3\tsky\n4 5 6 \troad\n',  # CamVid, label_colors.txt
         '\ufeffname,r,g,b\nsky,1,2,3\nroad,4,5,6',
@@ -41,7 +42,17 @@ def test_names_and_colours_are_understood(tmp_path, text):
 
 @pytest.mark.parametrize(
     'text',
-    ['sky\nroad', 'name\nsky\nroad', ',name\n0,sky\n1,road', '0 sky\n1 road', '__ignore__\nsky\nroad', 'sky:::\nroad:::'],
+    [
+        'sky\nroad',
+        'name\nsky\nroad',
+        'classes\nsky\nroad',
+        ',name\n0,sky\n1,road',
+        '0 sky\n1 road',
+        'sky 0\nroad 1',
+        'road 1\nsky 0',
+        '__ignore__\nsky\nroad',
+        'sky:::\nroad:::',
+    ],  # fmt: skip
 )
 def test_names_without_colours_get_those_of_voc(tmp_path, text):
     assert classes(tmp_path, text) == PLAIN
@@ -84,6 +95,7 @@ def test_a_class_without_a_colour_takes_none_of_anothers(tmp_path):
         ('name,r,g,b\nsky,1,2,x\n', "line 2: 'sky,1,2,x' is not understood"),
         ('{"names": ["sky", "road"]}', 'is not understood; wanted is a class a line'),
         ('names:\n  0: sky\n  1: road\n', "line 1: 'names:' is not understood"),
+        ('sky\0\nroad\0\n', 'line 1: .* is not understood'),
         ('- sky\n- road\n', "line 1: '- sky' is not understood"),
         ('item {\n  name: "sky"\n}\n', "line 1: 'item {' is not understood"),
         ('sky 1 2 3 # blue\nroad\n', "line 1: 'sky 1 2 3 # blue' is not understood"),
