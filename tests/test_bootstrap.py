@@ -1,6 +1,7 @@
 """How commands begin: with their own packages whatever the user's shell holds, and stopped without a traceback."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,3 +107,18 @@ def test_ctrl_c_while_a_command_starts_is_quiet(command):
         started.send_signal(signal.SIGINT)
         said, wrong = started.communicate(timeout=60)
     assert (started.returncode, said, wrong) == (-signal.SIGINT, '', '')
+
+
+def test_names_of_files_are_utf8_in_any_locale(tmp_path):
+    """In one of ISO 8859-1, as a list of UTF-8 and the system's names would otherwise differ."""
+    locale = tmp_path / 'en_US.iso88591'
+    made = shutil.which('localedef') and subprocess.run(['localedef', '-i', 'en_US', '-f', 'ISO-8859-1', locale], check=False)
+    if not made or not locale.is_dir():
+        pytest.skip('this system cannot make a locale')
+    variables = os.environ | {'LOCPATH': str(tmp_path), 'LC_ALL': locale.name}
+    say = ['-c', 'import sys; print(sys.getfilesystemencoding())']
+    assert subprocess.run([PYTHON, *say], env=variables, capture_output=True, text=True).stdout == 'iso8859-1\n'
+    absent = '\u732b\u00e9'
+    command = [*SCRIPT, '--dataset', 'toy', '--pred', absent, '--gt', absent]
+    finished = subprocess.run(command, env=variables, capture_output=True, encoding='utf-8')
+    assert (finished.returncode, finished.stderr) == (1, f'error: no folder at {absent}\n')

@@ -84,6 +84,8 @@ def _begin(python: Path, words: list[str], *, there: bool) -> None:
     A Ctrl-C ends the process without a word until run_command takes over; while another Python starts it waits.
     """
     environment = cleaned(os.environ)
+    if sys.getfilesystemencoding() != 'utf-8':  # by the locale; lists, names of files and reports are in UTF-8 everywhere
+        environment['PYTHONUTF8'] = '1'
     if not there or environment != dict(os.environ):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         os.execve(python, words, environment)
