@@ -110,16 +110,16 @@ tables: caffe ## the paper's tables beside what was measured here, to out/tables
 	$(PYTHON) tools/tables.py
 
 camvid-cpu: caffe ## CamVid with a frozen VGG-16 trunk, for a CPU (DATA=folder of CamVid)
-	$(PYTHON) tools/camvid_cpu.py $(call options,--data=DATA)
+	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
 camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, with dense CRF and CRF-RNN (DATA=)
-	$(PYTHON) tools/camvid_cpu_structured.py $(call options,--data=DATA)
+	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
 camvid-night: caffe ## Table 5 on CamVid, what a CPU trains in a night (DATA=)
-	$(PYTHON) tools/camvid_night.py $(call options,--data=DATA)
+	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
 table2-mini: caffe ## Table 2 in miniature on CamVid, an hour and a half of 2 cores (DATA=)
-	$(PYTHON) tools/table2_mini.py $(call options,--data=DATA)
+	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
 ##@ Work on the toolkit
 .PHONY: test lint prototxt rehearse bench bench-lmdb bench-memory
@@ -127,10 +127,11 @@ test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYT
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(if $(value TESTS),$(call each,TESTS),tests)
 
-lint: caffe ## ruff and mypy
+lint: caffe ## ruff, mypy and the import rule
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache
 
 prototxt: caffe ## the checked-in nets anew; or NET= CLASSES=N (or DATASET=) OUT= CROP_SIZE=
 	$(PYTHON) -m prototxt.generate $(call options,--net=NET --out=OUT --classes=CLASSES --dataset=DATASET --crop-size=CROP_SIZE --upsample-loss:UPSAMPLE_LOSS)

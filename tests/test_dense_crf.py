@@ -15,11 +15,11 @@ import pytest
 from dataset_prep.records import Record, load_split, save_split
 from tests.toy_nets import random_image, random_weights
 from tools import crf, crf_search, test
+from tools.inference.score_maps import ScoreMap, prepare_folder, read_scores, score_path, write_scores
 from tools.structured import bench, dense_crf, grid_search
 from tools.structured.dense_crf import CrfParameters, by_lattice, load_parameters, refine, save_parameters
 from tools.structured.grid_search import around
 from tools.structured.heat_map import cells
-from tools.structured.score_maps import ScoreMap, prepare_folder, read_scores, score_path, write_scores
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 

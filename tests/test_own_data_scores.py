@@ -15,8 +15,8 @@ from tests.toy_nets import make_split, random_weights
 from tools import score, tables
 from tools import test as test_command
 from tools.inference import networks
+from tools.recipes import crf as recipe
 from tools.report import figures, tables_page
-from tools.structured import recipe
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED
 
@@ -145,7 +145,7 @@ def test_the_crf_is_tested_on_val_where_there_is_no_test(own, monkeypatch, capsy
     """Which is said before the first step, as its parameters are chosen there."""
     own()
     said = []
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda _self, _title, *argv: said.append(argv))
+    monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', lambda _net: [PRETRAINED / 'x.caffemodel'])
     recipe.main(['front_toy@mine'])
     tested = test_command.parse_args(list(said[2][1:]))
@@ -157,7 +157,7 @@ def test_the_crf_is_tested_on_val_where_there_is_no_test(own, monkeypatch, capsy
 @pytest.mark.parametrize('splits', [('train',), ('train', 'test')])
 def test_the_crf_is_refused_before_the_search_where_there_is_no_val(own, monkeypatch, splits):
     own(splits=splits)
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda *_: pytest.fail('begun'))
+    monkeypatch.setattr(recipe.Steps, 'do', lambda *_: pytest.fail('begun'))
     with pytest.raises(UserError, match=f'mine has no val split to search on, only {", ".join(splits)}'):
         recipe.main(['front_toy@mine'])
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tools.rehearsal import rehearsal
 
+from dataset_prep.datasets import DATASETS
 from pretrained import caffemodel
 from prototxt.experiments import STAGES
 from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
 from tools import rehearse
-from tools.rehearsal import rehearsal
-from tools.rehearsal.data import SIZES_WH, crops_of
-from tools.rehearsal.start import needs_file, start_shapes, write_start
-from tools.rehearsal.table import Asked, Row
+from tools.recipes.drawn_data import crops_of
+from tools.recipes.rehearsal_rows import Asked, Row
+from tools.recipes.start_weights import needs_file, start_shapes, write_start
 from tools.support.atomic import locked
 from tools.support.errors import UserError
 
@@ -55,7 +56,7 @@ def test_stage_that_fails_keeps_only_those_from_running_that_start_from_it(tmp_p
         ran.append(name)
         raise UserError('no memory')
 
-    monkeypatch.setattr('tools.training.chain.Chain.train', train)
+    monkeypatch.setattr('tools.recipes.chain.Chain.train', train)
     monkeypatch.setattr(rehearsal, 'write_start', lambda stage, path: None)
     assert rehearse.main(['camvid-joint', 'kitti-front', '--out', str(tmp_path)]) == 1
     assert ran == ['camvid-front', 'kitti-front']
@@ -134,4 +135,4 @@ def test_first_loss_that_is_not_as_it_should_be_is_remarked(loss, goes_on, said)
 
 def test_every_data_set_of_the_table_has_a_size():
     """That its pictures are drawn in."""
-    assert crops_of(STAGES.values()).keys() == SIZES_WH.keys()
+    assert crops_of(STAGES.values()).keys() == DATASETS.keys()

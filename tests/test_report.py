@@ -14,11 +14,11 @@ import pytest
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record
 from tests.browser import SIZES, assert_sound, open_page
-from tools.paper_tables import PaperRow
-from tools.recipe import Done, Recipe
+from tools.recipes.steps import Steps
 from tools.report import pictures
-from tools.report.content import Curve, Scores, System, read_curve, read_scores
+from tools.report.content import Curve, Done, Scores, System, read_curve, read_scores
 from tools.report.page import Report, text_table, write_report
+from tools.report.paper_tables import PaperRow
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.sheets import GAP, LINE
@@ -28,7 +28,7 @@ from tools.training.scores import Score
 
 def test_recipe_stops_at_the_first_failure(tmp_path):
     """A failing command is named with its status, and what ran before it is on record."""
-    recipe = Recipe(tmp_path / 'steps.json', 'rm -r demo')
+    recipe = Steps(tmp_path / 'steps.json', 'rm -r demo')
     recipe.do('works', '-c', 'pass')
     with pytest.raises(UserError, match='fails.*status 3.*to begin anew: rm -r demo'):
         recipe.do('fails', '-c', 'import sys; sys.exit(3)')
@@ -41,14 +41,14 @@ def test_a_damaged_record_is_named(tmp_path, text):
     """With what to do: nothing but seconds is lost."""
     (tmp_path / 'steps.json').write_text(text)
     with pytest.raises(UserError, match=r'steps.json is no record .* delete it'):
-        Recipe(tmp_path / 'steps.json', 'x')
+        Steps(tmp_path / 'steps.json', 'x')
 
 
 def test_seconds_of_a_command_add_up(tmp_path):
     """Those of earlier runs stay, of this command and of others that come later or never."""
     rows = [dict(title=title, command=f'python -c {title}', seconds=1234.5) for title in ('pass', 'other')]
     (tmp_path / 'steps.json').write_text(json.dumps(rows))
-    recipe = Recipe(tmp_path / 'steps.json', '')
+    recipe = Steps(tmp_path / 'steps.json', '')
     recipe.do('pass', '-c', 'pass')
     first, other = json.loads((tmp_path / 'steps.json').read_text())
     assert first['seconds'] > 1234.5 and other == rows[1]
@@ -70,8 +70,8 @@ time.sleep(60)
 RECIPE = """
 import sys
 from pathlib import Path
-from tools.recipe import Recipe
-recipe = Recipe(Path(sys.argv[1]) / 'steps.json', 'anew')
+from tools.recipes.steps import Steps
+recipe = Steps(Path(sys.argv[1]) / 'steps.json', 'anew')
 recipe.do('slow', '-c', sys.argv[2], str(Path(sys.argv[1]) / 'saved'))
 recipe.do('next', '-c', 'pass')
 """

@@ -14,7 +14,7 @@ from dataset_prep.datasets import dataset
 from tools import score, scoring
 from tools.scoring import counting
 from tools.scoring.benchmarks import BENCHMARKS
-from tools.scoring.cityscapes import CATEGORIES, LABEL_IDS, LABELS
+from tools.scoring.cityscapes import LABEL_IDS, LABELS
 from tools.scoring.png import read_map
 from tools.support.errors import UserError
 
@@ -108,7 +108,7 @@ def test_the_ids_are_those_of_the_evaluator():
     assert [id2label[i].name for i in range(34)] == list(LABELS) and 34 not in id2label
     assert {name for name in LABELS if not name2label[name].ignoreInEval} == LABEL_IDS.keys()
     assert {name: name2label[name].trainId for name in LABEL_IDS} == BENCHMARKS['cityscapes_train_ids'].classes
-    for category, members in CATEGORIES.items():
+    for category, members in dataset('cityscapes').categories.items():
         assert members == tuple(label.name for label in category2labels[category] if not label.ignoreInEval)
 
 

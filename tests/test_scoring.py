@@ -5,7 +5,7 @@ import pytest
 
 from dataset_prep.datasets import dataset
 from tools import scoring
-from tools.paper_tables import TABLE
+from tools.report.paper_tables import TABLE
 
 # Four classes, the third in neither map. By hand:
 #   class 0: truth 3, predicted 2, both 2 -> 2 / (3 + 2 - 2) = 2/3

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import tools.camvid_recipe
 from dataset_prep import camvid
 from dataset_prep.datasets import dataset
 from pretrained import caffemodel
@@ -14,14 +13,16 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy, training
 from tests.narrow_nets import caffe, fresh_net, narrow_nets, stage_data  # noqa: F401
 from tests.released_nets import as_line
-from tools import table2_mini, train
 from tools import test as test_command
-from tools.paper_tables import TABLE
+from tools import train
+from tools.recipes import on_camvid
 from tools.report.content import Scores
+from tools.report.paper_tables import TABLE
 from tools.support.errors import UserError
 from tools.training import initial, preflight
 from tools.training.settings import settings
 
+RECIPE = on_camvid.RECIPES['table2-mini']
 SMALL = {name: stage for name, stage in STAGES.items() if name.startswith('camvid-small')}
 LARGE = {  # the network of full width that each is made of
     'camvid-small-fcn8s': 'fcn8s_camvid',
@@ -37,8 +38,8 @@ TRUNK = [f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) fo
 
 def test_the_systems_are_table_2s_and_the_ablation():
     """Each with a stage, each a network of full width made narrow."""
-    assert list(table2_mini.SYSTEMS)[:4] == [row.name for row in TABLE[2].rows]
-    assert set(table2_mini.SYSTEMS.values()) == set(SMALL) == set(LARGE)
+    assert list(RECIPE.systems)[:4] == [row.name for row in TABLE[2].rows]
+    assert set(RECIPE.systems.values()) == set(SMALL) == set(LARGE)
 
 
 @pytest.mark.parametrize('name', SMALL)
@@ -122,10 +123,10 @@ def commands(monkeypatch, tmp_path):
     """The recipe's commands, as they would be run on a computer with VGG-16's convolutions."""
     said = []
     (tmp_path / 'vgg16.caffemodel').write_bytes(b'')
-    monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
-    monkeypatch.setattr(table2_mini, 'newest_snapshot', lambda run: run / 'iter_367.caffemodel')
-    monkeypatch.setattr(table2_mini.Recipe, 'do', lambda _self, _title, *argv: said.append([str(word) for word in argv]))
-    table2_mini.follow(tmp_path / 'CamVid', tmp_path / 'out')
+    monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'vgg16.caffemodel')
+    monkeypatch.setattr(on_camvid, 'newest_snapshot', lambda run: run / 'iter_367.caffemodel')
+    monkeypatch.setattr(on_camvid.Steps, 'do', lambda _self, _title, *argv: said.append([str(word) for word in argv]))
+    on_camvid.train_and_test(RECIPE, on_camvid.begin(tmp_path), tmp_path / 'CamVid', tmp_path / 'out')
     return said
 
 
@@ -134,12 +135,12 @@ def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(comma
     (_, _, *prepare), *steps = commands
     prepared = camvid.parse_args(prepare)
     assert (prepared.size, prepared.crop_size) == ((320, 240), [612])
-    assert [words[0] for words in steps] == ['tools/train.py', 'tools/test.py'] * len(SMALL)
-    for (_, *trained), (_, *tested) in zip(steps[::2], steps[1::2], strict=True):
+    assert [words[0] for words in steps] == ['tools/train.py'] * len(SMALL) + ['tools/test.py'] * len(SMALL)
+    for (_, *trained), (_, *tested) in zip(steps[: len(SMALL)], steps[len(SMALL) :], strict=True):
         stage = settings(train.parse_args(trained))
         assert stage.lmdb == prepared.out / 'train_612'
         test = test_command.parse_args(tested)
-        assert (test.net, test.data, NETS[test.net].folder) == (stage.stage.net, None, prepared.out.name)
+        assert (test.net, test.data) == (stage.stage.net, prepared.out)
         assert test.weights[0].parent.name == stage.stage_name and test.split == 'test'
 
 
@@ -158,8 +159,9 @@ def test_own_data_have_their_own_size():
 
 def test_orders_side_by_side():
     """Table 2 of the paper: 62.1, 62.2, 62.9, 67.6. The ablation is not in it."""
+    paper = {row.name: row.mean_iou for row in TABLE[2].rows}
     means = {'FCN-8s': 0.4, 'DeepLab': 0.30, 'DeepLab-Msc': 0.35, 'Our front end': 0.2, 'Front end, pooling': 0.9}
-    assert table2_mini.orders([Scores(name, mean, {}, 233) for name, mean in means.items()]) == (
+    assert on_camvid.orders([Scores(name, mean, {}, 233) for name, mean in means.items()], paper) == (
         'Order here: Our front end 20.0 < DeepLab 30.0 < DeepLab-Msc 35.0 < FCN-8s 40.0. '
         'In the paper: DeepLab 62.1 < FCN-8s 62.2 < DeepLab-Msc 62.9 < Our front end 67.6.'
     )

@@ -19,11 +19,10 @@ from prototxt.experiments import STAGES
 from tests.browser import SIZES, assert_sound, open_page
 from tools import crf_search, scoring, submit, tables, train
 from tools import test as test_command
-from tools.paper_tables import TABLE, TABLES
 from tools.report import figures, missing_data, tables_page
+from tools.report.paper_tables import TABLE, TABLES
 from tools.report.results import find_results, lines_of
 from tools.report.tables_text import cells, terminal
-from tools.scoring.benchmarks import CATEGORIES
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -47,7 +46,7 @@ def result(place):
     def result(net, data, split, weights, matrix, images, **settings):
         folder = place / 'out' / f'{weights}-{images}-{split}-{len(settings)}'
         folder.mkdir(parents=True)
-        scores = scoring.summary(dataset(data).classes, matrix, CATEGORIES.get(data)) | {'images': images}
+        scores = scoring.summary(dataset(data).classes, matrix, dataset(data).category_ids()) | {'images': images}
         settings = {
             'net': net,
             'dataset': data,
@@ -125,10 +124,10 @@ def commands():
             yield from (*row.released_todo, *row.trained_todo)
 
 
-@pytest.mark.parametrize('command', sorted(set(commands())))
+@pytest.mark.parametrize('command', sorted(set(commands())), ids=' '.join)
 def test_what_fills_a_cell_can_be_typed(command):
     """Targets are stages and weights that there are; options are those of the commands."""
-    program, *words = command.split()
+    program, *words = command
     if program == 'make':
         kind, _, name = words[0].partition('-')
         assert name in {'train': {*STAGES, *CHAINS}, 'weights': WEIGHTS}[kind]
@@ -164,7 +163,7 @@ def test_a_row_that_only_released_weights_fill(result, place):
 def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
     """fcn8s.caffemodel is its authors'; on VOC's val, which is not in Table 2, it fills nothing. LargeFOV is not its DeepLab."""
     [row] = [row for row in lines_of(TABLE[2], []) if row.name == 'FCN-8s']
-    assert row.released_todo[0] == 'make weights-fcn8s'
+    assert row.released_todo[0] == ('make', 'weights-fcn8s')
     for net in ('fcn8s', 'deeplab-largefov'):
         result(net, 'pascal_voc', 'test', f'{net}.caffemodel', np.eye(21, dtype=int), 1456)
         result(net, 'pascal_voc', 'val', f'{net}.caffemodel', np.eye(21, dtype=int), 1449)
@@ -209,7 +208,7 @@ def test_one_command_trains_all_that_a_row_needs(number, name, stages):
     """The stages before it and the stored maps between them, which one make train-STAGE after the other would miss."""
     row = next(row for row in lines_of(TABLE[number], []) if row.name == name)
     plain = {name: value for name, value in os.environ.items() if not name.startswith('MAKE')}  # not those of `make test`
-    command = [*row.trained_todo[0].split(), '-n']
+    command = [*row.trained_todo[0], '-n']
     finished = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=True)
     args = train.parse_args(finished.stdout.partition('tools/train.py ')[2].replace('\\\n', ' ').split())
     assert args.chain or is_chain(args.stage)
@@ -219,8 +218,8 @@ def test_one_command_trains_all_that_a_row_needs(number, name, stages):
 def test_stages_of_one_network_do_not_share_weights_folders_or_archives(place):
     """Tables 2 and 4 have the front end of two trainings: what is printed names each one's snapshot, maps and submission."""
     typed = [next(row for row in lines_of(TABLE[number], []) if row.name.endswith('ront end')).trained_todo for number in (2, 4)]
-    tested = [test_command.parse_args(commands[1].split()[2:]) for commands in typed]
-    packed = [submit.parse_args(commands[2].split()[2:]) for commands in typed]
+    tested = [test_command.parse_args(commands[1][2:]) for commands in typed]
+    packed = [submit.parse_args(commands[2][2:]) for commands in typed]
     stages = ['voc-front', 'voc-coco-front-finetune']
     last = [STAGES[stage].max_iter for stage in stages]
     wanted = [[Path(f'runs/{stage}/{stage}_iter_{count}.caffemodel')] for stage, count in zip(stages, last, strict=True)]
@@ -233,7 +232,7 @@ def test_stages_of_one_network_do_not_share_weights_folders_or_archives(place):
 def test_a_stage_on_stored_maps_is_tested_with_the_weights_that_made_them():
     """Front end, then context module; with a CRF its scores and parameters lie in folders of the stage, too."""
     row = next(row for row in lines_of(TABLE[3], []) if row.name == 'Front + Large + CRF')
-    stored, searched, tested = (command.split()[2:] for command in row.trained_todo[1:])
+    stored, searched, tested = (command[2:] for command in row.trained_todo[1:])
     stored, tested = test_command.parse_args(stored), test_command.parse_args(tested)
     assert [path.parent.name for path in stored.weights] == ['voc-coco-front-finetune', 'voc-context-large']
     assert tested.weights == stored.weights and stored.save_scores == Path('out/scores/voc-context-large')

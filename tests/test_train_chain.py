@@ -10,11 +10,11 @@ from dataset_prep.lmdb_writer import read_manifest
 from prototxt.chains import CHAINS, ends, stages_of
 from tests.train_data import chain_data, iterations, split_with_maps
 from tools import extract_features
+from tools.recipes.chain import Chain
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
 from tools.train import main, parse_args
-from tools.training.chain import Chain
 from tools.training.runs import newest_snapshot
 from tools.training.scores import read_scores
 
@@ -128,7 +128,7 @@ def test_option_of_one_stage_is_refused(option):
 @pytest.mark.parametrize(('stage', 'gpus'), [('cityscapes-front', '0,1,2,3'), ('cityscapes-joint', '0'), ('voc-front', '0,1')])
 def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_path):
     """Batches of 8, 1 and 14 on four."""
-    monkeypatch.setattr('tools.training.chain.check_gpus', lambda numbers: numbers)
+    monkeypatch.setattr('tools.recipes.chain.check_gpus', lambda numbers: numbers)
     chain = Chain(stage, (stage,), parse_args([stage, '--gpu', '0,1,2,3', '--runs', str(tmp_path)]))
     words = chain.options(stage)
     assert words[words.index('--gpu') + 1] == gpus
@@ -147,7 +147,7 @@ def test_options_reach_the_stages_that_they_are_for(tmp_path):
 def steps(monkeypatch):
     """The commands that a chain would run."""
     steps = []
-    monkeypatch.setattr('tools.recipe.Recipe.do', lambda self, title, *argv: steps.append([str(word) for word in argv]))
+    monkeypatch.setattr('tools.recipes.steps.Steps.do', lambda self, title, *argv: steps.append([str(word) for word in argv]))
     return steps
 
 

@@ -22,12 +22,12 @@ import shlex
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split
 from prototxt.experiments import STAGES
-from tools.recipe import Done, Recipe
-from tools.report.content import System, read_curve
+from tools.recipes.steps import Steps
+from tools.report.content import Done, System, read_curve
 from tools.report.page import Report, publish
+from tools.support.arguments import positive
 from tools.support.errors import run_command
 from tools.support.paths import ROOT
-from tools.test import positive
 from tools.training.runs import newest_snapshot
 
 SYSTEMS = {'Front end': 'toy-front', 'Front + Basic': 'toy-basic', 'Front + Large': 'toy-large'}
@@ -42,7 +42,7 @@ NOTES = (
 def follow(out: Path, train_images: int, test_images: int, iters: int | None) -> list[Done]:
     """All steps of the demonstration, in order; what ran comes back."""
     anew = f'rm -r {shlex.quote(str(out))}, or give another --out'
-    data, runs, recipe = out / 'data', out / 'runs', Recipe(out / 'steps.json', anew)
+    data, runs, recipe = out / 'data', out / 'runs', Steps(out / 'steps.json', anew)
     overrides = () if iters is None else ('--iters', iters)
 
     def train(title: str, stage: str, lmdb: Path) -> None:

@@ -17,16 +17,13 @@ if __name__ == '__main__':
     use_project_python()
 
 import argparse
-from collections.abc import Iterator
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
 from dataset_prep.datasets import dataset
-from dataset_prep.image_files import IMAGE_SUFFIXES, seen_size
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
+from tools.inference.input_images import check_image, find_images, read_image, sizes_of
 from tools.inference.networks import HELP, network
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
@@ -89,38 +86,6 @@ def label(args: argparse.Namespace, net_name: str, images: list[Path]) -> dict[P
     return faults
 
 
-def find_images(arguments: list[Path]) -> list[Path]:
-    """The files named, and the images in the folders named; UserError for a folder without any, and for weights among them."""
-    images: list[Path] = []
-    for argument in arguments:
-        images.extend(images_in(argument) if argument.is_dir() else [argument])
-    for image in images:
-        if image.suffix == '.caffemodel':  # tools/test.py takes several after one option, which here are images
-            raise UserError(f'{image} is no image; of several files of weights, each takes its own --weights')
-    return images
-
-
-def check_image(image: Path) -> None:
-    """Raise UserError for what is missing, may not be read, or is no image."""
-    try:
-        with image.open('rb') as file:  # by number: a name that is no UTF-8 ends the program in OpenCV
-            known = cv2.haveImageReader(f'/proc/self/fd/{file.fileno()}')
-    except FileNotFoundError as error:
-        raise UserError(f'no image at {image}') from error
-    except OSError as error:
-        raise UserError(f'{image} cannot be read ({error.strerror})') from error
-    if not known:
-        raise UserError(f'{image} is not an image that OpenCV reads')
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Files in `folder` with an image's suffix, by name, without hidden ones (macOS's ._NAME); UserError if there are none."""
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.')
-    if not images:
-        raise UserError(f'no images in folder {folder}; looked for {" ".join(sorted(IMAGE_SUFFIXES))}')
-    return images
-
-
 def results(image: Path, out: Path) -> tuple[Path, Path]:
     """Where the label map and its coloured picture go."""
     return out / f'{image.stem}.png', out / f'{image.stem}_color.png'
@@ -150,45 +115,6 @@ def check_results(images: list[Path], out: Path) -> None:
                 f'{labels} is there without {colours.name}, so no earlier run wrote it, and would be overwritten; '
                 'choose another --out, or move it away'
             )
-
-
-def read_image(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) BGR, turned as its orientation tag says; UserError if the file is damaged, or too large."""
-    try:
-        content = path.read_bytes()
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except OSError as error:
-        raise UserError(f'{path} cannot be read ({error.strerror})') from error
-    except cv2.error as error:
-        raise UserError(f'{path} cannot be read ({error.err}); cut it into smaller images, or get the file anew') from error
-    if image is None or cut_off_jpeg(content):
-        raise UserError(f'{path} is damaged or cut off; get the file anew')
-    return image
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    """Height and width that read_image will give, from the file's head."""
-    width, height = seen_size(path)
-    return height, width
-
-
-def sizes_of(images: list[Path]) -> Iterator[tuple[int, int]]:
-    """Heights and widths of those images whose files' heads can be read."""
-    return (size for image in images if not isinstance(size := attempt(size_of, image), Fault))
-
-
-def cut_off_jpeg(content: bytes) -> bool:
-    """Whether a JPEG lacks its end marker, in whose place some versions of OpenCV put grey. Bytes behind it do not matter.
-
-    The segments before the first scan are passed over: a thumbnail among them has an end marker of its own.
-    """
-    if not content.startswith(b'\xff\xd8'):
-        return False
-    place = 2
-    while content[place : place + 1] == b'\xff' and content[place : place + 2] != b'\xff\xda':
-        filling = content[place + 1 : place + 2] == b'\xff'
-        place += 1 if filling else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
-    return content.find(b'\xff\xd9', place) < 0
 
 
 if __name__ == '__main__':

@@ -23,8 +23,8 @@ import argparse
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd, Stage
 from prototxt.names import resolve
 from tools import train
-from tools.rehearsal.rehearsal import Rehearsal
-from tools.rehearsal.table import Asked
+from tools.recipes.rehearsal import Rehearsal
+from tools.recipes.rehearsal_rows import Asked
 from tools.support.atomic import locked
 from tools.support.errors import run_command
 from tools.support.gpus import gpu_number

@@ -45,15 +45,14 @@ from tools.inference.labelling import Job, cores, label_records
 from tools.inference.networks import HELP, network
 from tools.inference.origin import ORIGIN, RELEASED, Origin, check_maps_of_snapshot, origin_of, origin_of_all
 from tools.inference.pictures import contact_sheet, panels, strip
+from tools.inference.score_maps import prepare_folder, score_path
 from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
-from tools.paper_tables import PaperRow, paper_row
-from tools.scoring.benchmarks import CATEGORIES
+from tools.report.paper_tables import PaperRow, paper_row
 from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import refine_records
-from tools.structured.score_maps import prepare_folder, score_path
 from tools.support.atomic import locked, whole_file
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import check_gpus, gpu_list
@@ -62,7 +61,6 @@ from tools.support.made_with import SETTINGS
 from tools.support.paths import DATA, ROOT
 from tools.support.png import write_png
 
-PAPER_SPLIT = {'pascal_voc': 'val', 'cityscapes': 'val'}  # what the paper's tables are on; else test
 SCORES = 'scores.json'
 PLAIN = 'plain'  # where --crf keeps the network's own label maps
 SHEET_IMAGES = 8  # on the contact sheet, spread evenly over the split
@@ -211,7 +209,7 @@ def report(
     matrix, ignored = score(records, label_maps, test.facts, faults)
     without = score_without_crf(test, records, out / PLAIN) if settings['crf'] else None
     paper, of_categories = rows_beside(test, len(records), crf=settings['crf'] is not None)
-    scores = scoring.summary(test.facts.classes, matrix, CATEGORIES.get(test.facts.name))
+    scores = scoring.summary(test.facts.classes, matrix, test.facts.category_ids())
     scores |= {'images': len(records), 'ignored_pixels': ignored}
     if without is not None:
         plain = scoring.summary(test.facts.classes, without)
@@ -309,7 +307,7 @@ def split_of(args: argparse.Namespace, net_name: str, data: Path) -> str:
     """
     if args.split:
         return args.split
-    split = PAPER_SPLIT.get(NETS[net_name].dataset, 'test')
+    split = dataset(NETS[net_name].dataset).test
     if args.features:
         stored = read_manifest(args.features).get('split', split)
         if stored != split:

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     chain = args.chain or is_chain(args.stage)
     _refuse_idle(args, chain)
     if chain:
-        from tools.training.chain import follow
+        from tools.recipes.chain import follow
 
         last = ends(args.stage) if is_chain(args.stage) else (resolve(args.stage, STAGES, 'stage'),)
         follow(args.stage, last, args, parse_args)

@@ -14,8 +14,8 @@ import numpy as np
 
 from tools.gpu_bench.cases import Case, splits
 from tools.gpu_bench.files import caffe_files, job_file, torch_job
-from tools.gpu_bench.memory import MemoryWatch
 from tools.support.errors import UserError
+from tools.support.gpu_memory import MemoryWatch
 
 HERE = Path(__file__).parent
 OUT_OF_MEMORY = ('out of memory', 'OutOfMemoryError', "can't allocate memory")

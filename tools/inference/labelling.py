@@ -14,8 +14,8 @@ from dataset_prep.feature_geometry import label_planes
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from dataset_prep.records import Record, read_image
 from tools.inference.predictor import MapPredictor, Predictor
+from tools.inference.score_maps import ScoreMap, score_path, write_scores
 from tools.inference.upsampling import argmax
-from tools.structured.score_maps import ScoreMap, score_path, write_scores
 from tools.support.errors import Fault, UserError, attempt
 from tools.support.pipeline import read_ahead, write_behind
 from tools.support.png import write_png

@@ -11,6 +11,15 @@ from tools.training.record import read_record
 
 
 @dataclass(frozen=True)
+class Done:
+    """A command that was run: what for, as a person would type it, and its seconds, of all times it was run."""
+
+    title: str
+    command: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class System:
     """One row of the table: its name in the paper's words, and the folder that tools/test.py wrote."""
 

@@ -6,7 +6,7 @@ from dataset_prep.datasets import how_to_prepare
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
-from tools.paper_tables import PaperTable
+from tools.report.paper_tables import PaperTable
 from tools.report.results import Line
 from tools.support.paths import DATA
 from tools.training.preflight import images_made_by

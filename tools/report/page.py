@@ -9,10 +9,9 @@ from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import Dataset
 from dataset_prep.records import Record
-from tools.paper_tables import PaperRow
-from tools.recipe import Done
 from tools.report import pictures
-from tools.report.content import Curve, Scores, System, read_scores
+from tools.report.content import Curve, Done, Scores, System, read_scores
+from tools.report.paper_tables import PaperRow
 from tools.report.strips import Picture, Row, drawing, photo
 from tools.scoring import percent
 from tools.support.atomic import whole_file

@@ -10,14 +10,13 @@ from pretrained.weights import WEIGHTS, Row, seen_in_training
 from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
 from tools.inference.origin import ORIGIN, RELEASED, TRAINED, Origin
-from tools.paper_tables import TABLES, Here, PaperRow, PaperTable
+from tools.report.paper_tables import TABLES, Here, PaperRow, PaperTable
 from tools.report.server_scores import SERVER_SCORES, fractions
-from tools.scoring.benchmarks import CATEGORIES
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
+Command = tuple[str, ...]  # its words
 FOLDERS = (ROOT / 'out', ROOT / 'demo')
-HIDDEN_TRUTH = {('pascal_voc', 'test'), ('cityscapes', 'test')}  # splits that only a server scores
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class Line:
     paper: PaperRow | None
     released: Result | None = None
     trained: Result | None = None
-    released_todo: tuple[str, ...] = ()
-    trained_todo: tuple[str, ...] = ()
+    released_todo: tuple[Command, ...] = ()
+    trained_todo: tuple[Command, ...] = ()
     not_run: str = ''  # why nothing is measured here, where nothing is
     not_trained: str = ''  # why nothing is trained here, where only released weights are tested
     note: str = ''  # what a reader must know who compares
@@ -115,9 +114,9 @@ def read_server_result(path: Path) -> Result | None:
         if path.stat().st_mtime < said.stat().st_mtime:
             return None
         name, split = settings['dataset'], settings['split']
-        if (name, split) not in HIDDEN_TRUTH:
+        if split not in dataset(name).hidden:
             raise UserError(f'{path}: {name} {split} is scored here, by tools/test.py, not by a server')
-        scores = {'confusion': []} | fractions(answer, {*dataset(name).classes, *CATEGORIES.get(name, {})})
+        scores = {'confusion': []} | fractions(answer, {*dataset(name).classes, *dataset(name).categories})
         origin = json.loads(path.with_name(ORIGIN).read_text()) if path.with_name(ORIGIN).exists() else {}
         return _result(path, settings, scores, dataset(name).splits[split], origin)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -183,24 +182,24 @@ def _line(row: PaperRow, results: Sequence[Result]) -> Line:
     )  # fmt: skip
 
 
-def released_commands(here: Here, split: str) -> tuple[str, ...]:
+def released_commands(here: Here, split: str) -> tuple[Command, ...]:
     """What tests the authors' file; nothing where they released none."""
     if not here.weights:
         return ()
-    weights = f' --weights pretrained/{WEIGHTS[here.weights].file}'
-    return (f'make weights-{here.weights}', *test_commands(here.net, split, weights, crf=here.crf, released=True))
+    tests = test_commands(here.net, split, [f'pretrained/{WEIGHTS[here.weights].file}'], crf=here.crf, released=True)
+    return ('make', f'weights-{here.weights}'), *tests
 
 
-def trained_commands(here: Here, split: str) -> tuple[str, ...]:
+def trained_commands(here: Here, split: str) -> tuple[Command, ...]:
     """What trains a system with all that it starts from, the stored maps between included, and tests it."""
     if not here.stages:
         return ()
     stage, *_ = here.stages
     named = next((name for name, last in CHAINS.items() if last == (stage,)), '')
-    training = f'make train-{named}' if named else f'make train-{stage} CHAIN=1'
+    training = ('make', f'train-{named}') if named else ('make', f'train-{stage}', 'CHAIN=1')
     if len(STAGES.of(here.net)) == 1:
-        return (training, *test_commands(here.net, split, crf=here.crf))
-    return (training, *test_commands(here.net, split, f' --weights {" ".join(snapshots(stage))}', stage, crf=here.crf))
+        return training, *test_commands(here.net, split, crf=here.crf)
+    return training, *test_commands(here.net, split, snapshots(stage), stage, crf=here.crf)
 
 
 def snapshots(stage: str) -> list[str]:
@@ -210,28 +209,31 @@ def snapshots(stage: str) -> list[str]:
 
 
 def test_commands(
-    net: str, split: str, weights: str = '', stage: str = '', *, crf: bool, released: bool = False
-) -> tuple[str, ...]:
+    net: str, split: str, weights: Sequence[str] = (), stage: str = '', *, crf: bool, released: bool = False
+) -> tuple[Command, ...]:
     """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
 
-    `stage` is named where the network has several: its results then lie in folders of its own, beside those of the others; so do
-    those of the weights that its authors `released`.
+    `weights` are files; without them the command finds its own. `stage` is named where the network has several: its results then
+    lie in folders of its own, beside those of the others. So do those of the weights that its authors `released`.
     """
-    data, folder, name = NETS[net].dataset, NETS[net].folder, stage or net
-    test, commands = f'python3 tools/test.py --net {net}{weights}', []
+    facts, folder, name = dataset(NETS[net].dataset), NETS[net].folder, stage or net
+    test: Command = ('python3', 'tools/test.py', '--net', net, *(('--weights', *weights) if weights else ()))
+    commands: list[Command] = []
     out = f'out/{"released" if released else "test"}/{name}{"-crf" if crf else ""}/{split}'
     if crf:
         kept = crf_folder(name, released)
+        scores, found = ('--save-scores', f'out/scores/{kept}'), f'out/crf/{kept}'
+        on_val = ('--out', f'out/test/{name}/val') if stage else ()
         commands += [
-            f'{test} --split val --save-scores out/scores/{kept}{f" --out out/test/{name}/val" if stage else ""}',
-            f'python3 tools/crf_search.py --scores out/scores/{kept} --data data/{folder} --out out/crf/{kept}',
+            (*test, '--split', 'val', *scores, *on_val),
+            ('python3', 'tools/crf_search.py', '--scores', scores[1], '--data', f'data/{folder}', '--out', found),
         ]
-        scored = f' --save-scores out/scores/{kept}' if split == 'val' else ''  # which are there then
-        test = f'{test} --crf out/crf/{kept}/crf.json{scored}'
-    own_out = f' --out {out}' if stage else ''
-    if (data, split) in HIDDEN_TRUTH:
-        return (*commands, f'{test} --split {split}{own_out}', f'python3 tools/submit.py --dataset {data} --pred {out}')
-    return (*commands, f'{test}{own_out}')
+        test = (*test, '--crf', f'{found}/crf.json', *(scores if split == 'val' else ()))  # which are there then
+    own_out = ('--out', out) if stage else ()
+    if split in facts.hidden:
+        submit = 'python3', 'tools/submit.py', '--dataset', facts.name, '--pred', out
+        return *commands, (*test, '--split', split, *own_out), submit
+    return *commands, (*test, *own_out)
 
 
 def crf_folder(name: str, released: bool) -> str:

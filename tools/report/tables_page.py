@@ -8,10 +8,10 @@ from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import Dataset, dataset
 from prototxt.experiments import NETS
-from tools.paper_tables import PaperTable
 from tools.report import figures, tables_text
 from tools.report.content import Curve, read_curve
 from tools.report.missing_data import DATA_NOTE, missing_data
+from tools.report.paper_tables import PaperTable
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of, tables_of
 from tools.report.strips import Row

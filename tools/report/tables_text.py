@@ -1,10 +1,11 @@
 """The paper's tables with our numbers beside them, for the terminal and as Markdown."""
 
+import shlex
 from collections.abc import Sequence
 from math import isnan
 
-from tools.paper_tables import PaperTable
 from tools.report.missing_data import DATA_NOTE, missing_data
+from tools.report.paper_tables import PaperTable
 from tools.report.results import Line, Result
 from tools.report.server_scores import SERVER_SCORES
 
@@ -65,7 +66,7 @@ def todo(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
     for line in lines:
         for column, commands in (('released weights', line.released_todo), ('trained here', line.trained_todo)):
             if commands:
-                found.append((f'{line.name}, {line.split}', column, ' && '.join(commands)))
+                found.append((f'{line.name}, {line.split}', column, ' && '.join(map(shlex.join, commands))))
     return found
 
 

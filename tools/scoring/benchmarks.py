@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
-from tools.scoring.cityscapes import LABEL_IDS, LABELS, TRAIN_IDS, categories
+from tools.scoring.cityscapes import LABEL_IDS, LABELS, TRAIN_IDS
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _own_ids(name: str, **rules: Any) -> Benchmark:
 
 def _cityscapes(classes: Mapping[str, int], ids: int, **rules: Any) -> Benchmark:
     """The rules of Cityscapes' evaluator for one of its numberings."""
-    return Benchmark('cityscapes', classes, ids, categories=categories(classes), loose=True, **rules)
+    return Benchmark('cityscapes', classes, ids, categories=dataset('cityscapes').category_ids(classes), loose=True, **rules)
 
 
 OWN_ENCODINGS = ('ids', 'colours')  # of a user's own data
@@ -69,6 +69,3 @@ BENCHMARKS = {
 def benchmark(name: str) -> Benchmark:
     """The rules of a data set: one of BENCHMARKS, or PASCAL VOC's with the classes of a user's own."""
     return BENCHMARKS.get(name) or _own_ids(name, encodings=OWN_ENCODINGS)
-
-
-CATEGORIES = {'cityscapes': categories(TRAIN_IDS)}  # by data set: groups of the ids that networks predict, scored beside classes

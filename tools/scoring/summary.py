@@ -5,7 +5,7 @@ from math import isnan
 
 import numpy as np
 
-from tools.paper_tables import CATEGORIES, PaperRow
+from tools.report.paper_tables import CATEGORIES, PaperRow
 from tools.scoring.measures import category_iou, iou, mean, mean_iou
 
 

@@ -9,10 +9,10 @@ crf-packages: caffe
 
 .PHONY: deeplab-crf
 deeplab-crf: crf-packages ## Table 2's DeepLab and DeepLab-Msc with a dense CRF, tested on VOC's val
-	$(PYTHON) -m tools.structured.recipe deeplab deeplab-msc
+	$(PYTHON) -m tools.recipes.crf deeplab deeplab-msc
 
 crf-%: crf-packages ## crf-NET: the dense CRF's parameters by grid search on val, then test
-	$(PYTHON) -m tools.structured.recipe $(call quoted,*)
+	$(PYTHON) -m tools.recipes.crf $(call quoted,*)
 
 .PHONY: bench-crf
 bench-crf: crf-packages ## dense CRF and CRF-RNN: time and memory (ARGS=--image FILE)

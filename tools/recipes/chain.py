@@ -8,7 +8,7 @@ from pretrained.weights import WEIGHTS
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.lmdb_names import train_split
-from tools.recipe import TRAIN_ANEW, Recipe
+from tools.recipes.steps import TRAIN_ANEW, Steps
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
@@ -47,7 +47,7 @@ class Chain:
         self._data = Path(args.data).absolute() if args.data else DATA
         self._gpus = check_gpus(args.gpu) if args.gpu else ()
         self._stored: set[tuple[object, ...]] = set()  # two stages may train on the same maps
-        self._recipe = Recipe(self._runs / f'chain-{name}.json', TRAIN_ANEW)
+        self._steps = Steps(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
         """Raise UserError if a stage lacks what no step before it makes: its LMDBs of images, and what it is scored on."""
@@ -65,14 +65,14 @@ class Chain:
         for name in dict.fromkeys(source for stage in self.stages for source in _files(STAGES[stage])):
             if not WEIGHTS[name].path.is_file():
                 words = (f'pretrained.{name}',) if WEIGHTS[name].made_by else ('pretrained.fetch', name)
-                self._recipe.do(f'Weights to start from: {name}', '-m', *words)
+                self._steps.do(f'Weights to start from: {name}', '-m', *words)
         for name in self.stages:
             self.train(name)
 
     def train(self, name: str, *more: object) -> None:
         """Store the maps that a stage trains on, and train it; `more` are options of tools/train.py for this stage alone."""
         self.store_maps(name)
-        self._recipe.do(f'Train {name}', 'tools/train.py', name, *self.options(name), *more)
+        self._steps.do(f'Train {name}', 'tools/train.py', name, *self.options(name), *more)
 
     def store_maps(self, name: str) -> None:
         """The maps that a stage trains on, and those that its snapshots are scored on; none for a stage on images."""
@@ -90,7 +90,7 @@ class Chain:
             return
         self._stored.add(command)
         gpu = ('--gpu', self._gpus[0]) if self._gpus else ()
-        self._recipe.do(f'Store {stage.start} of the {split} images', *command, *gpu)
+        self._steps.do(f'Store {stage.start} of the {split} images', *command, *gpu)
 
     def options(self, name: str) -> list[str]:
         """The options of tools/train.py for one stage. A batch that does not split over all GPUs is given to fewer, a net with

@@ -7,7 +7,7 @@ import pytest
 
 from tools import crf_search
 from tools import test as test_command
-from tools.structured import recipe
+from tools.recipes import crf as recipe
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED, ROOT, RUNS
 
@@ -15,7 +15,7 @@ from tools.support.paths import PRETRAINED, ROOT, RUNS
 def steps(monkeypatch, name, weights):
     """The options of the three commands that `make crf-NAME` runs where `weights` are what is found."""
     said = []
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda _self, _title, *argv: said.append(argv))
+    monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', lambda _net: weights)
     recipe.main([name])
     (_, *stored), (_, *searched), (_, *tested) = said
@@ -61,7 +61,7 @@ def test_missing_weights_of_the_second_network_are_said_before_the_first_is_begu
             raise UserError('no weights')
         return [PRETRAINED / f'{net}.caffemodel']
 
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda *argv: said.append(argv))
+    monkeypatch.setattr(recipe.Steps, 'do', lambda *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', find_weights)
     with pytest.raises(UserError, match='no weights'):
         recipe.main(['dilation8_camvid', 'front_camvid'])
@@ -74,12 +74,12 @@ def test_missing_weights_of_the_second_network_are_said_before_the_first_is_begu
 def test_targets(target, nets):
     words = ['make', '--no-print-directory', '-n', '-o', 'crf-packages', target]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert shlex.split(printed)[1:] == ['-m', 'tools.structured.recipe', *nets.split()]
+    assert shlex.split(printed)[1:] == ['-m', 'tools.recipes.crf', *nets.split()]
 
 
 def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
     """Before the first step."""
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda *_: None)
+    monkeypatch.setattr(recipe.Steps, 'do', lambda *_: None)
     monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
     recipe.main(['deeplab-largefov', 'deeplab-msc-largefov'])
     assert capsys.readouterr().err.count('deeplab-largefov.caffemodel was trained on images of pascal_voc val') == 1
@@ -88,7 +88,7 @@ def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
 def test_a_data_set_without_val_is_refused_before_anything_runs(monkeypatch):
     """KITTI has train and test only; the network before it in the list is not begun either."""
     said = []
-    monkeypatch.setattr(recipe.Recipe, 'do', lambda *argv: said.append(argv))
+    monkeypatch.setattr(recipe.Steps, 'do', lambda *argv: said.append(argv))
     with pytest.raises(UserError, match='dilation7_kitti: kitti has no val split to search on, only train, test; take the'):
         recipe.main(['dilation8_camvid', 'dilation7_kitti'])
     assert not said

@@ -11,16 +11,16 @@ from dataset_prep.datasets import dataset
 from prototxt import networks
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
-from tools.gpu_bench.memory import MemoryWatch
 from tools.netinfo.inference import layers_of
 from tools.netinfo.layer_rules import Unknown
 from tools.netinfo.memory import estimate
-from tools.rehearsal.data import prepare_data
-from tools.rehearsal.start import needs_file, write_start
-from tools.rehearsal.table import Asked, Row, failed, markdown, read_rows, write_rows
+from tools.recipes.chain import Chain
+from tools.recipes.drawn_data import prepare_data
+from tools.recipes.rehearsal_rows import Asked, Row, failed, markdown, read_rows, write_rows
+from tools.recipes.start_weights import needs_file, write_start
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
-from tools.training.chain import Chain
+from tools.support.gpu_memory import MemoryWatch
 from tools.training.overview import overview
 from tools.training.record import RECORD, read_record
 from tools.training.runs import METRICS, TRAIN_PROTOTXT, read_net

@@ -1,18 +1,17 @@
 """The paper's Tables 2 to 8 (Yu & Koltun, ICLR 2016), every row, prior work included: IoU in percent, to set beside ours.
 
-Copied from the published text, a number a cell; where the paper prints 82, it is 82.0 here. `python -m tools.paper_tables` lists
-what the paper's own arithmetic says of each row (tests/test_paper_tables.py).
+Copied from the published text, a number a cell; where the paper prints 82, it is 82.0 here. tests/test_paper_tables.py checks
+each row by the paper's own arithmetic.
 Each row also states how it is made here, or why it is not. tools/test.py, `make tables` and its report read it from here, so that
 a score stands beside the number of its own system or beside none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataset_prep.datasets import dataset
 
 CATEGORIES = ('flat', 'nature', 'object', 'sky', 'construction', 'human', 'vehicle')  # the columns of Table 8
-ROUNDING = 0.1  # at most, between a printed mean and the mean of printed numbers: half a tenth each
 
 
 @dataclass(frozen=True)
@@ -253,35 +252,3 @@ def paper_row(
     """
     rows = (row for table in TABLES if table.by_category == by_category for row in table.rows if row.split == split)
     return next((row for row in rows if row.here and row.here.is_made_by(net, stage, weights, crf=crf)), None)
-
-
-def implied_background(row: PaperRow) -> float:
-    """What VOC's background must have had: 21 times the mean less the 20 printed numbers. Its rounding can be off by 2."""
-    return len(row.class_iou) * row.mean_iou - sum(value for value in row.class_iou if value is not None)
-
-
-def deviations() -> Iterator[tuple[PaperRow, float]]:
-    """Rows whose printed mean is not that of their printed numbers, with the mean of these: more than rounding explains.
-
-    VOC's rows, whose background is not printed, have no such mean.
-    """
-    for table in TABLES:
-        for row in table.rows:
-            if None not in row.class_iou:
-                mean = sum(value for value in row.class_iou if value is not None) / len(row.class_iou)
-                if abs(mean - row.mean_iou) > ROUNDING:
-                    yield row, mean
-
-
-def main() -> None:
-    """Print what the paper's arithmetic says."""
-    for table in TABLES:
-        for row in table.rows:
-            if None in row.class_iou:
-                print(f'{row.table}, {row.name}: background {implied_background(row):.1f} by the mean')
-    for row, mean in deviations():
-        print(f'{row.table}, {row.name}, {row.split}: printed mean {row.mean_iou}, mean of the printed numbers {mean:.2f}')
-
-
-if __name__ == '__main__':
-    main()

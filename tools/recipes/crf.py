@@ -1,6 +1,6 @@
 """A network with the dense CRF: its scores of val, the grid search of the CRF's parameters on them, and the test with the best.
 
-.venv/bin/python -m tools.structured.recipe NET...
+.venv/bin/python -m tools.recipes.crf NET...
 
 The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
 pretrained/<NET>.caffemodel, the same in all steps. Results lie in out/test/<NET>-crf/, scores and search in out/scores/<NET>/
@@ -10,7 +10,6 @@ them, are not those of unseen images.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +19,10 @@ from prototxt.experiments import NETS
 from tools.inference.networks import network
 from tools.inference.origin import RELEASED, origin_of_all
 from tools.inference.weights import find_weights, warn_if_seen
-from tools.recipe import Recipe
+from tools.recipes.steps import Steps
 from tools.report.results import crf_folder, test_commands
 from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
-from tools.test import PAPER_SPLIT
 
 TITLES = ('Scores of val', "Search of the CRF's parameters", 'Test with the best of them')
 
@@ -32,21 +30,23 @@ TITLES = ('Scores of val', "Search of the CRF's parameters", 'Test with the best
 def follow(net: str, weights: Sequence[Path]) -> None:
     """The steps for one network with its weights."""
     released = origin_of_all(weights).kind == RELEASED
-    kept, typed = crf_folder(net, released), shlex.join(map(as_typed, weights))
-    commands = test_commands(net, split_to_test(net), f' --weights {typed}', crf=True, released=released)
-    recipe = Recipe(ROOT / 'out' / 'crf' / kept / 'steps.json', f'delete out/crf/{kept} and out/scores/{kept}')
+    kept = crf_folder(net, released)
+    commands = test_commands(net, split_to_test(net), list(map(as_typed, weights)), crf=True, released=released)
+    steps = Steps(ROOT / 'out' / 'crf' / kept / 'steps.json', f'delete out/crf/{kept} and out/scores/{kept}')
     warn_if_seen(weights, NETS[net].dataset, 'val')  # before the first step, which may be done already
     for title, command in zip(TITLES, commands, strict=True):
-        recipe.do(f'{title}: {net}', *shlex.split(command)[1:])
+        steps.do(f'{title}: {net}', *command[1:])
 
 
 def split_to_test(net: str) -> str:
     """The split that the paper's tables are on, else test; val where there is no test, which is said on stderr."""
     facts = dataset(NETS[net].dataset)
-    split = PAPER_SPLIT.get(facts.name, 'test')
-    if split in facts.splits:
-        return split
-    print(f"{net}: {facts.name} has no {split} split: val is tested, on which the CRF's parameters were chosen", file=sys.stderr)
+    if facts.test in facts.splits:
+        return facts.test
+    print(
+        f"{net}: {facts.name} has no {facts.test} split: val is tested, on which the CRF's parameters were chosen",
+        file=sys.stderr,
+    )
     return 'val'
 
 

@@ -1,19 +1,21 @@
 """The recipes of CamVid on a CPU as commands: each is one that its tool takes, and reads what a command before it wrote."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-import tools.camvid_recipe
 import tools.training.storing
 from dataset_prep import camvid
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
 from prototxt.lmdb_names import lmdb_of, whole_images_of
-from tools import camvid_cpu, camvid_cpu_structured, camvid_night, crf_search, extract_features, table2_mini, train
+from tools import crf_search, extract_features, recipe, train
 from tools import test as test_command
-from tools.camvid_recipe import Folders
+from tools.recipes import on_camvid
+from tools.recipes.on_camvid import RECIPES
 from tools.support.errors import UserError
+from tools.support.paths import ROOT
 from tools.training.settings import settings
 
 TAKES = {
@@ -26,23 +28,23 @@ TAKES = {
 def commands(monkeypatch, tmp_path):
     """The recipes' commands, parsed by their tools, as they would be run on a computer with VGG-16's convolutions."""
     said = []
-    monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'vgg16.caffemodel')
-    tools.camvid_recipe.VGG16.write_bytes(b'')
-    for module in (tools.camvid_recipe, tools.training.storing):
+    monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'vgg16.caffemodel')
+    on_camvid.VGG16.write_bytes(b'')
+    monkeypatch.setattr(on_camvid, 'DATA', tmp_path / 'data')
+    for module in (on_camvid, tools.training.storing):
         monkeypatch.setattr(module, 'newest_snapshot', lambda run: run / f'{run.name}_iter_1.caffemodel')
-    source, folders, recipe = camvid_cpu.begin(['--data', str(tmp_path / 'CamVid'), '--out', str(tmp_path / 'out')])
     images = [Record(f'frame_{number}', tmp_path / f'{number}.png', None, 'camvid') for number in range(21)]
-    folders = Folders(tmp_path / 'data' / 'camvid', folders.out)
-    save_split(folders.data, 'val', images)
+    save_split(tmp_path / 'data' / 'camvid', 'val', images)
+    steps, source, out = on_camvid.begin(tmp_path / 'out'), tmp_path / 'CamVid', tmp_path / 'out'
 
     def note(_title, *argv):
         words = [str(word) for word in argv if word != '-m']
         said.append((words[0], TAKES[words[0]](words[1:])))
 
-    monkeypatch.setattr(recipe, 'do', note)
-    camvid_cpu.follow(recipe, source, folders)
-    camvid_cpu_structured.follow(recipe, source, folders)
-    camvid_night.follow(recipe, source, folders)
+    monkeypatch.setattr(steps, 'do', note)
+    on_camvid.train_and_test(RECIPES['camvid-cpu'], steps, source, out)
+    on_camvid.refine(steps, source, out)
+    on_camvid.train_and_test(RECIPES['camvid-night'], steps, source, out)
     return said
 
 
@@ -88,27 +90,22 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
 def test_nine_rows_are_tested(commands, tmp_path):
     """Table 3's: three networks, plain, with the CRF and with CRF-RNN, all on the test images; and the joint training."""
     tested = {args.out for tool, args in commands if tool == 'tools/test.py' and args.split == 'test'}
-    rows = [system.folder for system in camvid_cpu_structured.systems(tmp_path / 'out')]
-    night = {tmp_path / 'out' / stage for stage in camvid_night.SYSTEMS.values()}
-    assert len(rows) == 9 and tested == {*rows, *night, tmp_path / 'out' / camvid_cpu.JOINT}
+    rows = [system.folder for system in on_camvid.structured_systems(tmp_path / 'out')]
+    night = {tmp_path / 'out' / stage for stage in RECIPES['camvid-night'].systems.values()}
+    assert len(rows) == 9 and tested == {*rows, *night, tmp_path / 'out' / 'camvid-cpu-joint'}
 
 
 def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(tools.camvid_recipe, 'VGG16', tmp_path / 'none')
+    """Before anything is done."""
+    monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'none')
     with pytest.raises(UserError, match='make weights-vgg16'):
-        camvid_cpu.begin(['--data', str(tmp_path)])
+        recipe.main(['camvid-cpu', '--data', str(tmp_path)])
 
 
-@pytest.mark.parametrize(
-    ('command', 'target'),
-    [
-        (camvid_cpu, 'camvid-cpu'),
-        (camvid_cpu_structured, 'camvid-cpu-structured'),
-        (camvid_night, 'camvid-night'),
-        (table2_mini, 'table2-mini'),
-    ],
-)
-def test_without_a_data_set_the_make_target_is_named(command, target):
-    """As by make lmdb-camvid."""
-    with pytest.raises(UserError, match=f'camvid is not given: make {target} DATA=FOLDER, or --data FOLDER'):
-        command.main([])
+@pytest.mark.parametrize('name', on_camvid.FOLLOW)
+def test_without_a_data_set_the_make_target_is_named(name):
+    """As by make lmdb-camvid; and make has that target."""
+    with pytest.raises(UserError, match=f'camvid is not given: make {name} DATA=FOLDER, or --data FOLDER'):
+        recipe.main([name])
+    printed = subprocess.run(['make', '-n', name, 'DATA=x'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"tools/recipe.py {name} --data 'x'" in printed

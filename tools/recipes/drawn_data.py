@@ -11,16 +11,6 @@ from dataset_prep.prepare import prepare
 from dataset_prep.records import Record
 from prototxt.experiments import NETS, Stage
 
-# (width, height) of each picture that is drawn. Two ways round on VOC, as there: maps are then those of the network's tile.
-SIZES_WH = {
-    'pascal_voc': ((500, 375), (375, 500)),
-    'camvid': ((640, 480),),
-    'kitti': ((1241, 376),),
-    'cityscapes': ((2048, 1024),),
-    'toy': ((576, 192),),
-}
-SUFFIXES = {'pascal_voc': '.jpg'}
-
 
 def prepare_data(stages: Iterable[Stage], data: Path) -> None:
     """Draw what `stages` train on into `data`/<data set>, and write the lists and LMDBs; what is there is kept."""
@@ -42,8 +32,8 @@ def crops_of(stages: Iterable[Stage]) -> dict[str, dict[str, list[int]]]:
 
 def draw_split(folder: Path, name: str, split: str) -> list[Record]:
     """The records of one split: a picture of each size, or the halves of them."""
-    drawn = []
-    for seed, size_wh in enumerate(SIZES_WH[name]):
-        (record,) = draw(folder / f'{split}_{seed}', 1, size_wh, SUFFIXES.get(name, '.png'), name, seed)
+    drawn, facts = [], dataset(name)
+    for seed, size_wh in enumerate(facts.sizes_wh):
+        (record,) = draw(folder / f'{split}_{seed}', 1, size_wh, facts.suffix, name, seed)
         drawn.append(replace(record, id=f'{split}_{seed}'))
     return [half for record in drawn for half in halves(record)] if split == HALVES else drawn

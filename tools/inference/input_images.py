@@ -1,0 +1,81 @@
+"""Images that a command is given: which files they are, whether they can be read, and their pixels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataset_prep.image_files import IMAGE_SUFFIXES, seen_size
+from tools.support.errors import Fault, UserError, attempt
+
+
+def find_images(arguments: list[Path]) -> list[Path]:
+    """The files named, and the images in the folders named; UserError for a folder without any, and for weights among them."""
+    images: list[Path] = []
+    for argument in arguments:
+        images.extend(images_in(argument) if argument.is_dir() else [argument])
+    for image in images:
+        if image.suffix == '.caffemodel':  # tools/test.py takes several after one option, which here are images
+            raise UserError(f'{image} is no image; of several files of weights, each takes its own --weights')
+    return images
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Files in `folder` with an image's suffix, by name, without hidden ones (macOS's ._NAME); UserError if there are none."""
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.')
+    if not images:
+        raise UserError(f'no images in folder {folder}; looked for {" ".join(sorted(IMAGE_SUFFIXES))}')
+    return images
+
+
+def check_image(image: Path) -> None:
+    """Raise UserError for what is missing, may not be read, or is no image."""
+    try:
+        with image.open('rb') as file:  # by number: a name that is no UTF-8 ends the program in OpenCV
+            known = cv2.haveImageReader(f'/proc/self/fd/{file.fileno()}')
+    except FileNotFoundError as error:
+        raise UserError(f'no image at {image}') from error
+    except OSError as error:
+        raise UserError(f'{image} cannot be read ({error.strerror})') from error
+    if not known:
+        raise UserError(f'{image} is not an image that OpenCV reads')
+
+
+def read_image(path: Path) -> np.ndarray:
+    """uint8 (H, W, 3) BGR, turned as its orientation tag says; UserError if the file is damaged, or too large."""
+    try:
+        content = path.read_bytes()
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror})') from error
+    except cv2.error as error:
+        raise UserError(f'{path} cannot be read ({error.err}); cut it into smaller images, or get the file anew') from error
+    if image is None or cut_off_jpeg(content):
+        raise UserError(f'{path} is damaged or cut off; get the file anew')
+    return image
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width that read_image will give, from the file's head."""
+    width, height = seen_size(path)
+    return height, width
+
+
+def sizes_of(images: list[Path]) -> Iterator[tuple[int, int]]:
+    """Heights and widths of those images whose files' heads can be read."""
+    return (size for image in images if not isinstance(size := attempt(size_of, image), Fault))
+
+
+def cut_off_jpeg(content: bytes) -> bool:
+    """Whether a JPEG lacks its end marker, in whose place some versions of OpenCV put grey. Bytes behind it do not matter.
+
+    The segments before the first scan are passed over: a thumbnail among them has an end marker of its own.
+    """
+    if not content.startswith(b'\xff\xd8'):
+        return False
+    place = 2
+    while content[place : place + 1] == b'\xff' and content[place : place + 2] != b'\xff\xda':
+        filling = content[place + 1 : place + 2] == b'\xff'
+        place += 1 if filling else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+    return content.find(b'\xff\xd9', place) < 0

@@ -1,1 +1,0 @@
-"""Behind tools/rehearse.py: drawn data, weights to start from, the stages one after the other, the table."""
