@@ -2,8 +2,11 @@
 # A heading of that list is a line `##@ ...`, free text in it a line `## ...`, a target what follows `##` in its own line.
 
 PYTHON := .venv/bin/python
-CHAINS := $(shell sed -n "s/^    '\(.*\)': ('.*),$$/\1/p" prototxt/chains.py)
-ALL_STAGES := $(shell sed -n "/^STAGES = /,/^}/s/^    '\([^']*\)': .*/\1/p" prototxt/experiments.py)
+SYSTEM_PYTHON ?= /usr/bin/python3
+ifeq ($(shell command -v '$(SYSTEM_PYTHON)' 2> /dev/null),)
+$(error there is no $(SYSTEM_PYTHON), which every target needs; run: sudo apt-get install python3 (on another system: Python 3.11 or newer, make SYSTEM_PYTHON=/path/to/python3))
+endif
+TRAININGS := $(shell $(SYSTEM_PYTHON) -E -m prototxt.listing trainings)
 
 # What the shell says to Python is meant for another one, and may keep ours from starting. More such variables are left out where
 # the commands begin: tools/support/bootstrap.py. `make doctor` names them.
@@ -92,17 +95,15 @@ weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or conv
 ## WEIGHTS=file to start from, FRESH=final (layers that start anew), RANDOM_FC=1, RESTART=1
 ## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels
 ## VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
-TRAIN_OPTIONS := --iters=ITERS --batch=BATCH --batch-per-pass=BATCH_PER_PASS --crop-size=CROP_SIZE --base-lr=BASE_LR --gpu=GPU \
-  --weights=WEIGHTS --fresh=FRESH --random-fc:RANDOM_FC --restart:RESTART --chain:CHAIN --snapshot=SNAPSHOT --keep=KEEP --max-loss=MAX_LOSS \
-  --val-every=VAL_EVERY --val-split=VAL_SPLIT --val-limit=VAL_LIMIT --upsample-loss:UPSAMPLE_LOSS --tensorboard:TENSORBOARD
+TRAIN_OPTIONS = $(shell $(SYSTEM_PYTHON) -E -m tools.training.options)
 
-.PHONY: $(ALL_STAGES:%=train-%) $(CHAINS:%=train-%)
-$(ALL_STAGES:%=train-%) $(CHAINS:%=train-%): train-%: caffe
+.PHONY: $(TRAININGS:%=train-%)
+$(TRAININGS:%=train-%): train-%: caffe
 	$(PYTHON) tools/train.py $*$(if $(value DATASET),@$(call quoted,DATASET)) $(call options,$(TRAIN_OPTIONS))
 
 # Any other name; the rule above, which lists its targets, goes before it.
 train-%:
-	@$(SYSTEM_PYTHON) -m tools.support.unknown $(call quoted,*) $(ALL_STAGES) $(CHAINS)
+	@$(SYSTEM_PYTHON) -m tools.support.unknown $(call quoted,*) $(TRAININGS)
 
 ##@ Results and recipes
 .PHONY: tables camvid-cpu camvid-cpu-structured camvid-night table2-mini

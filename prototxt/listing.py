@@ -1,11 +1,12 @@
-"""The tables of stages and of networks as text, for `make stages` and `make nets`.
+"""The tables of stages and of networks as text, for `make stages` and `make nets`; the names behind `make train-NAME`.
 
-python3 -m prototxt.listing {stages,nets}
+python3 -m prototxt.listing {stages,nets,trainings}
 """
 
 import sys
 from collections.abc import Iterable
 
+from prototxt.chains import CHAINS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
 from prototxt.tables import NET_HEAD, net_row
@@ -24,7 +25,12 @@ def net_listing() -> str:
     return _columns([NET_HEAD, *(net_row(name, net) for name, net in NETS.items())])
 
 
-LISTINGS = {'stages': stage_listing, 'nets': net_listing}
+def training_names() -> str:
+    """The names of all stages and chains, in one line."""
+    return ' '.join([*STAGES, *CHAINS]) + '\n'
+
+
+LISTINGS = {'stages': stage_listing, 'nets': net_listing, 'trainings': training_names}
 
 
 def _columns(lines: Iterable[tuple[str, ...]]) -> str:

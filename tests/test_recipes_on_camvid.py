@@ -16,6 +16,7 @@ from tools.recipes import on_camvid
 from tools.recipes.on_camvid import RECIPES
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
+from tools.training.options import Options
 from tools.training.settings import settings
 
 TAKES = {
@@ -50,7 +51,7 @@ def commands(monkeypatch, tmp_path):
 
 def trained_on(args, data: Path) -> Path:
     """The LMDB that a command of tools/train.py reads, were the data sets in `data`."""
-    return settings(train.parse_args([args.stage, '--data', str(data)])).lmdb
+    return settings(args.stage, Options(data=str(data))).lmdb
 
 
 def validated_on(args, data: Path) -> Path:
@@ -70,8 +71,9 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
         if tool == 'tools/extract_features.py':
             maps.add(args.out)
         elif tool == 'tools/train.py':
+            val_every = args.options.val_every
             assert trained_on(args, tmp_path / 'data') in maps | images
-            assert not args.val_every or STAGES[args.stage].start == 'data' or validated_on(args, tmp_path / 'data') in maps
+            assert not val_every or STAGES[args.stage].start == 'data' or validated_on(args, tmp_path / 'data') in maps
             assert {*STAGES[args.stage].init} <= snapshots | {'identity', 'vgg16-trunk'}
             assert whole or not STAGES[args.stage].beside_images
             snapshots.add(args.stage)

@@ -20,6 +20,7 @@ from tools.report.content import Scores
 from tools.report.paper_tables import TABLE
 from tools.support.errors import UserError
 from tools.training import initial, preflight
+from tools.training.options import Options
 from tools.training.settings import settings
 
 RECIPE = on_camvid.RECIPES['table2-mini']
@@ -137,7 +138,7 @@ def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(comma
     assert (prepared.size, prepared.crop_size) == ((320, 240), [612])
     assert [words[0] for words in steps] == ['tools/train.py'] * len(SMALL) + ['tools/test.py'] * len(SMALL)
     for (_, *trained), (_, *tested) in zip(steps[: len(SMALL)], steps[len(SMALL) :], strict=True):
-        stage = settings(train.parse_args(trained))
+        stage = settings(trained[0], train.parse_args(trained).options)
         assert stage.lmdb == prepared.out / 'train_612'
         test = test_command.parse_args(tested)
         assert (test.net, test.data) == (stage.stage.net, prepared.out)
@@ -146,7 +147,7 @@ def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(comma
 
 def test_a_missing_lmdb_is_named_with_its_size_and_folder():
     """What the message says makes data/camvid-320x240/train_612."""
-    asked = settings(train.parse_args(['camvid-small-front', '--data', '/nowhere']))
+    asked = settings('camvid-small-front', Options(data='/nowhere'))
     with pytest.raises(UserError, match='no LMDB at /nowhere/camvid-320x240/train_612; run: make lmdb-camvid DATA=FOLDER'
                        ' SIZE=320x240 OUT=data/camvid-320x240 CROP_SIZE=612'):  # fmt: skip
         preflight.check_lmdb(asked)

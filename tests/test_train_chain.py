@@ -1,6 +1,8 @@
 """Chains: their order, and one that is followed from images to the context module."""
 
 import importlib.util
+import re
+import shlex
 import shutil
 import subprocess
 
@@ -15,6 +17,7 @@ from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
 from tools.train import main, parse_args
+from tools.training.options import Options, for_make, words_of
 from tools.training.runs import newest_snapshot
 from tools.training.scores import read_scores
 
@@ -104,18 +107,17 @@ def test_maps_that_are_missing_are_made_by_the_command_that_the_message_says(tmp
 
 def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
     """Not after weeks of training the front end."""
-    parsed = parse_args(['camvid', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
+    asked = Options(data=str(tmp_path), runs=str(tmp_path / 'runs'))
     with pytest.raises(UserError, match=r'no LMDB at .*camvid/train_628; run: make lmdb-camvid'):
         main(['camvid', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
-    assert Chain('camvid', ends('camvid'), parsed).stages == ['camvid-front', 'camvid-joint']
+    assert Chain('camvid', ends('camvid'), asked).stages == ['camvid-front', 'camvid-joint']
     assert not (tmp_path / 'runs').exists()
 
 
 def test_images_in_a_pass_are_those_that_divide_each_stages_batch():
     """Batches of 8, 100 and 1, of which the rows take 8, 2 and 1 in a pass; asked for are 3."""
-    chain = Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--batch-per-pass', '3']))
-    options = [chain.options(name) for name in chain.stages]
-    assert [words[words.index('--batch-per-pass') + 1] for words in options] == ['2', '2', '1']
+    chain = Chain('cityscapes', ends('cityscapes'), Options(batch_per_pass=3))
+    assert [chain.options(name).batch_per_pass for name in chain.stages] == [2, 2, 1]
 
 
 @pytest.mark.parametrize('option', ['--crop-size', '--batch'])
@@ -129,18 +131,17 @@ def test_option_of_one_stage_is_refused(option):
 def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_path):
     """Batches of 8, 1 and 14 on four."""
     monkeypatch.setattr('tools.recipes.chain.check_gpus', lambda numbers: numbers)
-    chain = Chain(stage, (stage,), parse_args([stage, '--gpu', '0,1,2,3', '--runs', str(tmp_path)]))
-    words = chain.options(stage)
+    chain = Chain(stage, (stage,), Options(gpu=(0, 1, 2, 3), runs=str(tmp_path)))
+    words = words_of(chain.options(stage))
     assert words[words.index('--gpu') + 1] == gpus
 
 
 def test_options_reach_the_stages_that_they_are_for(tmp_path):
     """--random-fc only where fc6 and fc7 come from a file; the rest everywhere."""
-    words = ['cityscapes', '--random-fc', '--iters', '7', '--val-every', '5', '--runs', str(tmp_path)]
-    chain = Chain('cityscapes', ends('cityscapes'), parse_args(words))
+    chain = Chain('cityscapes', ends('cityscapes'), Options(random_fc=True, iters=7, val_every=5, runs=str(tmp_path)))
     found = {name: chain.options(name) for name in chain.stages}
-    assert [name for name, options in found.items() if '--random-fc' in options] == ['cityscapes-front']
-    assert all('7' in options and '--val-every' in options for options in found.values())
+    assert [name for name, options in found.items() if options.random_fc] == ['cityscapes-front']
+    assert all((options.iters, options.val_every) == (7, 5) for options in found.values())
 
 
 @pytest.fixture
@@ -158,14 +159,14 @@ def steps(monkeypatch):
 def test_weights_to_start_from_are_made_or_fetched_where_they_are_missing(stage, command, steps, tmp_path, monkeypatch):
     """By modules that there are."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
-    Chain(stage, (stage,), parse_args([stage, '--runs', str(tmp_path)])).follow()
+    Chain(stage, (stage,), Options(runs=str(tmp_path))).follow()
     assert steps[0] == command and importlib.util.find_spec(command[1])
 
 
 def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
     """Maps of the training and of the validation images lie between front end and context module, with all pixels' labels."""
     monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
-    Chain('cityscapes', ends('cityscapes'), parse_args(['cityscapes', '--val-every', '2000', '--runs', str(tmp_path)])).follow()
+    Chain('cityscapes', ends('cityscapes'), Options(val_every=2000, runs=str(tmp_path))).follow()
     extractions = [step for step in steps if step[0] == 'tools/extract_features.py']
     assert [step[1] for step in steps if step[0] == 'tools/train.py'] == stages_of(ends('cityscapes'))
     assert [step[step.index('--split') + 1] for step in extractions] == ['train', 'val']
@@ -180,9 +181,27 @@ def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps,
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
     monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     name = 'camvid-night-basic'
-    Chain(name, (name,), parse_args([name, '--runs', str(tmp_path), '--data', str(tmp_path)])).follow()
+    Chain(name, (name,), Options(runs=str(tmp_path), data=str(tmp_path))).follow()
     weights, maps, _, scores, _ = steps
     maps, scores = (extract_features.parse_args(step[1:]) for step in (maps, scores))
     assert weights == ['-m', 'pretrained.vgg16'] and maps.weights == [tmp_path / 'vgg16.caffemodel'] and maps.mirror
     assert (maps.blob, scores.blob, scores.features) == ('pool3', 'final', maps.out)
     assert scores.weights == [tmp_path / 'camvid-night-front' / 'newest.caffemodel'] and scores.net == 'front_camvid_fc512'
+
+
+def test_options_are_the_same_when_they_are_typed():
+    """All kinds: numbers, switches, several words, GPUs; what is as by default is not typed."""
+    asked = Options(iters=7, base_lr=0.25, random_fc=True, weights=['a b', 'c'], gpu=(0, 1), val_split='x')
+    words = words_of(asked)
+    assert parse_args(['toy-front', *words]).options == asked and '--keep' not in words
+    assert words_of(Options(gpu='all')) == ['--gpu', 'all']
+
+
+def test_every_variable_of_make_is_an_option():
+    """Each as make passes it on: a value, or a switch."""
+    given = {pair.group(2): pair.group(1) for pair in re.finditer(r'[-a-z]+([=:])(\w+)', for_make())}
+    assert {'ITERS': '=', 'WEIGHTS': '=', 'RESTART': ':'}.items() <= given.items() and 'RUN_DIR' not in given
+    variables = [f'{name}=1' for name in given]
+    printed = subprocess.run(['make', '-n', 'train-toy-front', *variables], cwd=ROOT, capture_output=True, text=True, check=True)
+    options = parse_args(shlex.split(printed.stdout.partition('tools/train.py ')[2])).options
+    assert all(getattr(options, name.lower()) not in (None, False) for name in given)

@@ -57,7 +57,8 @@ def maps_lmdb(folder: Path, *, top_label: int = CLASSES - 1, size_hw: tuple[int,
 
 def asked(*words: object) -> Settings:
     """The settings of a command line."""
-    return settings(command.parse_args(apart(words)))
+    args = command.parse_args(apart(words))
+    return settings(args.stage, args.options)
 
 
 def apart(words: Sequence[object]) -> list[str]:

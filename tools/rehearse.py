@@ -22,9 +22,9 @@ import argparse
 
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, FrontEnd, Stage
 from prototxt.names import resolve
-from tools import train
 from tools.recipes.rehearsal import Rehearsal
 from tools.recipes.rehearsal_rows import Asked
+from tools.support.arguments import positive
 from tools.support.atomic import locked
 from tools.support.errors import run_command
 from tools.support.gpus import gpu_number
@@ -57,9 +57,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help=f"stages, with those that they start from; '{PAPER}': all of the paper's own networks (default); "
         f"'{ALL}': those of the networks that it compares with too",
     )  # fmt: skip
-    parser.add_argument('--iters', type=train.positive, default=2, metavar='N', help='of each stage (default: %(default)s)')
+    parser.add_argument('--iters', type=positive, default=2, metavar='N', help='of each stage (default: %(default)s)')
     parser.add_argument(
-        '--batch-per-pass', type=train.positive, default=1, metavar='N',
+        '--batch-per-pass', type=positive, default=1, metavar='N',
         help='images in a pass, or those of the row if they are fewer (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on this GPU (default: CPU)')
@@ -72,11 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     out, stages = args.out.resolve(), chosen(args.stages)
     out.parent.mkdir(parents=True, exist_ok=True)
-    shared = ['rehearsal', '--iters', args.iters, '--keep', 1, '--data', out / 'data', '--runs', out / 'runs']
-    shared += [] if args.gpu is None else ['--gpu', args.gpu]
     asked = Asked(args.iters, args.batch_per_pass, args.gpu)
     with locked(out):  # another rehearsal there would delete the runs of this one
-        rehearsal = Rehearsal(stages, asked, out, train.parse_args([str(word) for word in shared]))
+        rehearsal = Rehearsal(stages, asked, out)
         try:
             return rehearsal.follow()
         finally:

@@ -1,8 +1,4 @@
 # The reference framework. Included by the Makefile; every target that needs Caffe names `caffe` as a prerequisite.
-SYSTEM_PYTHON ?= /usr/bin/python3
-ifeq ($(shell command -v '$(SYSTEM_PYTHON)' 2> /dev/null),)
-$(error there is no $(SYSTEM_PYTHON), which every target needs; run: sudo apt-get install python3 (on another system: Python 3.11 or newer, make SYSTEM_PYTHON=/path/to/python3))
-endif
 PYTHON := .venv/bin/python
 
 ##@ The reference framework

@@ -1,8 +1,8 @@
 """A chain of stages as steps: weights to start from, each stage, stored maps between them. What is done is not done again."""
 
-from argparse import Namespace
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pretrained.weights import WEIGHTS
 from prototxt.chains import stages_of
@@ -12,40 +12,36 @@ from tools.recipes.steps import TRAIN_ANEW, Steps
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
+from tools.training.options import EACH, ONE, Options, words_of
 from tools.training.preflight import check_images_beside, check_lmdb
 from tools.training.runs import TRAIN_PROTOTXT
 from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, largest_divisor, settings
 from tools.training.storing import store_command
 from tools.training.validation import check_validation
 
-_OF_ONE_STAGE = ('lmdb', 'weights', 'fresh', 'run_dir', 'batch', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
-_WITHOUT_SCORES = ('iters', 'snapshot', 'keep', 'max_loss')
-_PASSED_ON = (*_WITHOUT_SCORES, 'val_every', 'val_split', 'val_limit')
 
-
-def follow(name: str, last: tuple[str, ...], args: Namespace, parse_args: Callable[[list[str]], Namespace]) -> None:
+def follow(name: str, last: tuple[str, ...], options: Options) -> None:
     """Train the stages that end in `last`, storing the maps that some train on.
 
-    `args` is the command line of tools/train.py as `parse_args` gave it. Raises UserError for an option that is for one stage,
-    for what a later stage lacks before the first begins, and for the step that fails.
+    Raises UserError for an option that is for one stage, for what a later stage lacks before the first begins, and for the step
+    that fails.
     """
-    for option in _OF_ONE_STAGE:
-        if getattr(args, option):
-            raise UserError(f'--{option.replace("_", "-")} is for one stage, and {name} is several: {", ".join(stages_of(last))}')
-    chain = Chain(name, last, args)
+    for option in options.given(ONE):
+        raise UserError(f'--{option.replace("_", "-")} is for one stage, and {name} is several: {", ".join(stages_of(last))}')
+    chain = Chain(name, last, options)
     for stage in chain.stages:
-        chain.check(stage, settings(parse_args([stage, *chain.options(stage)])))
+        chain.check(stage, settings(stage, chain.options(stage)))
     chain.follow()
 
 
 class Chain:
     """The steps of a chain as commands of this toolkit."""
 
-    def __init__(self, name: str, last: tuple[str, ...], args: Namespace) -> None:
-        self.stages, self._args = stages_of(last), args
-        self._runs = Path(args.runs).absolute() if args.runs else RUNS
-        self._data = Path(args.data).absolute() if args.data else DATA
-        self._gpus = check_gpus(args.gpu) if args.gpu else ()
+    def __init__(self, name: str, last: tuple[str, ...], options: Options) -> None:
+        self.stages, self._asked = stages_of(last), options
+        self._runs = Path(options.runs).absolute() if options.runs else RUNS
+        self._data = Path(options.data).absolute() if options.data else DATA
+        self._gpus = check_gpus(options.gpu) if options.gpu else ()
         self._stored: set[tuple[object, ...]] = set()  # two stages may train on the same maps
         self._steps = Steps(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
@@ -69,10 +65,10 @@ class Chain:
         for name in self.stages:
             self.train(name)
 
-    def train(self, name: str, *more: object) -> None:
-        """Store the maps that a stage trains on, and train it; `more` are options of tools/train.py for this stage alone."""
+    def train(self, name: str, **changes: Any) -> None:
+        """Store the maps that a stage trains on, and train it; `changes` are options for this stage alone."""
         self.store_maps(name)
-        self._steps.do(f'Train {name}', 'tools/train.py', name, *self.options(name), *more)
+        self._steps.do(f'Train {name}', 'tools/train.py', name, *words_of(replace(self.options(name), **changes)))
 
     def store_maps(self, name: str) -> None:
         """The maps that a stage trains on, and those that its snapshots are scored on; none for a stage on images."""
@@ -80,8 +76,8 @@ class Chain:
         if stage.start == 'data':
             return
         self._store(stage, train_split(stage))
-        if self._args.val_every:
-            self._store(stage, self._args.val_split or VAL_SPLIT)
+        if self._asked.val_every:
+            self._store(stage, self._asked.val_split or VAL_SPLIT)
 
     def _store(self, stage: Stage, split: str) -> None:
         """The maps of one split."""
@@ -92,27 +88,28 @@ class Chain:
         gpu = ('--gpu', self._gpus[0]) if self._gpus else ()
         self._steps.do(f'Store {stage.start} of the {split} images', *command, *gpu)
 
-    def options(self, name: str) -> list[str]:
-        """The options of tools/train.py for one stage. A batch that does not split over all GPUs is given to fewer, a net with
-        layers in Python to one; of --batch-per-pass a stage takes as many images as divide its batch."""
-        stage, given = STAGES[name], vars(self._args)
-        words: list[object] = ['--run-dir', self._runs / name] if given['runs'] else []
-        words += ['--data', self._data] if given['data'] else []
-        for option in _PASSED_ON if given['val_every'] else _WITHOUT_SCORES:
-            if given[option] is not None:
-                words += [f'--{option.replace("_", "-")}', given[option]]
-        fitting = 1
-        if self._gpus:
-            most = 1 if NETS[stage.net].python_layers else len(self._gpus)
-            fitting = largest_divisor(stage.batch_size, most)
-            words += ['--gpu', ','.join(map(str, self._gpus[:fitting]))]
-        if given['batch_per_pass']:
-            most = min(given['batch_per_pass'], stage.batch_per_pass)
-            words += ['--batch-per-pass', largest_divisor(stage.batch_size // fitting, most)]
-        words += ['--tensorboard'] if self._args.tensorboard else []
+    def options(self, name: str) -> Options:
+        """The options of one stage.
+
+        A batch that does not split over all GPUs is given to fewer, a net with layers in Python to one. Of --batch-per-pass a
+        stage takes as many images as divide its batch.
+        """
+        stage, asked = STAGES[name], self._asked
+        most = 1 if NETS[stage.net].python_layers else len(self._gpus)
+        gpus = self._gpus[: largest_divisor(stage.batch_size, most)] if self._gpus else ()
+        per_pass = None
+        if asked.batch_per_pass:
+            images = min(asked.batch_per_pass, stage.batch_per_pass)
+            per_pass = largest_divisor(stage.batch_size // max(1, len(gpus)), images)
         from_file = set(stage.init) & set(WEIGHTS) and not set(RANDOM_FC) & set(stage.fresh)
-        words += ['--random-fc'] if self._args.random_fc and from_file else []
-        return [str(word) for word in words]
+        return Options(
+            **asked.given(EACH),
+            run_dir=str(self._runs / name) if asked.runs else None,
+            data=str(self._data) if asked.data else None,
+            gpu=gpus or None,
+            batch_per_pass=per_pass,
+            random_fc=bool(asked.random_fc and from_file),
+        )
 
 
 def _files(stage: Stage) -> list[str]:

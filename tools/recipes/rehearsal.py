@@ -3,9 +3,9 @@
 import csv
 import math
 import shutil
-from argparse import Namespace
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from dataset_prep.datasets import dataset
 from prototxt import networks
@@ -21,6 +21,7 @@ from tools.recipes.start_weights import needs_file, write_start
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.gpu_memory import MemoryWatch
+from tools.training.options import Options
 from tools.training.overview import overview
 from tools.training.record import RECORD, read_record
 from tools.training.runs import METRICS, TRAIN_PROTOTXT, read_net
@@ -31,11 +32,12 @@ ROWS, TABLE = 'rehearsal.json', 'rehearsal.md'
 class Rehearsal:
     """Stages, and all that they start from, in one folder: `data`, `runs`, the rows of those that ran, the table."""
 
-    def __init__(self, chosen: tuple[str, ...], asked: Asked, folder: Path, args: Namespace) -> None:
-        """`args` is the command line of tools/train.py that all stages share, with folders in `folder`."""
-        self._asked, self._folder, self._runs = asked, folder, Path(args.runs)
-        self._data = Path(args.data)
-        self._chain = Chain('rehearsal', chosen, args)
+    def __init__(self, chosen: tuple[str, ...], asked: Asked, folder: Path) -> None:
+        """All files go to `folder`."""
+        self._asked, self._folder, self._runs, self._data = asked, folder, folder / 'runs', folder / 'data'
+        gpu = None if asked.gpu is None else (asked.gpu,)
+        options = Options(iters=asked.iters, keep=1, data=str(self._data), runs=str(self._runs), gpu=gpu)
+        self._chain = Chain('rehearsal', chosen, options)
         self._rows = read_rows(folder / ROWS)
         self._failed: dict[str, str] = {}
 
@@ -80,15 +82,15 @@ class Rehearsal:
         stage, run_dir, start = STAGES[name], self._runs / name, self._folder / 'start.caffemodel'
         shutil.rmtree(run_dir, ignore_errors=True)
         images = min(self._asked.batch_per_pass, stage.batch_per_pass)
-        words: list[object] = ['--batch', images, '--batch-per-pass', images]
+        changes: dict[str, Any] = {'batch': images, 'batch_per_pass': images}
         if needs_file(stage):
             write_start(stage, start)
-            words += ['--weights', start]
+            changes['weights'] = [str(start)]
         self._chain.store_maps(name)  # which takes memory of its own
         watch = nullcontext() if self._asked.gpu is None else MemoryWatch(self._asked.gpu)
         try:
             with watch as gpu:
-                self._chain.train(name, *words)
+                self._chain.train(name, **changes)
         except UserError as error:
             raise UserError((run_dir / RECORD).exists() and overview(run_dir).problem or str(error)) from error
         finally:

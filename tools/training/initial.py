@@ -71,7 +71,7 @@ def _made_anew(settings: Settings) -> Weights:
 
 def fresh_layers(settings: Settings) -> tuple[str, ...]:
     """Names of the layers that start from their fillers, or from what is made for them."""
-    named = settings.stage.fresh + (RANDOM_FC if settings.random_fc else ())
+    named = settings.stage.fresh + (RANDOM_FC if settings.options.random_fc else ())
     return named + tuple(name for name in settings.fresh if name not in named)
 
 

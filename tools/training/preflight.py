@@ -72,14 +72,14 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
     held = {layer for path in paths for layer, blobs in caffemodel.stored(path).items() if blobs}
     wanted = [layer for layer in RANDOM_FC if layer in param_shapes(net) and layer not in settings.stage.fresh]
     lacking = [layer for layer in wanted if layer not in held]
-    if paths and lacking and not settings.random_fc:
+    if paths and lacking and not settings.options.random_fc:
         made = [name for name in settings.stage.init if name in WEIGHTS] or ['vgg16']
         raise UserError(
             f'{", ".join(map(str, paths))}: no {" and ".join(lacking)}; put VGG_ILSVRC_16_layers.caffemodel into pretrained/ '
             f'(make weights-VGG_ILSVRC_16_layers) and run make weights-{made[0]}, or start them from random values: '
             'RANDOM_FC=1 with make (--random-fc)'
         )
-    if settings.random_fc and lacking != list(RANDOM_FC):
+    if settings.options.random_fc and lacking != list(RANDOM_FC):
         raise UserError(f'--random-fc: {" and ".join(RANDOM_FC)} already have a start here; leave it out')
     try:
         caffemodel.check(net, paths, fresh_layers(settings), dropped=settings.fresh)
@@ -104,20 +104,21 @@ def _anew(settings: Settings, net, paths: list[Path]) -> str:
 def check_restart(settings: Settings) -> None:
     """Raise UserError for weights to start from in the very folder that --restart moves aside."""
     for path in settings.weights or ():
-        if settings.restart and path.is_relative_to(settings.run_dir):
+        if settings.options.restart and path.is_relative_to(settings.run_dir):
             raise UserError(f'{path} is in the run that --restart moves aside; give a copy of it, or another --run-dir')
 
 
 def check_disk(settings: Settings, net) -> None:
     """Raise UserError unless the snapshots that are kept, and the one that is written before the oldest goes, have room."""
     weights = sum(prod(shape) for shapes in param_shapes(net).values() for shape in shapes)
-    replaced = [] if settings.restart else snapshots(settings.run_dir)  # a run that is moved aside keeps its own
+    replaced = [] if settings.options.restart else snapshots(settings.run_dir)  # a run that is moved aside keeps its own
     there = sum(path.stat().st_size for snapshot in replaced for path in snapshot.files())
-    needed = (settings.keep + 1) * weights * _BYTES_PER_WEIGHT - there
+    count = settings.options.keep + 1
+    needed = count * weights * _BYTES_PER_WEIGHT - there
     free = shutil.disk_usage(settings.run_dir).free
     if needed > free:
         raise UserError(
-            f'{settings.run_dir}: {settings.keep + 1} snapshots need {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free; '
+            f'{settings.run_dir}: {count} snapshots need {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free; '
             'make room, or give a smaller --keep or another --run-dir'
         )
 

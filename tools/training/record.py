@@ -18,15 +18,15 @@ from tools.support.hashing import file_sum
 from tools.support.paths import CAFFE
 from tools.support.version import git_commit, uncommitted
 from tools.training.initial import asked_weights, fresh_layers
+from tools.training.options import flag_and_variable
 from tools.training.settings import Settings
 
 RECORD = 'run.json'
 FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
-_OPTIONS = {  # that a field is set by, with tools/train.py and with make; what was typed is often the same but for one of them
-    'crop_size': '--crop-size (CROP_SIZE=)', 'batch_size': '--batch (BATCH=)', 'iter_size': '--batch-per-pass (BATCH_PER_PASS=)',
-    'base_lr': '--base-lr (BASE_LR=)', 'upsample_loss': '--upsample-loss (UPSAMPLE_LOSS=)',
-    'init': '--weights (WEIGHTS=)', 'fresh': '--fresh and --random-fc (FRESH=, RANDOM_FC=)',
+_OPTIONS = {  # field that must stay -> options that set it; what was typed is often the same but for one of them
+    'crop_size': ('crop_size',), 'batch_size': ('batch',), 'iter_size': ('batch_per_pass',), 'base_lr': ('base_lr',),
+    'upsample_loss': ('upsample_loss',), 'init': ('weights',), 'fresh': ('fresh', 'random_fc'),
 }  # fmt: skip
 # Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')
@@ -118,7 +118,8 @@ def refuse_other(run_dir: Path, asked: dict) -> None:
     began = read_record(run_dir)['settings']
     for name, value in asked.items():
         if began.get(name) != value:
-            again = f'give {_OPTIONS[name]} as then, or ' if name in _OPTIONS else ''
+            options = ' and '.join(map(flag_and_variable, _OPTIONS.get(name, ())))
+            again = f'give {options} as then, or ' if options else ''
             raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {again}{WAY_OUT}')
 
 

@@ -46,7 +46,7 @@ def train(settings: Settings) -> int:
             return 0
         warn_of_slow_kernel()
         manifest = _checked(settings, net, resumed)
-        if settings.restart and runs.move_aside(settings.run_dir):
+        if settings.options.restart and runs.move_aside(settings.run_dir):
             lock = locks.enter_context(runs.locked(settings.run_dir))
         with _refusals_named(settings.run_dir):
             start = prepare(settings, net, resumed, manifest)
@@ -87,7 +87,7 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
     print(f'{settings.stage_name}: iteration {reached} of {end}, {where}')
     print(f'curve: {run_dir / runs.PLOT}  rows: {run_dir / runs.METRICS}  log: {run_dir / runs.LOG}')
     if reached < end:
-        print(f'stopped; the same command{", without --restart," if settings.restart else ""} goes on from there')
+        print(f'stopped; the same command{", without --restart," if settings.options.restart else ""} goes on from there')
     if waiting := len(Validation(settings).waiting()):
         print(f'snapshots that wait to be scored: {waiting}; the same command goes on with them')
 
@@ -121,7 +121,7 @@ def _resumed(settings: Settings, net) -> Snapshot | None:
     there, found = run_dir / runs.TRAIN_PROTOTXT, snapshots(run_dir)
     if found and not there.exists():
         raise UserError(f'{run_dir} has snapshots but no {runs.TRAIN_PROTOTXT}; give another --run-dir')
-    if settings.restart or not found:
+    if settings.options.restart or not found:
         return None
     begun = runs.read_net(there)
     snapshot = newest_whole(run_dir, begun)
@@ -146,7 +146,7 @@ def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
     manifest = preflight.check_lmdb(settings)
     check_validation(settings)
-    if settings.tensorboard:
+    if settings.options.tensorboard:
         check_tensorboard()
     preflight.check_restart(settings)
     preflight.check_disk(settings, net)

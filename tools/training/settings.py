@@ -16,6 +16,7 @@ from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
+from tools.training.options import Options
 
 VAL_SPLIT = 'val'  # that snapshots are scored on where nothing is said
 RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their filler
@@ -23,24 +24,26 @@ RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their fill
 
 @dataclass(frozen=True)
 class Settings:
-    """A run as asked for. `stage` is the row after overrides; `weights` are files given in place of the row's `init`."""
+    """A run as asked for: the `options`, and what follows from them.
+
+    `stage` is the row after overrides; `weights` are files given in place of the row's `init`; `fresh` are layers that start
+    anew, whatever the weights have of them; `gpus` is empty on the CPU; `data` is the folder of the data sets' own.
+    """
 
     stage_name: str
     stage: Stage
+    options: Options
     lmdb: Path
     run_dir: Path
     weights: tuple[Path, ...] | None = None
-    random_fc: bool = False
-    fresh: tuple[str, ...] = ()  # layers that start anew, whatever the weights have of them
-    gpus: tuple[int, ...] = ()  # none: the CPU
-    keep: int = 2
-    restart: bool = False
-    data: Path = DATA  # the folder of the data sets' own
-    val_every: int | None = None  # iterations between snapshots that are scored; None: none is
-    val_split: str = VAL_SPLIT
-    val_limit: int | None = None  # images that are scored; None: all
-    tensorboard: bool = False
-    max_loss: float | None = None  # above which training is stopped; None: tools.training.watch
+    fresh: tuple[str, ...] = ()
+    gpus: tuple[int, ...] = ()
+    data: Path = DATA
+
+    @property
+    def val_split(self) -> str:
+        """The split that snapshots are scored on."""
+        return self.options.val_split or VAL_SPLIT
 
     @property
     def dataset(self) -> Dataset:
@@ -70,34 +73,27 @@ class Settings:
         return beside if beside.exists() else RUNS / stage_name
 
 
-def settings(args) -> Settings:
-    """Settings from the parsed command line of tools/train.py; relative paths are taken from the current folder.
+def settings(stage_name: str, options: Options) -> Settings:
+    """The settings of a stage's run; relative paths are taken from the current folder.
 
     Raises UserError for what does not fit together, and for a GPU that Caffe cannot use.
     """
-    name = resolve(args.stage, STAGES, 'stage')
-    gpus = check_gpus(args.gpu) if args.gpu else ()
-    data = Path(args.data).absolute() if args.data else DATA
+    name = resolve(stage_name, STAGES, 'stage')
+    gpus = check_gpus(options.gpu) if options.gpu else ()
+    data = Path(options.data).absolute() if options.data else DATA
     if len(gpus) > 1 and NETS[STAGES[name].net].python_layers:
         raise UserError(f'{name} has layers in Python, which Caffe trains on one GPU only: --gpu {gpus[0]} (GPU={gpus[0]})')
-    stage = _override(STAGES[name], args, len(gpus) or 1)
+    stage, weights = _override(STAGES[name], options, len(gpus) or 1), options.weights
     return Settings(
         stage_name=name,
         stage=stage,
-        lmdb=Path(args.lmdb).absolute() if args.lmdb else default_lmdb(STAGES[name], stage, data),
-        run_dir=Path(args.run_dir).absolute() if args.run_dir else RUNS / name,
-        weights=tuple(path.absolute() for word in args.weights for path in _files(word)) if args.weights else None,
-        random_fc=args.random_fc,
-        fresh=_layers_of(stage.net, args.fresh) if args.fresh else (),
+        options=options,
+        lmdb=Path(options.lmdb).absolute() if options.lmdb else default_lmdb(STAGES[name], stage, data),
+        run_dir=Path(options.run_dir).absolute() if options.run_dir else RUNS / name,
+        weights=tuple(path.absolute() for word in weights for path in _files(word)) if weights else None,
+        fresh=_layers_of(stage.net, options.fresh) if options.fresh else (),
         gpus=gpus,
-        keep=args.keep,
-        restart=args.restart,
-        max_loss=args.max_loss,
         data=data,
-        val_every=args.val_every,
-        val_split=args.val_split or VAL_SPLIT,
-        val_limit=args.val_limit,
-        tensorboard=args.tensorboard,
     )
 
 
@@ -128,24 +124,24 @@ def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
     return own if own.exists() or row.start != 'data' else data / lmdb_of(row)
 
 
-def _override(row: Stage, args, devices: int) -> Stage:
+def _override(row: Stage, asked: Options, devices: int) -> Stage:
     """The row with iterations, batch, crop, rate, snapshot interval and kind of loss replaced where they are given."""
-    if args.crop_size and row.crop_size is None:
-        raise UserError(f'--crop-size {args.crop_size}: this stage trains on whole maps; leave it out')
-    batch = args.batch or row.batch_size
+    if asked.crop_size and row.crop_size is None:
+        raise UserError(f'--crop-size {asked.crop_size}: this stage trains on whole maps; leave it out')
+    batch = asked.batch or row.batch_size
     share = _share(batch, devices)
     given = {
-        'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr,
-        'snapshot': args.snapshot or _scored(row, args),
-        'upsample_loss': args.upsample_loss or None,
-        'batch_size': batch, 'iter_size': share // per_pass(row, share, args.batch_per_pass),
+        'max_iter': asked.iters, 'crop_size': asked.crop_size, 'base_lr': asked.base_lr,
+        'snapshot': asked.snapshot or _scored(row, asked),
+        'upsample_loss': asked.upsample_loss or None,
+        'batch_size': batch, 'iter_size': share // per_pass(row, share, asked.batch_per_pass),
     }  # fmt: skip
     return replace(row, **{field: value for field, value in given.items() if value is not None})
 
 
-def _scored(row: Stage, args) -> int | None:
+def _scored(row: Stage, asked: Options) -> int | None:
     """Iterations between snapshots where those of the row are not the ones that --val-every scores."""
-    return args.val_every if args.val_every and args.val_every % row.snapshot else None
+    return asked.val_every if asked.val_every and asked.val_every % row.snapshot else None
 
 
 def _share(batch_size: int, devices: int) -> int:

@@ -47,7 +47,8 @@ class Supervisor:
 
         Raises UserError if Caffe ended badly, or without the snapshot of its last iteration.
         """
-        self._events = Events(self._run_dir if self._settings.tensorboard else None, start.iteration)  # imports for seconds
+        events = self._run_dir if self._settings.options.tensorboard else None
+        self._events = Events(events, start.iteration)  # imports for seconds
         with self._log.open('ab') as log:
             log.write(f'\n{SESSION}{start.iteration}: {shlex.join(start.command)}\n'.encode())
             log.flush()
@@ -111,7 +112,7 @@ class Supervisor:
         whole = whole_snapshots(self._run_dir, self._net)
         self._validation.note(whole)
         self._validation.keep_up()
-        prune(self._run_dir, whole, self._settings.keep)
+        prune(self._run_dir, whole, self._settings.options.keep)
         if last or time.monotonic() - self._drawn > _SECONDS_BETWEEN_PLOTS:
             self._draw()
 

@@ -35,8 +35,8 @@ def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
 
     `maps_to_come`: the stored maps of the split, for a stage that begins with such, are made before it begins.
     """
-    every, split = settings.val_every, settings.val_split
-    earlier = None if settings.restart else read_scores(settings.run_dir)  # a run that is moved aside keeps its own
+    every, split = settings.options.val_every, settings.val_split
+    earlier = None if settings.options.restart else read_scores(settings.run_dir)  # a run that is moved aside keeps its own
     if every is None:
         return
     if every % settings.stage.snapshot:
@@ -45,7 +45,7 @@ def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
             f'{settings.stage_name}; give another (VAL_EVERY=), or other snapshots (--snapshot, SNAPSHOT=)'
         )
     if earlier:
-        check_same_images(settings.run_dir, split, settings.val_limit)
+        check_same_images(settings.run_dir, split, settings.options.val_limit)
     _check_split(settings)
     maps = _maps(settings)
     if maps and not maps_to_come:
@@ -91,13 +91,13 @@ class Validation:
 
     def note(self, snapshots: list[Snapshot]) -> None:
         """Keep the weights of those that are to be scored and were not."""
-        if self._settings.val_every is None:
+        if self._settings.options.val_every is None:
             return
         done = {score.iteration for score in read_scores(self._settings.run_dir)}
         for snapshot in snapshots:
             path = self._folder / f'iter_{snapshot.iteration}.caffemodel'
             known = snapshot.iteration in done or path.exists() or path.with_suffix(UNSCORED).exists()
-            if snapshot.iteration % self._settings.val_every == 0 and not known:
+            if snapshot.iteration % self._settings.options.val_every == 0 and not known:
                 _link(snapshot.caffemodel, path)
 
     def keep_up(self) -> None:
@@ -111,7 +111,7 @@ class Validation:
     def finish(self) -> None:
         """Score all that wait, and once more what could not be scored: beside Caffe, which may have had the memory for it."""
         self._score_all()
-        for failed in self._folder.glob(f'iter_*{UNSCORED}') if self._settings.val_every else ():
+        for failed in self._folder.glob(f'iter_*{UNSCORED}') if self._settings.options.val_every else ():
             failed.rename(failed.with_suffix('.caffemodel'))
         self._score_all()
 
@@ -130,7 +130,7 @@ class Validation:
 
     def waiting(self) -> list[Path]:
         """Weights that are to be scored, the oldest first."""
-        if self._settings.val_every is None:
+        if self._settings.options.val_every is None:
             return []
         return sorted(self._folder.glob('iter_*.caffemodel'), key=_iteration)
 
@@ -155,7 +155,7 @@ class Validation:
         scores = sorted([*read_scores(run_dir), score], key=lambda one: one.iteration)
         if best_score(scores) == score:
             _link(weights, run_dir / BEST)
-            write_best(run_dir, score, self._settings.val_split, self._settings.val_limit)
+            write_best(run_dir, score, self._settings.val_split, self._settings.options.val_limit)
         write_scores(run_dir, scores)
         (out / 'scores.json').replace(out.with_suffix('.json'))
         shutil.rmtree(out)
@@ -171,7 +171,7 @@ def _command(settings: Settings, weights: Path) -> list[str]:
         '--data', str(data), '--split', settings.val_split, '--out', str(weights.with_suffix('')),
     ]  # fmt: skip
     command += ['--features', str(maps)] if maps else []
-    command += ['--limit', str(settings.val_limit)] if settings.val_limit else []
+    command += ['--limit', str(settings.options.val_limit)] if settings.options.val_limit else []
     return command + (['--gpu', str(settings.gpus[0])] if settings.gpus else [])
 
 

@@ -19,7 +19,7 @@ class Watch:
         self._settings = settings
         self._summed = settings.pixels_summed
         self._unknowing = self._summed * math.log(settings.dataset.num_classes)
-        self._limit = settings.max_loss or TOO_MUCH * self._unknowing
+        self._limit = settings.options.max_loss or TOO_MUCH * self._unknowing
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._first: float | None = None
         self.good = -1  # the last iteration up to which all was well

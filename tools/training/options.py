@@ -1,0 +1,134 @@
+"""The options of a training, each declared once, as a field of Options. tools/train.py, make and the chains read it here.
+
+`python3 -m tools.training.options` prints them as the Makefile wants them. Nothing but Python's own library is imported.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tools.support.arguments import positive, positive_number
+from tools.support.errors import UserError
+from tools.support.gpus import ALL, gpu_list
+
+EACH, ONE, CHAIN = 'of each stage', 'of one stage', 'of the chain'  # whose option it is where several stages are trained
+
+
+def _rate(text: str) -> float:
+    """A learning rate: above 0, at most 1."""
+    if not 0 < (rate := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not in (0, 1]')
+    return rate
+
+
+def _option(
+    kind: Callable[[str], Any] | None, metavar: str, help: str, *, of: str = EACH, default: Any = None, several: bool = False,
+    make: bool = True,
+) -> Any:  # fmt: skip
+    """A field of Options. `kind` makes its value of a word; None: a switch. `make`: whether it is a variable of make, too."""
+    facts = {'kind': kind, 'metavar': metavar, 'help': help, 'of': of, 'several': several, 'make': make}
+    return field(default=False if kind is None else default, metadata=facts)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a training beside its stage. None: as the stage's row says."""
+
+    iters: int | None = _option(positive, 'N', "last iteration (default: the row's)")
+    batch: int | None = _option(positive, 'N', "images per update (default: the row's)", of=ONE)
+    batch_per_pass: int | None = _option(
+        positive, 'N', 'images in memory at once; divides the batch (of a chain: at most, each stage what divides its own)',
+        of=CHAIN,
+    )  # fmt: skip
+    crop_size: int | None = _option(positive, 'PIXELS', "372 + 8 n (default: the row's)", of=ONE)
+    base_lr: float | None = _option(_rate, 'RATE', "learning rate at the start (default: the row's)", of=ONE)
+    gpu: tuple[int, ...] | str | None = _option(
+        gpu_list, 'N', '0; or 0,1 or all, to share the batch (default: the CPU)', of=CHAIN
+    )
+    weights: list[str] | None = _option(str, 'FILE', "caffemodels to start from, in place of the row's", of=ONE, several=True)
+    fresh: str | None = _option(
+        str, 'LAYERS',
+        "layers that start anew whatever --weights has of them, as final or 'final,ctx_*': for another number of classes",
+        of=ONE,
+    )  # fmt: skip
+    random_fc: bool = _option(None, '', 'start fc6 and fc7 from random values (msra filler)', of=CHAIN)
+    restart: bool = _option(None, '', 'move the run that is there aside and begin anew', of=ONE)
+    upsample_loss: bool = _option(None, '', 'compare scores, upsampled by 8, with the labels of all pixels', of=ONE)
+    snapshot: int | None = _option(positive, 'N', "iterations between snapshots (default: the row's)")
+    keep: int = _option(positive, 'N', 'snapshots kept (default: %(default)s)', default=2)
+    max_loss: float | None = _option(positive_number, 'LOSS', 'stop if the loss stays above this (default: 3 ln C per pixel)')
+    val_every: int | None = _option(positive, 'N', 'score the snapshot of every N-th iteration by mean IoU, beside the training')
+    val_split: str | None = _option(str, 'NAME', 'split that snapshots are scored on (default: val)')
+    val_limit: int | None = _option(positive, 'N', 'score the first N images of it')
+    tensorboard: bool = _option(None, '', 'write event files for TensorBoard (needs tensorboardX)')
+    lmdb: str | None = _option(
+        str, 'DIR', 'default: data/<data set>/train_<crop_size>, maps: train_<blob>_<stage>', of=ONE, make=False
+    )
+    data: str | None = _option(str, 'DIR', "folder of the data sets' folders (default: data/)", of=CHAIN, make=False)
+    run_dir: str | None = _option(str, 'DIR', 'default: runs/STAGE', of=ONE, make=False)
+    runs: str | None = _option(str, 'DIR', 'of a chain: folder of the run folders (default: runs/)', of=CHAIN, make=False)
+
+    def check(self, *, chain: bool) -> None:
+        """Raise UserError for an option that would do nothing without another."""
+        if self.runs and not chain:
+            raise UserError('--runs is the folder of the runs of a chain; give --run-dir, or --chain')
+        for name in ('val_split', 'val_limit'):
+            if getattr(self, name) and not self.val_every:
+                raise UserError(f'{_flag(name)} without --val-every (VAL_EVERY=) scores nothing; give that too')
+
+    def given(self, *of: str) -> dict[str, Any]:
+        """The options that are not as they are by default, of the kinds named (EACH, ONE, CHAIN)."""
+        chosen = (row for row in fields(self) if row.metadata['of'] in of)
+        return {row.name: value for row in chosen if (value := getattr(self, row.name)) != row.default}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare all options."""
+    for row in fields(Options):
+        facts = row.metadata
+        if facts['kind'] is None:
+            parser.add_argument(_flag(row.name), action='store_true', help=facts['help'])
+        else:
+            parser.add_argument(
+                _flag(row.name), type=facts['kind'], default=row.default, metavar=facts['metavar'], help=facts['help'],
+                nargs='+' if facts['several'] else None,
+            )  # fmt: skip
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """The options of a parsed command line."""
+    return Options(**{row.name: getattr(args, row.name) for row in fields(Options)})
+
+
+def words_of(options: Options) -> list[str]:
+    """A command line that gives these options, without those that are as by default."""
+    words: list[str] = []
+    for name, value in options.given(EACH, ONE, CHAIN).items():
+        words.append(_flag(name))
+        if value is True:
+            continue
+        if name == 'gpu' and value != ALL:
+            words.append(','.join(map(str, value)))
+        else:
+            words += map(str, value) if isinstance(value, list) else [str(value)]
+    return words
+
+
+def flag_and_variable(name: str) -> str:
+    """An option as it is typed, for messages: --val-every (VAL_EVERY=)."""
+    return f'{_flag(name)} ({name.upper()}=)'
+
+
+def _flag(name: str) -> str:
+    return '--' + name.replace('_', '-')
+
+
+def for_make() -> str:
+    """The options that are variables of make, in the form of its function `options`: --iters=ITERS --restart:RESTART."""
+    rows = [row for row in fields(Options) if row.metadata['make']]
+    return ' '.join(f'{_flag(row.name)}{":" if row.metadata["kind"] is None else "="}{row.name.upper()}' for row in rows)
+
+
+if __name__ == '__main__':
+    print(for_make())
