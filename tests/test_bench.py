@@ -1,6 +1,7 @@
 """The yardsticks of `make bench` do what they stand for: the same labels, the same network, the same scores."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from tests.toy_nets import random_image, random_weights
 from tools.bench import material
 from tools.bench.__main__ import needs, parse_args
 from tools.bench.engine_comparison import products_of
-from tools.bench.measure import run
+from tools.bench.measure import apart, run
 from tools.bench.products import product_of
 from tools.inference import Predictor
 from tools.netinfo.inference import layers_of
@@ -80,6 +81,13 @@ def test_a_part_installs_what_it_compares_with_alone(words, packages, authors):
 def test_a_command_that_fails_is_named():
     with pytest.raises(UserError, match='status 3 from: .*sys.exit'):
         run(['-c', 'import sys; sys.exit(3)'])
+
+
+def test_a_function_runs_apart_with_variables_of_its_own():
+    """PYTHONPATH too, which commands leave out where a user's shell holds it."""
+    found, result = apart(os.getenv, 'PYTHONPATH', variables={'PYTHONPATH': '/nowhere'})
+    assert result == '/nowhere' and found.cpu_seconds > 0
+    assert apart(os.path.join, 'a', 'b')[1] == 'a/b'
 
 
 def test_memory_is_that_of_all_processes_together():

@@ -13,11 +13,11 @@ from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
 from tests.engines import run_onnx
 from tools import bench_gpu
+from tools.bench import gpu_run as run
+from tools.bench.gpu_cases import Case, full_cases, splits
+from tools.bench.gpu_files import torch_job, torch_layers
+from tools.bench.gpu_run import Result, Setup, measure_case
 from tools.bench.onnx_net import OnnxGraph
-from tools.gpu_bench import run
-from tools.gpu_bench.cases import Case, full_cases, splits
-from tools.gpu_bench.files import torch_job, torch_layers
-from tools.gpu_bench.run import Result, Setup, measure_case
 from tools.inference.caffe_net import caffemodel, forward, load_net
 from tools.support.errors import UserError
 
@@ -71,7 +71,7 @@ def test_the_rows_for_pytorch_are_the_same_network(name, start, size_hw, tmp_pat
 def test_pytorch_computes_what_the_rows_say(name, start, size_hw, tmp_path):
     """The same weights give Caffe's probabilities. Runs where `make bench` has installed PyTorch."""
     torch = pytest.importorskip('torch')
-    from tools.gpu_bench.measure_torch import network
+    from tools.bench.gpu_torch import network
 
     net = deploy(name, start, size_hw)
     weights, data, prob = in_caffe(net, tmp_path)

@@ -6,7 +6,8 @@ import pytest
 
 from prototxt.experiments import STAGES
 from prototxt.networks import training
-from tools.netinfo import bench, free
+from tools.bench import memory_estimates as bench
+from tools.netinfo import free
 from tools.netinfo.inference import PHASES, layers_of
 from tools.netinfo.memory import estimate
 from tools.netinfo.stages import stage_layers
@@ -24,7 +25,7 @@ NEAR = 0.15
     bench.Training('voc-context-basic-reflect', None, 1, (22, 66, 66)),
 ], ids=['forward', 'images', 'maps', 'python'])  # fmt: skip
 def test_the_estimate_is_near_the_peak(tmp_path, case):
-    """Within 15 %, of real Caffe; larger networks are cases of `make bench-memory`."""
+    """Within 15 %, of real Caffe; larger networks are cases of `make bench PARTS=memory`."""
     guess, peak = case.run(tmp_path)
     assert abs(guess / peak - 1) < NEAR, (guess, peak)
 

@@ -23,8 +23,8 @@ import re
 import subprocess
 from dataclasses import asdict
 
-from tools.gpu_bench.cases import DILATION10_JOINT, REHEARSAL, full_cases
-from tools.gpu_bench.run import CAFFE_VARIANTS, Result, Setup, measure_case
+from tools.bench.gpu_cases import DILATION10_JOINT, REHEARSAL, full_cases
+from tools.bench.gpu_run import CAFFE_VARIANTS, Result, Setup, measure_case
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError, run_command
 from tools.support.gpus import check_gpu, gpu_number

@@ -77,8 +77,8 @@ def in_torch(net, weights: Path, data: np.ndarray, channels_last: bool = False) 
     """PyTorch as it comes, or with every map in the layout that its convolutions prefer. Its weights are random."""
     import torch
 
-    from tools.gpu_bench.files import torch_layers
-    from tools.gpu_bench.measure_torch import network
+    from tools.bench.gpu_files import torch_layers
+    from tools.bench.gpu_torch import network
 
     torch.set_num_threads(THREADS)
     order = {'memory_format': torch.channels_last} if channels_last else {}

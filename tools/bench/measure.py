@@ -1,5 +1,7 @@
-"""Running a command for its seconds and its memory."""
+"""The one measure of time and memory: a command is run, and its seconds and its peak memory come back."""
 
+import importlib
+import json
 import os
 import subprocess
 import sys
@@ -10,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.support.bootstrap import OWN
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
-SAMPLE_S = 0.25  # a look costs some milliseconds a gigabyte, of a core that is measured
+SAMPLE_S = 0.1  # between two looks at the memory; a look takes 0.1 ms a process
+_SIZES = ('RssAnon', 'RssShmem', 'RssFile', 'VmHWM')  # of /proc/PID/status
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a command took: seconds by the clock and of processor time, which other programs on the machine disturb less,
-    the largest resident memory of it and its children together, its output.
+    """What a command took: seconds by the clock, seconds of processor time, peak memory, and the lines that it printed.
+
+    `peak_bytes` is the most that the process and its children held at one time.
     """
 
     seconds: float
@@ -27,40 +32,63 @@ class Run:
     peak_bytes: int
     lines: tuple[str, ...]
 
+    def __add__(self, other: 'Run') -> 'Run':
+        """One after the other."""
+        peak = max(self.peak_bytes, other.peak_bytes)
+        return Run(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds, peak, self.lines + other.lines)
+
 
 def run(command: Sequence[object], variables: Mapping[str, str] | None = None) -> Run:
     """Run a command with this Python, given as after `python`. Raises UserError when it fails."""
-    words = [sys.executable, *map(str, command)]
+    return run_program([sys.executable, *command], variables)
+
+
+def run_program(command: Sequence[object], variables: Mapping[str, str] | None = None) -> Run:
+    """Run a program in the checkout. `variables` are environment variables beside ours. Raises UserError when it fails."""
+    words = list(map(str, command))
+    own = ','.join([*filter(None, [os.environ.get(OWN)]), *(variables or {})])  # which a command would leave out, as the user's
+    environment = {**os.environ, **(variables or {}), OWN: own}
     begun = time.perf_counter()
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **(variables or {})})
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
     watch = _Watch(process.pid)
-    out, _ = process.communicate()
-    seconds = time.perf_counter() - begun
+    assert process.stdout
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds, process.returncode = time.perf_counter() - begun, os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    peak = watch.stop()  # not ru_maxrss, which begins with the memory of the process that started it
     if process.returncode:
         raise UserError(f'status {process.returncode} from: {" ".join(words)}')
-    return Run(seconds, *watch.stop(), tuple(out.splitlines()))
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak, tuple(out.splitlines()))
+
+
+def apart(function: Callable[..., Any], *args: object, variables: Mapping[str, str] | None = None) -> tuple[Run, Any]:
+    """function(*args) in a process of its own, with what the process took; `args` and the result are JSON values.
+
+    Raises UserError when it fails.
+    """
+    words = ['-m', 'tools.bench.measure', function.__module__, function.__qualname__, json.dumps(args)]
+    found = run(words, variables)
+    return found, json.loads(found.lines[-1])
 
 
 class _Watch:
-    """Watches the memory and the processor time of a process and its children, some of which may end before it."""
+    """Watches the memory of a process and of its children, all together."""
 
     def __init__(self, pid: int) -> None:
-        self._pid, self._most, self._spent, self._stop = pid, 0, dict[int, float](), threading.Event()
+        self._pid, self._most, self._stop = pid, 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def stop(self) -> tuple[float, int]:
-        """Processor seconds of all, and the most memory of all at once."""
+    def stop(self) -> int:
+        """The most bytes at one time."""
         self._stop.set()
         self._thread.join()
-        return sum(self._spent.values()), self._most
+        return self._most
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_S):
-            pids = family(self._pid)
-            self._most = max(self._most, sum(map(resident_bytes, pids)))
-            for pid in pids:
-                self._spent[pid] = max(self._spent.get(pid, 0.0), cpu_seconds(pid))
+            self._most = max(self._most, held_bytes(family(self._pid)))
 
 
 def family(pid: int) -> list[int]:
@@ -75,22 +103,21 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory that a process holds, its share of what it has in common with others; 0 when it is gone."""
-    try:
-        lines = Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('Pss:')), 0)
+def held_bytes(pids: Sequence[int]) -> int:
+    """Memory of processes: what they hold together now, or what one of them held at most if that was more.
 
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far, its threads' included; 0 when it is gone."""
-    try:
-        fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+    Together: what each has of its own, and pages of files, which they share, once.
+    """
+    own = files = most = 0
+    for pid in pids:
+        try:
+            lines = Path(f'/proc/{pid}/status').read_text().splitlines()
+        except OSError:
+            continue
+        kib = {name: int(value.split()[0]) for name, _, value in (line.partition(':') for line in lines) if name in _SIZES}
+        own += kib.get('RssAnon', 0) + kib.get('RssShmem', 0)
+        files, most = max(files, kib.get('RssFile', 0)), max(most, kib.get('VmHWM', 0))
+    return 1024 * max(own + files, most)
 
 
 def available_bytes() -> int:
@@ -108,3 +135,8 @@ def best_of(function: Callable[[], Any], times: int) -> tuple[float, Any]:
         function()
         found.append(time.perf_counter() - begun)
     return min(found), result
+
+
+if __name__ == '__main__':
+    module, name, arguments = sys.argv[1:]
+    print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(arguments))))

@@ -1,6 +1,6 @@
-"""Times the same network in PyTorch and prints the result as JSON. A process of its own: python measure_torch.py JOB.json
+"""Times the same network in PyTorch and prints the result as JSON. A process of its own: python gpu_torch.py JOB.json
 
-Needs nothing but PyTorch, so that any Python that has it will do. The job: `layers` (rows of files.TorchLayer), `shape` of
+Needs nothing but PyTorch, so that any Python that has it will do. The job: `layers` (rows of gpu_files.TorchLayer), `shape` of
 the input, `passes` of a training step (0: forward only), `classes`, `gpu`, `tf32`, `repeat`.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def network(layers: list[dict], channels: int) -> nn.Sequential:
-    """The layers as modules; weights normal, scaled as He et al. (2015) do, biases 0, as in measure_caffe.py."""
+    """The layers as modules; weights normal, scaled as He et al. (2015) do, biases 0, as in gpu_caffe.py."""
     modules: list[nn.Module] = []
     for row in layers:
         module = module_of(row, channels)

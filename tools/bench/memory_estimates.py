@@ -1,15 +1,13 @@
-"""`make bench-memory`: the estimate beside the measured peak, for nets large and small, forward and in training.
+"""The memory estimate beside the measured peak, for nets large and small, forward and in training.
 
 Each case is a process of its own on random weights and data: tools/inference as in tools/predict.py, or `caffe train` for one
-iteration and the snapshot after it. Prints the table of the README. Takes minutes, and 6 GB for the largest case.
+iteration and the snapshot after it. Takes minutes, and 6 GB for the largest case.
 """
 
-import argparse
-import os
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +21,19 @@ from prototxt import networks
 from prototxt.experiments import STAGES
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
+from tools.bench.measure import apart
+from tools.inference import Predictor
 from tools.netinfo.fit import tile_memory
 from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import estimate
 from tools.netinfo.stages import label_planes
-from tools.support.errors import UserError, run_command
+from tools.support.errors import UserError
 from tools.support.memory import Peak
-from tools.support.paths import CAFFE, ROOT
+from tools.support.paths import CAFFE
 from tools.training.process import start
 
 SizeHW = tuple[int, int]
+THREADS = {'OPENBLAS_NUM_THREADS': '2'}  # each packs matrices into memory of its own
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,9 @@ class Forward:
     def run(self, folder: Path) -> tuple[float, int]:
         """(estimate, measured peak) in bytes."""
         weights = random_weights(networks.deploy(self.net), folder / 'w.caffemodel')
-        words = [self.net, *self.tile_hw, weights, *self.image_hw]
-        command = [sys.executable, '-m', 'tools.netinfo.measure', *map(str, words)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UserError(f'{self.title}: ended with status {done.returncode}: {done.stderr.strip().splitlines()[-1:]}')
+        found, _ = apart(label_noise, self.net, self.tile_hw, str(weights), self.image_hw, variables=THREADS)
         need = tile_memory(self.net, weights.stat().st_size, [self.image_hw], False)
-        return need(self.tile_hw), int(done.stdout)
+        return need(self.tile_hw), found.peak_bytes
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,8 @@ class Training:
         networks.write(net, folder / 'train.prototxt')
         message = solver(self.stage, 'train.prototxt', 'snapshot', max_iter=1, iter_size=1)
         networks.write(message, folder / 'solver.prototxt')
-        command = [str(CAFFE), 'train', '--solver', 'solver.prototxt']
         with (folder / 'log').open('wb') as log:
-            child = start(command, folder, log)
+            child = start([str(CAFFE), 'train', '--solver', 'solver.prototxt'], folder, log, variables=THREADS)
             peak = watched_peak(child)
         if child.returncode:
             raise UserError(
@@ -107,6 +103,12 @@ CASES: dict[str, Forward | Training] = {
     'voc-front-crfrnn': Training('voc-front-crfrnn', 628, 1),
     'cityscapes-context': Training('cityscapes-context', None, 1, (83, 128, 256)),
 }
+
+
+def label_noise(net: str, tile_hw: SizeHW, weights: str, image_hw: SizeHW) -> None:
+    """Label one image as tools/predict.py does."""
+    image = np.random.default_rng(0).integers(0, 256, (*image_hw, 3), np.uint8)
+    Predictor(net, [Path(weights)], (tile_hw[0], tile_hw[1])).label_map(image)
 
 
 def watched_peak(child: subprocess.Popen) -> int:
@@ -142,24 +144,13 @@ def random_lmdb(case: Training, path: Path) -> Path:
     return path
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'cases', nargs='*', choices=[[], *CASES], metavar='CASE', help=f'some of: {", ".join(CASES)} (default: all)'
-    )
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    os.environ.setdefault('OPENBLAS_NUM_THREADS', '2')
+def compare(names: Sequence[str] = ()) -> dict:
+    """Print a table of the cases named, by default of all."""
+    results = {}
     print('| case | estimated | measured | difference |\n| --- | --- | --- | --- |')
-    for name in args.cases or CASES:
-        case = CASES[name]
+    for name in names or CASES:
         with tempfile.TemporaryDirectory() as folder:
-            guess, peak = case.run(Path(folder))
-        print(f'| {case.title} | {guess / 1e9:.2f} GB | {peak / 1e9:.2f} GB | {guess / peak - 1:+.0%} |', flush=True)
-
-
-if __name__ == '__main__':
-    run_command(main)
+            guess, peak = CASES[name].run(Path(folder))
+        print(f'| {CASES[name].title} | {guess / 1e9:.2f} GB | {peak / 1e9:.2f} GB | {guess / peak - 1:+.0%} |', flush=True)
+        results[name] = {'estimated': guess, 'measured': peak}
+    return results

@@ -1,24 +1,14 @@
-"""Child of the benchmark: a set in COCO's own layout, drawn, or prepared by the code that `make lmdb-voc-coco` runs.
+"""A set of pictures in COCO's own layout, drawn. The pictures are windows of one large one."""
 
-The pictures are windows of one large one. Prints the seconds of preparing.
-"""
-
-import argparse
 import json
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from dataset_prep.coco import CATEGORIES
-from dataset_prep.datasets import dataset
 from dataset_prep.photographs import JPEG_QUALITY, draw_picture
-from dataset_prep.prepare import prepare
-from dataset_prep.voc_coco import SPLIT, find_coco
-from tools.lmdb_bench.children import answer
 from tools.support.atomic import whole_file
-from tools.support.errors import run_command
 
 SET = 'train2014'
 SIZE_WH, LARGE_WH = (320, 240), (2048, 1536)
@@ -67,23 +57,3 @@ def _object(rng: np.random.Generator) -> dict:
     y = rng.uniform(0, height) + radius * np.sin(angles)
     outline = np.clip(np.stack([x, y], axis=1), 0, [width, height]).round(2)
     return {'category_id': category, 'iscrowd': 0, 'segmentation': [outline.ravel().tolist()]}
-
-
-def main(argv: list[str] | None) -> None:
-    """Draw the set, or prepare it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('work', type=Path)
-    parser.add_argument('--count', type=int, required=True)
-    parser.add_argument('--crop-size', type=int, help='prepare it for this crop, rather than draw it')
-    args = parser.parse_args(argv)
-    if args.crop_size is None:
-        return draw_set(args.work / 'coco', args.count)
-    begun = time.perf_counter()
-    out = args.work / 'prepared'
-    records = find_coco(args.work / 'coco', [SET], out, 0, allow_partial=True)
-    prepare(out, dataset('pascal_voc'), {SPLIT: records}, {SPLIT: [args.crop_size]}, None, 1)
-    answer(seconds=time.perf_counter() - begun, count=len(records))
-
-
-if __name__ == '__main__':
-    run_command(main)

@@ -15,7 +15,7 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.front_end import start_channels
 from prototxt.shapes import STRIDE
 from prototxt.solver import solver
-from tools.gpu_bench.cases import Case
+from tools.bench.gpu_cases import Case
 
 RECORDS = 2
 NO_STEP = 1e-12  # learning rate: a step costs the same, and random data does no harm
@@ -36,7 +36,7 @@ class TorchLayer:
 
 
 def caffe_files(case: Case, folder: Path, per_pass: int, gpu: bool) -> dict:
-    """Write what measure_caffe.py needs into `folder`; its job, but for device and repetitions."""
+    """Write what gpu_caffe.py needs into `folder`; its job, but for device and repetitions."""
     if not case.stage:
         _write(networks.deploy(case.net, case.start, case.size_hw), folder / 'deploy.prototxt')
         return {'deploy': str(folder / 'deploy.prototxt')}
@@ -54,7 +54,7 @@ def caffe_files(case: Case, folder: Path, per_pass: int, gpu: bool) -> dict:
 
 
 def torch_job(case: Case, per_pass: int) -> dict | None:
-    """What measure_torch.py needs, but for device and repetitions; None for a network with a layer that is not translated."""
+    """What gpu_torch.py needs, but for device and repetitions; None for a network with a layer that is not translated."""
     net = networks.deploy(case.net, case.start, case.size_hw)
     layers = torch_layers(net)
     if layers is None:

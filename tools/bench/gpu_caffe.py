@@ -1,4 +1,4 @@
-"""Times a network in Caffe and prints the result as JSON. A process of its own: python measure_caffe.py JOB.json
+"""Times a network in Caffe and prints the result as JSON. A process of its own: python gpu_caffe.py JOB.json
 
 The job: `deploy` or `solver` (a prototxt), `gpu` (a number, or null for the CPU), `repeat`, and `save`, where the
 probabilities of a forward pass go.
@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tools.caffe_build.measure_build import fill_weights, peak_bytes, timed
+from tools.bench.builds import fill_weights, timed
 from tools.support.caffe_import import import_caffe
+from tools.support.memory import peak_bytes
 
 WARM_UP = 2  # the first pass allocates, and cuBLAS chooses
 

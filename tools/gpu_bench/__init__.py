@@ -1,1 +1,0 @@
-"""`make bench-gpu`: Caffe and PyTorch on the same GPU with the same networks, time and memory."""
