@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_rates_are_the_authors(name):
 @pytest.mark.parametrize('name', [name for name, stage in STAGES.items() if NETS[stage.net].crf_rnn])
 def test_solver_is_the_authors(name):
     """torrvision/caffe, examples/segmentationcrfasrnn: rate 1e-13 of a loss that is a sum, momentum .99, decay .0005, 1 image."""
-    message = solver(name, 'net', 'snapshot')
+    message = solver(STAGES[name], 'net', 'snapshot')
     assert (message.base_lr, message.momentum) == (pytest.approx(1e-13), pytest.approx(0.99))
     assert (message.weight_decay, message.iter_size) == (pytest.approx(0.0005), 1)
     net = training(name, 'x')
@@ -128,10 +129,8 @@ def test_parameters_follow_momentum_sgd_with_decay(base_lr, labelled, tmp_path):
     image = np.full((4, *SIZE_HW), WRONG if labelled else IGNORE_LABEL, np.uint8)
     write_datums(tmp_path / 'train_whole', [image])
     write(training('camvid-cpu-front-crfrnn', str(tmp_path / 'maps')), tmp_path / 'net.prototxt')
-    message = solver('camvid-cpu-front-crfrnn', str(tmp_path / 'net.prototxt'), str(tmp_path / 'snapshot'), max_iter=UPDATES)
-    message.display = 0
-    if base_lr != 1e-13:
-        message.base_lr = base_lr
+    stage = replace(STAGES['camvid-cpu-front-crfrnn'], max_iter=UPDATES, base_lr=base_lr)
+    message = solver(stage, str(tmp_path / 'net.prototxt'), str(tmp_path / 'snapshot'), display=0)
     write(message, tmp_path / 'solver.prototxt')
     ours = caffe.SGDSolver(str(tmp_path / 'solver.prototxt'))
     ours.step(UPDATES)
@@ -150,8 +149,8 @@ def test_training_reaches_every_layer(name, tmp_path):
     lmdb = stage_data(stage, tmp_path / 'lmdb', stage.label_stride, CROP)
     net_param = training(name, str(lmdb), CROP)
     write(net_param, tmp_path / 'net.prototxt')
-    message = solver(name, str(tmp_path / 'net.prototxt'), str(tmp_path / 'snapshot'), max_iter=2)
-    message.base_lr = 1e-6  # the row's own is too small for single precision to show in two updates
+    step = replace(stage, max_iter=2, base_lr=1e-6)  # the row's own is too small for single precision to show in two updates
+    message = solver(step, str(tmp_path / 'net.prototxt'), str(tmp_path / 'snapshot'))
     write(message, tmp_path / 'solver.prototxt')
     ours = caffe.SGDSolver(str(tmp_path / 'solver.prototxt'))
     weights = start_of(net_param, tmp_path / 'start.caffemodel')

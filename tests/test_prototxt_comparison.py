@@ -319,7 +319,7 @@ def test_rates_of_the_layers(name):
 ])  # fmt: skip
 def test_solvers_are_the_authors(name, rate, momentum, steps, iterations, batch):
     """Their solver.prototxt: rate, momentum, decay 0.0005, steps of a tenth, iterations; batch and crop of train.prototxt."""
-    message = solver(name, 'n', 's')
+    message = solver(STAGES[name], 'n', 's')
     assert message.base_lr == pytest.approx(rate) and message.momentum == pytest.approx(momentum)
     assert list(message.stepvalue) == steps and message.max_iter == iterations
     assert message.weight_decay == pytest.approx(0.0005) and STAGES[name].batch_size == batch

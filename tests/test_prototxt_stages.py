@@ -50,7 +50,7 @@ def rates(message) -> list[tuple[float, int]]:
 def test_rows_are_the_papers(name):
     """Crop, batch, rates, momentum and iterations; what the paper does not give is said to be assumed, and nothing else is."""
     crop, batch, steps, momentum = PAPER[name]
-    stage, message = STAGES[name], solver(name, 'n', 's')
+    stage, message = STAGES[name], solver(STAGES[name], 'n', 's')
     found = rates(message)
     assert [rate for rate, _ in found] == [pytest.approx(rate) for rate, _ in steps]
     given = {'crop': crop, 'batch': batch, 'momentum': momentum}
@@ -83,7 +83,7 @@ def test_rows_say_what_comes_from_the_authors_code_alone(name):
 
 def test_what_the_authors_code_gives_is_in_the_net():
     """Decay .0005; mirrored crops; biases at twice the rate, without decay; scores from N(0, .001)."""
-    net, message = training('camvid-front', 'x'), solver('camvid-front', 'n', 's')
+    net, message = training('camvid-front', 'x'), solver(STAGES['camvid-front'], 'n', 's')
     final = next(layer for layer in net.layer if layer.name == 'final')
     assert message.weight_decay == pytest.approx(0.0005)
     assert any(layer.transform_param.mirror for layer in net.layer)
@@ -98,7 +98,7 @@ def test_rows_of_the_authors_code_say_so(name):
     stage = STAGES[name]
     assert stage.source.startswith('fyu/dilation') and stage.momentum == 0.9
     assert stage.batch_size == (14 if stage.start == 'data' else 60)
-    assert [length for _, length in rates(solver(name, 'n', 's'))] == [100_000] * 4
+    assert [length for _, length in rates(solver(STAGES[name], 'n', 's'))] == [100_000] * 4
 
 
 @pytest.mark.parametrize('name', STAGES)

@@ -1,7 +1,7 @@
 """The files that a measurement needs: networks as prototxt for Caffe and as plain data for PyTorch, and records to train on."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +44,8 @@ def caffe_files(case: Case, folder: Path, per_pass: int, gpu: bool) -> dict:
     _write_records(case, folder / 'records')
     crop_size = case.size_hw[0] if case.start == 'data' else None
     _write(networks.training(case.stage, str(folder / 'records'), crop_size, per_pass), folder / 'train.prototxt')
-    message = solver(
-        case.stage, str(folder / 'train.prototxt'), str(folder / 'unused'), iter_size=case.batch // per_pass, gpu=gpu
-    )
-    message.base_lr, message.display, message.snapshot, message.max_iter = NO_STEP, 0, 0, 1_000_000
-    message.momentum, message.weight_decay = stage.momentum, stage.weight_decay
+    step = replace(stage, base_lr=NO_STEP, lr_steps=(), snapshot=0, max_iter=1_000_000, iter_size=case.batch // per_pass)
+    message = solver(step, str(folder / 'train.prototxt'), str(folder / 'unused'), display=0, gpu=gpu)
     _write(message, folder / 'solver.prototxt')
     return {'solver': str(folder / 'solver.prototxt')}
 

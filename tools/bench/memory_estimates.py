@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ class Training:
         lmdb = random_lmdb(self, folder / 'lmdb')
         net = networks.training(self.stage, str(lmdb), self.crop_size, self.batch)
         networks.write(net, folder / 'train.prototxt')
-        message = solver(self.stage, 'train.prototxt', 'snapshot', max_iter=1, iter_size=1)
+        message = solver(replace(STAGES[self.stage], max_iter=1, iter_size=1), 'train.prototxt', 'snapshot')
         networks.write(message, folder / 'solver.prototxt')
         with (folder / 'log').open('wb') as log:
             child = start([str(CAFFE), 'train', '--solver', 'solver.prototxt'], folder, log, variables=THREADS)

@@ -1,5 +1,6 @@
 """One call of tools/train.py: whether the run goes on or begins, the checks, and then Caffe."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -45,11 +46,12 @@ def train(settings: Settings) -> int:
             _end_well(settings, net, resumed)
             return 0
         warn_of_slow_kernel()
-        manifest = _checked(settings, net, resumed)
+        made = Path(locks.enter_context(TemporaryDirectory()))
+        manifest, weights = _checked(settings, net, resumed, made)
         if settings.options.restart and runs.move_aside(settings.run_dir):
             lock = locks.enter_context(runs.locked(settings.run_dir))
         with _refusals_named(settings.run_dir):
-            start = prepare(settings, net, resumed, manifest)
+            start = prepare(settings, net, resumed, manifest, _kept(weights, made, settings.run_dir))
         return _run(settings, net, start, lock)
 
 
@@ -142,8 +144,12 @@ def _refuse_other_data(settings: Settings) -> None:
         preflight.check_features_source(settings, manifest)
 
 
-def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
-    """The manifest of the LMDB, after everything was checked. Writes nothing that stays."""
+def _checked(settings: Settings, net, resumed: Snapshot | None, folder: Path) -> tuple[dict, list[Path]]:
+    """The manifest of the LMDB and the files to start from, after everything was checked. Writes to `folder` alone.
+
+    A run that is `resumed` starts from no file.
+    """
+    weights: list[Path] = []
     manifest = preflight.check_lmdb(settings)
     check_validation(settings)
     if settings.options.tensorboard:
@@ -154,9 +160,14 @@ def _checked(settings: Settings, net, resumed: Snapshot | None) -> dict:
     if not resumed:
         _say_unfinished(settings)
         preflight.check_features_source(settings, manifest)
-        with TemporaryDirectory() as folder:
-            preflight.check_weights(settings, net, weight_files(settings, Path(folder)))
-    return manifest
+        weights = weight_files(settings, folder)
+        preflight.check_weights(settings, net, weights)
+    return manifest, weights
+
+
+def _kept(weights: list[Path], made: Path, run_dir: Path) -> list[Path]:
+    """The files to start from; those in the folder `made` are moved into the run's."""
+    return [Path(shutil.move(path, run_dir / path.name)) if path.parent == made else path for path in weights]
 
 
 def _say_unfinished(settings: Settings) -> None:

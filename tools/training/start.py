@@ -1,14 +1,14 @@
 """The files of a run, and the command that starts Caffe on them."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prototxt import networks
 from prototxt.solver import solver
 from tools.support.paths import CAFFE
 from tools.training import record, record_order, runs
-from tools.training.initial import weight_files, without_fresh
+from tools.training.initial import without_fresh
 from tools.training.progress import say
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, snapshots
@@ -24,10 +24,12 @@ class Start:
     variables: dict[str, str]
 
 
-def prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict) -> Start:
-    """Write the files of the run, delete what a kill cut short after `resumed`; how Caffe is to be started."""
+def prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict, weights: list[Path]) -> Start:
+    """Write the files of the run, delete what a kill cut short after `resumed`; how Caffe is to be started.
+
+    `weights` are those that a run which begins starts from.
+    """
     run_dir, iteration = settings.run_dir, resumed.iteration if resumed else 0
-    weights = [] if resumed else weight_files(settings, run_dir)
     begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest)
     first = record_order.first_record(iteration, settings.stage.batch_size, manifest['count'])
     variables = _skip_to(first)
@@ -63,15 +65,11 @@ def _solver(settings: Settings, start: int):
     Several GPUs add their gradients layer by layer while the pass goes on, which must not meet the next pass of a split batch.
     """
     stage = settings.stage
-    message = solver(
-        settings.stage_name, runs.TRAIN_PROTOTXT, settings.stage_name, max_iter=stage.max_iter, iter_size=stage.iter_size,
-        snapshot=stage.snapshot, display=1, gpu=bool(settings.gpus),
-    )  # fmt: skip
-    message.base_lr = stage.base_lr
+    if stage.random_seed is not None:
+        stage = replace(stage, random_seed=stage.random_seed + start)
+    message = solver(stage, runs.TRAIN_PROTOTXT, settings.stage_name, display=1, gpu=bool(settings.gpus))
     if settings.several_gpus and stage.iter_size > 1:
         message.layer_wise_reduce = False
-    if stage.random_seed is not None:
-        message.random_seed = stage.random_seed + start
     return message
 
 
