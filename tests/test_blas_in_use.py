@@ -10,10 +10,11 @@ import cv2
 import pytest
 
 from tests.toy_nets import random_image, random_weights
-from tools.caffe_build import install, openblas
+from tools.caffe_build import openblas
 from tools.caffe_build.variant import variant_from
 from tools.support import blas_in_use
 from tools.support.blas_in_use import Blas, slow_kernel
+from tools.support.caffe_in_use import manifest_in_use
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -33,7 +34,7 @@ def test_library_of_caffe_is_asked_not_that_of_numpy_or_opencv():
     """Version, kernel and threads are those of the library beside libcaffe.so, which several OpenBLAS of a process may hide."""
     finished = said(OPENBLAS_CORETYPE='Haswell', OPENBLAS_NUM_THREADS='1', OPENBLAS_VERBOSE='2')
     version = re.search(r'\d+\.\d+\.\d+', openblas.PROJECT)[0]
-    bundled = install.manifest_in_use().get('blas') == 'bundled'
+    bundled = manifest_in_use().get('blas') == 'bundled'
     assert re.match(rf'OpenBLAS {version if bundled else "[0-9.]+"}, Haswell, 1 thread$', finished.stdout.splitlines()[0])
     assert 'Core: Haswell' in finished.stderr  # OpenBLAS itself, as it is loaded
 

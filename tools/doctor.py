@@ -25,8 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataset_prep.datasets import DATASETS, dataset, how_to_prepare, own_names
 from pretrained.weights import WEIGHTS
-from tools.caffe_build import cache, caffe_root, environment, system
+from tools.caffe_build import caffe_root, environment, system
 from tools.support.bootstrap import cleaned, foreign
+from tools.support.caffe_in_use import read_manifest
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA, ROOT
 
@@ -167,7 +168,7 @@ def module_folder() -> Path | None:
 
 def origin(root: Path) -> str:
     """Commit and variant of a Caffe."""
-    manifest = cache.read_manifest(root) or {}
+    manifest = read_manifest(root) or {}
     variant = f', {manifest["im2col"]} im2col buffer' if 'im2col' in manifest else ', not built by this toolkit'
     return f'commit {(caffe_root.commit(root) or "unknown")[:7]}{variant}'
 

@@ -12,8 +12,8 @@ from cuda_process import CAFFE, PROGRAM, call, computed, train, variables, write
 
 from pretrained import caffemodel
 from tools.caffe_build import environment
-from tools.caffe_build.cache import read_manifest
 from tools.caffe_build.fatbin import architectures
+from tools.support.caffe_in_use import read_manifest
 
 LIBRARY, MODULE = CAFFE / 'lib' / 'libcaffe.so', CAFFE / 'python' / 'caffe' / '_caffe.so'
 SHARING = ('in_turn', 'growing', 'threads', 'modes', 'left_alive')

@@ -2,12 +2,13 @@
 
 from tools.caffe_build import cache, runtest
 from tools.caffe_build.variant import Variant
+from tools.support.caffe_in_use import read_manifest
 from tools.support.paths import VENV
 
 
 def test_caffes_own_tests(pretended, tmp_path, monkeypatch):
     """All 20 files of them: layers, data, nets and solvers, in float and double, on the CPU and on GPUs."""
-    variant = Variant('shared', cache.read_manifest(VENV / 'cuda')['cuda_arch'], aside=True)
+    variant = Variant('shared', read_manifest(VENV / 'cuda')['cuda_arch'], aside=True)
     folder = cache.cache_folder()
     with cache.only_one(folder):
         tests = runtest.build_tests(folder, variant, VENV / 'cuda')

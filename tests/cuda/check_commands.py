@@ -22,16 +22,16 @@ from pretrained import caffemodel
 from pretrained.caffemodel import caffe_pb2
 from tests.toy_nets import SIZES, make_split, random_image, random_weights
 from tests.train_data import caffe_of, images_lmdb, kill_all, maps_lmdb, split_with_maps, wait_for
-from tools.caffe_build import install
 from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import estimate
+from tools.support.caffe_in_use import manifest_in_use
 from tools.support.paths import ROOT
 from tools.training.runs import read_net
 from tools.training.snapshots import snapshots
 from tools.training.validation import read_scores
 
 ABSENT = 'did not run: the Caffe in use is for the CPU; CUDA=1 make caffe'
-pytestmark = pytest.mark.skipif(not install.manifest_in_use().get('cuda_arch'), reason=ABSENT)
+pytestmark = pytest.mark.skipif(not manifest_in_use().get('cuda_arch'), reason=ABSENT)
 LABELS = sorted(f'{name}.png' for name in SIZES)
 
 

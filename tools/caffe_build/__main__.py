@@ -16,6 +16,7 @@ from pathlib import Path
 from tools.caffe_build import cache, caffe_root, compile, cuda, environment, install, openblas, system
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.bootstrap import system_first
+from tools.support.caffe_in_use import manifest_in_use
 from tools.support.errors import run_command
 
 
@@ -26,7 +27,7 @@ def main(argv: list[str] | None) -> None:
     if root:
         existing(Path(root).absolute())
         return
-    ours(variant_from(os.environ, install.manifest_in_use()))
+    ours(variant_from(os.environ, manifest_in_use()))
 
 
 def ours(variant: Variant) -> None:

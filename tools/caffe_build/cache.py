@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools.caffe_build.source import sha256
-
-MANIFEST = 'manifest.json'
+from tools.support.caffe_in_use import MANIFEST, read_manifest
 
 
 def cache_folder() -> Path:
@@ -31,15 +30,6 @@ def write_manifest(folder: Path, facts: dict[str, object]) -> None:
     """Record `facts` about a build, and the hash of each of its files."""
     manifest = {**facts, 'files': file_hashes(folder)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n', encoding='utf-8')
-
-
-def read_manifest(folder: Path) -> dict | None:
-    """The manifest of a build; None when it is missing or not readable."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) and manifest.get('files') else None
 
 
 def is_whole(folder: Path, key: str) -> bool:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.caffe_build import cache, environment, install
+from tools.caffe_build import environment, install
+from tools.support.caffe_in_use import read_manifest
 from tools.support.errors import UserError
 from tools.support.paths import VENV
 
@@ -104,7 +105,7 @@ def last_line(said: str) -> str:
 
 def commit(root: Path) -> str | None:
     """The commit of the Caffe at `root`: of its manifest when we built it, of git when it is a clone, else None."""
-    manifest = cache.read_manifest(root)
+    manifest = read_manifest(root)
     if manifest:
         return str(manifest['commit'])
     if shutil.which('git') is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tools.caffe_build import cache, environment
 from tools.caffe_build.variant import Variant
 from tools.support.atomic import whole_folder
+from tools.support.caffe_in_use import in_use
 from tools.support.paths import VENV
 
 PROGRAMS = ('caffe', 'convert_imageset', 'compute_image_mean')
@@ -16,18 +17,6 @@ def is_installed(variant: Variant, key: str) -> bool:
     """Whether `.venv` holds the build `key` whole and, unless the variant stays aside, has it in use."""
     folder = VENV / variant.folder
     return cache.is_whole(folder, key) and (not variant.in_use or in_use() == folder)
-
-
-def in_use() -> Path | None:
-    """The folder of the Caffe whose program `.venv/bin/caffe` is: of ours, the one that holds bin/."""
-    program = VENV / 'bin' / PROGRAMS[0]
-    return program.resolve().parents[1] if program.exists() else None
-
-
-def manifest_in_use() -> dict:
-    """The manifest of the Caffe that is in use; empty if there is none, or one that this toolkit did not build."""
-    folder = in_use()
-    return (cache.read_manifest(folder) if folder else None) or {}
 
 
 def install(entry: Path, variant: Variant) -> None:

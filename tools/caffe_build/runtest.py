@@ -9,9 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.caffe_build import cache, compile, cuda, environment, install
+from tools.caffe_build import cache, compile, cuda, environment
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.bootstrap import system_first
+from tools.support.caffe_in_use import manifest_in_use
 from tools.support.errors import UserError, run_command
 from tools.support.paths import VENV
 
@@ -31,7 +32,7 @@ def main(argv: list[str] | None) -> int:
     os.environ['PATH'] = system_first()
     if os.environ.get('CAFFE_ROOT'):
         raise UserError('these tests are compiled against the Caffe that this toolkit builds; run without CAFFE_ROOT')
-    variant = variant_from(os.environ, install.manifest_in_use())
+    variant = variant_from(os.environ, manifest_in_use())
     arguments = argv or sys.argv[1:]
     if variant.cuda_arch and not arguments and not cuda.architectures_present():
         raise UserError('no GPU is here, and the Caffe in use is for GPUs: make check-cuda runs its tests on pretended ones')

@@ -15,8 +15,8 @@ import os
 from dataclasses import dataclass
 from math import prod
 
-from tools.caffe_build.install import manifest_in_use
 from tools.netinfo.inference import Layer
+from tools.support.caffe_in_use import manifest_in_use
 
 VALUE_BYTES = 4
 # Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.

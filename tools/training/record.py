@@ -8,10 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from prototxt.experiments import STAGES
-from tools.caffe_build.cache import read_manifest
-from tools.caffe_build.install import in_use
 from tools.support.atomic import whole_file
 from tools.support.blas_in_use import blas_in_use
+from tools.support.caffe_in_use import in_use, manifest_in_use
 from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
@@ -159,7 +158,6 @@ def _now() -> str:
 def _caffe_build() -> dict:
     """Which Caffe it is: its folder, the sum of its program, what our build of it was made of, and its BLAS, asked itself."""
     folder = in_use()
-    manifest = (read_manifest(folder) if folder else None) or {}
-    built = {name: value for name, value in manifest.items() if name != 'files'}
+    built = {name: value for name, value in manifest_in_use().items() if name != 'files'}
     blas = blas_in_use()
     return {'folder': str(folder), 'sha256': file_sum(CAFFE), **built, 'blas_in_use': asdict(blas) if blas else None}
