@@ -1,4 +1,4 @@
-"""Write the checked-in prototxt files (each network's deploy nets, each stage's nets and solver) and the README's tables.
+"""Write the checked-in prototxt files (each network's deploy nets, each stage's nets and solver) and TABLES.md.
 
 .venv/bin/python -m prototxt.generate
 .venv/bin/python -m prototxt.generate --net NET (--dataset NAME | --classes N) --out DIR: one network for other data
@@ -16,7 +16,7 @@ from prototxt.names import resolve
 from prototxt.networks import deploy, evaluation, training, write
 from prototxt.shapes import check_crop_size
 from prototxt.solver import solver
-from prototxt.tables import refresh
+from prototxt.tables import write_tables
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT, ROOT
 
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out or PROTOTXT
         print(f'{len(generate(out))} files written under {out}')
         if out == PROTOTXT:
-            refresh(ROOT / 'README.md')
+            write_tables(PROTOTXT / 'TABLES.md')
         return
     size_hw = tuple(args.tile) if args.tile else None
     upsample_loss = args.upsample_loss or None

@@ -1,4 +1,4 @@
-"""The two tables as Markdown, for the README, so that nothing is typed twice."""
+"""The two tables as Markdown, for TABLES.md, so that nothing is typed twice."""
 
 from pathlib import Path
 
@@ -21,26 +21,19 @@ def stage_table() -> str:
     return f'The paper gives nowhere: {common}. Its rows have those of {FYU}.\n\n' + _table(STAGE_HEAD, rows)
 
 
-TABLES = {'networks': net_table, 'stages': stage_table}
+def as_markdown() -> str:
+    """TABLES.md: all networks, then all stages."""
+    return (
+        '# The networks and the training stages\n\n'
+        'Written by `make prototxt` from the tables in `experiments.py`.\n\n'
+        f'## Networks\n\n{net_table()}\n## Stages\n\n{stage_table()}'
+    )
 
 
-def refreshed(text: str) -> str:
-    """`text` with what stands between `<!-- NAME -->` and `<!-- end NAME -->` written anew; ValueError without such a place."""
-    for name, table in TABLES.items():
-        begin, end = f'<!-- {name} -->\n', f'<!-- end {name} -->'
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f'no place for the table of {name}')
-        text = f'{before}{begin}\n{table()}\n{end}{after}'
-    return text
-
-
-def refresh(path: Path) -> None:
-    """Write the tables of a Markdown file anew."""
-    text = refreshed(path.read_text())
+def write_tables(path: Path) -> None:
+    """Write TABLES.md, whole."""
     with whole_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(as_markdown())
 
 
 def net_row(name: str, net: Net) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The README names every row of the tables, and nothing that is not there."""
+"""The documents name every row of the tables, and nothing that is not there."""
 
 import re
 import subprocess
@@ -7,16 +7,26 @@ import pytest
 
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES
-from prototxt.tables import refreshed
-from tools.support.paths import ROOT
+from prototxt.tables import as_markdown
+from tools.support.paths import PROTOTXT, ROOT
 
-README = (ROOT / 'README.md').read_text()
+DOCUMENTS = [*ROOT.glob('*.md'), *ROOT.glob('*/*.md'), *ROOT.glob('tools/*/*.md')]
+TEXT = '\n'.join(path.read_text() for path in DOCUMENTS)
+
+TARGETS = sorted(
+    set(re.findall(r'(?m)(?:`|^    |&& )make ([a-z][a-z0-9-]*[a-z0-9])(?![A-Za-z0-9-])', TEXT))
+)  # in code, not in prose
+
+
+def test_the_tables_are_those_of_the_code():
+    """TABLES.md is what `make prototxt` writes."""
+    assert (PROTOTXT / 'TABLES.md').read_text() == as_markdown()
 
 
 @pytest.mark.parametrize('name', [*NETS, *STAGES])
-def test_every_row_is_in_the_readme(name):
+def test_every_row_is_in_the_tables(name):
     """A network or stage that no one can read about is as good as missing."""
-    assert f'`{name}`' in README
+    assert f'`{name}`' in as_markdown()
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
@@ -25,31 +35,25 @@ def test_every_weight_file_is_in_its_readme(name):
     assert f'`{name}`' in (ROOT / 'pretrained' / 'README.md').read_text()
 
 
-@pytest.mark.parametrize('target', sorted(set(re.findall(r'\bmake ([a-z][a-z0-9-]*[a-z0-9])(?![A-Za-z0-9-])', README))))
+@pytest.mark.parametrize('target', TARGETS)
 def test_every_make_target_exists(target):
-    """Each `make X` of the README is known to make."""
+    """Each `make X` of the documents is known to make."""
     finished = subprocess.run(['make', '-n', target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert 'No rule' not in finished.stderr, finished.stderr
     assert 'tools.support.unknown' not in finished.stdout, 'no stage of this name'
 
 
-@pytest.mark.parametrize('script', sorted(set(re.findall(r'python3 (tools/\w+\.py)', README))))
+@pytest.mark.parametrize('script', sorted(set(re.findall(r'python3 (tools/\w+\.py)', TEXT))))
 def test_every_command_exists(script):
-    """Each `python tools/X.py` of the README is a file that can be executed as it stands."""
+    """Each `python tools/X.py` of the documents is a file that can be executed as it stands."""
     assert (ROOT / script).stat().st_mode & 0o100
-
-
-def test_tables_are_those_of_the_code():
-    """The README's rows of networks and stages are what `make prototxt` writes."""
-    assert refreshed(README) == README
 
 
 def test_no_placeholder_is_left():
     """Numbers that were to be measured have been."""
-    assert '@@' not in README
+    assert '@@' not in TEXT
 
 
-DOCUMENTS = [*ROOT.glob('*.md'), *ROOT.glob('*/README.md'), *ROOT.glob('*/*/README.md')]
 CAFFE_COMMANDS = [
     line.strip()
     for path in DOCUMENTS
