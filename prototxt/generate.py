@@ -18,7 +18,7 @@ from prototxt.shapes import check_crop_size
 from prototxt.solver import solver
 from prototxt.tables import write_tables
 from tools.support.errors import UserError, run_command
-from tools.support.paths import PROTOTXT, ROOT
+from tools.support.paths import PROTOTXT
 
 UNNAMED = 'own'  # the data set that --classes is about
 

