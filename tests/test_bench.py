@@ -18,7 +18,7 @@ from tools.bench.engine_comparison import products_of
 from tools.bench.measure import apart, run
 from tools.bench.products import product_of
 from tools.inference import Predictor
-from tools.netinfo.inference import layers_of
+from tools.netinfo.setup import layers_of
 from tools.scoring.benchmarks import BENCHMARKS
 from tools.scoring.folders import find_pairs, score_pairs
 from tools.support.blas_in_use import blas_in_use
@@ -113,7 +113,7 @@ def test_products_are_those_of_the_pass():
     """Twice the multiply-adds, in bands of at most 256 MiB of columns: conv1_2 in seven, fc7, which has no columns, in one."""
     layers = layers_of(deploy('dilation8_pascal_voc'), 'test')
     found = {product.layer: product for product in products_of(layers)}
-    adds = sum(layer.made.multiply_adds for layer in layers if layer.type == 'Convolution')
+    adds = sum(layer.costs.multiply_adds for layer in layers if layer.type == 'Convolution')
     assert sum(product.flop for product in found.values()) == pytest.approx(2 * adds)
     assert found['conv1_2'].shape == (64, 130 * 896, 64 * 9) and found['conv1_2'].times == pytest.approx(896 / 130)
     assert found['fc7'].shape == (4096, 66 * 66, 4096) and found['fc7'].times == 1

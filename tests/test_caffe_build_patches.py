@@ -8,7 +8,7 @@ from tools.caffe_build import patches, source
 from tools.caffe_build.cache import cache_folder
 from tools.caffe_build.environment import PYTHON
 from tools.caffe_build.variant import Variant
-from tools.netinfo.layer_rules import COLUMN_BYTES
+from tools.netinfo.costs import COLUMN_BYTES
 from tools.support.errors import UserError
 
 PATCH = """Description: A test.

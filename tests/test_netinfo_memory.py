@@ -8,8 +8,8 @@ from prototxt.experiments import STAGES
 from prototxt.networks import training
 from tools.bench import memory_estimates as bench
 from tools.netinfo import free
-from tools.netinfo.inference import PHASES, layers_of
 from tools.netinfo.memory import estimate
+from tools.netinfo.setup import PHASES, layers_of
 from tools.netinfo.stages import stage_layers
 from tools.netinfo.summary import memory_lines
 from tools.support.caffe_import import import_caffe
@@ -51,7 +51,7 @@ def test_the_upsampled_stage_of_cityscapes_by_hand():
     """The measured 0.18 GB that an earlier count missed: gradients beside the probabilities of the loss, and the record read."""
     pixels = 19 * 1024 * 2048
     found = stage_layers('cityscapes-context', training('cityscapes-context', 'x', None, 1), (128, 256))
-    layers = {layer.name: layer.made for layer in found}
+    layers = {layer.name: layer.costs for layer in found}
     assert (layers['loss'].kept, layers['loss'].kept_host) == (pixels + 1024 * 2048, pixels)
     record = (19 + 64) * 128 * 256
     assert (layers['pair'].kept, layers['pair'].kept_host) == (3 * record, 2 * record)  # read ahead; bytes and Datum of the next
@@ -86,7 +86,7 @@ def test_arrays_of_the_mean_field_are_those_that_are_made(tmp_path, images, phas
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    made = layers_of(read_net(tmp_path / 'net.prototxt'), phase)[1].made
+    made = layers_of(read_net(tmp_path / 'net.prototxt'), phase)[1].costs
     counted = 4 * (made.kept_host + (made.passing_training if phase == 'train' else made.passing))
     assert 0 <= peak - counted < 0.7 * images * (4 * 21 * 48 * 64)
 

@@ -1,17 +1,16 @@
-"""Shapes, parameters and gradients found without Caffe, against Caffe's own; receptive fields and sums against the paper's."""
+"""What is found of a net before it runs: shapes with Data layers taken out, gradients, receptive fields and sums of the paper."""
 
 import pytest
 from google.protobuf import text_format
 
 from pretrained.caffemodel import caffe_pb2
-from prototxt.experiments import NETS, STAGES
-from prototxt.framing import input_hw
+from prototxt.experiments import STAGES
 from prototxt.networks import deploy, evaluation, training, write
 from tests.narrow_nets import map_hw, narrow_nets, stage_data  # noqa: F401
 from tools import summarize
-from tools.netinfo.by_caffe import layers_by_caffe
-from tools.netinfo.inference import layers_of
-from tools.netinfo.layer_rules import RULES, Unknown
+from tools.netinfo.fit import tile_memory
+from tools.netinfo.memory import estimate
+from tools.netinfo.setup import layers_of
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.support.paths import PROTOTXT
@@ -94,36 +93,23 @@ def by_caffe(path, phase):
 
 
 def ours(net, phase, source=None):
-    """The same, found without Caffe."""
-    found = layers_of(net, phase, source)
-    return {
-        layer.name: ([tuple(shape) for shape in layer.made.tops], [tuple(shape) for shape in layer.made.params])
-        for layer in found
-    }
+    """The same, as netinfo has it."""
+    return {layer.name: (list(layer.shapes), list(layer.params)) for layer in layers_of(net, phase, source)}
 
 
 @pytest.mark.parametrize('phase', ['train', 'test'])
-def test_every_known_layer_has_caffes_shapes(tmp_path, phase):
-    """Odd sizes, strides and pads; rounding, clipping, negative axes, phases."""
+def test_layers_of_all_types_are_those_of_the_file(tmp_path, phase):
+    """In their order, with the blobs that they name, splits of Caffe's own left out; memory is estimated of all of them."""
     (tmp_path / 'net.prototxt').write_text(VOCABULARY)
-    assert ours(parsed(VOCABULARY), phase) == by_caffe(tmp_path / 'net.prototxt', phase)
-
-
-def test_the_vocabulary_is_all_there():
-    """A rule that is added has to be compared with Caffe above; our Python layer is in a network below."""
-    assert {layer.type for layer in parsed(VOCABULARY).layer} | {'Python'} == set(RULES)
-
-
-@pytest.mark.parametrize('name', NETS)
-def test_networks_have_caffes_shapes(narrow_nets, tmp_path, name):  # noqa: F811
-    """Of the table, in few channels."""
-    net = deploy(name, size_hw=input_hw(NETS[name], (396, 412)))
-    write(net, tmp_path / 'net.prototxt')
-    assert ours(net, 'test') == by_caffe(tmp_path / 'net.prototxt', 'test')
+    found = layers_of(parsed(VOCABULARY), phase)
+    assert {layer.name: (list(layer.shapes), list(layer.params)) for layer in found} == by_caffe(tmp_path / 'net.prototxt', phase)
+    said = {layer.name: (tuple(layer.bottom), tuple(layer.top)) for layer in parsed(VOCABULARY).layer}
+    assert all((layer.bottoms, layer.tops) == said[layer.name] for layer in found)
+    assert estimate(found, training=phase == 'train').blobs > 0
 
 
 @pytest.mark.parametrize('name', STAGES)
-def test_stages_have_caffes_shapes(narrow_nets, tmp_path, name):  # noqa: F811
+def test_stages_have_the_shapes_that_they_have_on_their_lmdb(narrow_nets, tmp_path, name):  # noqa: F811
     """In training and in test, with the records of an LMDB; those of stored maps are also told from a size."""
     stage = STAGES[name]
     crop = None if stage.crop_size is None else 396
@@ -150,10 +136,10 @@ def test_receptive_fields_of_the_paper():
 def test_multiply_adds_and_columns_by_hand():
     """conv1_1 of VOC: 898x898 outputs of 64 channels, 27 products each; its column has 27 rows of 898x898."""
     first = layers_of(deploy('dilation8_pascal_voc'), 'test')[1]
-    assert first.made.multiply_adds == 898 * 898 * 64 * 27
-    assert first.made.column == 27 * 898 * 898
+    assert first.costs.multiply_adds == 898 * 898 * 64 * 27
+    assert first.costs.column == 27 * 898 * 898
     up = layers_of(deploy('dilation10_cityscapes'), 'test')[-2]
-    assert (up.name, up.made.multiply_adds) == ('ctx_upsample', 128 * 128 * 19 * 256)
+    assert (up.name, up.costs.multiply_adds) == ('ctx_upsample', 128 * 128 * 19 * 256)
 
 
 def test_gradients_go_where_caffe_sends_them():
@@ -173,36 +159,42 @@ def test_old_inputs_are_taken(tmp_path):
     """`input` and `input_dim` at the top of a file, as before 2016."""
     text = "input: 'data' input_dim: 1 input_dim: 3 input_dim: 20 input_dim: 30 "
     text += "layer { name: 'p' type: 'Pooling' bottom: 'data' top: 'p' pooling_param { kernel_size: 2 stride: 2 } }"
-    assert layers_of(parsed(text), 'test')[1].made.tops == [(1, 3, 10, 15)]
+    assert layers_of(parsed(text), 'test')[1].shapes == ((1, 3, 10, 15),)
 
 
-def test_caffe_sets_up_what_is_not_known(tmp_path, capsys):
-    """A layer type without a rule: the shapes come from Caffe, and the summary says so."""
-    text = VOCABULARY + "layer { name: 'r' type: 'Reduction' bottom: 'a' top: 'r' reduction_param { axis: 2 } }"
+def test_a_type_without_costs_of_its_own(tmp_path, capsys):
+    """It costs its outputs."""
+    text = "layer { name: 'in' type: 'Input' top: 'a' input_param { shape { dim: 2 dim: 6 dim: 11 dim: 14 } } }"
+    text += "layer { name: 'r' type: 'Reduction' bottom: 'a' top: 'r' reduction_param { axis: 2 } }"
     (tmp_path / 'net.prototxt').write_text(text)
-    with pytest.raises(Unknown, match='layer r is of type Reduction'):
-        layers_of(parsed(text), 'test')
-    found = {layer.name: layer for layer in layers_by_caffe(tmp_path / 'net.prototxt', 'test')}
-    assert found['r'].made.tops == [(2, 6)] and found['concat'].bottoms == ('a', 'sum')
-    expected = ours(parsed(VOCABULARY), 'test')
-    del expected['split']  # left out with those that Caffe adds
-    for name, (tops, params) in expected.items():
-        assert (found[name].made.tops, list(found[name].made.params)) == (tops, params)
     summarize.main([str(tmp_path / 'net.prototxt')])
-    said = capsys.readouterr()
-    assert 'Reduction' in said.out and 'Caffe sets it up' in said.err
+    assert 'Reduction  2x6' in capsys.readouterr().out
 
 
 def test_what_caffe_refuses_is_one_error(tmp_path):
-    """Caffe aborts; its words come back."""
+    """Caffe ends its process; its words come back."""
     text = "layer { name: 'r' type: 'Reduction' bottom: 'a' top: 'r' }"
+    with pytest.raises(UserError, match=r"Caffe cannot set the net .*up \(.*[Uu]nknown bottom blob 'a'"):
+        layers_of(parsed(text), 'test', apart=True)
+
+
+def test_a_net_of_before_2015_is_summed_up(tmp_path, capsys):
+    """`layers` with types as names in capitals, which Caffe upgrades."""
+    text = "input: 'data' input_dim: 1 input_dim: 3 input_dim: 20 input_dim: 30 "
+    text += "layers { name: 'c' type: CONVOLUTION bottom: 'data' top: 'c' convolution_param { num_output: 2 kernel_size: 3 } }"
     (tmp_path / 'net.prototxt').write_text(text)
-    with pytest.raises(UserError, match=r"net\.prototxt: Caffe cannot set it up \(.*[Uu]nknown bottom blob 'a'"):
-        layers_by_caffe(tmp_path / 'net.prototxt', 'test')
+    summarize.main([str(tmp_path / 'net.prototxt')])
+    assert '1x2x18x28' in (said := capsys.readouterr().out) and '56 parameters' in said
+
+
+def test_one_net_at_several_sizes():
+    """As if it were set up anew for each."""
+    need = tile_memory('front_camvid', 0, [], gpu=False)
+    assert need((396, 412)) < need((420, 412)) and need((396, 412)) == tile_memory('front_camvid', 0, [], False)((396, 412))
 
 
 @pytest.mark.parametrize(('words', 'why'), [
-    (['dilation8_camvid', '--input', '100'], 'does not fit its inputs|has nothing left'),
+    (['dilation8_camvid', '--input', '100'], 'Caffe cannot set the net'),
     (['fcn8s', '--batch', '3'], '--batch is of a training stage'),
     (['fcn8s', '--phase', 'train'], '--phase is of a prototxt'),
     (['--stage', 'camvid-front', '--phase', 'test'], '--phase is of'),

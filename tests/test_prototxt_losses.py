@@ -7,7 +7,7 @@ from dataset_prep.datasets import IGNORE_LABEL, dataset
 from prototxt.experiments import NETS, STAGES, FrontEnd
 from prototxt.networks import evaluation, training
 from tests.narrow_nets import WIDTH, caffe, fresh_net, narrow_nets, score_cells, stage_data, write_datums  # noqa: F401
-from tools.netinfo.inference import layers_of
+from tools.netinfo.setup import layers_of
 
 pytestmark = pytest.mark.usefixtures('narrow_nets')
 
@@ -147,14 +147,14 @@ def test_training_and_testing_differ_only_where_a_phase_does():
 
 
 @pytest.mark.parametrize('name', ['voc-context-large-reflect', 'cityscapes-context', 'camvid-cpu-front', 'kitti-joint'])
-def test_shapes_known_without_caffe_are_caffes(name, tmp_path):
-    """Memory and sizes are worked out before anything runs (tools/netinfo): each blob of a stage, upsampled loss and all."""
+def test_shapes_known_without_an_lmdb_are_those_with_it(name, tmp_path):
+    """Memory is worked out before anything runs (tools/netinfo): each blob of a stage, upsampled loss and all."""
     stage = STAGES[name]
     source = stage_data(stage, tmp_path / 'lmdb', 1, stage.crop_size and 404)
     options = dict(crop_size=stage.crop_size and 404, batch_per_pass=1, upsample_loss=True)
     net = fresh_net(name, source, tmp_path, **options)
     found = {}
     for layer in layers_of(training(name, str(source), **options), 'train', net.blobs['pair'].data.shape[1:]):
-        found.update(zip(layer.tops, layer.made.tops, strict=True))
+        found.update(zip(layer.tops, layer.shapes, strict=True))
     assert found == {blob: tuple(net.blobs[blob].data.shape) for blob in found}
     assert set(net.blobs) - set(found) == {blob for blob in net.blobs if '_split_' in blob}

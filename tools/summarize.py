@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Print a network: layers, output shapes, parameters, multiply-adds, receptive fields, memory.
 
-NET is a network of the table, or any prototxt; or give --stage for what a training stage runs. Nothing is allocated: shapes
-follow from the prototxt, and only a net with layers that are not known here is set up by Caffe. `sees` and `step` are the
+NET is a network of the table, or any prototxt; or give --stage for what a training stage runs. Caffe sets the net up and runs
+nothing. `sees` and `step` are the
 receptive field of an output cell and the distance to the next, in pixels of the input (of the maps, for a stage on stored maps).
 """
 
@@ -24,10 +24,8 @@ from prototxt import networks
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
-from tools.netinfo.by_caffe import layers_by_caffe
-from tools.netinfo.inference import Layer, layers_of
-from tools.netinfo.layer_rules import Unknown
 from tools.netinfo.memory import estimate
+from tools.netinfo.setup import Layer, layers_of
 from tools.netinfo.stages import stage_layers
 from tools.netinfo.summary import memory_lines, table
 from tools.support.errors import UserError, run_command
@@ -81,7 +79,7 @@ def of_net(args: argparse.Namespace) -> list[Layer]:
     """A network of the table, for deployment."""
     name = resolve(args.net, NETS)
     tile = (args.input[-2], args.input[-1]) if args.input and len(args.input) > 1 else (args.input * 2 if args.input else None)
-    return layers_of(networks.deploy(name, size_hw=tile), 'test')
+    return layers_of(networks.deploy(name, size_hw=tile), 'test', apart=True)
 
 
 def of_stage(args: argparse.Namespace) -> list[Layer]:
@@ -102,11 +100,7 @@ def of_file(args: argparse.Namespace) -> list[Layer]:
     if args.input and len(args.input) > 1:
         resize(net, args.input)
     source = args.input if args.input and len(args.input) == 3 else None
-    try:
-        return layers_of(net, phase, source)
-    except Unknown as reason:
-        print(f'note: {reason}; Caffe sets it up, without multiply-adds, receptive fields and what layers keep', file=sys.stderr)
-        return layers_by_caffe(path, phase)
+    return layers_of(net, phase, source, apart=True)
 
 
 def read(path: Path):

@@ -22,8 +22,8 @@ from pretrained import caffemodel
 from pretrained.caffemodel import caffe_pb2
 from tests.toy_nets import SIZES, make_split, random_image, random_weights
 from tests.train_data import caffe_of, images_lmdb, kill_all, maps_lmdb, split_with_maps, wait_for
-from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import estimate
+from tools.netinfo.setup import layers_of
 from tools.support.caffe_in_use import manifest_in_use
 from tools.support.paths import ROOT
 from tools.training.runs import read_net

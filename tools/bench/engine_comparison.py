@@ -13,8 +13,8 @@ from prototxt.networks import deploy, write
 from tools.bench import material
 from tools.bench.forward_pass import ENGINES
 from tools.bench.measure import Run, run
-from tools.netinfo.inference import Layer, layers_of
-from tools.netinfo.layer_rules import COLUMN_BYTES
+from tools.netinfo.costs import COLUMN_BYTES
+from tools.netinfo.setup import Layer, layers_of
 from tools.support.blas_in_use import blas_in_use
 from tools.support.errors import UserError
 
@@ -44,7 +44,7 @@ def products_of(layers: list[Layer]) -> list[Product]:
     for layer in layers:
         if layer.type != 'Convolution':
             continue
-        (m, *taps), (_, out, height, width) = layer.made.params[0], layer.made.tops[0]
+        (m, *taps), (_, out, height, width) = layer.params[0], layer.shapes[0]
         k = taps[0] * taps[1] * taps[2]
         rows = height if taps[1:] == [1, 1] else max(1, min(height, COLUMN_BYTES // (k * width * 4)))
         groups = out // m

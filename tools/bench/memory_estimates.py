@@ -24,8 +24,8 @@ from prototxt.solver import solver
 from tools.bench.measure import apart
 from tools.inference import Predictor
 from tools.netinfo.fit import tile_memory
-from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import estimate
+from tools.netinfo.setup import layers_of
 from tools.netinfo.stages import label_planes
 from tools.support.errors import UserError
 from tools.support.memory import Peak

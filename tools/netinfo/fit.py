@@ -12,8 +12,8 @@ from prototxt.experiments import NETS, Net
 from prototxt.framing import input_hw
 from prototxt.networks import deploy
 from prototxt.shapes import SHRINK, STRIDE
-from tools.netinfo.inference import layers_of
 from tools.netinfo.memory import VALUE_BYTES, Estimate, estimate
+from tools.netinfo.setup import Sizes
 from tools.support.errors import UserError
 
 SizeHW = tuple[int, int]
@@ -89,11 +89,10 @@ def largest_tile(own: SizeHW, max_memory: float, need: Callable[[SizeHW], float]
 
 def tile_memory(net_name: str, file_bytes: int, images_hw: Iterable[SizeHW], gpu: bool) -> Callable[[SizeHW], float]:
     """Bytes that labelling images takes, as a function of the tile; on a GPU, of its memory."""
-    net, pictures = deploy(net_name), 0 if gpu else max((picture_bytes(net_name, size) for size in images_hw), default=0)
+    net, pictures = Sizes(deploy(net_name)), 0 if gpu else max((picture_bytes(net_name, size) for size in images_hw), default=0)
 
     def need(tile: SizeHW) -> float:
-        net.layer[0].input_param.shape[0].dim[2:] = tile
-        found: Estimate = estimate(layers_of(net, 'test'), training=False, gpu=gpu, file_bytes=file_bytes)
+        found: Estimate = estimate(net.layers(tile), training=False, gpu=gpu, file_bytes=file_bytes)
         return found.device if gpu else max(found.host, found.program + found.working + pictures)
 
     return need

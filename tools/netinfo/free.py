@@ -7,9 +7,8 @@ from pathlib import Path
 
 from prototxt.experiments import NETS
 from tools.netinfo.fit import SizeHW, gb, tile_memory, usual_tile
-from tools.netinfo.inference import layers_of
-from tools.netinfo.layer_rules import Unknown
 from tools.netinfo.memory import Estimate, estimate
+from tools.netinfo.setup import layers_of
 
 MEMINFO = Path('/proc/meminfo')
 CGROUP = Path('/sys/fs/cgroup')  # of a container, where the limit is lower than the machine's memory
@@ -17,10 +16,7 @@ CGROUP = Path('/sys/fs/cgroup')  # of a container, where the limit is lower than
 
 def warn_of_memory(stage_name: str, net, batch_per_pass: int, gpus: tuple[int, ...] = ()) -> None:
     """Warn on stderr if training `net` (NetParameter) is estimated to take more memory than is free; a guess, so no error."""
-    try:
-        found = estimate(layers_of(net, 'train'), training=True, gpu=bool(gpus))
-    except Unknown:
-        return
+    found = estimate(layers_of(net, 'train'), training=True, gpu=bool(gpus))
     for what, needed, free in _needs(found, gpus):
         smaller = 'BATCH_PER_PASS= (--batch-per-pass) splits the batch, ' if batch_per_pass > 1 else ''
         advice = (

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from math import prod
 
-from tools.netinfo.inference import Layer
+from tools.netinfo.setup import Layer
 from tools.support.caffe_in_use import manifest_in_use
 
 VALUE_BYTES = 4
@@ -73,11 +73,11 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
 
     `file_bytes` is the size of the largest weight file that is read; the weights' own if not given.
     """
-    sizes = [prod(shape) for layer in layers for shape in layer.made.params]
+    sizes = [prod(shape) for layer in layers for shape in layer.params]
     weights = VALUE_BYTES * sum(sizes)
     values, gradients = _blobs(layers)
-    kept = sum(made.kept + training * made.kept_training + gpu * made.kept_gpu for made in (layer.made for layer in layers))
-    passing = [layer.made.passing_training if training else layer.made.passing for layer in layers]
+    kept = sum(made.kept + training * made.kept_training + gpu * made.kept_gpu for made in (layer.costs for layer in layers))
+    passing = [layer.costs.passing_training if training else layer.costs.passing for layer in layers]
     return Estimate(
         program=_program(layers, training),
         weights=weights,
@@ -86,7 +86,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
         blobs=VALUE_BYTES * values,
         blob_gradients=VALUE_BYTES * gradients if training else 0,
         kept=VALUE_BYTES * kept,
-        kept_host=VALUE_BYTES * sum(layer.made.kept_host for layer in layers),
+        kept_host=VALUE_BYTES * sum(layer.costs.kept_host for layer in layers),
         column=max((_column_on_gpu(layer) if gpu else _column(layer, training) for layer in layers), default=0),
         passing=VALUE_BYTES * (sum(passing) if training else max(passing, default=0)),
         message=VALUE_BYTES * _written(sizes) if training else weights if file_bytes is None else file_bytes,
@@ -102,7 +102,7 @@ def program_bytes(phase: str) -> float:
 
 def _program(layers: list[Layer], training: bool) -> float:
     """Bytes of the program before the first blob, with what layers in Python import."""
-    imported = {module for layer in layers for module in layer.made.imports}
+    imported = {module for layer in layers for module in layer.costs.imports}
     if not training:
         imported.discard('numpy')  # the program is one in Python
     return program_bytes('train' if training else 'test') + sum(MODULE_BYTES[module] for module in imported)
@@ -121,12 +121,12 @@ def _written(sizes: list[int]) -> int:
 
 
 def _column(layer: Layer, training: bool) -> int:
-    return VALUE_BYTES * (layer.made.column if training else layer.made.column_in_parts)
+    return VALUE_BYTES * (layer.costs.column if training else layer.costs.column_in_parts)
 
 
 def _column_on_gpu(layer: Layer) -> int:
     """All of it, or a band of as many rows of the output as CAFFE_COLUMN_MIB has room for (caffe_build/cuda_bands.py)."""
-    whole, row, room = VALUE_BYTES * layer.made.column, VALUE_BYTES * layer.made.column_row, os.environ.get('CAFFE_COLUMN_MIB')
+    whole, row, room = VALUE_BYTES * layer.costs.column, VALUE_BYTES * layer.costs.column_row, os.environ.get('CAFFE_COLUMN_MIB')
     return min(whole, row * max(1, int(float(room) * 2**20 // row))) if room and row else whole
 
 
@@ -141,12 +141,12 @@ def _blobs(layers: list[Layer]) -> tuple[int, int]:
     takers: dict[str, int] = {}  # layers so far that send a gradient to the blob
     for layer in layers:
         for name, passes in zip(layer.bottoms, layer.passes_gradients, strict=True):
-            if passes and not layer.made.shares_input and not (layer.in_place and name == layer.bottoms[0]):
+            if passes and not layer.costs.shares_input and not (layer.in_place and name == layer.bottoms[0]):
                 takers[name] = takers.get(name, 0) + 1
                 gradients += size[name] * (2 if takers[name] == 2 else 1)  # with the second, the split's own come
-        for name, shape in zip(layer.tops, layer.made.tops, strict=False):
+        for name, shape in zip(layer.tops, layer.shapes, strict=False):
             if layer.in_place and name == layer.bottoms[0]:
                 continue
             size[name], takers[name] = prod(shape), 0
-            values += 0 if layer.made.shares_input else prod(shape)
+            values += 0 if layer.costs.shares_input else prod(shape)
     return values, gradients

@@ -4,7 +4,7 @@ from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.front_end import start_channels
 from prototxt.shapes import STRIDE, pixels_of
-from tools.netinfo.inference import Layer, layers_of
+from tools.netinfo.setup import Layer, layers_of
 
 
 def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[Layer]:
@@ -14,11 +14,11 @@ def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[
     """
     stage = STAGES[stage_name]
     if stage.start == 'data' or maps_hw is None:
-        return layers_of(net, 'train')
+        return layers_of(net, 'train', apart=True)
     row = NETS[stage.net]
     channels = start_channels(row.front_end, stage.start, dataset(row.dataset).num_classes) + label_planes(stage)
     sources = {'pair': (channels, *maps_hw), 'pair_pixels': (4, *pixels_of(stage.start, maps_hw))}
-    return layers_of(net, 'train', sources)
+    return layers_of(net, 'train', sources, apart=True)
 
 
 def label_planes(stage: Stage) -> int:

@@ -2,9 +2,10 @@
 
 from math import prod
 
+from tools.netinfo.costs import Pair
 from tools.netinfo.fit import gb
-from tools.netinfo.inference import Layer, Pair
 from tools.netinfo.memory import VALUE_BYTES, Estimate
+from tools.netinfo.setup import Layer
 
 HEAD = ('layer', 'type', 'output', 'parameters', 'multiply-adds', 'sees', 'step', 'memory')
 
@@ -15,7 +16,7 @@ def table(layers: list[Layer]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     lines = [_line(row, widths) for row in rows]
     hidden = len(layers) - len(rows) + 1
-    parameters, adds = sum(map(_parameters, layers)), sum(layer.made.multiply_adds for layer in layers)
+    parameters, adds = sum(map(_parameters, layers)), sum(layer.costs.multiply_adds for layer in layers)
     in_place = f' ({hidden} of them in place, over their inputs)' if hidden else ''
     return '\n'.join([*lines, f'{len(layers)} layers{in_place}, {parameters:,} parameters, {adds / 1e9:,.2f} G multiply-adds'])
 
@@ -47,22 +48,22 @@ def _line(row: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _row(layer: Layer) -> tuple[str, ...]:
-    parameters, adds = _parameters(layer), layer.made.multiply_adds
+    parameters, adds = _parameters(layer), layer.costs.multiply_adds
     return (
-        layer.name, layer.type, ' '.join(_by(shape) for shape in layer.made.tops[: len(layer.tops)]),
+        layer.name, layer.type, ' '.join(_by(shape) for shape in layer.shapes[: len(layer.tops)]),
         f'{parameters:,}' if parameters else '', f'{adds / 1e6:,.1f} M' if adds else '',
         _pixels(layer.view.field), _pixels(layer.view.stride), gb(_bytes(layer)),
     )  # fmt: skip
 
 
 def _parameters(layer: Layer) -> int:
-    return sum(prod(shape) for shape in layer.made.params)
+    return sum(prod(shape) for shape in layer.params)
 
 
 def _bytes(layer: Layer) -> int:
     """What the layer's outputs and weights take in a forward pass, without the im2col buffer, which it shares."""
-    outputs = 0 if layer.made.shares_input else sum(prod(shape) for shape in layer.made.tops)
-    return VALUE_BYTES * (outputs + _parameters(layer) + layer.made.kept + layer.made.kept_host)
+    outputs = 0 if layer.costs.shares_input else sum(prod(shape) for shape in layer.shapes)
+    return VALUE_BYTES * (outputs + _parameters(layer) + layer.costs.kept + layer.costs.kept_host)
 
 
 def _by(shape) -> str:

@@ -11,9 +11,8 @@ from dataset_prep.datasets import dataset
 from prototxt import networks
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
-from tools.netinfo.inference import layers_of
-from tools.netinfo.layer_rules import Unknown
 from tools.netinfo.memory import estimate
+from tools.netinfo.setup import layers_of
 from tools.recipes.chain import Chain
 from tools.recipes.drawn_data import prepare_data
 from tools.recipes.rehearsal_rows import Asked, Row, failed, markdown, read_rows, write_rows
@@ -132,9 +131,6 @@ def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | 
     )
 
 
-def _estimate(net, asked: Asked) -> float | None:
-    """What training `net` should take of the memory that holds its blobs; None where that cannot be told."""
-    try:
-        return estimate(layers_of(net, 'train'), training=True, gpu=asked.gpu is not None).device
-    except Unknown:
-        return None
+def _estimate(net, asked: Asked) -> float:
+    """What training `net` should take of the memory that holds its blobs."""
+    return estimate(layers_of(net, 'train'), training=True, gpu=asked.gpu is not None).device

@@ -43,8 +43,8 @@ class Row:
     expected: float
     seconds: float
     peak_bytes: int
-    estimate_bytes: float | None
-    row_estimate_bytes: float | None
+    estimate_bytes: float
+    row_estimate_bytes: float
     goes_on: bool  # from what another stage learned, which may know something already
 
     @property
@@ -63,7 +63,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """The row for people."""
-        estimates = ('unknown' if size is None else gb(size) for size in (self.estimate_bytes, self.row_estimate_bytes))
+        estimates = map(gb, (self.estimate_bytes, self.row_estimate_bytes))
         return (
             self.stage, self.size, f'{self.images} of {self.row_images}', f'{self.first_loss:.4g}', f'{self.expected:.4g}',
             f'{self.seconds:.3g}', gb(self.peak_bytes), *estimates, self.remark,
