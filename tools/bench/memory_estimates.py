@@ -18,7 +18,7 @@ from dataset_prep.lmdb_store import LmdbWriter, key
 from pretrained import caffemodel
 from pretrained.random_values import random_blobs
 from prototxt import networks
-from prototxt.experiments import STAGES
+from prototxt.experiments import NETS, STAGES
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tools.bench.measure import apart
@@ -108,7 +108,8 @@ CASES: dict[str, Forward | Training] = {
 def label_noise(net: str, tile_hw: SizeHW, weights: str, image_hw: SizeHW) -> None:
     """Label one image as tools/predict.py does."""
     image = np.random.default_rng(0).integers(0, 256, (*image_hw, 3), np.uint8)
-    Predictor(net, [Path(weights)], (tile_hw[0], tile_hw[1])).label_map(image)
+    own = tuple(tile_hw) == NETS[net].input_size_hw
+    Predictor(net, [Path(weights)], None if own else (tile_hw[0], tile_hw[1])).label_map(image)
 
 
 def watched_peak(child: subprocess.Popen) -> int:
