@@ -92,9 +92,8 @@ weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or conv
 ## train-CHAIN            all stages of a data set: voc voc-fyu camvid kitti cityscapes toy
 ## ITERS= BATCH= CROP_SIZE= BASE_LR= in place of the row's; SNAPSHOT=N iterations apart, KEEP=2
 ## GPU=0 (0,1 or all), BATCH_PER_PASS=images that fit into memory, DATASET=NAME of your own data
-## WEIGHTS=file to start from, FRESH=final (layers that start anew), RANDOM_FC=1, RESTART=1
-## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels
-## VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
+## WEIGHTS=file to start from, FRESH=final what starts anew (other classes), RANDOM_FC=1, RESTART=1
+## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels; VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
 TRAIN_OPTIONS = $(shell $(SYSTEM_PYTHON) -E -m tools.training.options)
 
 .PHONY: $(TRAININGS:%=train-%)
@@ -123,7 +122,7 @@ table2-mini: caffe ## Table 2 in miniature on CamVid, an hour and a half of 2 co
 	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
 ##@ Work on the toolkit
-.PHONY: test lint prototxt rehearse bench bench-lmdb bench-memory
+.PHONY: test lint prototxt rehearse bench
 test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 	@$(PYTHON) -m tools.caffe_build.test_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(if $(value TESTS),$(call each,TESTS),tests)
@@ -140,14 +139,11 @@ prototxt: caffe ## the checked-in nets anew; or NET= CLASSES=N (or DATASET=) OUT
 rehearse: caffe ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER_PASS=1 GPU=)
 	$(PYTHON) tools/rehearse.py$(if $(value STAGES), $(call each,STAGES)) $(call options,--iters=ITERS --batch-per-pass=BATCH_PER_PASS --gpu=GPU --out=OUT)
 
-bench: caffe ## speed beside the authors' procedure and PyTorch (PARTS=cold, BENCH_FLAGS=)
+bench: caffe ## speed and memory, beside others; all parts, or PARTS=cold (BENCH_FLAGS=)
 	$(PYTHON) -m tools.bench $(call each,PARTS) $(BENCH_FLAGS)
 
-bench-lmdb: caffe ## LMDBs written and read, beside convert_imageset (ARGS=)
-	$(PYTHON) -m tools.lmdb_bench $(ARGS)
-
-bench-memory: caffe ## memory estimates beside measured peaks; minutes, up to 6 GB (ARGS=CASE...)
-	$(PYTHON) -m tools.netinfo.bench $(ARGS)
+bench-%: ## bench-PART: one part of it
+	@$(MAKE) --no-print-directory bench PARTS=$(call quoted,*)
 
 include tools/caffe_build/caffe.mk
 include tools/structured/structured.mk

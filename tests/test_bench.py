@@ -63,19 +63,20 @@ def test_the_evaluators_mean_is_ours(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('words', 'packages', 'authors'),
+    ('words', 'packages', 'as_released'),
     [
-        (['zoom', 'stream'], [], False),
+        (['zoom', 'stream', 'lmdb', 'memory'], [], False),
         (['scoring'], ['cityscapesscripts'], False),
         (['cold'], ['torch'], True),
         (['cold', '--no-torch', '--no-authors'], [], False),
         (['blas', '--no-torch'], ['mkl', 'onnxruntime'], False),
-        ([], ['cityscapesscripts', 'mkl', 'onnxruntime', 'torch'], True),
+        (['im2col', '--no-authors'], [], True),
+        ([], ['cityscapesscripts', 'mkl', 'onnxruntime', 'pydensecrf2', 'torch'], True),
     ],
 )
-def test_a_part_installs_what_it_compares_with_alone(words, packages, authors):
+def test_a_part_installs_what_it_compares_with_alone(words, packages, as_released):
     """PyTorch's 5 GB and a second Caffe are for the parts that time them."""
-    assert needs(parse_args(words)) == (packages, authors)
+    assert needs(parse_args(words)) == (packages, as_released)
 
 
 def test_a_command_that_fails_is_named():

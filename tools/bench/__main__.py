@@ -1,12 +1,13 @@
-"""`make bench`: what prediction and scoring take here, beside the authors' procedure on the Caffe that they had.
+"""`make bench`: what the toolkit takes, beside the authors' procedure, other engines and other programs.
 
 PARTS: blas (products in Caffe's BLAS beside other libraries, forward passes beside other engines), zoom (label maps from cells,
 against the authors' numba loop), scoring (label maps of Cityscapes' size, against its own evaluator), cold (one 500x375 image
 through Dilation8-VOC, from the start of the program to the label map), stream (20 such images), large (a 2048x1024 image through
-Dilation10). Weights and images are random: time does not depend on them.
-Times and memory are printed, and judge nothing. Run it while nothing else runs.
-What the parts compare with is installed first, and no more: the Caffe as released is compiled for cold and large (unless
---no-authors), PyTorch comes for blas, cold and large (unless --no-torch).
+Dilation10), im2col (the build beside the one as released), lmdb (writing and reading), coco (10,000 pictures to an LMDB), memory
+(the estimate beside the measured peak), crf (dense CRF and CRF-RNN).
+Weights and images are random: time does not depend on them. Times and memory are printed, and judge nothing. Run it while nothing
+else runs. What the parts compare with is installed first, and no more: the Caffe as released is compiled for cold, large (unless
+--no-authors) and im2col, PyTorch comes for blas, cold and large (unless --no-torch).
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from prototxt.networks import deploy, write
-from tools.bench import engine_comparison, material
+from tools.bench import builds, crf_speed, engine_comparison, lmdb_speed, material, memory_estimates
 from tools.bench.measure import Run, available_bytes, best_of, run
 from tools.caffe_build import test_packages
 from tools.inference import argmax
@@ -47,6 +48,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('parts', nargs='*', metavar='PART', help=f'of {", ".join(PARTS)} (default: all)')
     parser.add_argument('--images', type=int, default=20, help='in the stream (default: %(default)s)')
     parser.add_argument('--maps', type=int, default=500, help='to score (default: %(default)s)')
+    parser.add_argument('--image', type=Path, metavar='FILE', help='a photograph for crf (default: a drawn image)')
+    parser.add_argument('--cases', nargs='+', default=(), metavar='CASE', help='of memory (default: all)')
     parser.add_argument('--no-authors', action='store_true', help="leave the authors' procedure out")
     parser.add_argument('--no-torch', action='store_true', help='leave PyTorch out')
     return parser.parse_args(argv)
@@ -68,20 +71,21 @@ def main(argv: list[str] | None) -> None:
 
 
 def needs(args: argparse.Namespace) -> tuple[list[str], bool]:
-    """Packages of the extra `bench` that the parts asked for compare with, and whether one is for the Caffe as released."""
+    """Packages that the parts asked for compare with, and whether one of them is for the Caffe as released."""
     parts = [PARTS[name] for name in args.parts or PARTS]
     packages = {package for part in parts for package in part.packages if not (args.no_torch and package == 'torch')}
-    return sorted(packages), not args.no_authors and any(part.authors for part in parts)
+    as_released = any(part.as_released or (part.authors and not args.no_authors) for part in parts)
+    return sorted(packages), as_released
 
 
-def prepare(parts: Iterable[str], packages: list[str], authors_caffe: bool) -> None:
+def prepare(parts: Iterable[str], packages: list[str], as_released: bool) -> None:
     """Install what the parts need, and say it."""
-    found = [*packages, *(['the Caffe as released (minutes to compile, the first time)'] if authors_caffe else [])]
+    found = [*packages, *(['the Caffe as released (minutes to compile, the first time)'] if as_released else [])]
     print(f'{", ".join(parts)}: needs {", ".join(found) or "nothing else"}', file=sys.stderr, flush=True)
-    if packages:
-        test_packages.install('bench', packages)
+    for extra in ('bench', 'crf'):
+        test_packages.install(extra, packages)
     command, asked = [sys.executable, '-m', 'tools.caffe_build'], {'IM2COL': 'as-released', 'CUDA': '0', 'CAFFE_ROOT': ''}
-    if authors_caffe and subprocess.run(command, env=os.environ | asked, cwd=ROOT).returncode:
+    if as_released and subprocess.run(command, env=os.environ | asked, cwd=ROOT).returncode:
         raise UserError('the Caffe as released was not built (above); mend that, or give --no-authors')
 
 
@@ -212,8 +216,9 @@ class Part(NamedTuple):
     """A measurement, and what it is beside."""
 
     measure: Callable[[argparse.Namespace], dict]
-    packages: tuple[str, ...] = ()  # of the extra `bench`
+    packages: tuple[str, ...] = ()  # of the extras `bench` and `crf`
     authors: bool = False  # the authors' procedure, on the Caffe as released
+    as_released: bool = False  # that Caffe itself
 
 
 PARTS = {
@@ -223,6 +228,11 @@ PARTS = {
     'cold': Part(cold, ('torch',), authors=True),
     'stream': Part(stream),
     'large': Part(large, ('torch',), authors=True),
+    'im2col': Part(lambda args: builds.compare(), as_released=True),
+    'lmdb': Part(lambda args: lmdb_speed.compare_writers()),
+    'coco': Part(lambda args: lmdb_speed.write_coco()),
+    'memory': Part(lambda args: memory_estimates.compare(args.cases)),
+    'crf': Part(lambda args: crf_speed.compare(args.image), ('pydensecrf2',)),
 }
 
 if __name__ == '__main__':

@@ -21,11 +21,6 @@ on-pretended-gpus: ## a command on simulated GPUs (RUN='make rehearse GPU=0', AR
 caffe-runtest: caffe ## Caffe's own tests, C++ and Python (ARGS=--gtest_filter='Conv*')
 	$(PYTHON) -m tools.caffe_build.runtest $(ARGS)
 
-.PHONY: bench-im2col
-bench-im2col: caffe ## the build as released beside ours: bits, memory, time (ARGS=--repeat 3)
-	@IM2COL=as-released $(SYSTEM_PYTHON) -m tools.caffe_build
-	$(PYTHON) -m tools.caffe_build.compare_builds $(ARGS)
-
 .PHONY: caffe-bundle
 caffe-bundle: caffe ## the program caffe with its libraries, to take elsewhere (OUT=caffe.tar.xz)
 	$(PYTHON) -m tools.caffe_build.bundle $(if $(value OUT),$(call quoted,OUT),out/caffe.tar.xz) $(ARGS)

@@ -18,16 +18,18 @@ DEBIAN = {'test': ('chromium', 'chromium-driver')}  # the browser that opens the
 def main(argv: list[str] | None) -> None:
     """Install what is missing."""
     extra, *names = argv or sys.argv[1:] or ['test']
-    install(extra, names)
+    install(extra, names or None)
     missing = system.missing_packages(DEBIAN.get(extra, ())) if is_tried(os_release()) else []
     if missing:
         system.install(missing)
 
 
-def install(extra: str, names: Sequence[str] = ()) -> None:
+def install(extra: str, names: Sequence[str] | None = None) -> None:
     """Install the Python packages of an extra, or those of them that are named, unless that is done."""
-    packages = [line for line in environment.requirements(extra) if not names or re.split(r'[^\w.-]', line)[0] in names]
-    stamp = environment.VENV / '-'.join(['.requirements', extra, *sorted(names)])
+    packages = [line for line in environment.requirements(extra) if names is None or re.split(r'[^\w.-]', line)[0] in names]
+    if not packages:
+        return
+    stamp = environment.VENV / '-'.join(['.requirements', extra, *sorted(names or ())])
     wanted = '\n'.join([environment.STAMP.read_text(encoding='utf-8'), *packages])
     if not stamp.is_file() or stamp.read_text(encoding='utf-8') != wanted:
         print(f'installing {", ".join(names) or f"the Python packages of the extra {extra}"}', file=sys.stderr, flush=True)

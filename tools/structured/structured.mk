@@ -13,7 +13,3 @@ deeplab-crf: crf-packages ## Table 2's DeepLab and DeepLab-Msc with a dense CRF,
 
 crf-%: crf-packages ## crf-NET: the dense CRF's parameters by grid search on val, then test
 	$(PYTHON) -m tools.recipes.crf $(call quoted,*)
-
-.PHONY: bench-crf
-bench-crf: crf-packages ## dense CRF and CRF-RNN: time and memory (ARGS=--image FILE)
-	$(PYTHON) -m tools.structured.bench $(ARGS)
