@@ -54,7 +54,7 @@ def generate(
             put(training(name, f'data/{lmdb_of(row)}', crop, upsample_loss=upsample_loss), net_name, name, 'train.prototxt')
             put(evaluation(name, f'data/{val_lmdb_of(row)}', crop, upsample_loss=upsample_loss), net_name, name, 'test.prototxt')
             put(
-                solver(name, f'{place}/{net_name}/{name}/train.prototxt', f'runs/{name}/snapshot'),
+                solver(stage, f'{place}/{net_name}/{name}/train.prototxt', f'runs/{name}/snapshot'),
                 net_name,
                 name,
                 'solver.prototxt',

@@ -5,7 +5,9 @@ Brute force is timed on a smaller image and scaled by the square of the number o
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import joblib
@@ -102,8 +104,9 @@ def compare(photo: Path | None) -> dict:
     """All of it, printed, on a photograph or a drawn image; the results."""
     if photo:
         photograph(photo)
-    image, results = str(photo.resolve()) if photo else '', {}
-    cases = [
+    image = str(photo.resolve()) if photo else ''
+    results: dict[str, Any] = {}
+    cases: list[tuple[str, int, Callable[..., float], tuple]] = [
         ('dense CRF 500x375, pydensecrf', 1, refine, ('by_pydensecrf', VOC_HW)),
         *(('dense CRF 500x375, ours', cores, refine, ('by_lattice', VOC_HW)) for cores in (1, 2)),
         ('dense CRF 500x500, pydensecrf', 1, refine, ('by_pydensecrf', SQUARE_HW)),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from dataset_prep.datasets import dataset
 from dataset_prep.lmdb_store import BATCH_BYTES, check_disk_space, stored_keys
@@ -79,7 +80,7 @@ def fastest(runs: list[Run]) -> Run:
     return min(runs, key=lambda run: run.seconds)
 
 
-def measure(case: Case, work: Path, repeat: int) -> dict[str, object]:
+def measure(case: Case, work: Path, repeat: int) -> dict[str, Any]:
     """All figures of one case, by name; times are the fastest of `repeat`."""
     pictures = work / f'{case.like}_pictures'
     draw(pictures, case.count, case.size_wh, case.suffix, case.dataset)

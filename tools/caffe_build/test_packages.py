@@ -32,7 +32,7 @@ def install(extra: str, names: Sequence[str] | None = None) -> None:
     stamp = environment.VENV / '-'.join(['.requirements', extra, *sorted(names or ())])
     wanted = '\n'.join([environment.STAMP.read_text(encoding='utf-8'), *packages])
     if not stamp.is_file() or stamp.read_text(encoding='utf-8') != wanted:
-        print(f'installing {", ".join(names) or f"the Python packages of the extra {extra}"}', file=sys.stderr, flush=True)
+        print(f'installing {", ".join(names or ()) or f"the Python packages of the extra {extra}"}', file=sys.stderr, flush=True)
         command = [str(environment.PYTHON), '-m', 'pip', 'install', '--quiet', *packages]
         environment.run(command, f'pip could not install the packages of the extra {extra}')
         with whole_file(stamp) as temporary:

@@ -4,6 +4,7 @@ import fnmatch
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dataset_prep.datasets import Dataset, dataset
 from dataset_prep.lmdb_store import read_manifest
@@ -130,7 +131,7 @@ def _override(row: Stage, asked: Options, devices: int) -> Stage:
         raise UserError(f'--crop-size {asked.crop_size}: this stage trains on whole maps; leave it out')
     batch = asked.batch or row.batch_size
     share = _share(batch, devices)
-    given = {
+    given: dict[str, Any] = {
         'max_iter': asked.iters, 'crop_size': asked.crop_size, 'base_lr': asked.base_lr,
         'snapshot': asked.snapshot or _scored(row, asked),
         'upsample_loss': asked.upsample_loss or None,
