@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tools.rehearsal import rehearsal
+from tools.recipes import rehearsal
 
 from dataset_prep.datasets import DATASETS
 from pretrained import caffemodel
