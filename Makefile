@@ -92,8 +92,9 @@ weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or conv
 ## train-CHAIN            all stages of a data set: voc voc-fyu camvid kitti cityscapes toy
 ## ITERS= BATCH= CROP_SIZE= BASE_LR= in place of the row's; SNAPSHOT=N iterations apart, KEEP=2
 ## GPU=0 (0,1 or all), BATCH_PER_PASS=images that fit into memory, DATASET=NAME of your own data
-## WEIGHTS=file to start from, FRESH=final what starts anew (other classes), RANDOM_FC=1, RESTART=1
-## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels; VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
+## WEIGHTS=file to start from, FRESH=final (layers that start anew), RANDOM_FC=1, RESTART=1
+## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels
+## VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
 TRAIN_OPTIONS = $(shell $(SYSTEM_PYTHON) -E -m tools.training.options)
 
 .PHONY: $(TRAININGS:%=train-%)

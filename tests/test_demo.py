@@ -46,7 +46,7 @@ def test_numbers_that_are_not_positive_are_refused(option, capsys):
     for number in ('0', '-1'):
         with pytest.raises(SystemExit):
             command.parse_args([option, number])
-        assert f'{number} is not positive' in capsys.readouterr().err
+        assert f'{number} is less than 1' in capsys.readouterr().err
 
 
 def _check_scores(out):
