@@ -12,7 +12,7 @@ from PIL import Image
 from dataset_prep.datasets import dataset
 from tests.toy_nets import random_image, random_weights
 from tools import predict
-from tools.inference import Predictor, colorize
+from tools.inference import Predictor, colorize, input_images
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -74,9 +74,9 @@ def test_grey_alpha_and_16_bit_are_read_as_8_bit_colour(tmp_path):
     colour = random_image(9, 13)
     alpha = np.dstack([colour, np.zeros((9, 13), np.uint8)])
     grey = colour[..., 0]
-    assert predict.read_image(save(tmp_path / 'alpha.png', alpha)).tolist() == colour.tolist()
-    assert predict.read_image(save(tmp_path / 'grey.png', grey)).tolist() == np.dstack([grey] * 3).tolist()
-    assert predict.read_image(save(tmp_path / 'deep.png', colour.astype(np.uint16) * 256 + 77)).tolist() == colour.tolist()
+    assert input_images.read_image(save(tmp_path / 'alpha.png', alpha)).tolist() == colour.tolist()
+    assert input_images.read_image(save(tmp_path / 'grey.png', grey)).tolist() == np.dstack([grey] * 3).tolist()
+    assert input_images.read_image(save(tmp_path / 'deep.png', colour.astype(np.uint16) * 256 + 77)).tolist() == colour.tolist()
 
 
 def test_a_photograph_is_turned_as_its_tag_says(tmp_path):
@@ -86,8 +86,8 @@ def test_a_photograph_is_turned_as_its_tag_says(tmp_path):
     tag[0x0112] = 6
     picture.save(tmp_path / 'phone.jpg', exif=tag)
     stored = cv2.imread(str(tmp_path / 'phone.jpg'), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    assert predict.read_image(tmp_path / 'phone.jpg').tolist() == cv2.rotate(stored, cv2.ROTATE_90_CLOCKWISE).tolist()
-    assert predict.size_of(tmp_path / 'phone.jpg') == (24, 16)
+    assert input_images.read_image(tmp_path / 'phone.jpg').tolist() == cv2.rotate(stored, cv2.ROTATE_90_CLOCKWISE).tolist()
+    assert input_images.size_of(tmp_path / 'phone.jpg') == (24, 16)
 
 
 @pytest.mark.parametrize('suffix', ['tif', 'jpg', 'png', 'webp'])
@@ -98,7 +98,7 @@ def test_the_size_reckoned_with_is_that_of_what_is_read(tmp_path, suffix, turned
     tag = picture.getexif()
     tag[0x0112] = turned
     picture.save(path, **({'tiffinfo': {0x0112: turned}} if suffix == 'tif' else {'exif': tag}))
-    assert predict.read_image(path).shape[:2] == predict.size_of(path)
+    assert input_images.read_image(path).shape[:2] == input_images.size_of(path)
 
 
 def test_an_image_of_too_many_pixels_is_named(tmp_path):
@@ -106,9 +106,9 @@ def test_an_image_of_too_many_pixels_is_named(tmp_path):
     with Image.new('1', (1 << 16, (1 << 14) + 1)) as picture:
         picture.save(tmp_path / 'aerial.png')
     with pytest.raises(UserError, match='aerial.png cannot be read .*; cut it into smaller images'):
-        predict.read_image(tmp_path / 'aerial.png')
+        input_images.read_image(tmp_path / 'aerial.png')
     with pytest.raises(UserError, match='aerial.png is too large .*; cut it into smaller pictures'):
-        predict.size_of(tmp_path / 'aerial.png')
+        input_images.size_of(tmp_path / 'aerial.png')
 
 
 def test_a_run_that_was_stopped_goes_on(run, tmp_path, capsys):
@@ -152,9 +152,9 @@ def test_bytes_behind_a_picture_are_no_damage(tmp_path):
     """As telephones leave a film, or another picture, behind a JPEG; a start of a scan among them is none of the picture's."""
     for name in ('a.jpg', 'a.png'):
         path = save(tmp_path / name, random_image(90, 130))
-        expected = predict.read_image(path)
+        expected = input_images.read_image(path)
         path.write_bytes(path.read_bytes() + b'\0\0\0\x18ftypmp42 \xff\xda' * 9)
-        assert predict.read_image(path).tolist() == expected.tolist()
+        assert input_images.read_image(path).tolist() == expected.tolist()
 
 
 def test_a_name_that_is_no_utf8_is_taken(run, tmp_path):
@@ -170,8 +170,8 @@ def test_the_end_of_a_thumbnail_is_not_that_of_the_picture():
     thumbnail = b'\xff\xd8\xff\xda\0\x02scan\xff\xd9'
     head = b'\xff\xd8\xff\xe1' + (2 + len(thumbnail)).to_bytes(2, 'big') + thumbnail
     picture = head + b'\xff\xff\xda\0\x02scan\xff\x00scan'
-    assert predict.cut_off_jpeg(picture) and predict.cut_off_jpeg(head)
-    assert not predict.cut_off_jpeg(picture + b'\xff\xd9\xff\xda')
+    assert input_images.cut_off_jpeg(picture) and input_images.cut_off_jpeg(head)
+    assert not input_images.cut_off_jpeg(picture + b'\xff\xd9\xff\xda')
 
 
 def test_an_empty_folder_is_named(run, tmp_path):
@@ -193,10 +193,10 @@ def test_a_file_that_is_cut_off_is_named(tmp_path, name):
     """OpenCV by itself would fill the missing part of a JPEG with grey."""
     path = save(tmp_path / name, random_image(90, 130))
     content = path.read_bytes()
-    assert predict.read_image(path).shape == (90, 130, 3)
+    assert input_images.read_image(path).shape == (90, 130, 3)
     path.write_bytes(content[: 2 * len(content) // 3])
     with pytest.raises(UserError, match='cut.* is damaged or cut off'):
-        predict.read_image(path)
+        input_images.read_image(path)
 
 
 def test_two_images_of_one_stem_are_refused(run, tmp_path):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tools.recipes import rehearsal
 
 from dataset_prep.datasets import DATASETS
 from pretrained import caffemodel
@@ -14,6 +13,7 @@ from prototxt.experiments import STAGES
 from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
 from tools import rehearse
+from tools.recipes import rehearsal
 from tools.recipes.drawn_data import crops_of
 from tools.recipes.rehearsal_rows import Asked, Row
 from tools.recipes.start_weights import needs_file, start_shapes, write_start
@@ -52,7 +52,7 @@ def test_stage_that_fails_keeps_only_those_from_running_that_start_from_it(tmp_p
     """The others run; the table says why; the status is 1."""
     ran = []
 
-    def train(chain, name, *more):
+    def train(chain, name, **changes):
         ran.append(name)
         raise UserError('no memory')
 
@@ -129,7 +129,7 @@ def test_start_is_all_that_a_stage_needs(name):
 )
 def test_first_loss_that_is_not_as_it_should_be_is_remarked(loss, goes_on, said):
     """Beside ln 11 = 2.398; one who went on from trained weights may know something."""
-    row = Row('s', Asked(2, 1), '628', 1, 8, loss, math.log(11), 1.0, 1, None, None, goes_on)
+    row = Row('s', Asked(2, 1), '628', 1, 8, loss, math.log(11), 1.0, 1, 1e9, 1e9, goes_on)
     assert said in row.remark and row.sound == (said == 'ok') and row.cells()[-1] == row.remark
 
 

@@ -211,7 +211,7 @@ def test_one_command_trains_all_that_a_row_needs(number, name, stages):
     command = [*row.trained_todo[0], '-n']
     finished = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=True)
     args = train.parse_args(finished.stdout.partition('tools/train.py ')[2].replace('\\\n', ' ').split())
-    assert args.chain or is_chain(args.stage)
+    assert args.options.chain or is_chain(args.stage)
     assert stages_of(ends(args.stage) if is_chain(args.stage) else (args.stage,)) == stages
 
 

@@ -28,24 +28,23 @@ from tools.training.options import add_options, options_of
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command line: `stage`, `chain` and `options`."""
+    """The command line: `stage` and `options`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'stage', metavar='STAGE',
         help=f'one of: {", ".join(STAGES)}; or a whole chain: {", ".join(CHAINS)}; STAGE@NAME for your own data in data/NAME',
     )  # fmt: skip
-    parser.add_argument('--chain', action='store_true', help='first train what the stage starts from, as far as it is not done')
     add_options(parser)
     args = parser.parse_args(argv)
-    return argparse.Namespace(stage=args.stage, chain=args.chain, options=options_of(args))
+    return argparse.Namespace(stage=args.stage, options=options_of(args))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; the exit status."""
     args = parse_args(argv)
-    chain = args.chain or is_chain(args.stage)
-    args.options.check(chain=chain)
-    if chain:
+    several = args.options.chain or is_chain(args.stage)
+    args.options.check(several=several)
+    if several:
         from tools.recipes.chain import follow
 
         last = ends(args.stage) if is_chain(args.stage) else (resolve(args.stage, STAGES, 'stage'),)

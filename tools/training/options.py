@@ -35,6 +35,7 @@ def _option(
 class Options:
     """What is asked of a training beside its stage. None: as the stage's row says."""
 
+    chain: bool = _option(None, '', 'first train what the stage starts from, as far as it is not done', of=CHAIN)
     iters: int | None = _option(positive, 'N', "last iteration (default: the row's)")
     batch: int | None = _option(positive, 'N', "images per update (default: the row's)", of=ONE)
     batch_per_pass: int | None = _option(
@@ -69,9 +70,9 @@ class Options:
     run_dir: str | None = _option(str, 'DIR', 'default: runs/STAGE', of=ONE, make=False)
     runs: str | None = _option(str, 'DIR', 'of a chain: folder of the run folders (default: runs/)', of=CHAIN, make=False)
 
-    def check(self, *, chain: bool) -> None:
-        """Raise UserError for an option that would do nothing without another."""
-        if self.runs and not chain:
+    def check(self, *, several: bool) -> None:
+        """Raise UserError for an option that would do nothing without another; `several`: whether several stages are trained."""
+        if self.runs and not several:
             raise UserError('--runs is the folder of the runs of a chain; give --run-dir, or --chain')
         for name in ('val_split', 'val_limit'):
             if getattr(self, name) and not self.val_every:
