@@ -7,6 +7,7 @@ A row's `classes` and `palette` are aligned: the id of a class is its place. A u
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tools.support.errors import UserError
 from tools.support.paths import DATA
@@ -34,6 +35,7 @@ class Dataset:
     source: str = ''
     train: str = 'train'
     encoding: str = 'raw'  # of its LMDBs unless --encoding says otherwise; measured in dataset_prep/README.md
+    void_rims: bool = False  # whether 255 rims each object, so that void is where boundaries are (tools/scoring/trimap.py)
 
     @property
     def num_classes(self) -> int:
@@ -46,7 +48,7 @@ class Dataset:
         return 'val' if 'val' in self.splits else 'test'
 
 
-def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, **other: str) -> Dataset:
+def _dataset(name: str, rows: Rows, mean_bgr: Mean, splits: dict[str, int], source: str, **other: Any) -> Dataset:
     """A Dataset from aligned (class, colour) rows."""
     classes, palette = zip(*rows, strict=True)
     return Dataset(name, classes, palette, mean_bgr, splits, source, **other)
@@ -132,7 +134,7 @@ _ROWS = (
         # train_aug: VOC train and all of SBD without VOC val; train_aug_coco, with COCO joined to it, has no published count
         {'train_aug': 10582, 'val': 1449, 'test': 1456},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
-        train='train_aug', encoding='png',
+        train='train_aug', encoding='png', void_rims=True,
     ),
     _dataset(
         'kitti', STREET, (96.19429688, 95.55136972, 91.34692262), {'train': 100, 'test': 46},

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import Dataset, dataset
@@ -16,6 +17,7 @@ from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of, tables_of
 from tools.report.strips import Row
 from tools.report.tables_text import cells, number, per_class, sides
+from tools.scoring.summary import other_measures, summary
 from tools.support.atomic import whole_file
 from tools.support.paths import RUNS
 
@@ -79,9 +81,10 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix as parts of each true class, rows adding up to one."""
+    """A confusion matrix as parts of each true class, rows adding up to one, with the measures that stand in no table."""
 
     title: str
+    measures: str
     classes: tuple[str, ...]
     rows: list[tuple[str, list[float | None]]]
 
@@ -122,7 +125,8 @@ def matrices(results: Sequence[Result]) -> list[Matrix]:
         for name, counts in zip(classes, result.confusion, strict=True):
             total = sum(counts)
             rows.append((name, [count / total if total else None for count in counts]))
-        made.append(Matrix(f'{result.name}, {result.dataset} {result.split}, {result.images} images', classes, rows))
+        title = f'{result.name}, {result.dataset} {result.split}, {result.images} images'
+        made.append(Matrix(title, other_measures(summary(classes, np.array(result.confusion))), classes, rows))
     return made
 
 
