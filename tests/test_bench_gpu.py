@@ -13,12 +13,12 @@ from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
 from tests.engines import run_onnx
 from tools import bench_gpu
-from tools.bench.onnx_net import OnnxGraph
 from tools.gpu_bench import run
 from tools.gpu_bench.cases import Case, full_cases, splits
 from tools.gpu_bench.files import torch_job, torch_layers
 from tools.gpu_bench.run import Result, Setup, measure_case
 from tools.inference.caffe_net import caffemodel, forward, load_net
+from tools.inference.onnx_net import OnnxGraph
 from tools.support.errors import UserError
 
 ON_CPU = Setup(gpu=None, repeat=1, torch_python=None)

@@ -63,7 +63,7 @@ def in_onnxruntime(net, weights: Path, data: np.ndarray) -> tuple[Callable, Call
     """onnxruntime's CPU engine."""
     import onnxruntime
 
-    from tools.bench.onnx_net import onnx_model
+    from tools.inference.onnx_net import onnx_model
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
