@@ -134,7 +134,7 @@ def test_stages_have_caffes_shapes(narrow_nets, tmp_path, name):  # noqa: F811
         expected = by_caffe(tmp_path / 'net.prototxt', phase)
         assert ours(net, phase) == expected
     args = ['--input', str(crop)] if crop else ['--input', 'x'.join(map(str, map_hw(stage)))]
-    found = summarize.of_stage(summarize.parse_args(['--stage', name, *args]))
+    _, found = summarize.of_stage(summarize.parse_args(['--stage', name, *args]))
     assert [layer.name for layer in found] == [layer.name for layer in training(name, 'x', crop).layer]
 
 
