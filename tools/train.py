@@ -50,6 +50,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--upsample-loss', action='store_true', help='compare scores, upsampled by 8, with the labels of all pixels'
     )
+    parser.add_argument(
+        '--class-weights', type=_class_weights, metavar='median|FILE',
+        help='of the loss: median frequency balancing, or a file with a class and its weight on each line (default: all alike)',
+    )  # fmt: skip
     parser.add_argument('--snapshot', type=positive, metavar='N', help="iterations between snapshots (default: the row's)")
     parser.add_argument('--keep', type=positive, default=2, metavar='N', help='snapshots kept (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, metavar='N', help='0; or 0,1 or all, to share the batch (default: the CPU)')
@@ -109,6 +113,11 @@ def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f'{number} is less than 1')
     return number
+
+
+def _class_weights(text: str) -> str:
+    """The word `median`, or the path of a file, absolute: a chain hands it on to commands that run in the checkout."""
+    return text if text == 'median' else str(Path(text).absolute())
 
 
 def _loss(text: str) -> float:

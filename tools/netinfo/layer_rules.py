@@ -307,9 +307,11 @@ def _softmax(layer, bottoms: list[Shape]) -> Made:
 
 def _softmax_loss(layer, bottoms: list[Shape]) -> Made:
     """The probabilities are kept, and a blob of gradients with them: the softmax within has the layer's loss weight, which
-    Layer::SetLossWeights writes into each of them, on the host; on a GPU they hold which pixels count."""
+    Layer::SetLossWeights writes into each of them, on the host. On a GPU the same blob is there too: SoftmaxWithLoss notes in
+    it which pixels count, and within InfogainLoss the softmax multiplies its output by it."""
     values = prod(bottoms[0])
-    scale = values // bottoms[0][layer.softmax_param.axis]
+    axis = layer.infogain_loss_param.axis if layer.type == 'InfogainLoss' else layer.softmax_param.axis
+    scale = values // bottoms[0][axis]
     return Made([(), bottoms[0]][: len(layer.top) or 1], kept=values + scale, kept_host=values, kept_gpu=values)
 
 
@@ -376,7 +378,8 @@ RULES: dict[str, Callable[..., Made]] = {
     'InnerProduct': _inner_product, 'BatchNorm': _batch_norm, 'Scale': _scale, 'Bias': _bias, 'PReLU': _prelu,
     'ReLU': _same, 'ELU': _same, 'Sigmoid': _same, 'TanH': _same, 'AbsVal': _same, 'BNLL': _same, 'Power': _same,
     'Exp': _same, 'Log': _same, 'Threshold': _same, 'Eltwise': _same, 'Dropout': _dropout, 'LRN': _lrn,
-    'Softmax': _softmax, 'SoftmaxWithLoss': _softmax_loss, 'EuclideanLoss': _loss, 'SigmoidCrossEntropyLoss': _loss,
+    'Softmax': _softmax, 'SoftmaxWithLoss': _softmax_loss, 'InfogainLoss': _softmax_loss, 'EuclideanLoss': _loss,
+    'SigmoidCrossEntropyLoss': _loss,
     'Accuracy': _accuracy, 'Concat': _concat, 'Slice': _slice, 'Crop': _crop, 'Flatten': _flatten, 'Reshape': _reshape,
     'Split': _split, 'Silence': _silence,
 }  # fmt: skip

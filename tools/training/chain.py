@@ -19,7 +19,7 @@ from tools.training.storing import store_command
 from tools.training.validation import check_validation
 
 _OF_ONE_STAGE = ('lmdb', 'weights', 'fresh', 'run_dir', 'batch', 'crop_size', 'base_lr', 'upsample_loss', 'restart')
-_WITHOUT_SCORES = ('iters', 'snapshot', 'keep', 'max_loss')
+_WITHOUT_SCORES = ('iters', 'snapshot', 'keep', 'max_loss', 'class_weights')
 _PASSED_ON = (*_WITHOUT_SCORES, 'val_every', 'val_split', 'val_limit')
 
 

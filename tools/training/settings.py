@@ -16,6 +16,7 @@ from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
+from tools.training.class_weights import Asked, read_weights
 
 VAL_SPLIT = 'val'  # that snapshots are scored on where nothing is said
 RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their filler
@@ -40,6 +41,7 @@ class Settings:
     val_split: str = VAL_SPLIT
     val_limit: int | None = None  # images that are scored; None: all
     tensorboard: bool = False
+    class_weights: Asked = None  # of the loss
     max_loss: float | None = None  # above which training is stopped; None: tools.training.watch
 
     @property
@@ -81,6 +83,7 @@ def settings(args) -> Settings:
     if len(gpus) > 1 and NETS[STAGES[name].net].python_layers:
         raise UserError(f'{name} has layers in Python, which Caffe trains on one GPU only: --gpu {gpus[0]} (GPU={gpus[0]})')
     stage = _override(STAGES[name], args, len(gpus) or 1)
+    facts = dataset(NETS[stage.net].dataset)
     return Settings(
         stage_name=name,
         stage=stage,
@@ -92,6 +95,7 @@ def settings(args) -> Settings:
         gpus=gpus,
         keep=args.keep,
         restart=args.restart,
+        class_weights=read_weights(args.class_weights, facts) if args.class_weights else None,
         max_loss=args.max_loss,
         data=data,
         val_every=args.val_every,
