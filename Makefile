@@ -48,7 +48,7 @@ nets: ## the table of networks
 ##@ Data sets and weights (DATA=the folder that you have, OUT=the folder to write)
 LMDB_OPTIONS := --encoding=ENCODING --val-lmdb:VAL_LMDB --whole:WHOLE
 VOC_OPTIONS := --data=DATA --out=OUT --sbd=SBD --annotations=ANNOTATIONS
-CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --lists-only:LISTS_ONLY
+CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --leave-out=LEAVE_OUT --lists-only:LISTS_ONLY
 LMDB_FOUND := --allow-partial:PARTIAL --lists-only:LISTS_ONLY $(LMDB_OPTIONS)
 CROPS = $(if $(CROP_SIZE), --crop-size $(call each,CROP_SIZE))
 
@@ -68,7 +68,7 @@ lmdb-kitti: caffe ## KITTI of Ros et al.
 lmdb-cityscapes: caffe ## Cityscapes
 	$(PYTHON) -m dataset_prep.cityscapes $(call options,--data=DATA --out=OUT $(LMDB_FOUND))$(CROPS)
 
-lmdb-custom: caffe ## your own images/ and labels/ (CLASSES=file of names or number; NAME= SIZE=)
+lmdb-custom: caffe ## your own images and labels (CLASSES=file or number; NAME= SIZE= LEAVE_OUT=)
 	$(PYTHON) -m dataset_prep.custom $(call options,$(CUSTOM_OPTIONS) $(LMDB_OPTIONS))$(CROPS)
 
 lmdb-toy: caffe ## the drawn scenes of make demo
