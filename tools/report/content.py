@@ -30,12 +30,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """A training run's loss, per pixel, and the mean IoU of its snapshots on validation images, by iteration, where scored."""
+    """A training run's loss, per pixel, and the mean IoU of its snapshots on validation images, by iteration, where scored.
+
+    `run_folder` is where it lies, for what else is shown of it.
+    """
 
     name: str
     iterations: list[int]
     losses: list[float]
     val_iou: tuple[scores.Score, ...] = ()
+    run_folder: Path | None = None
 
 
 def read_scores(system: System) -> Scores:
@@ -56,7 +60,7 @@ def read_curve(name: str, run_folder: Path) -> Curve:
         rows = list(csv.DictReader(lines))
     scale = _loss_scale(run_folder)
     iterations, losses = [int(row['iteration']) for row in rows], [float(row['loss']) / scale for row in rows]
-    return Curve(name, iterations, losses, tuple(scores.read_scores(run_folder)))
+    return Curve(name, iterations, losses, tuple(scores.read_scores(run_folder)), run_folder)
 
 
 def _loss_scale(run_folder: Path) -> float:

@@ -14,6 +14,7 @@ from tools.recipe import Done
 from tools.report import pictures
 from tools.report.content import Curve, Scores, System, read_scores
 from tools.report.strips import Picture, Row, drawing, photo
+from tools.report.timeline import timeline
 from tools.scoring import percent
 from tools.support.atomic import whole_file
 
@@ -99,4 +100,5 @@ def _html(report: Report, rows: Sequence[Row]) -> str:
         rows=rows,
         losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
         validation=pictures.data_uri(pictures.validation_plot(scored)) if scored else None,
+        timelines=list(filter(None, map(timeline, report.curves))),
     )

@@ -17,6 +17,7 @@ from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of, tables_of
 from tools.report.strips import Row
 from tools.report.tables_text import cells, number, per_class, sides
+from tools.report.timeline import timeline
 from tools.scoring.summary import other_measures, summary
 from tools.support.atomic import whole_file
 from tools.support.paths import RUNS
@@ -130,13 +131,13 @@ def matrices(results: Sequence[Result]) -> list[Matrix]:
     return made
 
 
-def curves() -> list[tuple[str, str]]:
-    """Name and picture of the loss of each training run here."""
+def curves() -> list[tuple[str, str, Row | None]]:
+    """Of each training run here its name, a picture of its loss, and how its snapshots label validation images, where scored."""
     found = []
     for path in sorted(RUNS.glob('*/metrics.csv')):
         curve: Curve = read_curve(path.parent.name, path.parent)
         if curve.losses:
-            found.append((curve.name, data_uri(loss_plot([curve], None))))
+            found.append((curve.name, data_uri(loss_plot([curve], None)), timeline(curve)))
     return found
 
 
