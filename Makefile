@@ -51,7 +51,7 @@ nets: ## the table of networks
 ##@ Data sets and weights (DATA=the folder that you have, OUT=the folder to write)
 LMDB_OPTIONS := --encoding=ENCODING --val-lmdb:VAL_LMDB --whole:WHOLE
 VOC_OPTIONS := --data=DATA --out=OUT --sbd=SBD --annotations=ANNOTATIONS
-CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --lists-only:LISTS_ONLY
+CUSTOM_OPTIONS := --data=DATA --classes=CLASSES --name=NAME --out=OUT --size=SIZE --leave-out=LEAVE_OUT --lists-only:LISTS_ONLY
 LMDB_FOUND := --allow-partial:PARTIAL --lists-only:LISTS_ONLY $(LMDB_OPTIONS)
 CROPS = $(if $(CROP_SIZE), --crop-size $(call each,CROP_SIZE))
 
@@ -71,7 +71,7 @@ lmdb-kitti: caffe ## KITTI of Ros et al.
 lmdb-cityscapes: caffe ## Cityscapes
 	$(PYTHON) -m dataset_prep.cityscapes $(call options,--data=DATA --out=OUT $(LMDB_FOUND))$(CROPS)
 
-lmdb-custom: caffe ## your own images/ and labels/ (CLASSES=file of names or number; NAME= SIZE=)
+lmdb-custom: caffe ## your own images and labels (CLASSES=file or number; NAME= SIZE= LEAVE_OUT=)
 	$(PYTHON) -m dataset_prep.custom $(call options,$(CUSTOM_OPTIONS) $(LMDB_OPTIONS))$(CROPS)
 
 lmdb-toy: caffe ## the drawn scenes of make demo
@@ -93,6 +93,7 @@ weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or conv
 ## ITERS= BATCH= CROP_SIZE= BASE_LR= in place of the row's; SNAPSHOT=N iterations apart, KEEP=2
 ## GPU=0 (0,1 or all), BATCH_PER_PASS=images that fit into memory, DATASET=NAME of your own data
 ## WEIGHTS=file to start from, FRESH=final (layers that start anew), RANDOM_FC=1, RESTART=1
+## CLASS_WEIGHTS=median, or a file with a class and its weight a line: rare classes count more
 ## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels
 ## VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
 TRAIN_OPTIONS = $(shell $(SYSTEM_PYTHON) -E -m tools.training.options)

@@ -72,6 +72,16 @@ def read_classes(text: str) -> list[tuple[str, Colour]]:
     return found
 
 
+def read_palette(path: Path) -> list[tuple[str, Colour]]:
+    """Names and colours in the order of their ids, from a file that has a colour for each name. Errors as in read_classes."""
+    rows = _read(path)
+    if lacking := [row for row in rows if row.colour is None]:
+        raise UserError(f'{path} line {lacking[0].line}: {lacking[0].name} has no colour, so its pixels cannot be told; {FORM}')
+    if not 1 <= len(rows) <= MOST_CLASSES:
+        raise UserError(f'{path}: {len(rows)} classes; there may be {MOST_CLASSES}')
+    return [(row.name, row.colour) for row in rows if row.colour]
+
+
 def voc_colour(index: int) -> Colour:
     """The colour of an id in VOC's palette: bits 3k, 3k+1, 3k+2 of the id are bit 7-k of red, green and blue."""
     red, green, blue = (sum((index >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3))

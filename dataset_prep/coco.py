@@ -8,32 +8,26 @@ which can be read in two ways (OTHER_OBJECTS): they are left undrawn, so that a 
 background, and the plate is a hole in the table.
 """
 
-import json
-import shutil
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from pycocotools import mask as coco_mask
 
+from dataset_prep.coco_objects import Painted, Segmentation, paint, segmentation_of
 from dataset_prep.datasets import IGNORE_LABEL, dataset
+from dataset_prep.drawn_labels import begin_drawing, save_label
 from dataset_prep.image_files import read_index_label
 from dataset_prep.json_stream import entries
 from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from dataset_prep.records import Record
 from dataset_prep.trees import Tree, need_tree
-from tools.support.atomic import check_own_folder, whole_file
 from tools.support.errors import Fault, UserError, end_with_faults
 from tools.support.hashing import file_sum
 
 SETS = ('train2014', 'val2014')
 COUNTS = {'train2014': 82783, 'val2014': 40504}
-DRAWN = 'drawn.json'  # beside the labels: what they were drawn from
 RULE = 1  # raised when labels are drawn in another way
 LEFT, DRAWN_OVER = OTHER_OBJECTS = ('left', 'drawn-over')  # objects of other categories, treated as background
 
@@ -66,15 +60,12 @@ VOC_ID = {category: dataset('pascal_voc').classes.index(voc) for category, (_, v
 
 @dataclass(frozen=True)
 class CocoObject:
-    """One annotation: `segmentation` is a list of polygons x, y, x, y ..., or a run-length code as COCO has it.
-
-    `voc_id` is BACKGROUND for an object of another category.
-    """
+    """One annotation. `voc_id` is BACKGROUND for an object of another category."""
 
     id: int
     voc_id: int
     crowd: bool
-    segmentation: list[array] | dict
+    segmentation: Segmentation
 
 
 @dataclass(frozen=True)
@@ -148,44 +139,22 @@ def _check_category(path: Path, entry: dict) -> None:
 
 
 def _object(entry: dict) -> CocoObject | None:
-    """One annotation; None if it outlines nothing.
-
-    Outlines of one or two points are left out, as Detectron does: pycocotools would take two points for a box. Raises
-    ValueError for half a point, and for run lengths that are not as long as their image: pycocotools would take them too.
-    """
-    segmentation = entry['segmentation']
-    if isinstance(segmentation, list):
-        segmentation = [array('d', polygon) for polygon in segmentation if len(polygon) >= 6]
-        if any(len(polygon) % 2 for polygon in segmentation):
-            raise ValueError(f'annotation {entry["id"]}: a polygon with half a point')
-        if not segmentation:
-            return None
-    elif isinstance(segmentation['counts'], list) and sum(segmentation['counts']) != prod(segmentation['size']):
-        raise ValueError(f'annotation {entry["id"]}: run lengths of another size than they say')
+    """One annotation; None if it outlines nothing. Raises ValueError as segmentation_of does."""
+    segmentation = segmentation_of(entry)
+    if segmentation is None:
+        return None
     return CocoObject(entry['id'], VOC_ID.get(entry['category_id'], BACKGROUND), bool(entry.get('iscrowd', 0)), segmentation)
 
 
-def draw_label(height: int, width: int, objects: Iterable[CocoObject]) -> np.ndarray:
+def draw_label(height: int, width: int, objects: Sequence[CocoObject]) -> np.ndarray:
     """The label of one image, uint8 (height, width): VOC's ids, 0 for all else, 255 for crowds; overlaps as stated above.
 
     Raises ValueError for run lengths of an image of another size.
     """
     label = np.zeros((height, width), np.uint8)
-    codes = [(one, _run_lengths(one.segmentation, height, width)) for one in objects]
-    for one, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(coco_mask.area(pair[1])), pair[0].id)):
-        label[coco_mask.decode(code).astype(bool)] = IGNORE_LABEL if one.crowd and one.voc_id else one.voc_id
+    values = [IGNORE_LABEL if one.crowd and one.voc_id else one.voc_id for one in objects]
+    paint(label, (Painted(value, one.id, one.segmentation, one.crowd) for value, one in zip(values, objects, strict=True)))
     return label
-
-
-def _run_lengths(segmentation: list[array] | dict, height: int, width: int) -> dict:
-    """pycocotools' compressed run-length code of one annotation, as its COCO.annToRLE makes it."""
-    if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects([polygon.tolist() for polygon in segmentation], height, width))
-    if list(segmentation['size']) != [height, width]:
-        raise ValueError(f'run lengths of {segmentation["size"]} pixels (height, width) in an image of {[height, width]}')
-    if isinstance(segmentation['counts'], list):
-        return coco_mask.frPyObjects(segmentation, height, width)
-    return segmentation
 
 
 def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
@@ -194,7 +163,7 @@ def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
     Labels that were drawn before from the same annotations are kept, so that this goes on where it was stopped.
     """
     target = folder / coco.name
-    _begin(target, {'annotations_sha256': file_sum(coco.annotations), 'rule': RULE})
+    begin_drawing(target, {'annotations_sha256': file_sum(coco.annotations), 'rule': RULE})
 
     def draw(image: CocoImage) -> tuple[str, Path]:
         name = Path(image.file_name).stem
@@ -204,33 +173,10 @@ def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
                 label = draw_label(image.height, image.width, image.objects)
             except ValueError as error:
                 raise UserError(f'{coco.annotations}: {image.file_name} has {error}') from error
-            with whole_file(path) as temporary:
-                _picture(label).save(temporary)
+            save_label(path, label, dataset('pascal_voc').palette)
         return name, path
 
     return dict(progress(in_order(draw, coco.images), f'drawing labels of {coco.name}', len(coco.images)))
-
-
-def _begin(folder: Path, settings: Mapping[str, object]) -> None:
-    """Make `folder` for labels drawn from `settings`; those drawn from others go. Raises UserError if other files are there."""
-    check_own_folder(folder, DRAWN)
-    said = folder / DRAWN
-    try:
-        same = json.loads(said.read_text(encoding='utf-8')) == settings
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        shutil.rmtree(folder, ignore_errors=True)
-        with whole_file(said) as temporary:
-            temporary.write_text(json.dumps(settings), encoding='utf-8')
-
-
-def _picture(label: np.ndarray) -> Image.Image:
-    """A label as a palette picture: its indices, shown in VOC's colours, white for what is ignored."""
-    picture = Image.fromarray(label)
-    colours = [*dataset('pascal_voc').palette, *[(255, 255, 255)] * (256 - dataset('pascal_voc').num_classes)]
-    picture.putpalette([part for colour in colours for part in colour])
-    return picture
 
 
 def check_images(coco: CocoSet) -> None:

@@ -2,9 +2,16 @@
 
 DIR holds
 images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm .webp)    8 bits a channel, no alpha, no EXIF tag that turns them
-labels/NAME.png                 index PNGs, grey or palette: ids 0 to N-1, 255 to ignore; or RGB, in the colours of the classes
+labels in one of these forms, which one is told by looking:
+  labels/NAME.png               index PNGs, grey or palette: ids 0 to N-1, 255 to ignore; or RGB, in the colours of the classes
+  labels/NAME.png, RGB, and a palette file: labelmap.txt, label_colors.txt, class_dict.csv or palette.txt
+  NAME.json of labelme, in labels/ or beside the images
+  annotations/*.json in the form of COCO, with your own categories; images in any folder
+  what CVAT exports as "Segmentation mask" or as "COCO", unpacked
 train.txt, val.txt, test.txt    names, one a line; images of test need no labels
 
+Where labels have names, these decide the ids: a name that --classes lacks is an error, unless it is left out by --leave-out,
+which makes its pixels 255. Pixels that no outline covers are the class called background, or 255 if there is none.
 Without train.txt a share of the images, --val-fraction, picked by --seed, is val and the rest train; a single image is train.
 --size scales each image to that size, one of another shape to what fits into it. The mean to subtract is measured over the
 training images. Classes, colours and mean are kept in OUT/dataset.json. What --classes understands: class_lists.py.
@@ -21,10 +28,12 @@ from typing import TypeVar
 from dataset_prep import statistics
 from dataset_prep.class_lists import read_classes
 from dataset_prep.command import add_shared_arguments, command_parser, size, write
-from dataset_prep.datasets import Dataset, keep_own
-from dataset_prep.image_files import IMAGE_SUFFIXES, UPRIGHT, image_size, is_coloured_picture, orientation
-from dataset_prep.lists import by_id, check_pairs, read_ids, with_suffix
+from dataset_prep.datasets import IGNORE_LABEL, Dataset, keep_own
+from dataset_prep.image_files import UPRIGHT, image_size, orientation
+from dataset_prep.label_forms import as_pictures, find_labels
+from dataset_prep.lists import composed, read_ids
 from dataset_prep.order import shuffled
+from dataset_prep.own_labels import Labels, Names, check_names
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record
 from prototxt.experiments import STAGES
@@ -34,7 +43,7 @@ from tools.support.paths import DATA
 
 CROP_SIZES = (500,)
 VAL_FRACTION = 0.1
-IMAGES, LABELS = 'images', 'labels'
+LIST_FOLDERS = ('ImageSets/Segmentation', '')  # the former is CVAT's and VOC's; a list beside the images goes before
 TRAIN, VAL, TEST = 'train', 'val', 'test'
 NEXT = (  # what is trained on own data: for whom, the stages by their crops, and make's other variables
     ('a narrow net on a CPU', ('toy-front',), ()),
@@ -46,30 +55,33 @@ Size = tuple[int, int]
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 
 
-def find_splits(data: Path, name: str, val_fraction: float, seed: int, size_wh: Size | None = None) -> dict[str, list[Record]]:
-    """The records of each split in the folder `data`, of the data set `name`.
+def find_names(labels: Labels, data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
+    """The names of the images of each split: as listed in the folder `data`, as the labels' own files tell, or by chance.
 
-    Raises UserError when a file of a pair is missing, two have one name, a list names what is not there, or an image has a tag
-    that turns it.
+    Raises UserError when an image lacks its label, a list names what is not there, or an image has a tag that turns it.
     """
-    if not data.is_dir():
-        raise UserError(f'no folder {data}; give the one that holds {IMAGES}/ and {LABELS}/: DATA=FOLDER')
-    images, labels = _files(data / IMAGES, IMAGE_SUFFIXES), _files(data / LABELS, ('.png',))
-    lists = _lists(data, images) or _shares(images, labels, data, val_fraction, seed)
+    lists = _lists(data, labels) or dict(labels.lists) or _shares(labels, data, val_fraction, seed)
     for split, names in lists.items():
-        if lacking := [one for one in names if one not in labels and split != TEST]:
-            faults = [Fault(f'no file at {data / LABELS / one}.png') for one in lacking]
+        if lacking := [one for one in names if one not in labels.files and split != TEST]:
+            faults = [Fault(f'no label of {labels.images[one]}') for one in lacking]
             end_with_faults(faults, len(names), f'images of {split}', 'each needs its label')
-    _check_upright([images[one] for names in lists.values() for one in names])
-    sizes = _sizes({images[one]: one for names in lists.values() for one in names}, size_wh) if size_wh else {}
-    coloured = {path for path, found in _each(is_coloured_picture, labels.values()) if found is True}
+    _check_upright([labels.images[one] for names in lists.values() for one in names])
+    return lists
+
+
+def find_splits(
+    labels: Labels, names: Names, data: Path, out: Path, name: str, val_fraction: float, seed: int, size_wh: Size | None = None
+) -> dict[str, list[Record]]:
+    """The records of each split of the data set `name`; labels that are no pictures are drawn in the folder `out` first.
+
+    Raises UserError as find_names and label_forms.as_pictures do.
+    """
+    lists = find_names(labels, data, val_fraction, seed)
+    used = [one for split in lists.values() for one in split]
+    sizes = _sizes({labels.images[one]: one for one in used}, size_wh) if size_wh else {}
+    pictures = as_pictures(labels, names, used, out)
     return {
-        split: [
-            Record(
-                one, images[one], label := labels.get(one), name, 'colours' if label in coloured else 'ids', sizes.get(one)
-            )
-            for one in ids
-        ]
+        split: [Record(one, labels.images[one], *_label_of(one, pictures, name), sizes.get(one)) for one in ids]
         for split, ids in lists.items()
     }  # fmt: skip
 
@@ -114,28 +126,33 @@ def _check_upright(paths: Sequence[Path]) -> None:
     )  # fmt: skip
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The pictures in a folder by name."""
-    found = by_id(with_suffix(folder, *suffixes), lambda path: path.stem)
-    if not found:
-        raise UserError(f'no {folder.name} in {folder} ({" ".join(suffixes)}); see dataset_prep/README.md')
-    return found
-
-
-def _lists(data: Path, images: dict[str, Path]) -> dict[str, list[str]]:
+def _lists(data: Path, labels: Labels) -> dict[str, list[str]]:
     """The names of each split that is listed. Raises UserError for val or test without train, and for names of no image."""
-    lists = {split: read_ids(data / f'{split}.txt') for split in (TRAIN, VAL, TEST) if (data / f'{split}.txt').exists()}
+    every = [data / folder / f'{split}.txt' for folder in LIST_FOLDERS for split in (TRAIN, VAL, TEST)]
+    paths = {path.stem: path for path in every if path.exists()}
+    lists = {split: read_ids(paths[split]) for split in (TRAIN, VAL, TEST) if split in paths}
     if lists and TRAIN not in lists:
         raise UserError(f'{data} has {" and ".join(f"{split}.txt" for split in lists)} but no {TRAIN}.txt; list what to train on')
     for split, names in lists.items():
-        if unknown := [name for name in names if name not in images]:
-            raise UserError(f'{data / split}.txt names {unknown[0]}; there is no such file in {data / IMAGES} (give no suffix)')
+        if unknown := [name for name in names if name not in labels.images]:
+            raise UserError(f'{paths[split]} names {unknown[0]}; there is no such image in {data} (give no suffix)')
     return lists
 
 
-def _shares(images: dict[str, Path], labels: dict[str, Path], data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
+def _label_of(image: str, pictures: Mapping[str, tuple[Path, str]], name: str) -> tuple[Path | None, str, str]:
+    """Label file, data set and encoding of a record; no file for an image that has no label."""
+    path, encoding = pictures.get(image, (None, 'ids'))
+    return path, name, encoding
+
+
+def _shares(labels: Labels, data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
     """All images, each of which must have a label, parted into train, which has one at least, and val."""
-    check_pairs(images, labels, lambda name: data / IMAGES / f'{name}.*', lambda name: data / LABELS / f'{name}.png')
+    images, files = labels.images, labels.files
+    lonely = [
+        Fault(f'no label of {images[name]}' if name in images else f'no image of {files[name]}')
+        for name in sorted(images.keys() ^ files.keys())
+    ]
+    end_with_faults(lonely, len(images.keys() | files.keys()), 'images', 'each needs its image and its label')
     if not 0 <= val_fraction < 1:
         raise UserError(f'--val-fraction {val_fraction}: give a share from 0 to less than 1')
     mixed = shuffled(list(images), seed)
@@ -178,6 +195,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--classes', metavar='FILE|N', help='names of classes, one a line, perhaps with R G B; or their number; must be given'
     )
+    parser.add_argument(
+        '--leave-out', type=_names, default=frozenset(), metavar='NAME[,NAME]',
+        help='classes whose pixels are to be ignored: they become 255, in the labels and in the list of classes',
+    )  # fmt: skip
     parser.add_argument('--name', default='custom', help='of the data set (default: %(default)s)')
     parser.add_argument('--val-fraction', type=float, default=VAL_FRACTION, metavar='F', help='default: %(default)s')
     parser.add_argument('--size', type=size, metavar='WxH', help='scale to this, keeping the shape (default: as the files are)')
@@ -185,19 +206,37 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _names(text: str) -> frozenset[str]:
+    """Names with commas between them."""
+    return frozenset(composed(name.strip()) for name in text.split(',') if name.strip())
+
+
 def main(argv: list[str] | None) -> None:
     """Prepare a data set of the user's own."""
     args = parse_args(argv)
     _check_given(args)
     args.out = args.out or DATA / args.name
-    names, colours = zip(*read_classes(args.classes), strict=True)
-    splits = find_splits(args.data, args.name, args.val_fraction, args.seed, args.size)
-    unmeasured = Dataset(args.name, names, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images')
+    names = Names(tuple(read_classes(args.classes)), args.leave_out)
+    labels = find_labels(args.data)
+    check_names(labels, names, args.data)
+    print(f'{args.data}: {_in_words(labels, names)}')
+    splits = find_splits(labels, names, args.data, args.out, args.name, args.val_fraction, args.seed, args.size)
+    classes, colours = zip(*names.kept, strict=True)
+    unmeasured = Dataset(args.name, classes, colours, (0, 0, 0), {}, f'measured over {len(splits[TRAIN])} images')
     row, found = measured(unmeasured, splits)
     write(args, row, splits, {TRAIN: args.crop_size}, {TRAIN: found})
     if args.out.resolve() != (DATA / args.name).resolve():
         print(f'note: NETWORK@{args.name} and STAGE@{args.name} look for it at {DATA / args.name}: move it or put a link there')
     print('\n'.join(next_commands(args.name, () if args.lists_only or args.whole else args.crop_size)))
+
+
+def _in_words(labels: Labels, names: Names) -> str:
+    """The form of the labels and how many there are; of labels by name, what becomes of pixels that none covers."""
+    if labels.ready:
+        return f'{labels.form} ({len(labels.files)} images)'
+    none = names.uncovered == IGNORE_LABEL
+    rest = 'ignored (255), as no class is called background' if none else names.kept[names.uncovered][0]
+    return f'{labels.form} ({len(labels.files)} images); pixels that no class covers are {rest}'
 
 
 def next_commands(name: str, crop_sizes: Sequence[int]) -> list[str]:

@@ -49,6 +49,7 @@ class Dataset:
     suffix: str = '.png'
     target: str = ''
     targets: dict[str, str] = field(default_factory=dict, hash=False)
+    void_rims: bool = False  # whether 255 rims each object, so that void is where boundaries are (tools/scoring/trimap.py)
 
     @property
     def num_classes(self) -> int:
@@ -159,7 +160,7 @@ _ROWS = (
         # train_aug: VOC train and all of SBD without VOC val; train_aug_coco, with COCO joined to it, has no published count
         {'train_aug': 10582, 'val': 1449, 'test': 1456},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
-        train='train_aug', encoding='png', test='val', hidden=('test',), suffix='.jpg',
+        train='train_aug', encoding='png', test='val', hidden=('test',), suffix='.jpg', void_rims=True,
         sizes_wh=((500, 375), (375, 500)),  # both ways round: maps are then those of the network's tile
         target='make lmdb-voc DATA=FOLDER', targets={'train_aug_coco': 'make lmdb-voc-coco DATA=FOLDER'},
     ),

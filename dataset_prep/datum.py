@@ -55,7 +55,27 @@ def decode_datum(message: bytes | memoryview) -> np.ndarray:
             return np.frombuffer(found[_FLOAT_DATA].data, _LITTLE_ENDIAN_FLOAT).astype(np.float32).reshape(shape)
         return np.frombuffer(found[_DATA].data, np.uint8).reshape(shape).copy()
     except (KeyError, ValueError) as error:
-        raise UserError(f'a record that is no whole Datum of this toolkit ({error!r}); write the LMDB again') from error
+        raise _no_datum(error) from error
+
+
+def decode_label(message: bytes | memoryview, planes: int) -> np.ndarray:
+    """The last `planes` channels of what decode_datum returns; of pixels or maps that are not encoded, no others are read.
+
+    Raises UserError as decode_datum does.
+    """
+    try:
+        found = {field.number: field for field in fields(memoryview(message))}
+        if _ENCODED in found and found[_ENCODED].value:
+            return _decoded_png(found[_DATA].data)[-planes:]
+        height, width = found[_HEIGHT].value, found[_WIDTH].value
+        data, kind = (found[_FLOAT_DATA].data, _LITTLE_ENDIAN_FLOAT) if _FLOAT_DATA in found else (found[_DATA].data, np.uint8)
+        return np.frombuffer(data, kind)[-planes * height * width :].reshape(planes, height, width).copy()
+    except (KeyError, ValueError) as error:
+        raise _no_datum(error) from error
+
+
+def _no_datum(error: Exception) -> UserError:
+    return UserError(f'a record that is no whole Datum of this toolkit ({error!r}); write the LMDB again')
 
 
 def _decoded_png(png: memoryview) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A JSON file of a few long lists, read one entry at a time: COCO's annotations are 450 MB, several GB as Python objects."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,17 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
         raise UserError(f'no file at {path}') from error
     except ValueError as error:
         raise UserError(f'{path} is no whole JSON file ({error}); fetch it again') from error
+
+
+def first_member(path: Path, names: Collection[str]) -> str | None:
+    """The first of `names` that is a member of the object in a JSON file; empty lists are passed over.
+
+    None if there is none, or if the file holds something else. It is read only as far as that.
+    """
+    try:
+        return next((name for name, _ in entries(path) if name in names), None)
+    except UserError:
+        return None
 
 
 class _Stream:

@@ -84,10 +84,16 @@ def pixels_of_cells(scores, num_classes: int):
     return planes, L.Reshape(planes, reshape_param=dict(shape=dict(dim=[0, num_classes, STRIDE**2, -1])))
 
 
-def loss(scores, label, ignore_label: int, normalization: str = 'VALID'):
-    """Softmax loss of the pixels whose label is not `ignore_label`: averaged over them, or with 'NONE' their sum."""
-    kind = getattr(P.Loss, normalization)
-    return L.SoftmaxWithLoss(scores, label, loss_param=dict(ignore_label=ignore_label, normalization=kind))
+def loss(scores, label, ignore_label: int, normalization: str = 'VALID', class_weights: str | None = None):
+    """Softmax loss of the pixels whose label is not `ignore_label`: averaged over them, or with 'NONE' their sum.
+
+    `class_weights` is a binaryproto file with a diagonal matrix (tools/training/class_weights.py): the loss of a pixel is then
+    multiplied by the weight of its class. The average still divides by the number of pixels, not by the sum of their weights.
+    """
+    param = dict(ignore_label=ignore_label, normalization=getattr(P.Loss, normalization))
+    if class_weights:
+        return L.InfogainLoss(scores, label, loss_param=param, infogain_loss_param=dict(source=class_weights))
+    return L.SoftmaxWithLoss(scores, label, loss_param=param)
 
 
 def accuracy(scores, label, ignore_label: int):

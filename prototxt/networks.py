@@ -64,15 +64,16 @@ def training(
     crop_size: int | None = None,
     batch_per_pass: int | None = None,
     upsample_loss: bool | None = None,
+    class_weights: str | None = None,
 ):
     """NetParameter that trains a stage on the LMDB at `source`; its loss is the blob `loss`.
 
-    `crop_size` (pixels), `batch_per_pass` (images) and `upsample_loss` replace the row's.
+    `crop_size` (pixels), `batch_per_pass` (images) and `upsample_loss` replace the row's; `class_weights` is as in layers.loss.
     Raises UserError for a crop_size that does not fit.
     """
     stage = _changed(STAGES[stage_name], crop_size, upsample_loss)
     net, scores = _with_data(stage, source, batch_per_pass or stage.batch_per_pass, learn=True)
-    net.loss = loss(scores, net.label, IGNORE_LABEL, stage.normalization)
+    net.loss = loss(scores, net.label, IGNORE_LABEL, stage.normalization, class_weights)
     return _frozen(_named(net, stage_name), stage.frozen)
 
 

@@ -119,6 +119,7 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
     Follows channels from the Input and Slice layers through the layer types that our networks have;
     a layer type with parameters that is not known here raises ValueError.
     """
+    without = ('Data', 'DummyData', 'Im2col', 'Reshape', 'SoftmaxWithLoss', 'InfogainLoss', 'Accuracy', 'Silence')
     channels: dict[str, int] = {}
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for layer in net.layer:
@@ -135,7 +136,7 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
             if layer.python_param.layer == MEAN_FIELD:
                 classes = channels[layer.bottom[0]]
                 shapes[layer.name] = [(1, 1, classes, classes)] * 3
-        elif layer.type not in ('Data', 'DummyData', 'Im2col', 'Reshape', 'SoftmaxWithLoss', 'Accuracy', 'Silence'):
+        elif layer.type not in without:
             raise ValueError(f'layer {layer.name}: parameters of type {layer.type} are not known here')
     return shapes
 

@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from tools.bench.onnx_net import onnx_model
+from tools.inference.onnx_net import onnx_model
 
 
 def run_onnx(model: onnx.ModelProto, inputs: np.ndarray) -> np.ndarray:

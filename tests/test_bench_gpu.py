@@ -17,8 +17,8 @@ from tools.bench import gpu_run as run
 from tools.bench.gpu_cases import Case, full_cases, splits
 from tools.bench.gpu_files import torch_job, torch_layers
 from tools.bench.gpu_run import Result, Setup, measure_case
-from tools.bench.onnx_net import OnnxGraph
 from tools.inference.caffe_net import caffemodel, forward, load_net
+from tools.inference.onnx_net import OnnxGraph
 from tools.support.errors import UserError
 
 ON_CPU = Setup(gpu=None, repeat=1, torch_python=None)

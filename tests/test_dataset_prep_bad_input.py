@@ -129,7 +129,7 @@ def test_missing_half_of_a_pair_is_named(made, tmp_path, which):
     path = tmp_path / 'in' / FILES[made][which]
     path.unlink()
     name = 'a.b' if (made, which) == ('custom', 0) else path.name
-    named(made, tmp_path, rf'1 of \d .* cannot be used; .*\n  no file at .*{name}')
+    named(made, tmp_path, rf'1 of \d .* cannot be used; .*\n  no (file at|image of|label of) .*{name}')
 
 
 def test_label_of_another_size_names_both_files(made, tmp_path):

@@ -24,10 +24,13 @@ from dataset_prep import kitti as kitti_command
 from dataset_prep import toy as toy_command
 from dataset_prep import voc as voc_command
 from dataset_prep import voc_coco as voc_coco_command
+from dataset_prep.class_lists import read_classes
 from dataset_prep.datasets import how_to_prepare, read_own
 from dataset_prep.datum import decode_datum
+from dataset_prep.label_forms import find_labels
 from dataset_prep.lmdb_store import read_manifest
 from dataset_prep.lmdb_writer import Layout
+from dataset_prep.own_labels import Names
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import STAGES
 from prototxt.lmdb_names import lmdb_of
@@ -445,6 +448,12 @@ def test_masks_of_0_and_255_are_refused_and_absent_classes_named(tmp_path, capsy
         run_custom(tmp_path / 'in', tmp_path / 'out', *options)
 
 
+def own_splits(data, val_fraction):
+    """The splits of an own folder whose classes are 0, 1 and 2."""
+    names = Names(tuple(read_classes('3')))
+    return custom_command.find_splits(find_labels(data), names, data, data / 'out', 'mine', val_fraction, 1)
+
+
 def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
     """Lists that were written on Windows too; files that no list names are left alone."""
     custom(tmp_path)
@@ -452,7 +461,7 @@ def test_own_lists_are_followed_and_test_images_need_no_labels(tmp_path):
         (tmp_path / f'{split}.txt').write_text(text, encoding='utf-8')
     (tmp_path / 'labels' / 'straße 1.png').unlink()
     (tmp_path / 'images' / 'not labelled yet.png').write_bytes(b'')
-    splits = custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
+    splits = own_splits(tmp_path, 0.5)
     assert {split: [record.id for record in records] for split, records in splits.items()} == {
         'train': ['plain', 'a.b'], 'val': ['猫'], 'test': ['straße 1'],
     }  # fmt: skip
@@ -482,24 +491,24 @@ def test_own_files_that_do_not_pair_are_refused(tmp_path):
     custom(tmp_path)
     (tmp_path / 'images' / 'plain.jpg').write_bytes(b'')
     with pytest.raises(UserError, match='plain.jpg and .*plain.PNG have the same name, plain; keep one'):
-        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+        own_splits(tmp_path, 0)
     (tmp_path / 'images' / 'plain.jpg').unlink()
     (tmp_path / 'train.txt').write_text('plain\nnone.png\n')
-    with pytest.raises(UserError, match='train.txt names none.png; there is no such file in'):
-        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    with pytest.raises(UserError, match='train.txt names none.png; there is no such image in'):
+        own_splits(tmp_path, 0)
     (tmp_path / 'train.txt').rename(tmp_path / 'val.txt')
     with pytest.raises(UserError, match='has val.txt but no train.txt'):
-        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+        own_splits(tmp_path, 0)
     (tmp_path / 'labels' / 'plain.png').unlink()
     (tmp_path / 'val.txt').rename(tmp_path / 'train.txt')
     (tmp_path / 'train.txt').write_text('a.b\nplain\n')
     with pytest.raises(
-        UserError, match='1 of 2 images of train cannot be used; each needs its label:\n  no file at .*labels/plain.png'
+        UserError, match='1 of 2 images of train cannot be used; each needs its label:\n  no label of .*images/plain.PNG'
     ):
-        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+        own_splits(tmp_path, 0)
     (tmp_path / 'train.txt').unlink()
-    with pytest.raises(UserError, match='1 of 4 images cannot be used; each needs .*:\n  no file at .*labels/plain.png'):
-        custom_command.find_splits(tmp_path, 'mine', 0, 1)
+    with pytest.raises(UserError, match='1 of 4 images cannot be used; each needs .*:\n  no label of .*images/plain.PNG'):
+        own_splits(tmp_path, 0)
 
 
 @pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (3, True), (6, True)])
@@ -513,9 +522,9 @@ def test_own_images_that_viewers_turn_are_refused(tmp_path, orientation, turned)
         picture.save(path, exif=tag)
     if turned:
         with pytest.raises(UserError, match=f'plain.PNG is stored turned or mirrored .EXIF orientation {orientation}'):
-            custom_command.find_splits(tmp_path, 'mine', 0, 1)
+            own_splits(tmp_path, 0)
     else:
-        assert len(custom_command.find_splits(tmp_path, 'mine', 0, 1)['train']) == len(list((tmp_path / 'images').iterdir()))
+        assert len(own_splits(tmp_path, 0)['train']) == len(list((tmp_path / 'images').iterdir()))
 
 
 def test_files_that_macos_leaves_beside_others_are_passed_over(tmp_path):
@@ -523,7 +532,7 @@ def test_files_that_macos_leaves_beside_others_are_passed_over(tmp_path):
     for made, find in (
         (kitti, lambda data: kitti_command.find_splits(data, True)),
         (cityscapes, lambda data: cityscapes_command.find_splits(data, True)),
-        (custom, lambda data: custom_command.find_splits(data, 'mine', 0, 1)),
+        (custom, lambda data: own_splits(data, 0)),
     ):
         data = tmp_path / made.__name__
         made(data)
@@ -539,7 +548,7 @@ def test_names_that_no_list_can_hold_are_one_error(tmp_path, name):
     for folder, suffix in (('images', b'.PNG'), ('labels', b'.png')):
         os.rename(tmp_path / folder / f'plain{suffix.decode()}', os.fsencode(tmp_path / folder) + b'/' + name + suffix)
     with pytest.raises(UserError, match='no UTF-8, or control characters, in its path; rename it'):
-        custom_command.find_splits(tmp_path, 'mine', 0.5, 1)
+        own_splits(tmp_path, 0.5)
 
 
 def test_files_of_someone_else_are_never_replaced(tmp_path):

@@ -338,3 +338,15 @@ def test_the_score_without_crf_stands_beside_the_one_with(stored, tmp_path, caps
         assert 'without CRF' in capsys.readouterr().out.splitlines()[1]
         beside = json.loads((tmp_path / name / 'scores.json').read_text())['without_crf']
         assert beside['mean_iou'] == pytest.approx(alone['mean_iou'], abs=0.002)  # half precision may turn a tie
+
+
+def test_both_curves_near_boundaries_are_drawn(stored, tmp_path, capsys):
+    """As Chen et al. draw what the CRF does for boundaries."""
+    data, _ = stored
+    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
+    save_parameters(tmp_path / 'crf.json', NARROW)
+    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--tiling', 'tight']
+    test.main([*argv, '--crf', str(tmp_path / 'crf.json'), '--out', str(tmp_path / 'out'), '--trimap'])
+    beside = json.loads((tmp_path / 'out' / 'scores.json').read_text())['without_crf']
+    assert len(beside['trimap']['mean_iou']) == 40 and beside['trimap']['pixels'][0] < beside['trimap']['pixels'][-1]
+    assert 'mean IoU % near boundaries without CRF: ' in capsys.readouterr().out

@@ -20,7 +20,7 @@ from tools import test as evaluate
 from tools.inference import MapPredictor, Predictor, argmax, colorize, native, stitch, tight_size, tiles, zoom
 from tools.inference import weights as weight_files
 from tools.inference.caffe_net import forward, load_net
-from tools.inference.pictures import contact_sheet, overlay, panels
+from tools.inference.pictures import column, contact_sheet, overlay, panels
 from tools.support.errors import UserError
 from tools.training import runs
 
@@ -459,3 +459,13 @@ def test_a_contact_sheet_holds_strips_and_every_class():
     sheet = contact_sheet(rows, facts)
     colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3)}
     assert sheet.shape[1] == 4 * 320 + 3 * 8 + 2 * 8 and all(rgb[::-1] in colours for rgb in facts.palette)
+
+
+def test_a_column_of_a_contact_sheet_is_the_panels_of_one_heading():
+    """Two images of 40x20 pixels become panels of 320x160, each under a line of 20 pixels with its name, 8 pixels apart."""
+    facts = dataset('toy')
+    rows = [('a', [np.full((20, 40, 3), 10 * place, np.uint8) for place in range(4)]) for _ in range(2)]
+    for place in range(4):
+        found = column(contact_sheet(rows, facts), place, facts)
+        assert found.shape == (2 * (20 + 160) + 8, 320, 3)
+        assert (found[20:180] == 10 * place).all() and (found[208:] == 10 * place).all()

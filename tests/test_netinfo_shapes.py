@@ -67,6 +67,8 @@ layer { name: 'reshape2' type: 'Reshape' bottom: 'b' top: 'reshape2'
 layer { name: 'split' type: 'Split' bottom: 'power' top: 'p1' top: 'p2' }
 layer { name: 'softmax' type: 'Softmax' bottom: 'p1' top: 'softmax' }
 layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'crop' bottom: 'label' top: 'loss' }
+layer { name: 'gain' type: 'DummyData' top: 'gain' dummy_data_param { shape { dim: 1 dim: 1 dim: 2 dim: 2 } } }
+layer { name: 'infogain' type: 'InfogainLoss' bottom: 'crop' bottom: 'label' bottom: 'gain' top: 'infogain' }
 layer { name: 'euclid' type: 'EuclideanLoss' bottom: 'exp' bottom: 'p2' top: 'euclid' }
 layer { name: 'cross' type: 'SigmoidCrossEntropyLoss' bottom: 'log' bottom: 'sum' top: 'cross' }
 layer { name: 'accuracy' type: 'Accuracy' bottom: 'crop' bottom: 'label' top: 'accuracy' top: 'each' include { phase: TEST } }
@@ -120,7 +122,7 @@ def test_stages_have_the_shapes_that_they_have_on_their_lmdb(narrow_nets, tmp_pa
         expected = by_caffe(tmp_path / 'net.prototxt', phase)
         assert ours(net, phase) == expected
     args = ['--input', str(crop)] if crop else ['--input', 'x'.join(map(str, map_hw(stage)))]
-    found = summarize.of_stage(summarize.parse_args(['--stage', name, *args]))
+    _, found = summarize.of_stage(summarize.parse_args(['--stage', name, *args]))
     assert [layer.name for layer in found] == [layer.name for layer in training(name, 'x', crop).layer]
 
 

@@ -14,6 +14,7 @@ import pytest
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record
 from tests.browser import SIZES, assert_sound, open_page
+from tools.inference.pictures import contact_sheet
 from tools.recipes.steps import Steps
 from tools.report import pictures
 from tools.report.content import Curve, Done, Scores, System, read_curve, read_scores
@@ -111,7 +112,7 @@ def test_scores_that_are_not_there_name_the_command(tmp_path):
 def test_curve_reads_losses_and_the_scores_of_snapshots(tmp_path):
     """Columns are found by name; a run whose snapshots were not scored has no scores."""
     (tmp_path / 'metrics.csv').write_text('lr,iteration,loss\n0.1,0,2.5\n0.1,20,1.25\n')
-    assert read_curve('x', tmp_path) == Curve('x', [0, 20], [2.5, 1.25])
+    assert read_curve('x', tmp_path) == Curve('x', [0, 20], [2.5, 1.25], run_folder=tmp_path)
     (tmp_path / 'validation.csv').write_text('iteration,mean_iou\n20,0.5\n')
     assert read_curve('x', tmp_path).val_iou == (Score(20, 0.5),)
 
@@ -174,6 +175,21 @@ def test_page_shows_validation_and_the_papers_classes_where_there_are_any(tested
         paper = {'Front <end>': replace(row, dataset=data)}
         text = write_report(replace(scored, paper=paper), tmp_path / data)[1].read_text()
         assert text.count('src="data:image/png;base64,') == images and '<td>49.9</td>' in text
+
+
+def test_page_shows_what_the_snapshots_of_a_run_made_of_the_same_images(tested, tmp_path, chromium):
+    """Image, truth, and a picture for each of two contact sheets, in one row that scrolls where it is too wide."""
+    panels = [np.full((16, 24, 3), 40 * place, np.uint8) for place in range(4)]
+    (tmp_path / 'validation').mkdir()
+    for iteration in (50, 100):
+        cv2.imwrite(str(tmp_path / 'validation' / f'iter_{iteration}.png'), contact_sheet([('a', panels)], tested.dataset))
+    (tmp_path / 'run.json').write_text('{"settings": {"stage": "toy-front"}, "sessions": []}')
+    curve = replace(tested.curves[0], run_folder=tmp_path)
+    page = write_report(replace(tested, curves=[curve]), tmp_path / 'out')[1]
+    open_page(chromium, page, 'phone')
+    assert_sound(chromium, 'phone')
+    captions = chromium.execute_script('return [...document.querySelectorAll(".timeline figcaption")].map(c => c.textContent)')
+    assert captions == ['image', 'ground truth', 'iteration 50', 'iteration 100']
 
 
 def test_missing_label_map_is_named(tested, tmp_path):

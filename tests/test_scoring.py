@@ -30,6 +30,49 @@ def test_scores_by_hand():
     assert scoring.pixel_accuracy(matrix) == pytest.approx(4 / 6)
 
 
+def test_fcns_measures_by_hand():
+    """Accuracies 2/3, 2/2 and 0/1 of the three classes in the truth; IoU 2/3, 1/2, 0 weighted by 3, 2 and 1 of 6 pixels."""
+    matrix = scoring.confusion(TRUTH, PREDICTION, 4)
+    assert scoring.mean_class_accuracy(matrix) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert scoring.frequency_weighted_iou(matrix) == pytest.approx(3 / 6 * 2 / 3 + 2 / 6 * 1 / 2)
+
+
+def test_a_class_predicted_but_not_there_has_no_accuracy():
+    """It has no true pixels to be right about; its IoU, 0, has no weight."""
+    matrix = scoring.confusion(np.zeros((1, 2), np.uint8), np.array([[0, 1]], np.uint8), 2)
+    assert (scoring.mean_class_accuracy(matrix), scoring.frequency_weighted_iou(matrix)) == (0.5, 0.5)
+
+
+def test_fcns_measures_against_plain_loops():
+    """Sec. 5 of Long et al. 2015, written out pixel by pixel over random maps of four classes with void."""
+    rng = np.random.default_rng(5)
+    truth, prediction = rng.integers(0, 4, (2, 23, 31), np.uint8)
+    truth[rng.random(truth.shape) < 0.1] = 255
+    pixels = [(int(t), int(p)) for t, p in zip(truth.flat, prediction.flat, strict=True) if t != 255]
+    n = {(i, j): pixels.count((i, j)) for i in range(4) for j in range(4)}
+    t = [sum(n[i, j] for j in range(4)) for i in range(4)]
+    accuracy = sum(n[i, i] / t[i] for i in range(4)) / 4
+    weighted = sum(t[i] * n[i, i] / (t[i] + sum(n[j, i] for j in range(4)) - n[i, i]) for i in range(4)) / sum(t)
+    matrix = scoring.confusion(truth, prediction, 4)
+    assert scoring.mean_class_accuracy(matrix) == pytest.approx(accuracy)
+    assert scoring.frequency_weighted_iou(matrix) == pytest.approx(weighted)
+
+
+def test_ids_that_are_not_evaluated_only_take_pixels_away():
+    """Of ids 0 and 2 evaluated: a road pixel predicted as id 1 is a miss, truth of id 1 does not count."""
+    matrix = np.array([[3, 1, 0], [5, 5, 5], [0, 0, 2]])
+    scores = scoring.summary({'road': 0, 'car': 2}, matrix)
+    assert scores['mean_class_accuracy'] == pytest.approx((3 / 4 + 2 / 2) / 2)
+    assert scores['frequency_weighted_iou'] == pytest.approx(4 / 6 * 3 / 4 + 2 / 6 * 1)
+    assert scores['pixel_accuracy'] == pytest.approx(5 / 6)
+
+
+def test_the_other_measures_are_one_line():
+    """In percent, with their names."""
+    scores = scoring.summary(['a', 'b', 'c', 'd'], scoring.confusion(TRUTH, PREDICTION, 4))
+    assert scoring.other_measures(scores) == 'frequency-weighted IoU 50.0 %, mean class accuracy 55.6 %, pixel accuracy 66.7 %'
+
+
 def test_a_class_predicted_but_not_there_counts_as_zero():
     """As VOC's evaluation does: its union is not empty."""
     matrix = scoring.confusion(np.zeros((1, 2), np.uint8), np.array([[0, 1]], np.uint8), 2)
@@ -39,7 +82,8 @@ def test_a_class_predicted_but_not_there_counts_as_zero():
 def test_nothing_labelled_has_no_score():
     """All pixels ignored: no number, rather than a wrong one."""
     matrix = scoring.confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3)
-    assert np.isnan(scoring.mean_iou(matrix)) and np.isnan(scoring.pixel_accuracy(matrix))
+    measures = scoring.mean_iou, scoring.pixel_accuracy, scoring.mean_class_accuracy, scoring.frequency_weighted_iou
+    assert all(np.isnan(measure(matrix)) for measure in measures)
 
 
 def test_iou_against_plain_loops():

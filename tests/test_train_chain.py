@@ -176,6 +176,13 @@ def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
         assert step[step.index('--label-stride') + 1] == '1'
 
 
+def test_images_of_maps_to_store_are_missed_before_the_first_step(tmp_path, steps):
+    """Not after VGG-16 is fetched."""
+    with pytest.raises(UserError, match=r'no train split at .*/camvid/train\.json; run: make lmdb-camvid'):
+        main(['camvid-cpu-front', '--chain', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
+    assert steps == []
+
+
 def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps, monkeypatch):
     """A front end trained on VGG-16's maps has not the layers before them: images, then their maps, then their scores."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tools.training.caffe_log import Row, failure_lines, joined_rows
+from tools.training.caffe_log import WORST_LOSS, Row, failure_lines, joined_rows
 from tools.training.failure import meaning
 
 PREFIX = 'I20260612 10:11:12.045521 14666 '  # as glog 0.6 writes it
@@ -63,7 +63,7 @@ def test_losses_that_training_does_not_recover_from(loss, finite, sound):
 def test_a_summed_loss_is_clipped_at_each_pixel():
     """A loss of 8,000 is no more than 80 for each of 100 pixels; 8,733.65 is the clipped loss at all of them."""
     small, worst = joined_rows([*said(0, '8000'), *said(1, '8733.65')])
-    assert small.sound(pixels_summed=100) and not worst.sound(pixels_summed=100)
+    assert small.sound(100 * WORST_LOSS) and not worst.sound(100 * WORST_LOSS)
     assert not small.sound()
 
 

@@ -6,14 +6,20 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
+from dataset_prep.datasets import dataset
 from tests.train_data import asked, maps_lmdb, rows, split_with_maps
+from tools.inference.pictures import column
+from tools.report.content import read_curve
+from tools.report.timeline import timeline
+from tools.runs import table
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import events, validation
 from tools.training.overview import overview
-from tools.training.scores import Score, best_score, read_scores
+from tools.training.scores import Score, best_score, contact_sheets, read_scores
 from tools.training.session import train
 from tools.training.snapshots import snapshots
 
@@ -59,6 +65,25 @@ def test_best_weights_are_kept_and_named(scored, words):
     }  # fmt: skip
     assert score_again(scored, words, scored / 'best.caffemodel') == best.mean_iou
     assert not list((scored / 'validation').glob('*.caffemodel'))
+
+
+def test_each_scoring_leaves_pictures_of_the_same_images(scored):
+    """Images and truth are alike on both sheets; the newest is named by runs.py, the two stand in a row in the report."""
+    first, last = contact_sheets(scored).items()
+    assert (first[0], last[0]) == (20, 40)
+    sheets = [cv2.imread(str(path)) for _, path in (first, last)]
+    for place in (0, 1):
+        np.testing.assert_array_equal(*(column(sheet, place, dataset('toy')) for sheet in sheets))
+    assert overview(scored).pictures == str(last[1]) == str(scored / 'validation' / 'iter_40.png')
+    assert f'{scored.name}: pictures {last[1]}' in table([overview(scored)]).splitlines()
+    row = timeline(read_curve('run', scored))
+    assert [picture.caption for picture in row.pictures] == ['image', 'ground truth', 'iteration 20', 'iteration 40']
+
+
+def test_a_run_without_scores_has_no_pictures(words, tmp_path):
+    assert train(asked(*words[:-2], '--run-dir', tmp_path / 'run', '--iters', 2)) == 0
+    assert overview(tmp_path / 'run').pictures is None
+    assert timeline(read_curve('run', tmp_path / 'run')) is None
 
 
 def test_best_of_equals_is_the_first():

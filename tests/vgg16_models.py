@@ -4,7 +4,7 @@ import numpy as np
 
 from prototxt.experiments import FrontEnd
 from tests.engines import run_onnx
-from tools.bench.onnx_net import OnnxGraph
+from tools.inference.onnx_net import OnnxGraph
 from tools.support.caffe_import import import_caffe
 
 caffe = import_caffe()

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Label images with a trained network.
+"""Label images and videos with a trained network.
 
 For each image, --out gets <stem>.png (one channel, class ids) and <stem>_color.png (the classes in the data set's colours).
+For each video it gets <stem>_color.mp4, every frame in these colours; one that is stopped leaves <stem>_color-first-N.mp4.
 Images are read as 8-bit colour: grey becomes three equal channels, transparency is left out, 16-bit values are divided by 256.
 They are turned as their orientation tag (EXIF) says, and so are the results. With --keep a run that was stopped goes on.
 An image that cannot be read is left out; all such are named at the end, and the exit status is 1.
@@ -17,6 +18,7 @@ if __name__ == '__main__':
     use_project_python()
 
 import argparse
+from functools import partial
 
 from tqdm import tqdm
 
@@ -25,6 +27,7 @@ from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.input_images import check_image, find_images, read_image, sizes_of
 from tools.inference.networks import HELP, network
+from tools.inference.video import first_frame, is_video, label_video
 from tools.inference.weights import find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
@@ -35,7 +38,7 @@ from tools.support.png import write_png
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='an image file, or a folder of them')
+    parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='an image, a folder of images, or a video')
     parser.add_argument('--net', required=True, help=HELP)
     parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
     parser.add_argument(
@@ -43,7 +46,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
     )  # fmt: skip
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
-    parser.add_argument('--keep', action='store_true', help='leave out images whose two results are in --out already')
+    parser.add_argument('--keep', action='store_true', help='leave out files whose results are in --out already')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on GPU number N (default: on the CPU)')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
@@ -58,11 +61,11 @@ def main(argv: list[str] | None) -> None:
     total = len(images)
     if args.keep:
         images = without_results(images, args.out)
-    faults = {image: found for image in images if isinstance(found := attempt(check_image, image), Fault)}
+    faults = {image: found for image in images if isinstance(found := attempt(check_file, image), Fault)}
     if sound := [image for image in images if image not in faults]:
         faults |= label(args, net_name, sound)
     rest = f'the others are labelled in {args.out}' if len(faults) < total else 'nothing was labelled'
-    end_with_faults(list(faults.values()), total, 'images', rest)
+    end_with_faults(list(faults.values()), total, 'files' if any(map(is_video, images)) else 'images', rest)
 
 
 def label(args: argparse.Namespace, net_name: str, images: list[Path]) -> dict[Path, Fault]:
@@ -74,6 +77,14 @@ def label(args: argparse.Namespace, net_name: str, images: list[Path]) -> dict[P
     predictor = Predictor(net_name, weights, tile_hw, args.gpu, args.tiling)
     facts, faults = dataset(NETS[net_name].dataset), {}
     for image in tqdm(images, unit='image', disable=None):
+        if is_video(image):
+            (colours,) = results(image, args.out)
+            made = attempt(partial(label_video, predictor, facts=facts, out=colours), image)
+            if isinstance(made, Fault):
+                faults[image] = made
+            else:
+                tqdm.write(str(colours), file=sys.stdout)
+            continue
         pixels = attempt(read_image, image)
         if isinstance(pixels, Fault):
             faults[image] = pixels
@@ -86,8 +97,18 @@ def label(args: argparse.Namespace, net_name: str, images: list[Path]) -> dict[P
     return faults
 
 
-def results(image: Path, out: Path) -> tuple[Path, Path]:
-    """Where the label map and its coloured picture go."""
+def check_file(path: Path) -> None:
+    """Raise UserError for an image or a video that cannot be read."""
+    if is_video(path):
+        first_frame(path)
+    else:
+        check_image(path)
+
+
+def results(image: Path, out: Path) -> tuple[Path, ...]:
+    """Where the label map and its coloured picture go; of a video, the coloured video."""
+    if is_video(image):
+        return (out / f'{image.stem}_color.mp4',)
     return out / f'{image.stem}.png', out / f'{image.stem}_color.png'
 
 
@@ -109,10 +130,10 @@ def check_results(images: list[Path], out: Path) -> None:
             if path in writer:
                 raise UserError(f'{writer[path]} and {image} would both write {path}; label them into different folders')
             writer[path] = image
-        labels, colours = results(image, out)
-        if labels.exists() and not colours.exists():
+        labels, *colours = results(image, out)
+        if colours and labels.exists() and not colours[0].exists():
             raise UserError(
-                f'{labels} is there without {colours.name}, so no earlier run wrote it, and would be overwritten; '
+                f'{labels} is there without {colours[0].name}, so no earlier run wrote it, and would be overwritten; '
                 'choose another --out, or move it away'
             )
 

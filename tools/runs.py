@@ -3,7 +3,8 @@
 
 States: training (now), finished, stopped (goes on when asked), failed (with the reason), killed (goes on when asked),
 damaged (files of it do not read; which).
-The loss is the mean of the last 25 iterations. Scores are those of --val-every; the best weights are RUN/best.caffemodel.
+The loss is the mean of the last 25 iterations. Scores are those of --val-every; the best weights are RUN/best.caffemodel, and
+the newest pictures of validation images with truth and prediction are named below the table.
 """
 
 import sys
@@ -50,12 +51,13 @@ def _plain(run: Overview) -> dict[str, object]:
 
 
 def table(runs: Sequence[Overview]) -> str:
-    """A line for each run under a heading, in columns; a line more where there is a problem."""
+    """A line for each run under a heading, in columns; a line more for its newest pictures, and where there is a problem."""
     lines = [HEAD, *map(line, runs)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [GAP.join(map(str.ljust, cells, widths)).rstrip() for cells in lines]
+    pictures = [f'{run.name}: pictures {run.pictures}' for run in runs if run.pictures]
     problems = [f'{run.name}: {run.problem}' for run in runs if run.problem]
-    return '\n'.join([*text, *problems])
+    return '\n'.join([*text, *pictures, *problems])
 
 
 def line(run: Overview) -> tuple[str, ...]:

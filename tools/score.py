@@ -7,6 +7,7 @@ hold. A ground-truth file and its prediction have the same name; CamVid's <id>_L
 <id>_gtFine_labelTrainIds.png. The <id>_color.png that tools/predict.py writes beside a map is passed over.
 Pixels whose truth is void do not count: 255, and for Cityscapes the ids that its evaluator leaves out. A class that is
 in neither truth nor predictions has no score and does not enter the mean.
+--trimap scores the pixels near boundaries too, in bands of 1 to 40 pixels, and draws both curves.
 """
 
 import sys
@@ -27,6 +28,7 @@ from tqdm import tqdm
 from dataset_prep.datasets import own_names
 from dataset_prep.lists import read_ids
 from dataset_prep.records import load_split
+from tools.scoring import trimap
 from tools.scoring.benchmarks import BENCHMARKS, OWN_ENCODINGS, benchmark
 from tools.scoring.folders import find_pairs, other_numbering, score_pairs
 from tools.scoring.summary import summary, summary_table
@@ -48,6 +50,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="ids to score, one a line, as VOC's ImageSets/Segmentation/val.txt; or a split, data/NAME/val.json (default: all)",
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the scores there too, as fractions')
+    parser.add_argument(
+        '--trimap', type=Path, metavar='PNG', help='draw the scores of pixels near boundaries there; --json has the numbers'
+    )
     return parser.parse_args(argv)
 
 
@@ -64,7 +69,9 @@ def main(argv: list[str] | None) -> None:
         raise UserError(f'--gt-encoding {args.gt_encoding}: {args.dataset} has {", ".join(rules.encodings)}')
     check_dataset(args.pred, rules.dataset)
     pairs = find_pairs(rules, args.pred, args.gt, listed(args.list) if args.list else None)
-    scores = score(args.dataset, pairs, args.gt_encoding) | {'images': len(pairs)}
+    scores = score(args.dataset, pairs, args.gt_encoding, bands=bool(args.trimap)) | {'images': len(pairs)}
+    if args.trimap:
+        trimap.draw({'': scores['trimap']}, f'{args.dataset}, {len(pairs)} images', args.trimap)
     if args.json:
         with whole_file(args.json) as temporary:
             temporary.write_text(json.dumps(scores, indent=2) + '\n')
@@ -72,6 +79,8 @@ def main(argv: list[str] | None) -> None:
         print(f'warning: {said}', file=sys.stderr)
     print(f'{args.dataset}: {len(pairs)} images, {scores["pixels"]} pixels')
     print(summary_table(scores))
+    if args.trimap:
+        print(trimap.line(scores['trimap']))
 
 
 def listed(path: Path) -> list[str]:
@@ -89,18 +98,22 @@ def check_dataset(folder: Path, dataset: str) -> None:
         raise UserError(f'{folder} holds label maps of {made_for}, whose classes are others than those of {dataset}')
 
 
-def score(name: str, pairs: list, encoding: str) -> dict:
-    """Scores over all pairs, as tools.scoring.summary has them. UserError naming all that cannot be scored."""
+def score(name: str, pairs: list, encoding: str, *, bands: bool = False) -> dict:
+    """Scores over all pairs, as tools.scoring.summary has them; with `bands` also `trimap`, the scores near boundaries.
+
+    UserError naming all that cannot be scored.
+    """
     rules = benchmark(name)
-    matrix, faults = np.zeros((rules.ids, rules.ids), np.int64), []
-    parts = score_pairs(rules, pairs, encoding)
+    matrices, faults = np.zeros((1 + bands * len(trimap.WIDTHS), rules.ids, rules.ids), np.int64), []
+    parts = score_pairs(rules, pairs, encoding, bands=bands)
     for part in tqdm(parts, total=len(pairs), unit='image', desc='scoring', disable=None):
         if isinstance(part, Fault):
             faults.append(part)
         else:
-            matrix += part
+            matrices += part
     end_with_faults(faults, len(pairs), 'images', 'nothing is scored')
-    return summary(rules.classes, matrix, rules.categories)
+    scores = summary(rules.classes, matrices[0], rules.categories)
+    return scores | {'trimap': trimap.curve(matrices[1:], list(rules.classes.values()))} if bands else scores
 
 
 if __name__ == '__main__':

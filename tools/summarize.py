@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Print a network: layers, output shapes, parameters, multiply-adds, receptive fields, memory.
 
-NET is a network of the table, or any prototxt; or give --stage for what a training stage runs. Caffe sets the net up and runs
-nothing. `sees` and `step` are the
+NET is a network of the table, or any prototxt; or give --stage for what a training stage runs. Caffe sets the net up; with --time
+it runs it too, with random weights. `sees` and `step` are the
 receptive field of an output cell and the distance to the next, in pixels of the input (of the maps, for a stage on stored maps).
 """
 
@@ -16,6 +16,7 @@ if __name__ == '__main__':
     use_project_python()
 
 import argparse
+from typing import Any
 
 from google.protobuf import text_format
 
@@ -24,10 +25,13 @@ from prototxt import networks
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
+from tools.netinfo.fit import gb
+from tools.netinfo.free import host_free
 from tools.netinfo.memory import estimate
 from tools.netinfo.setup import Layer, layers_of
 from tools.netinfo.stages import stage_layers
-from tools.netinfo.summary import memory_lines, table
+from tools.netinfo.summary import memory_lines, table, time_line
+from tools.netinfo.timing import bound_by_memory, layer_seconds, memory_speed, net_to_time
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA
 
@@ -43,7 +47,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--batch', type=int, metavar='N', help="images in a pass of a stage (default: the stage's)")
     parser.add_argument('--phase', choices=('test', 'train'), help='of a prototxt (default: test)')
     parser.add_argument('--gpu', action='store_true', help='memory on a GPU, and beside it on the host')
+    parser.add_argument(
+        '--time', type=positive, nargs='?', const=3, metavar='PASSES',
+        help='seconds of each layer on this CPU, forward and backward: the median of PASSES (default: 3)',
+    )  # fmt: skip
     return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text} is no number of passes')
+    return int(text)
 
 
 def size(text: str) -> tuple[int, ...]:
@@ -65,42 +79,65 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError('--batch is of a training stage: networks run one tile at a time, a prototxt says it; leave it out')
     if args.phase is not None and (args.stage or not is_file(args.net)):
         raise UserError('--phase is of a prototxt: a network is run as it is deployed, a stage as it is trained; leave it out')
+    if args.time and args.gpu:
+        raise UserError('--time measures this CPU; leave out --gpu (GPUs: make bench-gpu)')
     training = args.stage is not None or args.phase == 'train'
-    layers = of_stage(args) if args.stage else of_file(args) if is_file(args.net) else of_net(args)
-    print(table(layers))
-    print(memory_lines(estimate(layers, training=training, gpu=args.gpu)))
+    net, layers = of_stage(args) if args.stage else of_file(args) if is_file(args.net) else of_net(args)
+    needed = estimate(layers, training=training, gpu=args.gpu)
+    if args.time:
+        print_timed(args, net, layers, training=training)
+    else:
+        print(table(layers))
+    print(memory_lines(needed))
+
+
+def print_timed(args: argparse.Namespace, net, layers: list[Layer], *, training: bool) -> None:
+    """Run the net and print its layers with their times. UserError if it would take more memory than is free."""
+    needed, free = estimate(layers, training=True).host, host_free()
+    if free is not None and needed > free:
+        raise UserError(f'both passes take about {gb(needed)}, {gb(free)} are free; give a smaller --input, or leave out --time')
+    timed = net_to_time(net, layers)
+    if not is_file(args.net or ''):
+        timed.force_backward = not training  # what a deployed network would take to train
+    seconds = layer_seconds(timed, 'train' if training else 'test', args.time)
+    bytes_per_s = memory_speed()
+    print(table(layers, seconds, bound_by_memory(layers, seconds, bytes_per_s)))
+    print(time_line(seconds, bytes_per_s))
 
 
 def is_file(net: str) -> bool:
     return net.endswith('.prototxt') or Path(net).is_file()
 
 
-def of_net(args: argparse.Namespace) -> list[Layer]:
+def of_net(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
     """A network of the table, for deployment."""
     name = resolve(args.net, NETS)
     tile = (args.input[-2], args.input[-1]) if args.input and len(args.input) > 1 else (args.input * 2 if args.input else None)
-    return layers_of(networks.deploy(name, size_hw=tile), 'test', apart=True)
+    net = networks.deploy(name, size_hw=tile)
+    return net, layers_of(net, 'test', apart=True)
 
 
-def of_stage(args: argparse.Namespace) -> list[Layer]:
+def of_stage(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
     """What a training stage runs, on images or on stored maps, whose size the LMDB tells where it is there."""
     name = resolve(args.stage, STAGES, 'stage')
     stage = STAGES[name]
     if stage.start == 'data':
         crop = args.input[-1] if args.input else None
-        return stage_layers(name, networks.training(name, 'images', crop, args.batch), None)
+        net = networks.training(name, 'images', crop, args.batch)
+        return net, stage_layers(name, net, None)
     maps = (args.input[-2], args.input[-1]) if args.input and len(args.input) > 1 else None
-    return stage_layers(name, networks.training(name, str(DATA / lmdb_of(stage)), None, args.batch), maps)
+    net = networks.training(name, str(DATA / lmdb_of(stage)), None, args.batch)
+    return net, stage_layers(name, net, maps)
 
 
-def of_file(args: argparse.Namespace) -> list[Layer]:
+def of_file(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
     """Any prototxt; the first input takes the size given."""
     path, phase = Path(args.net), args.phase or 'test'
     net = read(path)
     if args.input and len(args.input) > 1:
         resize(net, args.input)
     source = args.input if args.input and len(args.input) == 3 else None
-    return layers_of(net, phase, source, apart=True)
+    return net, layers_of(net, phase, source, apart=True)
 
 
 def read(path: Path):

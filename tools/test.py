@@ -3,9 +3,9 @@
 
 Writes to --out: <id>.png (class ids), settings.json, origin.json (which training made the weights, or whose file they are),
 scores.json, and pictures/contact_sheet.png (image | truth | prediction | overlay); with --overlay, pictures/<id>.png, such a
-strip for every image. Where the paper has a row of this network, training and refinement, its numbers stand beside the scores
-of a whole split. Label maps that are there already, made with the same settings, are kept; results of other settings are moved
-to <out>.1, .2, ...
+strip for every image; with --trimap, pictures/trimap.png, the scores of pixels near boundaries. Where the paper has a row of
+this network, training and refinement, its numbers stand beside the scores of a whole split. Label maps that are there
+already, made with the same settings, are kept; results of other settings are moved to <out>.1, <out>.2, ...
 With --features, the layers after the stored blob are run, not the whole network.
 With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; their
 scores stand beside those of the network alone. Of images whose score maps are there already (--save-scores), made with the same
@@ -31,7 +31,7 @@ from functools import cached_property, partial
 import numpy as np
 from tqdm import tqdm
 
-from dataset_prep.datasets import Dataset, dataset
+from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset
 from dataset_prep.lmdb_writer import read_manifest
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
@@ -51,6 +51,7 @@ from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
 from tools.report.paper_tables import PaperRow, paper_row
+from tools.scoring import trimap
 from tools.structured.dense_crf import CrfParameters, load_parameters
 from tools.structured.refining import refine_records
 from tools.support.atomic import locked, whole_file
@@ -143,6 +144,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images of the split')
     parser.add_argument('--overlay', action='store_true', help='write a strip of pictures for every image')
+    parser.add_argument('--trimap', action='store_true', help='also score the pixels within 1 to 40 pixels of a boundary')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, default=(), metavar='N', help='a GPU, or several as 0,1 or all (default: CPU)')
     parser.add_argument('--jobs', type=positive, default=1, metavar='N', help='processes on this CPU (default: 1, of all cores)')
@@ -184,7 +186,7 @@ def main(argv: list[str] | None) -> None:
         else:
             faults = label(test, records, label_maps, args.jobs, args.scheduler)
         if has_truth:
-            report(test, records, label_maps, settings, faults, every=args.overlay)
+            report(test, records, label_maps, settings, faults, every=args.overlay, bands=args.trimap)
         else:
             end_with_faults(list(faults.values()), len(records), 'images', f'the others are labelled in {out}')
             print(f'{test.facts.name} {test.split} has no ground truth: {len(records)} images labelled, not scored')
@@ -202,35 +204,45 @@ def check_dataset(records: list[Record], test: Evaluation) -> None:
 
 
 def report(
-    test: Evaluation, records: list[Record], label_maps: LabelMaps, settings: dict, faults: dict[str, Fault], every: bool
-) -> None:
+    test: Evaluation, records: list[Record], label_maps: LabelMaps, settings: dict, faults: dict[str, Fault],
+    *, every: bool, bands: bool,
+) -> None:  # fmt: skip
     """Score the maps, write and print the scores, draw the pictures. UserError if there are faults, or labels that have some."""
     out = label_maps.folder
-    matrix, ignored = score(records, label_maps, test.facts, faults)
-    without = score_without_crf(test, records, out / PLAIN) if settings['crf'] else None
+    (matrix, *near), ignored = score(records, label_maps, test.facts, faults, bands=bands)
+    plain = score_without_crf(test, records, out / PLAIN, bands=bands) if settings['crf'] else None
     paper, of_categories = rows_beside(test, len(records), crf=settings['crf'] is not None)
     scores = scoring.summary(test.facts.classes, matrix, test.facts.category_ids())
     scores |= {'images': len(records), 'ignored_pixels': ignored}
-    if without is not None:
-        plain = scoring.summary(test.facts.classes, without)
-        scores['without_crf'] = {name: plain[name] for name in ('mean_iou', 'class_iou', 'pixel_accuracy')}
+    if plain is not None:
+        measured = scoring.summary(test.facts.classes, plain[0])
+        scores['without_crf'] = {name: measured[name] for name in ('mean_iou', 'class_iou', *scoring.OTHER_MEASURES)}
+    curves = {}
+    if bands:
+        curves[''] = scores['trimap'] = trimap.curve(np.array(near))
+        if plain is not None:
+            curves[' without CRF'] = scores['without_crf']['trimap'] = trimap.curve(plain[1:])
     suffix = suffix_beside(out / SCORES, len(records))
     said = paper and {'table': paper.table, 'row': paper.name, 'mean_iou': paper.mean_iou, 'class_iou': paper.class_iou}
     scores |= {'paper': said, 'origin': test.origin_said(), 'settings': settings}
     write_json(out / SCORES.replace('.', f'{suffix}.'), scores)
     draw(records, label_maps, test.facts, out / f'pictures{suffix}', every)
     print(f'{test.net_name}, {test.facts.name} {test.split}: {len(records)} images, {matrix.sum()} pixels, {ignored} ignored')
-    print(scoring.table(test.facts.classes, matrix, paper, without))
+    print(scoring.table(test.facts.classes, matrix, paper, None if plain is None else plain[0]))
     if 'category_iou' in scores:
         print(scoring.category_table(scores, of_categories))
-    print(f'pixel accuracy {scoring.percent(scores["pixel_accuracy"])} %')
+    print(scoring.other_measures(scores))
+    if bands:
+        title = f'{test.net_name}, {test.facts.name} {test.split}'
+        trimap.draw(curves, title, out / f'pictures{suffix}' / 'trimap.png')
+        print(*(trimap.line(found, name) for name, found in curves.items()), sep='\n')
 
 
-def score_without_crf(test: Evaluation, records: list[Record], folder: Path) -> np.ndarray | None:
-    """Confusion matrix of the network's own label maps; None if some lack, of an earlier version's test."""
+def score_without_crf(test: Evaluation, records: list[Record], folder: Path, *, bands: bool) -> np.ndarray | None:
+    """What `score` counts of the network's own label maps; None if some lack, of an earlier version's test."""
     plain = LabelMaps(folder, test.settings())
     whole = all(plain.path(record.id).is_file() for record in records)
-    return score(records, plain, test.facts, {})[0] if whole else None
+    return score(records, plain, test.facts, {}, bands=bands)[0] if whole else None
 
 
 def rows_beside(test: Evaluation, images: int, *, crf: bool) -> tuple[PaperRow | None, PaperRow | None]:
@@ -367,20 +379,28 @@ def label_by_crf(
     return faults | refine_records(test.scores, scored, crf, label_maps.folder, plain.folder)
 
 
-def score(records: list[Record], label_maps: LabelMaps, facts: Dataset, faults: dict[str, Fault]) -> tuple[np.ndarray, int]:
-    """Confusion matrix over all records, and the number of pixels that do not count.
+def score(
+    records: list[Record], label_maps: LabelMaps, facts: Dataset, faults: dict[str, Fault], *, bands: bool = False
+) -> tuple[np.ndarray, int]:
+    """Confusion matrix over all records, int64 (1, classes, classes), and the number of pixels that do not count.
 
+    With `bands`, the matrices of the bands along boundaries (tools.scoring.trimap) follow it.
     UserError that names all `faults`, those of images without a map, and those of labels and maps: part of a split has no score.
     """
 
     def count(record: Record) -> tuple[np.ndarray, int]:
-        truth = read_label(record)
+        truth, prediction = read_label(record), label_maps.read(record.id)
         try:
-            return scoring.confusion(truth, label_maps.read(record.id), facts.num_classes), truth.size
+            whole = scoring.confusion(truth, prediction, facts.num_classes)[np.newaxis]
         except ValueError as error:
             raise UserError(f'{label_maps.path(record.id)} against {record.label}: {error}') from error
+        if not bands:
+            return whole, truth.size
+        near = trimap.confusions(truth, prediction, facts.num_classes, IGNORE_LABEL, void_rims=facts.void_rims)
+        return np.concatenate([whole, near]), truth.size
 
-    total, pixels, found = np.zeros((facts.num_classes, facts.num_classes), np.int64), 0, list(faults.values())
+    shape = 1 + bands * len(trimap.WIDTHS), facts.num_classes, facts.num_classes
+    total, pixels, found = np.zeros(shape, np.int64), 0, list(faults.values())
     mapped = [record for record in records if record.id not in faults]
     counts = in_order(partial(attempt, count), mapped)
     for counted in tqdm(counts, total=len(mapped), unit='image', desc='scoring', disable=None):
@@ -390,7 +410,7 @@ def score(records: list[Record], label_maps: LabelMaps, facts: Dataset, faults: 
             total += counted[0]
             pixels += counted[1]
     end_with_faults(found, len(records), 'images', f'the others are labelled in {label_maps.folder}; nothing is scored')
-    return total, pixels - int(total.sum())
+    return total, pixels - int(total[0].sum())
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -40,16 +40,14 @@ def main() -> None:
 def in_caffe(net, weights: Path, data: np.ndarray) -> tuple[Callable, Callable]:
     """The Caffe in use, layer by layer, as its program `caffe time` does it."""
     from tools.inference.caffe_net import load_net
+    from tools.netinfo.timing import forward_seconds
 
     loaded = load_net(net, [weights])
     loaded.blobs[net.layer[0].top[0]].data[...] = data
     fastest = [float('inf')] * len(loaded.layers)
 
     def step() -> np.ndarray:
-        for number in range(len(loaded.layers)):
-            begun = time.perf_counter()
-            loaded._forward(number, number)
-            fastest[number] = min(fastest[number], time.perf_counter() - begun)
+        fastest[:] = map(min, fastest, forward_seconds(loaded))
         return loaded.blobs[loaded.outputs[0]].data
 
     def layers() -> dict:
@@ -63,7 +61,7 @@ def in_onnxruntime(net, weights: Path, data: np.ndarray) -> tuple[Callable, Call
     """onnxruntime's CPU engine."""
     import onnxruntime
 
-    from tools.bench.onnx_net import onnx_model
+    from tools.inference.onnx_net import onnx_model
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS

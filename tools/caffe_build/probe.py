@@ -12,7 +12,7 @@ import numpy as np
 
 NEEDED_LAYERS = frozenset(
     ['Convolution', 'Crop', 'Data', 'Deconvolution', 'Dropout', 'DummyData', 'Input', 'Pooling', 'Python', 'ReLU', 'Slice']
-    + ['Softmax', 'SoftmaxWithLoss']
+    + ['InfogainLoss', 'Softmax', 'SoftmaxWithLoss']
 )
 INPUT = 'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {dims} }} }} }}\n'
 

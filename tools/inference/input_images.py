@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from dataset_prep.image_files import IMAGE_SUFFIXES, seen_size
+from tools.inference.video import first_frame, is_video
 from tools.support.errors import Fault, UserError, attempt
 
 
@@ -57,7 +58,10 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Height and width that read_image will give, from the file's head."""
+    """Height and width that read_image will give, from the file's head; of a video, those of its first frame."""
+    if is_video(path):
+        height, width, _ = first_frame(path).shape
+        return height, width
     width, height = seen_size(path)
     return height, width
 

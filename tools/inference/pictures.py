@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataset_prep.datasets import Dataset
-from tools.support.sheets import below, beside, caption, class_legend, colorize, framed, overlay, scaled
+from tools.support.sheets import GAP, LINE, below, beside, caption, class_legend, colorize, framed, overlay, scaled
 
-__all__ = ['HEADINGS', 'colorize', 'contact_sheet', 'overlay', 'panels', 'strip']
+__all__ = ['HEADINGS', 'colorize', 'column', 'contact_sheet', 'overlay', 'panels', 'strip']
 
 HEADINGS = ('image', 'ground truth', 'prediction', 'prediction over image')
 PANEL_WIDTH = 320  # pixels of one panel of a contact sheet
@@ -35,6 +35,13 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], facts: Datas
         row = beside([scaled(picture, width=PANEL_WIDTH, pure=0 < place < 3) for place, picture in enumerate(pictures)])
         blocks.append(below([caption(name, row.shape[1]), row], 0))
     return framed(below([*blocks, class_legend(facts, blocks[0].shape[1])]))
+
+
+def column(sheet: np.ndarray, place: int, facts: Dataset) -> np.ndarray:
+    """The panels of one heading on a contact sheet, the first being 0, without the heading and the names of the classes."""
+    legend = class_legend(facts, len(HEADINGS) * (PANEL_WIDTH + GAP) - GAP)
+    left = GAP + place * (PANEL_WIDTH + GAP)
+    return sheet[GAP + LINE + GAP : -(legend.shape[0] + 2 * GAP), left : left + PANEL_WIDTH]
 
 
 def _headings(width: int) -> np.ndarray:

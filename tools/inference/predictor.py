@@ -12,8 +12,9 @@ from prototxt.framing import input_hw, mean_bgr
 from prototxt.networks import deploy
 from prototxt.shapes import STRIDE, border_cells, check_crop_size
 from tools.inference.caffe_net import forward, load_net
+from tools.inference.networks import network
 from tools.inference.tiling import extended, grid, stitch, tile_size, tiles
-from tools.inference.upsampling import argmax
+from tools.inference.upsampling import argmax, zoom
 from tools.support.errors import UserError
 
 
@@ -29,6 +30,8 @@ def _load(net_name: str, weights: Sequence[Path], gpu: int | None, size_hw: tupl
 class Predictor:
     """A network applied to images tile by tile, with the mean colour of its data set subtracted.
 
+    `net_name` is a network of the table, or short for one; `weights` are its caffemodels, one or several.
+    Images are NumPy arrays, uint8 (H, W, 3), in OpenCV's channel order, BGR; other arrays raise ValueError.
     `size_hw` replaces the tile of the network's row, and must leave a whole number of cells; with `tiling` 'tight',
     tiles are made as small as each image allows (tools.inference.tiling). A network that takes images whole has no tiles.
     """
@@ -36,11 +39,13 @@ class Predictor:
     def __init__(
         self,
         net_name: str,
-        weights: Sequence[Path],
+        weights: Path | str | Sequence[Path | str],
         size_hw: tuple[int, int] | None = None,
         gpu: int | None = None,
         tiling: str = 'reference',
     ) -> None:
+        net_name = network(net_name)
+        files = [Path(path) for path in ([weights] if isinstance(weights, (str, Path)) else weights)]
         row = NETS[net_name]
         if size_hw and not row.whole:
             size_hw = (check_crop_size(size_hw[0]), check_crop_size(size_hw[1]))
@@ -49,10 +54,10 @@ class Predictor:
         self._row = row
         self.mean_bgr = np.array(mean_bgr(row), np.float32)
         self.zoom = zoom_factor(net_name)
-        self._load = partial(_load, net_name, weights, gpu)
+        self._load = partial(_load, net_name, files, gpu)
         self._net = None
         if tiling == 'tight':
-            caffemodel.check(deploy(net_name, size_hw=self.reference_hw), weights)  # loaded when the first image says its size
+            caffemodel.check(deploy(net_name, size_hw=self.reference_hw), files)  # loaded when the first image says its size
         else:
             self._net = self._load(self.reference_hw)
 
@@ -68,7 +73,8 @@ class Predictor:
         return self._net
 
     def predict_scores(self, image_bgr: np.ndarray) -> np.ndarray:
-        """Class probabilities (C, h, w) of an image uint8 (H, W, 3), at the net's own resolution and reaching past the image."""
+        """Class probabilities (C, h, w) of an image, at the net's own resolution and reaching past the image."""
+        _check_image(image_bgr)
         size_hw = image_bgr.shape[:2]
         if self._row.whole:
             return self._scores_of_whole(self._centred(image_bgr), self._row.whole)
@@ -86,9 +92,19 @@ class Predictor:
         size_hw = input_hw(self._row, (centred.shape[0], centred.shape[1]), fill=self.tiling == 'reference')
         return forward(self._net_for(size_hw), extended(centred, size_hw, whole.border).transpose(2, 0, 1))
 
+    def probabilities(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Class probabilities of each pixel of an image, float32 (C, H, W)."""
+        return zoom(self.predict_scores(image_bgr), image_bgr.shape[:2], self.zoom)
+
     def label_map(self, image_bgr: np.ndarray) -> np.ndarray:
-        """Class ids, uint8 (H, W), of an image uint8 (H, W, 3) in OpenCV's channel order."""
+        """Class ids of each pixel of an image, uint8 (H, W)."""
         return argmax(self.predict_scores(image_bgr), image_bgr.shape[:2], self.zoom)
+
+
+def _check_image(image_bgr: np.ndarray) -> None:
+    """ValueError for an array that is no image; one of another type, from 0 to 1 say, would be labelled as a black one."""
+    if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or 0 in image_bgr.shape:
+        raise ValueError(f'an image is uint8 (H, W, 3), blue first; this array is {image_bgr.dtype} {image_bgr.shape}')
 
 
 class MapPredictor:

@@ -167,9 +167,11 @@ def _softmax(layer, bottoms, tops, params) -> Costs:
 
 def _softmax_loss(layer, bottoms, tops, params) -> Costs:
     """The probabilities are kept, and a blob of gradients with them: the softmax within has the layer's loss weight, which
-    Layer::SetLossWeights writes into each of them, on the host; on a GPU they hold which pixels count."""
+    Layer::SetLossWeights writes into each of them, on the host. On a GPU the same blob is there too: SoftmaxWithLoss notes in
+    it which pixels count, and within InfogainLoss the softmax multiplies its output by it."""
     values = prod(bottoms[0])
-    scale = values // bottoms[0][layer.softmax_param.axis]
+    axis = layer.infogain_loss_param.axis if layer.type == 'InfogainLoss' else layer.softmax_param.axis
+    scale = values // bottoms[0][axis]
     return Costs(kept=values + scale, kept_host=values, kept_gpu=values)
 
 
@@ -189,7 +191,7 @@ def _shares(layer, bottoms, tops, params) -> Costs:
 
 COSTS: dict[str, Callable[[Any, Sequence[Shape], Sequence[Shape], Sequence[Shape]], Costs]] = {
     'Convolution': _convolution, 'Deconvolution': _deconvolution, 'Pooling': _pooling, 'Python': _python,
-    'InnerProduct': _inner_product, 'Softmax': _softmax, 'SoftmaxWithLoss': _softmax_loss,
+    'InnerProduct': _inner_product, 'Softmax': _softmax, 'SoftmaxWithLoss': _softmax_loss, 'InfogainLoss': _softmax_loss,
     'BatchNorm': _as_input(2), 'LRN': _as_input(2), 'EuclideanLoss': _as_input(1), 'SigmoidCrossEntropyLoss': _as_input(1),
     'Dropout': _in_training(1), 'Scale': _in_training(1), 'PReLU': _in_training(2),
     'MemoryData': _shares, 'Flatten': _shares, 'Reshape': _shares, 'Split': _shares,

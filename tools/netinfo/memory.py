@@ -19,7 +19,7 @@ from tools.netinfo.setup import Layer
 from tools.support.caffe_in_use import manifest_in_use
 
 VALUE_BYTES = 4
-# Measured by `make bench-memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
+# Measured by `make bench PARTS=memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
 CUDA_LIBRARIES_BYTES = 150e6  # of a Caffe built for GPUs, on a CPU too; measured likewise
 # What layers in Python bring, measured so too, in `caffe train`: with one of prototxt.reflect_pad NumPy, which a forward pass

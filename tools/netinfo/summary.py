@@ -1,24 +1,45 @@
 """A network as a table for people: layers, shapes, parameters, multiply-adds, receptive fields, memory."""
 
+from collections.abc import Collection, Mapping
 from math import prod
 
 from tools.netinfo.costs import Pair
 from tools.netinfo.fit import gb
 from tools.netinfo.memory import VALUE_BYTES, Estimate
 from tools.netinfo.setup import Layer
+from tools.netinfo.timing import Seconds
 
+LEAST_SHOWN = 5e-5  # seconds; what takes less is mostly the call itself
 HEAD = ('layer', 'type', 'output', 'parameters', 'multiply-adds', 'sees', 'step', 'memory')
+TIME_HEAD = ('forward s', 'backward s', 'bound by')
 
 
-def table(layers: list[Layer]) -> str:
-    """A line for each layer that is not in place, and their sums. `sees` and `step` are in pixels of the input."""
-    rows = [HEAD, *(_row(layer) for layer in layers if not layer.in_place)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+def table(layers: list[Layer], seconds: Mapping[str, Seconds] | None = None, by_memory: Collection[str] = ()) -> str:
+    """A line for each layer that is not in place, and their sums. `sees` and `step` are in pixels of the input.
+
+    With `seconds` by layer, layers in place have lines too, and each line its times; those `by_memory` are marked.
+    """
+    shown = [layer for layer in layers if seconds or not layer.in_place]
+    rows = [HEAD, *map(_row, shown)]
+    if seconds:
+        times = [TIME_HEAD, *(_times(layer, seconds, by_memory) for layer in shown)]
+        rows = [row + time for row, time in zip(rows, times, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
-    hidden = len(layers) - len(rows) + 1
+    hidden = len(layers) - len(shown)
     parameters, adds = sum(map(_parameters, layers)), sum(layer.costs.multiply_adds for layer in layers)
     in_place = f' ({hidden} of them in place, over their inputs)' if hidden else ''
     return '\n'.join([*lines, f'{len(layers)} layers{in_place}, {parameters:,} parameters, {adds / 1e9:,.2f} G multiply-adds'])
+
+
+def time_line(seconds: Mapping[str, Seconds], bytes_per_s: float) -> str:
+    """The times of whole passes, and what marks a layer as bound by memory."""
+    forward, backward = (sum(getattr(taken, way) for taken in seconds.values()) for way in ('forward', 'backward'))
+    return (
+        f'time: forward {forward:.3g} s, backward {backward:.3g} s\n'
+        f'  bound by memory: moving what the layer reads and writes at {bytes_per_s / 1e9:.1f} GB/s, '
+        'as measured here, takes at least half of its forward time'
+    )
 
 
 def memory_lines(found: Estimate) -> str:
@@ -54,6 +75,13 @@ def _row(layer: Layer) -> tuple[str, ...]:
         f'{parameters:,}' if parameters else '', f'{adds / 1e6:,.1f} M' if adds else '',
         _pixels(layer.view.field), _pixels(layer.view.stride), gb(_bytes(layer)),
     )  # fmt: skip
+
+
+def _times(layer: Layer, seconds: Mapping[str, Seconds], by_memory: Collection[str]) -> tuple[str, str, str]:
+    """Seconds forward and backward, and the mark; blank where Caffe does next to nothing."""
+    taken = seconds.get(layer.name, Seconds(0, 0))
+    forward, backward = (f'{value:.4f}' if value > LEAST_SHOWN else '' for value in (taken.forward, taken.backward))
+    return forward, backward, 'memory' if forward and layer.name in by_memory else ''
 
 
 def _parameters(layer: Layer) -> int:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dataset_prep.records import load_split
 from pretrained.weights import WEIGHTS
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
@@ -46,12 +47,14 @@ class Chain:
         self._steps = Steps(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
-        """Raise UserError if a stage lacks what no step before it makes: its LMDBs of images, and what it is scored on."""
+        """Raise UserError if a stage lacks what no step before it makes: its images or their LMDBs, and what it is scored on."""
         run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
         if run_is_there:
             return
         if STAGES[name].start == 'data':
             check_lmdb(asked)
+        elif not asked.lmdb.is_dir():
+            load_split(self._data / NETS[asked.stage.net].folder, train_split(asked.stage))
         if STAGES[name].beside_images:
             check_images_beside(asked)
         check_validation(asked, maps_to_come=True)

@@ -22,7 +22,7 @@ from tools.support.errors import UserError
 from tools.support.gpu_memory import MemoryWatch
 from tools.training.options import Options
 from tools.training.overview import overview
-from tools.training.record import RECORD, read_record
+from tools.training.record import RECORD, loss_scale, read_record
 from tools.training.runs import METRICS, TRAIN_PROTOTXT, read_net
 
 ROWS, TABLE = 'rehearsal.json', 'rehearsal.md'
@@ -122,7 +122,7 @@ def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | 
         images=images,
         row_images=stage.batch_per_pass,
         first_loss=float(rows[0]['loss']),
-        expected=record['pixels_summed'] * math.log(dataset(NETS[stage.net].dataset).num_classes),
+        expected=loss_scale(record) * math.log(dataset(NETS[stage.net].dataset).num_classes),
         seconds=sum(float(row['seconds']) for row in later) / len(later),
         peak_bytes=record['sessions'][-1]['peak_bytes'] if gpu_bytes is None else gpu_bytes,
         estimate_bytes=_estimate(net, asked),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.support.errors import UserError
 from tools.training import scores
-from tools.training.record import read_record
+from tools.training.record import loss_scale, read_record
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """A training run's loss, per pixel, and the mean IoU of its snapshots on validation images, by iteration, where scored."""
+    """A training run's loss, per pixel, and the mean IoU of its snapshots on validation images, by iteration, where scored.
+
+    `run_folder` is where it lies, for what else is shown of it.
+    """
 
     name: str
     iterations: list[int]
     losses: list[float]
     val_iou: tuple[scores.Score, ...] = ()
+    run_folder: Path | None = None
 
 
 def read_scores(system: System) -> Scores:
@@ -59,18 +63,18 @@ def read_scores(system: System) -> Scores:
 def read_curve(name: str, run_folder: Path) -> Curve:
     """Loss by iteration from a run folder's metrics.csv, mean IoU from its validation.csv.
 
-    A loss that is a sum is divided by the pixels.
+    A loss that is a sum is divided by the pixels, one with class weights by their mean, so that a uniform guess has ln C.
     """
     with (run_folder / 'metrics.csv').open() as lines:
         rows = list(csv.DictReader(lines))
-    summed = _pixels_summed(run_folder)
-    iterations, losses = [int(row['iteration']) for row in rows], [float(row['loss']) / summed for row in rows]
-    return Curve(name, iterations, losses, tuple(scores.read_scores(run_folder)))
+    scale = _loss_scale(run_folder)
+    iterations, losses = [int(row['iteration']) for row in rows], [float(row['loss']) / scale for row in rows]
+    return Curve(name, iterations, losses, tuple(scores.read_scores(run_folder)), run_folder)
 
 
-def _pixels_summed(run_folder: Path) -> int:
-    """How many pixels' losses the run's loss is the sum of, as run.json says; 1 without a readable one."""
+def _loss_scale(run_folder: Path) -> float:
+    """How many times ln C the run's loss of a uniform guess is, as run.json says; 1 without a readable one."""
     try:
-        return read_record(run_folder).get('pixels_summed', 1)
+        return loss_scale(read_record(run_folder))
     except UserError:
         return 1

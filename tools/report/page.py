@@ -13,6 +13,7 @@ from tools.report import pictures
 from tools.report.content import Curve, Done, Scores, System, read_scores
 from tools.report.paper_tables import PaperRow
 from tools.report.strips import Picture, Row, drawing, photo
+from tools.report.timeline import timeline
 from tools.scoring import percent
 from tools.support.atomic import whole_file
 
@@ -98,4 +99,5 @@ def _html(report: Report, rows: Sequence[Row]) -> str:
         rows=rows,
         losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
         validation=pictures.data_uri(pictures.validation_plot(scored)) if scored else None,
+        timelines=list(filter(None, map(timeline, report.curves))),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import Dataset, dataset
@@ -16,6 +17,8 @@ from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of, tables_of
 from tools.report.strips import Row
 from tools.report.tables_text import cells, number, per_class, sides
+from tools.report.timeline import timeline
+from tools.scoring.summary import other_measures, summary
 from tools.support.atomic import whole_file
 from tools.support.paths import RUNS
 
@@ -79,9 +82,10 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix as parts of each true class, rows adding up to one."""
+    """A confusion matrix as parts of each true class, rows adding up to one, with the measures that stand in no table."""
 
     title: str
+    measures: str
     classes: tuple[str, ...]
     rows: list[tuple[str, list[float | None]]]
 
@@ -122,17 +126,18 @@ def matrices(results: Sequence[Result]) -> list[Matrix]:
         for name, counts in zip(classes, result.confusion, strict=True):
             total = sum(counts)
             rows.append((name, [count / total if total else None for count in counts]))
-        made.append(Matrix(f'{result.name}, {result.dataset} {result.split}, {result.images} images', classes, rows))
+        title = f'{result.name}, {result.dataset} {result.split}, {result.images} images'
+        made.append(Matrix(title, other_measures(summary(classes, np.array(result.confusion))), classes, rows))
     return made
 
 
-def curves() -> list[tuple[str, str]]:
-    """Name and picture of the loss of each training run here."""
+def curves() -> list[tuple[str, str, Row | None]]:
+    """Of each training run here its name, a picture of its loss, and how its snapshots label validation images, where scored."""
     found = []
     for path in sorted(RUNS.glob('*/metrics.csv')):
         curve: Curve = read_curve(path.parent.name, path.parent)
         if curve.losses:
-            found.append((curve.name, data_uri(loss_plot([curve], None))))
+            found.append((curve.name, data_uri(loss_plot([curve], None)), timeline(curve)))
     return found
 
 

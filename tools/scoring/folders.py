@@ -15,6 +15,7 @@ from dataset_prep.image_files import read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from dataset_prep.lists import composed
 from dataset_prep.parallel import in_order
+from tools.scoring import trimap
 from tools.scoring.benchmarks import Benchmark
 from tools.scoring.counting import NoClass, confusion
 from tools.scoring.png import read_map
@@ -151,24 +152,33 @@ def _beginning(maps: Sequence[tuple[str, Path]], start: str) -> list[Path]:
     return [path for _, path in maps[first:last]]
 
 
-def score_pairs(benchmark: Benchmark, pairs: Sequence[Pair], encoding: str) -> Iterator[np.ndarray | Fault]:
-    """The confusion matrix, int64 (ids, ids), of each pair, or the Fault of one that cannot be scored.
+def score_pairs(
+    benchmark: Benchmark, pairs: Sequence[Pair], encoding: str, *, bands: bool = False
+) -> Iterator[np.ndarray | Fault]:
+    """The confusion matrix, int64 (1, ids, ids), of each pair, or the Fault of one that cannot be scored.
+
+    With `bands`, the matrices of the bands along boundaries (tools.scoring.trimap) follow it.
 
     By threads: what takes time lets go of Python's lock, and processes would take longer to start than many maps to score.
     """
-    yield from in_order(partial(attempt, partial(count_pair, benchmark, encoding)), pairs)
+    yield from in_order(partial(attempt, partial(count_pair, benchmark, encoding, bands)), pairs)
 
 
-def count_pair(benchmark: Benchmark, encoding: str, pair: Pair) -> np.ndarray:
-    """One matrix."""
+def count_pair(benchmark: Benchmark, encoding: str, bands: bool, pair: Pair) -> np.ndarray:
+    """The matrices of one pair."""
     prediction = read_map(pair.prediction)
     encoding = pair.encoding or encoding
     truth = read_map(pair.truth) if encoding == 'ids' else read_encoded(pair.truth, encoding, benchmark.dataset)
     try:
-        return confusion(truth, prediction, benchmark.ids, benchmark.ignore)
+        whole = confusion(truth, prediction, benchmark.ids, benchmark.ignore)[np.newaxis]
     except ValueError as error:
         advice = f'; {benchmark.other_ids}' if benchmark.other_ids and isinstance(error, NoClass) else ''
         raise UserError(f'{pair.prediction} against {pair.truth}: {error}{advice}') from error
+    if not bands:
+        return whole
+    void_rims = dataset(benchmark.dataset).void_rims
+    near = trimap.confusions(truth, prediction, benchmark.ids, benchmark.ignore, void_rims=void_rims)
+    return np.concatenate([whole, near])
 
 
 def other_numbering(benchmark: Benchmark, matrix: np.ndarray) -> str:

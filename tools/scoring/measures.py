@@ -2,6 +2,7 @@
 
 The formula is that of PASCAL VOC's VOCevalseg.m and of cityscapesScripts' evalPixelLevelSemanticLabeling.py:
 hits / (hits + misses + false alarms), where false alarms count only on pixels of ids that are evaluated.
+Mean class accuracy and frequency-weighted IoU are those of Long et al. 2015 (FCN), Sec. 5.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,20 @@ def mean(values: Iterable[float]) -> float:
 def mean_iou(matrix: np.ndarray) -> float:
     """Mean of `iou` over the classes that occur; NaN if none does."""
     return mean(iou(matrix))
+
+
+def mean_class_accuracy(matrix: np.ndarray, evaluated: Sequence[int] | None = None) -> float:
+    """Mean over the classes in the truth of hits / (hits + misses); NaN if there is none."""
+    ids = list(range(len(matrix)) if evaluated is None else evaluated)
+    pixels = matrix[ids].sum(axis=1)
+    return mean(matrix[label, label] / count for label, count in zip(ids, pixels, strict=True) if count)
+
+
+def frequency_weighted_iou(matrix: np.ndarray, evaluated: Sequence[int] | None = None) -> float:
+    """Mean of `iou` in which each class has the weight of its share of the true pixels; NaN if there are none."""
+    ids = list(range(len(matrix)) if evaluated is None else evaluated)
+    pixels = matrix[ids].sum(axis=1)
+    return float(np.nan_to_num(iou(matrix, ids)) @ pixels / pixels.sum()) if pixels.sum() else nan
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:

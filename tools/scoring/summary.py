@@ -6,7 +6,14 @@ from math import isnan
 import numpy as np
 
 from tools.report.paper_tables import CATEGORIES, PaperRow
-from tools.scoring.measures import category_iou, iou, mean, mean_iou
+from tools.scoring.measures import category_iou, frequency_weighted_iou, iou, mean, mean_class_accuracy, mean_iou
+
+# FCN's measures beside mean IoU, as keys of `summary` and in words.
+OTHER_MEASURES = {
+    'frequency_weighted_iou': 'frequency-weighted IoU',
+    'mean_class_accuracy': 'mean class accuracy',
+    'pixel_accuracy': 'pixel accuracy',
+}
 
 
 def summary(
@@ -26,6 +33,8 @@ def summary(
         'mean_iou': fraction(mean(values)),
         'class_iou': per_class,
         'absent_classes': [name for name, value in per_class.items() if value is None],
+        'frequency_weighted_iou': fraction(frequency_weighted_iou(matrix, evaluated)),
+        'mean_class_accuracy': fraction(mean_class_accuracy(matrix, evaluated)),
         'pixel_accuracy': hits / int(counted.sum()) if counted.sum() else None,
         'confusion': matrix.tolist(),
         'pixels': int(counted.sum()),
@@ -56,10 +65,17 @@ def table(
 
 
 def summary_table(scores: dict) -> str:
-    """The same from what `summary` gave, categories below the classes."""
+    """The same from what `summary` gave, with the categories and the other measures below the classes."""
     lines = rows([*scores['class_iou'], 'mean IoU'], [*scores['class_iou'].values(), scores['mean_iou']])
     lines += absent(list(scores['class_iou']), list(scores['class_iou'].values()))
-    return '\n'.join(lines) + ('\n\n' + category_table(scores) if 'category_iou' in scores else '')
+    if 'category_iou' in scores:
+        lines += ['', category_table(scores), '']
+    return '\n'.join([*lines, other_measures(scores)])
+
+
+def other_measures(scores: dict) -> str:
+    """FCN's measures beside mean IoU in one line, from what `summary` gave."""
+    return ', '.join(f'{words} {percent(scores[key])} %' for key, words in OTHER_MEASURES.items())
 
 
 def category_table(scores: dict, paper: PaperRow | None = None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 SESSION = '=== training from iteration '  # tools/train.py's own line, before each start of Caffe
 WORST_LOSS = 87.33  # -ln FLT_MIN, to which softmax_loss_layer.cpp clips each pixel's loss
+WORST_LOSS_WEIGHTED = 46.05  # -ln kLOG_THRESHOLD (loss_layer.hpp), to which infogain_loss_layer.cpp clips it before the weight
 _LOSS = re.compile(r'\] Iteration (\d+) \(\S+ iter/s, (\S+)s/\d+ iters\), loss = (\S+)')
 _LAST = re.compile(r'\] Iteration (\d+), loss = (\S+)')
 _RATE = re.compile(r'\] Iteration (\d+), lr = (\S+)')
@@ -28,12 +29,12 @@ class Row:
         """Whether the loss is a number: if not, the weights are spoiled for good."""
         return math.isfinite(self.loss)
 
-    def sound(self, pixels_summed: int = 1) -> bool:
-        """Whether the loss, a mean or the sum over so many pixels, is below the most that SoftmaxWithLoss can report.
+    def sound(self, worst: float = WORST_LOSS) -> bool:
+        """Whether the loss is a number below `worst`, the most that the loss layer can report.
 
         Caffe reports that most when the scores have grown so large that the next losses are no numbers.
         """
-        return self.finite and self.loss < pixels_summed * WORST_LOSS
+        return self.finite and self.loss < worst
 
 
 class LogReader:

@@ -6,6 +6,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from tools.support.arguments import positive, positive_number
@@ -20,6 +21,11 @@ def _rate(text: str) -> float:
     if not 0 < (rate := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not in (0, 1]')
     return rate
+
+
+def _class_weights(text: str) -> str:
+    """The word `median`, or the path of a file, absolute: a chain hands it on to commands that run in the checkout."""
+    return text if text == 'median' else str(Path(text).absolute())
 
 
 def _option(
@@ -56,6 +62,10 @@ class Options:
     random_fc: bool = _option(None, '', 'start fc6 and fc7 from random values (msra filler)', of=CHAIN)
     restart: bool = _option(None, '', 'move the run that is there aside and begin anew', of=ONE)
     upsample_loss: bool = _option(None, '', 'compare scores, upsampled by 8, with the labels of all pixels', of=ONE)
+    class_weights: str | None = _option(
+        _class_weights, 'median|FILE',
+        'of the loss: median frequency balancing, or a file with a class and its weight on each line (default: all alike)',
+    )  # fmt: skip
     snapshot: int | None = _option(positive, 'N', "iterations between snapshots (default: the row's)")
     keep: int = _option(positive, 'N', 'snapshots kept (default: %(default)s)', default=2)
     max_loss: float | None = _option(positive_number, 'LOSS', 'stop if the loss stays above this (default: 3 ln C per pixel)')

@@ -10,7 +10,7 @@ from tools.support.errors import UserError
 from tools.training.caffe_log import Row
 from tools.training.record import FAILED, RECORD, read_record
 from tools.training.runs import LOCK, LOG, METRICS, TRAIN_PROTOTXT
-from tools.training.scores import best_score, read_scores
+from tools.training.scores import best_score, contact_sheets, read_scores
 
 TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # beside what record.py has
 TAIL_BYTES = 4096  # of metrics.csv that are read: some hundred rows
@@ -31,6 +31,7 @@ class Overview:
     best_iou: float | None = None
     best_iteration: int | None = None
     snapshot: str | None = None  # the newest caffemodel
+    pictures: str | None = None  # the newest contact sheet of validation images
     begun: str | None = None
     sessions: int = 0
     problem: str | None = None  # why it failed
@@ -59,7 +60,7 @@ def _overview(run_dir: Path) -> Overview:
     state, _, problem = str(session.get('how', KILLED)).partition(': ')
     stage, begun, max_iter = record['settings']['stage'], str(record['sessions'][0]['begun']), int(session['max_iter'])
     rows = _last_rows(run_dir / METRICS)
-    best = best_score(read_scores(run_dir))
+    best, sheets = best_score(read_scores(run_dir)), contact_sheets(run_dir)
     return Overview(
         name=run_dir.name,
         state=TRAINING if is_held(run_dir) else state,
@@ -71,6 +72,7 @@ def _overview(run_dir: Path) -> Overview:
         best_iou=best.mean_iou if best else None,
         best_iteration=best.iteration if best else None,
         snapshot=_newest_name(run_dir),
+        pictures=str(sheets[max(sheets)]) if sheets else None,
         begun=begun,
         sessions=len(record['sessions']),
         problem=problem if state == FAILED else None,

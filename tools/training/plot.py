@@ -7,6 +7,7 @@ import numpy as np
 
 from tools.support.atomic import whole_file
 from tools.training.caffe_log import Row
+from tools.training.record import class_weights_of, read_record
 from tools.training.runs import PLOT
 from tools.training.scores import Score, best_score, read_scores
 from tools.training.settings import Settings
@@ -17,8 +18,10 @@ SMOOTHED_OVER = 25  # a running mean takes in one part of this many of the run
 def draw(settings: Settings, rows: list[Row]) -> None:
     """Draw a run's loss.png from its `rows` and the scores that it has; nothing where there is no row."""
     if rows:
-        title, classes, summed = settings.stage_name, settings.dataset.num_classes, settings.pixels_summed
-        plot_run(rows, read_scores(settings.run_dir), settings.run_dir / PLOT, title, classes, summed)
+        weights = class_weights_of(read_record(settings.run_dir))
+        scale = settings.pixels_summed * (weights.mean if weights else 1)
+        title, classes = settings.stage_name, settings.dataset.num_classes
+        plot_run(rows, read_scores(settings.run_dir), settings.run_dir / PLOT, title, classes, scale)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -29,11 +32,11 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int, summed: int = 1) -> None:
-    """Draw the loss of each row, its running mean, and ln C, the loss of a guess that gives all classes the same.
+def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int, scale: float = 1) -> None:
+    """Draw the loss of each row, its running mean, and `scale` times ln C, the loss of a uniform guess.
 
-    A loss that is the sum over `summed` pixels has that many times ln C there. Below it the learning rate, and where there are
-    scores, mean IoU in percent with the best marked.
+    `scale` is the number of pixels that the loss sums, times their mean class weight. Below it the learning rate, and where there
+    are scores, mean IoU in percent with the best marked.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,7 +44,7 @@ def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_c
     heights = [4, 1, 2] if scores else [4, 1]
     figure = Figure(figsize=(8, 1 + sum(heights)), layout='constrained')
     loss, rate, *rest = figure.subplots(len(heights), sharex=True, height_ratios=heights)
-    _draw_loss(loss, rows, title, num_classes, summed)
+    _draw_loss(loss, rows, title, num_classes, scale)
     rate.plot([row.iteration for row in rows], [row.lr for row in rows], color='tab:orange')
     rate.set(ylabel='learning rate', yscale='log')
     for axes in rest:
@@ -51,14 +54,14 @@ def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_c
         FigureCanvasAgg(figure).print_png(temporary)
 
 
-def _draw_loss(axes, rows: list[Row], title: str, num_classes: int, summed: int) -> None:
+def _draw_loss(axes, rows: list[Row], title: str, num_classes: int, scale: float) -> None:
     """The loss of each iteration, and its running mean."""
     iterations, losses = [row.iteration for row in rows], np.array([row.loss for row in rows])
     axes.plot(iterations, losses, color='tab:blue', alpha=0.35, linewidth=0.8, label='each iteration')
     window = max(1, len(rows) // SMOOTHED_OVER)
     axes.plot(iterations, running_mean(losses, window), color='tab:blue', label=f'mean of the last {window}')
-    pixels = f'{summed:,} x ' if summed > 1 else ''
-    axes.axhline(summed * math.log(num_classes), color='gray', linestyle=':', label=f'{pixels}ln {num_classes}')
+    times = '' if scale == 1 else f'{scale:,.6g} x '
+    axes.axhline(scale * math.log(num_classes), color='gray', linestyle=':', label=f'{times}ln {num_classes}')
     axes.set(ylabel='loss', title=title, ylim=(0, None))
     axes.legend()
 

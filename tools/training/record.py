@@ -16,6 +16,7 @@ from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import CAFFE
 from tools.support.version import git_commit, uncommitted
+from tools.training.class_weights import ClassWeights
 from tools.training.initial import asked_weights, fresh_layers
 from tools.training.options import flag_and_variable
 from tools.training.settings import Settings
@@ -25,7 +26,8 @@ FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session end
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
 _OPTIONS = {  # field that must stay -> options that set it; what was typed is often the same but for one of them
     'crop_size': ('crop_size',), 'batch_size': ('batch',), 'iter_size': ('batch_per_pass',), 'base_lr': ('base_lr',),
-    'upsample_loss': ('upsample_loss',), 'init': ('weights',), 'fresh': ('fresh', 'random_fc'),
+    'upsample_loss': ('upsample_loss',), 'class_weights': ('class_weights',), 'init': ('weights',),
+    'fresh': ('fresh', 'random_fc'),
 }  # fmt: skip
 # Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')
@@ -35,10 +37,11 @@ def settings_record(settings: Settings, net) -> dict:
     """What may not change within a run, as JSON values; `net` is the training NetParameter."""
     row = {name: value for name, value in _plain(settings).items() if name not in _MAY_CHANGE}
     start = {'init': asked_weights(settings), 'fresh': list(fresh_layers(settings))}
+    start['class_weights'] = json.loads(json.dumps(settings.class_weights))
     return {'stage': settings.stage_name, **row, **start, 'layers_sha256': _layers_sha256(net)}
 
 
-def begin(settings: Settings, net, weights: list[Path], manifest: dict) -> dict:
+def begin(settings: Settings, net, weights: list[Path], manifest: dict, class_weights: ClassWeights | None) -> dict:
     """The record of a new run that starts from the files `weights`."""
     row, own = _plain(settings), asdict(STAGES[settings.stage_name])
     return {
@@ -47,8 +50,27 @@ def begin(settings: Settings, net, weights: list[Path], manifest: dict) -> dict:
         'weights': [{'file': str(path), 'sha256': file_sum(path)} for path in weights],
         'lmdb': {'folder': str(settings.lmdb), 'manifest': manifest},
         'pixels_summed': settings.pixels_summed,
+        'class_weights': class_weights and _named(class_weights, settings),
         'sessions': [],
     }
+
+
+def _named(class_weights: ClassWeights, settings: Settings) -> dict:
+    """Weights by the names of their classes, for a person to read, and their mean over the pixels."""
+    by_name = dict(zip(settings.dataset.classes, class_weights.weights, strict=True))
+    return {'weights': by_name, 'mean': class_weights.mean}
+
+
+def class_weights_of(record: dict) -> ClassWeights | None:
+    """The class weights of the run that `record` is of; None if all classes count alike."""
+    found = record.get('class_weights')
+    return found and ClassWeights(tuple(found['weights'].values()), found['mean'])
+
+
+def loss_scale(record: dict) -> float:
+    """How many times ln C the reported loss of a uniform guess is: the pixels that it sums, times their mean class weight."""
+    found = class_weights_of(record)
+    return record.get('pixels_summed', 1) * (found.mean if found else 1)
 
 
 def session(command: list[str], start: int, first_record: int, settings: Settings) -> dict:

@@ -1,7 +1,8 @@
-"""Mean IoU of a run's snapshots on the validation split: validation.csv, and best.json beside the best weights."""
+"""What was scored of a run's snapshots on the validation split: validation.csv, best.json beside the best weights, pictures."""
 
 import csv
 import json
+import re
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
 TABLE, BEST, BEST_SCORE = 'validation.csv', 'best.caffemodel', 'best.json'
+FOLDER = 'validation'  # in the run folder: iter_N.png, the contact sheet of tools/test.py, of each snapshot that was scored
 COLUMNS = ('iteration', 'mean_iou')
 
 
@@ -38,6 +40,12 @@ def write_scores(run_dir: Path, scores: list[Score]) -> None:
     """Write the table, whole."""
     with whole_file(run_dir / TABLE) as temporary, temporary.open('w', newline='') as file:
         csv.writer(file).writerows([COLUMNS, *map(astuple, scores)])
+
+
+def contact_sheets(run_dir: Path) -> dict[int, Path]:
+    """The contact sheets of the snapshots that were scored, by iteration, in that order. They all show the same images."""
+    found = ((re.fullmatch(r'iter_(\d+)\.png', path.name), path) for path in (run_dir / FOLDER).glob('iter_*.png'))
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
 def best_score(scores: list[Score]) -> Score | None:

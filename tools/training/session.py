@@ -14,6 +14,7 @@ from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
 from tools.training import preflight, process, record, runs
+from tools.training.class_weights import MATRIX, ClassWeights, as_text, count_weights
 from tools.training.events import check_tensorboard
 from tools.training.failure import system_failure
 from tools.training.initial import weight_files
@@ -36,8 +37,9 @@ def train(settings: Settings) -> int:
     process.check_program()
     stage = settings.stage
     net = networks.training(
-        settings.stage_name, str(settings.lmdb), stage.crop_size, settings.batch_per_pass, stage.upsample_loss
-    )
+        settings.stage_name, str(settings.lmdb), stage.crop_size, settings.batch_per_pass, stage.upsample_loss,
+        MATRIX if settings.class_weights else None,
+    )  # fmt: skip
     with ExitStack() as locks:
         lock = locks.enter_context(runs.locked(settings.run_dir))
         resumed = _resumed(settings, net)
@@ -48,11 +50,12 @@ def train(settings: Settings) -> int:
         warn_of_slow_kernel()
         made = Path(locks.enter_context(TemporaryDirectory()))
         manifest, weights = _checked(settings, net, resumed, made)
+        class_weights = _class_weights(settings, resumed)
         if settings.options.restart and runs.move_aside(settings.run_dir):
             lock = locks.enter_context(runs.locked(settings.run_dir))
         with _refusals_named(settings.run_dir):
-            start = prepare(settings, net, resumed, manifest, _kept(weights, made, settings.run_dir))
-        return _run(settings, net, start, lock)
+            start = prepare(settings, net, resumed, manifest, _kept(weights, made, settings.run_dir), class_weights)
+        return _run(settings, net, start, lock, class_weights)
 
 
 @contextmanager
@@ -64,11 +67,11 @@ def _refusals_named(run_dir: Path) -> Iterator[None]:
         raise UserError(system_failure(error, run_dir)) from error
 
 
-def _run(settings: Settings, net, start: Start, lock: int) -> int:
+def _run(settings: Settings, net, start: Start, lock: int, class_weights: ClassWeights | None) -> int:
     """Run Caffe to its end, note in run.json how that was, and say it; the exit status."""
     try:
         with _refusals_named(settings.run_dir):
-            last = Supervisor(settings, net).run(start, lock)
+            last = Supervisor(settings, net, class_weights).run(start, lock)
     except KeyboardInterrupt:  # Caffe did not run yet, or the last snapshots were scored
         record.end_session(settings.run_dir, record.STOPPED)
         raise
@@ -168,6 +171,18 @@ def _checked(settings: Settings, net, resumed: Snapshot | None, folder: Path) ->
 def _kept(weights: list[Path], made: Path, run_dir: Path) -> list[Path]:
     """The files to start from; those in the folder `made` are moved into the run's."""
     return [Path(shutil.move(path, run_dir / path.name)) if path.parent == made else path for path in weights]
+
+
+def _class_weights(settings: Settings, resumed: Snapshot | None) -> ClassWeights | None:
+    """The weights of the classes in the loss, if any are asked for; of a run that goes on those that it began with."""
+    if resumed:
+        return record.class_weights_of(record.read_record(settings.run_dir))
+    if settings.class_weights is None:
+        return None
+    labels = preflight.check_images_beside(settings) if settings.stage.beside_images else settings.lmdb
+    found = count_weights(settings.class_weights, labels, settings.dataset)
+    say(f'class weights: {as_text(found, settings.dataset)}; mean of a pixel {found.mean:.4g}')
+    return found
 
 
 def _say_unfinished(settings: Settings) -> None:

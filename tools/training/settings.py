@@ -17,6 +17,7 @@ from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
+from tools.training.class_weights import Asked, read_weights
 from tools.training.options import Options
 
 VAL_SPLIT = 'val'  # that snapshots are scored on where nothing is said
@@ -40,6 +41,7 @@ class Settings:
     fresh: tuple[str, ...] = ()
     gpus: tuple[int, ...] = ()
     data: Path = DATA
+    class_weights: Asked = None  # of the loss
 
     @property
     def val_split(self) -> str:
@@ -85,6 +87,7 @@ def settings(stage_name: str, options: Options) -> Settings:
     if len(gpus) > 1 and NETS[STAGES[name].net].python_layers:
         raise UserError(f'{name} has layers in Python, which Caffe trains on one GPU only: --gpu {gpus[0]} (GPU={gpus[0]})')
     stage, weights = _override(STAGES[name], options, len(gpus) or 1), options.weights
+    facts = dataset(NETS[stage.net].dataset)
     return Settings(
         stage_name=name,
         stage=stage,
@@ -94,6 +97,7 @@ def settings(stage_name: str, options: Options) -> Settings:
         weights=tuple(path.absolute() for word in weights for path in _files(word)) if weights else None,
         fresh=_layers_of(stage.net, options.fresh) if options.fresh else (),
         gpus=gpus,
+        class_weights=read_weights(options.class_weights, facts) if options.class_weights else None,
         data=data,
     )
 

@@ -8,6 +8,7 @@ from prototxt import networks
 from prototxt.solver import solver
 from tools.support.paths import CAFFE
 from tools.training import record, record_order, runs
+from tools.training.class_weights import ClassWeights, write_matrix
 from tools.training.initial import without_fresh
 from tools.training.progress import say
 from tools.training.settings import Settings
@@ -24,17 +25,22 @@ class Start:
     variables: dict[str, str]
 
 
-def prepare(settings: Settings, net, resumed: Snapshot | None, manifest: dict, weights: list[Path]) -> Start:
+def prepare(
+    settings: Settings, net, resumed: Snapshot | None, manifest: dict, weights: list[Path],
+    class_weights: ClassWeights | None = None,
+) -> Start:  # fmt: skip
     """Write the files of the run, delete what a kill cut short after `resumed`; how Caffe is to be started.
 
     `weights` are those that a run which begins starts from.
     """
     run_dir, iteration = settings.run_dir, resumed.iteration if resumed else 0
-    begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest)
+    begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest, class_weights)
     first = record_order.first_record(iteration, settings.stage.batch_size, manifest['count'])
     variables = _skip_to(first)
     command = _command(settings, without_fresh(settings, weights, run_dir), resumed)
     start = Start(iteration, first if variables else 0, command, variables)
+    if class_weights:
+        write_matrix(run_dir, class_weights)
     networks.write(net, run_dir / runs.TRAIN_PROTOTXT)
     networks.write(_solver(settings, iteration), run_dir / runs.SOLVER_PROTOTXT)
     session = record.session(start.command, iteration, start.first_record, settings)

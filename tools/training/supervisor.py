@@ -13,6 +13,7 @@ from tools.support.errors import UserError
 from tools.support.memory import Peak
 from tools.training import process, record, runs
 from tools.training.caffe_log import SESSION, LogReader, Row, last_pass, snapshot_begun
+from tools.training.class_weights import ClassWeights
 from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
@@ -34,13 +35,13 @@ _ENDS_OF_STOPPED = (0, -signal.SIGINT, -signal.SIGKILL)  # as it should; before 
 class Supervisor:
     """Follows Caffe from one start to its end, and makes of its log what the run folder holds beside it."""
 
-    def __init__(self, settings: Settings, net) -> None:
+    def __init__(self, settings: Settings, net, class_weights: ClassWeights | None = None) -> None:
         self._settings, self._net = settings, net
         self._run_dir, self._log = settings.run_dir, settings.run_dir / runs.LOG
         self._reader, self._tail = LogReader(), deque[str](maxlen=_TAIL)
         self._snapshot_begun = False
         self._drawn = -math.inf
-        self._watch, self._validation = Watch(settings), Validation(settings)
+        self._watch, self._validation = Watch(settings, class_weights), Validation(settings)
 
     def run(self, start: Start, lock: int) -> Snapshot | None:
         """Run Caffe to its end; the newest snapshot that can be gone on from.
@@ -131,8 +132,7 @@ class Supervisor:
     def _diverged(self, row: Row, fault: str) -> str:
         """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
         if not row.finite:
-            summed = self._settings.pixels_summed
-            good = max((other.iteration for other in self._metrics.rows if other.sound(summed)), default=-1)
+            good = max((other.iteration for other in self._metrics.rows if other.sound(self._watch.worst)), default=-1)
             delete_all(snapshot for snapshot in snapshots(self._run_dir) if snapshot.iteration > good)
         whole = (one for one in reversed(snapshots(self._run_dir)) if resumable(one, self._net))
         last = next((one for one in whole if one.iteration <= self._watch.good + 1), None)

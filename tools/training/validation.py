@@ -1,7 +1,8 @@
 """Snapshots scored on the validation split while the training goes on, one after the other, by tools/test.py.
 
 A snapshot's weights are linked to validation/iter_N.caffemodel, so that they stay until they are scored though the snapshot
-may go; the best so far are best.caffemodel. validation.csv has a row for each that was scored.
+may go; the best so far are best.caffemodel. validation.csv has a row for each that was scored, and validation/iter_N.png shows
+what it makes of some images, the same each time.
 """
 
 import json
@@ -21,12 +22,11 @@ from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import process
 from tools.training.progress import say
-from tools.training.scores import BEST, Score, best_score, check_same_images, read_scores, write_best, write_scores
+from tools.training.scores import BEST, FOLDER, Score, best_score, check_same_images, read_scores, write_best, write_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot
 from tools.training.storing import how_to_store
 
-FOLDER = 'validation'
 UNSCORED = '.unscored'  # in place of .caffemodel
 
 
@@ -158,9 +158,11 @@ class Validation:
             write_best(run_dir, score, self._settings.val_split, self._settings.options.val_limit)
         write_scores(run_dir, scores)
         (out / 'scores.json').replace(out.with_suffix('.json'))
+        sheet = (out / 'pictures' / 'contact_sheet.png').replace(out.with_suffix('.png'))
         shutil.rmtree(out)
         weights.unlink()
-        say(f'{self._settings.stage_name} at iteration {score.iteration}: mean IoU {100 * score.mean_iou:.1f}')
+        said = f'mean IoU {100 * score.mean_iou:.1f}, pictures: {sheet}'
+        say(f'{self._settings.stage_name} at iteration {score.iteration}: {said}')
 
 
 def _command(settings: Settings, weights: Path) -> list[str]:

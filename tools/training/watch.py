@@ -4,22 +4,24 @@ import math
 from collections import deque
 
 from prototxt.experiments import STAGES
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import WORST_LOSS, WORST_LOSS_WEIGHTED, Row
+from tools.training.class_weights import ClassWeights
 from tools.training.settings import Settings
 
 WARM_UP = 100  # iterations in which the loss may be anything that is a number
 WINDOW = 50  # iterations after it whose mean is looked at
-TOO_MUCH = 3.0  # times ln C, which is the loss of one who knows nothing
+TOO_MUCH = 3.0  # times ln C, which is the loss of a uniform guess
 
 
 class Watch:
     """Looks at one row after the other, of all sessions of a run."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, class_weights: ClassWeights | None = None) -> None:
         self._settings = settings
-        self._summed = settings.pixels_summed
-        self._unknowing = self._summed * math.log(settings.dataset.num_classes)
-        self._limit = settings.options.max_loss or TOO_MUCH * self._unknowing
+        self._scale = settings.pixels_summed * (class_weights.mean if class_weights else 1)
+        self._uniform = self._scale * math.log(settings.dataset.num_classes)  # the loss of a uniform guess
+        self.worst = self._scale * (WORST_LOSS_WEIGHTED if class_weights else WORST_LOSS)  # the most that Caffe can report
+        self._limit = settings.options.max_loss or TOO_MUCH * self._uniform
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._first: float | None = None
         self.good = -1  # the last iteration up to which all was well
@@ -33,12 +35,12 @@ class Watch:
             return f'the loss is {row.loss} at iteration {row.iteration}'
         mean = sum(self._recent) / len(self._recent) if self._recent else row.loss
         if len(self._recent) == WINDOW and mean > self._limit:
-            pixels = f'{self._summed} x ' if self._summed > 1 else ''
+            times = '' if self._scale == 1 else f'{self._scale:.6g} x '
             return (
                 f'the loss has been {mean:.3g} on average for {WINDOW} iterations up to {row.iteration}, '
-                f'{pixels}ln {self._settings.dataset.num_classes} is {self._unknowing:.3g}'
+                f'{times}ln {self._settings.dataset.num_classes} is {self._uniform:.3g}'
             )
-        if row.sound(self._summed) and mean <= self._limit:
+        if row.sound(self.worst) and mean <= self._limit:
             self.good = row.iteration
         return None
 
@@ -50,7 +52,7 @@ class Watch:
         rate = f'the learning rate {settings.stage.base_lr:g} is too large{own} (--base-lr)'
         labels = f'labels that do not belong to their images (look at {settings.lmdb})'
         start = f'initial weights that do not fit ({", ".join(map(str, settings.weights or settings.stage.init)) or "fillers"})'
-        began_well = self._first is not None and self._first <= 1.5 * self._unknowing
+        began_well = self._first is not None and self._first <= 1.5 * self._uniform
         ordered = (rate, labels, start) if began_well else (start, labels, rate)
         began = '' if self._first is None else f'it began with {self._first:.3g}; '
         return f'{began}likely causes: {"; ".join(ordered)}'

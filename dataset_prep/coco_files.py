@@ -1,0 +1,154 @@
+"""COCO's annotation files of one's own categories, as CVAT and other tools write them: polygons and run lengths.
+
+Objects that are marked as a crowd are objects like others here: CVAT marks so what was painted with a brush. Where two overlap
+the one of fewer pixels lies on top.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep import labelme_files
+from dataset_prep.coco_objects import Painted, Segmentation, paint, segmentation_of
+from dataset_prep.image_files import IMAGE_SUFFIXES
+from dataset_prep.json_stream import entries, first_member
+from dataset_prep.lists import composed
+from dataset_prep.own_labels import Labels, Names
+from dataset_prep.progress import progress
+from tools.support.errors import Fault, UserError, end_with_faults
+
+MEMBERS = ('images', 'annotations')  # by which the files are known
+SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
+_SPLIT = re.compile(rf'(?:^|[^a-z])({"|".join(SPLITS)})\d*$', re.IGNORECASE)
+
+
+@dataclass
+class AnnotatedImage:
+    """An image of an annotation file: its path as it stands there, height and width if given, objects with their classes."""
+
+    file_name: str
+    size_hw: tuple[int | None, int | None]
+    objects: list[tuple[str, Segmentation]] = field(default_factory=list)
+
+
+def find(data: Path) -> Labels | None:
+    """The labels of a folder with annotation files of COCO's form, in it or one folder deeper; None if it has none.
+
+    An image may lie anywhere in the folder. A file of train, val or test by its name, or by that of its folder, is that split.
+    """
+    paths = [path for folder in (data, *sorted(data.glob('*/'))) for path in _annotation_files(folder)]
+    if not paths:
+        return None
+    index, annotated = _index(data), dict[str, AnnotatedImage]()
+    images, files, classes = dict[str, Path](), dict[str, Path](), dict[str, Path]()
+    lists: dict[str, list[str]] = {}
+    for path in paths:
+        found, split = _read(path), _split_of(path)
+        labelled = any(image.objects for image in found)  # else the file only lists images, as for a test
+        for picture, image in zip(_pictures(path, found, index), found, strict=True):
+            name = composed(picture.stem)
+            if name in images:
+                raise UserError(f'{path} lists {picture}, and {images[name]} has the same name, {name}; keep one of them')
+            images[name], annotated[name] = picture, image
+            if labelled:
+                files[name] = path
+            if split:
+                lists.setdefault(split, []).append(name)
+            classes |= {one: path for one, _ in image.objects if one not in classes}
+    if not files:
+        raise UserError(f'{", ".join(map(str, paths))}: no outline of any object, so there is nothing to learn')
+    lists = lists if 'train' in lists and sum(map(len, lists.values())) == len(images) else {}
+    return Labels("annotations in COCO's form", images, files, partial(_draw, annotated, files), classes, lists)
+
+
+def _annotation_files(folder: Path) -> list[Path]:
+    """The annotation files of COCO's form in a folder, none if that holds labelme's files."""
+    paths, either = sorted(folder.glob('*.json')), (*MEMBERS, *labelme_files.MEMBERS)
+    first = next(filter(None, (first_member(path, either) for path in paths)), None)
+    return [path for path in paths if first_member(path, MEMBERS)] if first in MEMBERS else []
+
+
+def _read(path: Path) -> list[AnnotatedImage]:
+    """The images of an annotation file with their objects. Says how many objects have no outline, as boxes and points have none.
+
+    Raises UserError for entries that are not as COCO has them.
+    """
+    images: dict[object, AnnotatedImage] = {}
+    categories: dict[object, str] = {}
+    objects: list[tuple[object, object, Segmentation]] = []
+    without = 0
+    for kind, entry in progress(entries(path), f'reading {path.name}', 0, 'entry'):
+        try:
+            if kind == 'images':
+                images[entry['id']] = AnnotatedImage(entry['file_name'], (entry.get('height'), entry.get('width')))
+            elif kind == 'categories':
+                categories[entry['id']] = composed(entry['name'])
+            elif kind == 'annotations':
+                outline = segmentation_of(entry) if entry.get('segmentation') else None
+                without += outline is None
+                objects += [(entry['image_id'], entry['category_id'], outline)] if outline else []
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f'{path} has an entry of {kind} that is not as COCO has them: {str(entry)[:100]} ({error!r})'
+            ) from error
+    for image_id, category_id, outline in objects:
+        if image_id not in images or category_id not in categories:
+            raise UserError(f'{path} has an object of image {image_id} and category {category_id}, which are not both listed')
+        images[image_id].objects.append((categories[category_id], outline))
+    if without:
+        total = without + len(objects)
+        print(f'note: {without} of {total} annotations in {path} have no outline (boxes, points) and are not drawn')
+    return list(images.values())
+
+
+def _index(data: Path) -> dict[str, list[Path]]:
+    """All images in a folder, however deep, by the names of their files."""
+    index: dict[str, list[Path]] = {}
+    for path in sorted(data.rglob('*')):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.'):
+            index.setdefault(composed(path.name), []).append(path)
+    return index
+
+
+def _pictures(path: Path, images: Sequence[AnnotatedImage], index: Mapping[str, list[Path]]) -> list[Path]:
+    """The files of the images that an annotation file lists. Raises UserError naming those that are not there, or twice."""
+    pictures, lacking, split = list[Path](), list[Fault](), _split_of(path)
+    for image in images:
+        wanted = [part for part in composed(image.file_name).replace('\\', '/').split('/') if part not in ('', '.')] or ['']
+        fits = [one for one in index.get(wanted[-1], []) if list(map(composed, one.parts[-len(wanted) :])) == wanted]
+        beside = [one for one in fits if one.parent == path.parent or split in map(SPLITS.get, one.parent.parts)]
+        fits = beside if len(fits) > 1 and beside else fits
+        if len(fits) > 1:
+            raise UserError(f'{path} lists {image.file_name}, which {fits[0]} and {fits[1]} may be; keep one of them')
+        pictures += fits
+        lacking += [] if fits else [Fault(f'{path} lists {image.file_name}, and there is no such file')]
+    end_with_faults(lacking, len(images), 'images', 'put them beside the annotations, in any folder')
+    return pictures
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that an annotation file is of: by its name, as instances_train.json, or by its folder's; None if neither says."""
+    found = [match[1].lower() for name in (path.stem, path.parent.name) if (match := _SPLIT.search(name))]
+    return SPLITS[found[0]] if found else None
+
+
+def _draw(
+    annotated: Mapping[str, AnnotatedImage], files: Mapping[str, Path], name: str, size_hw: tuple[int, int], names: Names
+) -> np.ndarray:
+    """As Labels.draw."""
+    image, path = annotated[name], files[name]
+    if any(said not in (None, side) for said, side in zip(image.size_hw, size_hw, strict=True)):
+        raise UserError(
+            f'{path}: {image.file_name} is listed with {image.size_hw[1]}x{image.size_hw[0]} pixels (width x height), '
+            f'it has {size_hw[1]}x{size_hw[0]}'
+        )
+    label = np.full(size_hw, names.uncovered, np.uint8)
+    try:
+        paint(label, (Painted(names.values[one], number, outline) for number, (one, outline) in enumerate(image.objects)))
+    except ValueError as error:
+        raise UserError(f'{path}: {image.file_name} has {error}') from error
+    return label

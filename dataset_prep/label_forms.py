@@ -1,0 +1,87 @@
+"""The forms in which people have their labels: which one a folder holds, and its labels as PNGs of ids."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from dataset_prep import coco_files, label_pictures, labelme_files
+from dataset_prep.drawn_labels import begin_drawing, save_label
+from dataset_prep.image_files import image_size
+from dataset_prep.label_pictures import encoding_of
+from dataset_prep.own_labels import Labels, Names
+from dataset_prep.parallel import in_order
+from dataset_prep.progress import progress
+from tools.support.errors import Fault, UserError, attempt, end_with_faults
+
+FOLDER = 'drawn_labels'  # in the folder of a user's own data set
+RULE = 1  # raised when labels are drawn in another way
+
+# Each reader returns the labels that a folder has in its form, or None.
+READERS: tuple[Callable[[Path], Labels | None], ...] = (
+    labelme_files.find, coco_files.find, label_pictures.find_masks, label_pictures.find
+)  # fmt: skip
+
+
+def find_labels(data: Path) -> Labels:
+    """The labels of a folder, in whichever form it has them. Raises UserError if it has none, or labels in two forms."""
+    if not data.is_dir():
+        raise UserError(f'no folder {data}; give the one that holds your images and labels: DATA=FOLDER')
+    found = [labels for reader in READERS if (labels := reader(data))]
+    if not found:
+        raise UserError(
+            f'no labels in {data}: no PNGs in labels/ or SegmentationClass/, no JSON files of labelme or in the form of COCO; '
+            'see dataset_prep/README.md'
+        )
+    if len(found) > 1:
+        raise UserError(f'{data} holds {found[0].form} and {found[1].form}; move one of them out of the folder')
+    return found[0]
+
+
+def as_pictures(labels: Labels, names: Names, wanted: Iterable[str], out: Path) -> dict[str, tuple[Path, str]]:
+    """A label PNG of each of the `wanted` images that has a label, and its encoding.
+
+    Those that are not pictures, or of which classes are left out, are drawn into `out`/drawn_labels/; what was drawn from the
+    same files before is kept. Raises UserError naming the label files that cannot be drawn.
+    """
+    wanted = [name for name in wanted if name in labels.files]
+    if labels.ready and not names.left_out:
+        encodings = in_order(partial(attempt, encoding_of), [labels.files[name] for name in wanted])
+        # A file that cannot be read is named when all are read.
+        return {
+            name: (labels.files[name], 'ids' if isinstance(encoding, Fault) else encoding)
+            for name, encoding in zip(wanted, encodings, strict=True)
+        }
+    folder = out / FOLDER
+    begin_drawing(folder, {'form': labels.form, 'names': names.values, 'files': _stamps(labels), 'rule': RULE})
+    drawn = in_order(partial(_draw, labels, names, folder), wanted)
+    faults = [fault for fault in progress(drawn, 'drawing labels', len(wanted)) if fault]
+    end_with_faults(faults, len(wanted), 'labels', 'nothing is written')
+    return {name: (folder / f'{name}.png', 'ids') for name in wanted}
+
+
+def _draw(labels: Labels, names: Names, folder: Path, name: str) -> Fault | None:
+    """Draw the label of an image, unless it is there; its Fault, if it has one. Those of images are found when they are read."""
+    path, size_wh = folder / f'{name}.png', attempt(image_size, labels.images[name])
+    if path.exists() or isinstance(size_wh, Fault):
+        return None
+    size_hw = size_wh[1], size_wh[0]
+    label = attempt(lambda one: labels.draw(one, size_hw, names), name)
+    if isinstance(label, Fault):
+        return label
+    if label.shape != size_hw:
+        return Fault(
+            f'{labels.files[name]} is {label.shape[1]}x{label.shape[0]} pixels, its image {labels.images[name]} is '
+            f'{size_wh[0]}x{size_wh[1]} (width x height)'
+        )
+    save_label(path, label, [colour for _, colour in names.kept])
+    return None
+
+
+def _stamps(labels: Labels) -> str:
+    """SHA-256 over the names, sizes and times of change of the label files."""
+    digest = hashlib.sha256()
+    for path in sorted({*labels.files.values(), *labels.classes.values()}):
+        status = path.stat()
+        digest.update(f'{path.name} {status.st_size} {status.st_mtime_ns}\n'.encode())
+    return digest.hexdigest()

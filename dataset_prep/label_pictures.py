@@ -1,0 +1,81 @@
+"""Labels that are pictures: PNGs of ids or in the colours of the classes, and masks in the colours of a palette file beside them.
+
+Palette files are those that class_lists.py reads: CVAT's labelmap.txt, CamVid's label_colors.txt, tables with a head line.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.class_lists import read_palette
+from dataset_prep.datasets import IGNORE_LABEL, Colour, Dataset
+from dataset_prep.image_files import is_coloured_picture, read_index_label, read_rgb_label
+from dataset_prep.label_encodings import decode
+from dataset_prep.lists import composed
+from dataset_prep.own_labels import Labels, Names, images_of, pictures_in
+from tools.support.errors import attempt
+
+FOLDERS = ('labels', 'SegmentationClass')  # the latter as VOC and CVAT name it
+PALETTES = ('labelmap.txt', 'label_colors.txt', 'class_dict.csv', 'palette.txt')
+Rows = tuple[tuple[str, Colour], ...]
+
+
+def find(data: Path) -> Labels | None:
+    """The label PNGs of a folder, ids or in the colours of the list of classes; None if it has none, or a palette file too."""
+    files, palette = _masks(data)
+    if not files or palette:
+        return None
+    form = 'PNGs of ids, or in the colours of the classes'
+    return Labels(form, images_of(data), files, partial(_draw_listed, files), ready=True)
+
+
+def find_masks(data: Path) -> Labels | None:
+    """The label PNGs of a folder in the colours of a palette file beside them; None if it has none."""
+    files, palette = _masks(data)
+    if not files or not palette:
+        return None
+    rows = tuple(read_palette(palette))
+    classes = {composed(name): palette for name, _ in rows}
+    draw = partial(_draw_masks, files, palette, rows)
+    return Labels(f'masks in the colours of {palette.name}', images_of(data), files, draw, classes)
+
+
+def encoding_of(path: Path) -> str:
+    """How a label PNG names classes: 'colours' of an RGB picture, else 'ids'. Raises UserError if its head cannot be read."""
+    return 'colours' if is_coloured_picture(path) else 'ids'
+
+
+def _masks(data: Path) -> tuple[dict[str, Path], Path | None]:
+    """The label PNGs of a folder by name, and the palette file that they are in the colours of; None where they are not.
+
+    In CVAT's folder they are; elsewhere only RGB pictures are.
+    """
+    folder = next((data / name for name in FOLDERS if pictures_in(data / name, '.png')), data / FOLDERS[0])
+    files = pictures_in(folder, '.png')
+    palette = next((data / name for name in PALETTES if (data / name).is_file()), None)
+    if palette and folder.name == FOLDERS[0] and not any(attempt(is_coloured_picture, path) is True for path in files.values()):
+        palette = None
+    return files, palette
+
+
+def _draw_listed(files: Mapping[str, Path], name: str, _size_hw: tuple[int, int], names: Names) -> np.ndarray:
+    """As Labels.draw, of a PNG of ids or in the colours of the list of classes."""
+    return _with_values(files[name], encoding_of(files[name]), 'the list of classes', names.rows, names, IGNORE_LABEL)
+
+
+def _draw_masks(
+    files: Mapping[str, Path], palette: Path, rows: Rows, name: str, _size_hw: tuple[int, int], names: Names
+) -> np.ndarray:
+    """As Labels.draw, of a mask; black is what nothing covers where no class has that colour."""
+    return _with_values(files[name], 'colours', str(palette), rows, names, names.uncovered)
+
+
+def _with_values(path: Path, encoding: str, listed_in: str, rows: Rows, names: Names, ignored: int) -> np.ndarray:
+    """The label in a PNG whose ids or colours are those of `rows`, with the values of `names`; `ignored` in place of 255."""
+    classes, colours = zip(*rows, strict=True)
+    pixels = read_rgb_label(path) if encoding == 'colours' else read_index_label(path)
+    table = np.full(256, ignored, np.uint8)
+    table[: len(rows)] = [names.values[composed(one)] for one in classes]
+    return table[decode(pixels, encoding, Dataset(listed_in, classes, colours, (0, 0, 0), {}), path)]

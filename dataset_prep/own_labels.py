@@ -1,0 +1,102 @@
+"""Labels of a user's own as any of the readers finds them (label_forms.py): images, label files, names of classes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dataset_prep.class_lists import IGNORED_NAME
+from dataset_prep.datasets import IGNORE_LABEL, Colour
+from dataset_prep.image_files import IMAGE_SUFFIXES
+from dataset_prep.lists import by_id, composed, with_suffix
+from tools.support.errors import UserError
+from tools.support.unknown import nearest
+
+IMAGE_FOLDERS = ('images', 'JPEGImages')  # the latter as VOC and CVAT name it
+BACKGROUND = ('background', '_background_')  # names of what nothing covers; the latter is labelme's
+
+
+@dataclass(frozen=True)
+class Names:
+    """The list of classes, name and colour, and the names whose pixels are to be ignored.
+
+    A class of the list that is left out has no id; those after it move up.
+    """
+
+    rows: tuple[tuple[str, Colour], ...]
+    left_out: frozenset[str] = frozenset()
+
+    @cached_property
+    def kept(self) -> list[tuple[str, Colour]]:
+        """Name and colour of each class in the order of ids."""
+        return [row for row in self.rows if composed(row[0]) not in self.left_out]
+
+    @cached_property
+    def uncovered(self) -> int:
+        """The value of a pixel that no outline covers: the id of the class called background, or 255 if there is none."""
+        ids = [index for index, (name, _) in enumerate(self.kept) if name.lower() in BACKGROUND]
+        return ids[0] if ids else IGNORE_LABEL
+
+    @cached_property
+    def values(self) -> dict[str, int]:
+        """The value of a pixel by the name of its class: an id, or 255 where it is ignored."""
+        ids = {composed(name): index for index, (name, _) in enumerate(self.kept)}
+        ignored = dict.fromkeys([*self.left_out, IGNORED_NAME], IGNORE_LABEL)
+        return dict.fromkeys(BACKGROUND, self.uncovered) | ids | ignored
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a folder, all in one form.
+
+    `images` and `files` are by the names of the images; a file may hold the labels of several. `draw(name, size_hw, names)`
+    returns the label of an image, uint8 (H, W), and raises UserError naming the file. `classes` are the names that occur, each
+    with a file that has it. `lists` are the splits that the labels' own files tell. `ready`: the files are pictures that can be
+    read as they are if no class is left out.
+    """
+
+    form: str
+    images: Mapping[str, Path]
+    files: Mapping[str, Path]
+    draw: Callable[[str, tuple[int, int], Names], np.ndarray]
+    classes: Mapping[str, Path] = field(default_factory=dict)
+    lists: Mapping[str, list[str]] = field(default_factory=dict)
+    ready: bool = False
+
+
+def pictures_in(folder: Path, *suffixes: str) -> dict[str, Path]:
+    """The files in a folder that have one of these suffixes, by name; none if there is no such folder."""
+    return by_id(with_suffix(folder, *suffixes), lambda path: path.stem)
+
+
+def images_of(data: Path, beside: Path | None = None) -> dict[str, Path]:
+    """The images of a folder by name: those in the first of IMAGE_FOLDERS that is there, else in the folder `beside`.
+
+    Raises UserError if there are none.
+    """
+    folders = [data / name for name in IMAGE_FOLDERS if (data / name).is_dir()] or [beside or data / IMAGE_FOLDERS[0]]
+    found = pictures_in(folders[0], *IMAGE_SUFFIXES)
+    if not found:
+        raise UserError(f'no images in {folders[0]} ({" ".join(IMAGE_SUFFIXES)}); see dataset_prep/README.md')
+    return found
+
+
+def check_names(labels: Labels, names: Names, data: Path) -> None:
+    """Raise UserError for names in the labels that are neither classes nor left out, and for names left out that are nowhere."""
+    listed = [name for name, _ in names.rows]
+    if unknown := [name for name in labels.classes if name not in names.values]:
+        places = ', '.join(f'{name} (in {labels.classes[name]})' for name in unknown)
+        raise UserError(
+            f'{data}: names in the labels that are no classes: {places}; the classes are {", ".join(listed)}. Add what is to be '
+            f'learned to the list (CLASSES=). Leave out the others, so that their pixels are ignored: '
+            f"LEAVE_OUT='{','.join(unknown)}'"
+        )
+    known = {composed(name) for name in listed} | set(labels.classes)
+    for name in sorted(names.left_out - known):
+        near = nearest(name, sorted(known))
+        raise UserError(f'--leave-out {name} (LEAVE_OUT=): no class and no label has this name; {near}there are: '
+                        f'{", ".join(sorted(known))}')  # fmt: skip
+    if len(names.kept) < 2:
+        raise UserError(f'--leave-out leaves {len(names.kept)} classes of {len(listed)}; there must be 2')

@@ -1,0 +1,198 @@
+"""Class weights: counted, read from a file, and in the loss of real Caffe."""
+
+import math
+
+import numpy as np
+import pytest
+from stored_maps import write_features
+
+from dataset_prep.class_frequency import count_classes, median_frequency_weights
+from dataset_prep.datasets import IGNORE_LABEL, dataset
+from dataset_prep.lmdb_store import read_manifest
+from dataset_prep.lmdb_writer import write_lmdb
+from dataset_prep.records import load_split
+from prototxt.layers import L, caffe, loss
+from prototxt.networks import training, write
+from tests.train_data import CLASSES, asked, images_lmdb, maps_lmdb, rows
+from tools.netinfo.memory import estimate
+from tools.netinfo.setup import layers_of
+from tools.recipes.chain import Chain
+from tools.support.errors import UserError
+from tools.train import parse_args
+from tools.training.caffe_log import Row
+from tools.training.class_weights import MATRIX, ClassWeights, count_weights, read_weights, write_matrix
+from tools.training.record import read_record
+from tools.training.session import train
+from tools.training.watch import Watch
+
+TOY = dataset('toy')
+
+
+def weights_file(folder, weights):
+    """A file of weights for the classes of `toy`."""
+    path = folder / 'weights.txt'
+    path.write_text(''.join(f'{name} {weight}\n' for name, weight in zip(TOY.classes, weights, strict=True)))
+    return path
+
+
+def test_median_frequency_weights_by_hand(tmp_path):
+    """Eigen and Fergus: class 2 is absent from the first image, whose pixels then do not count for it.
+
+    Image 1: 6 pixels of class 0, 2 of class 1, 2 ignored. Image 2: 2 of class 0, 4 of class 1, 4 of class 2.
+    Frequencies 8/18, 6/18 and 4/10, of which 4/10 is the median.
+    """
+    labels = [[0] * 6 + [1] * 2 + [IGNORE_LABEL] * 2, [0] * 2 + [1] * 4 + [2] * 4]
+    maps = np.zeros((3, 2, 5), np.float32)
+    records = [(f'r{index}', maps, np.array(row, np.uint8).reshape(2, 5)) for index, row in enumerate(labels)]
+    write_features(tmp_path / 'maps', records, {'dataset': 'toy'})
+    counts = count_classes(tmp_path / 'maps', 4)
+    assert counts.pixels.tolist() == [8, 6, 4, 0]
+    assert counts.pixels_of_images.tolist() == [18, 18, 10, 0]
+    np.testing.assert_allclose(median_frequency_weights(counts), [0.9, 1.2, 1.0, 1.0])
+
+
+@pytest.mark.parametrize('encoding', ['raw', 'png'])
+def test_labels_of_images_are_counted_without_their_margin(tmp_path, encoding):
+    """The writer counts them before it pads: its manifest has the same numbers."""
+    images_lmdb(tmp_path)
+    records = load_split(tmp_path, 'train')
+    write_lmdb(tmp_path / encoding, records, dataset='toy', split='train', crop_size=380, encoding=encoding)
+    wanted = read_manifest(tmp_path / encoding)['pixels_per_class']
+    assert count_classes(tmp_path / encoding, CLASSES).pixels.tolist() == list(wanted.values())
+
+
+@pytest.mark.parametrize('normalization', ['VALID', 'NONE'])
+def test_loss_and_gradient_are_those_of_a_weighted_softmax(tmp_path, normalization):
+    """Written plainly: a pixel's loss and gradient times the weight of its class, over the number of pixels with a label."""
+    rng, shape, weights = np.random.default_rng(0), (2, 4, 3, 5), np.array([0.25, 1.0, 0.0, 3.5])
+    scores, label = rng.normal(0, 2, shape), rng.integers(0, 4, (2, 3, 5))
+    label[0, 0, :2] = IGNORE_LABEL
+    write_matrix(tmp_path, ClassWeights(tuple(weights), 1.0))
+    net = loss_net(tmp_path, shape, normalization, str(tmp_path / MATRIX))
+    net.blobs['scores'].data[...], net.blobs['label'].data[...] = scores, label[:, None]
+    found = net.forward()['loss']
+    net.backward()
+
+    valid = label != IGNORE_LABEL
+    one_hot = np.eye(256)[label][..., :4].transpose(0, 3, 1, 2)
+    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    weight = np.where(valid, weights[np.minimum(label, 3)], 0)[:, None]
+    pixels = valid.sum() if normalization == 'VALID' else 1
+    np.testing.assert_allclose(found, -(weight * one_hot * np.log(softmax)).sum() / pixels, rtol=1e-5)
+    np.testing.assert_allclose(net.blobs['scores'].diff, weight * (softmax - one_hot) / pixels, atol=1e-6)
+
+
+def loss_net(folder, shape, normalization, class_weights):
+    """A net of two inputs and the loss, whose gradient reaches the scores."""
+    net = caffe.NetSpec()
+    net.scores, net.label = L.Input(shape=dict(dim=list(shape))), L.Input(shape=dict(dim=[shape[0], 1, *shape[2:]]))
+    net.loss = loss(net.scores, net.label, IGNORE_LABEL, normalization, class_weights)
+    message = net.to_proto()
+    message.force_backward = True
+    write(message, folder / 'net.prototxt')
+    return caffe.Net(str(folder / 'net.prototxt'), caffe.TRAIN)
+
+
+@pytest.mark.parametrize('gpu', [False, True])
+def test_memory_is_that_of_the_loss_without_weights(gpu):
+    """Both layers keep the probabilities, and a gradient of them for the loss weight."""
+    plain, weighted = (
+        estimate(layers_of(training('camvid-front', 'x', 628, 8, True, name), 'train'), training=True, gpu=gpu)
+        for name in (None, 'x')
+    )
+    assert weighted == plain
+
+
+def test_a_run_has_its_weights_in_the_record_and_the_loss(tmp_path, capsys):
+    """Weights of 2 double the loss of the first iteration; the mean of a pixel is 2 as well."""
+    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path), '--batch', 2, '--iters', 2
+    assert train(asked(*words, '--run-dir', tmp_path / 'plain')) == 0
+    twice = '--class-weights', weights_file(tmp_path, [2] * CLASSES)
+    assert train(asked(*words, *twice, '--run-dir', tmp_path / 'run')) == 0
+    plain, doubled = (float(rows(tmp_path / name)[0]['loss']) for name in ('plain', 'run'))
+    assert doubled == pytest.approx(2 * plain, rel=1e-5)
+    record = read_record(tmp_path / 'run')
+    assert record['class_weights'] == {'weights': dict.fromkeys(TOY.classes, 2.0), 'mean': 2.0}
+    assert read_record(tmp_path / 'plain')['class_weights'] is None
+    assert 'class weights: sky 2, mountain 2' in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_the_weights_that_it_began_with_and_with_no_others(tmp_path):
+    """One of `median` is not gone on with by numbers or without weights; the LMDB is not counted again."""
+    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=0), '--batch', 2, '--run-dir', tmp_path / 'run'
+    assert train(asked(*words, '--class-weights', 'median', '--iters', 2)) == 0
+    begun = read_record(tmp_path / 'run')['class_weights']
+    assert 0.4 < begun['weights']['sky'] < 0.6  # class 0 has the pixels of two of seven
+    assert begun['weights']['field'] == 1  # class 6 never occurs
+    assert train(asked(*words, '--class-weights', 'median', '--iters', 4)) == 0
+    assert read_record(tmp_path / 'run')['class_weights'] == begun
+    ones = '--class-weights', weights_file(tmp_path, [1] * CLASSES)
+    said = r'begun with class_weights median, .*give --class-weights \(CLASS_WEIGHTS=\) as then'
+    for other in ((), ones):
+        with pytest.raises(UserError, match=said):
+            train(asked(*words, *other, '--iters', 6))
+
+
+def test_names_may_hold_blanks_and_marks_may_stand_before_the_weight(tmp_path):
+    facts = dataset('cityscapes')
+    marks = [' ', ': ', ', ', '=', '\t']
+    forms = [f'{name}{marks[index % 5]}{index}.5' for index, name in enumerate(facts.classes)]
+    (tmp_path / 'w.txt').write_text('# weights\n' + '\n'.join(forms[::-1]) + '\n')
+    assert read_weights(str(tmp_path / 'w.txt'), facts) == tuple(index + 0.5 for index in range(19))
+
+
+@pytest.mark.parametrize(
+    ('change', 'fault'),
+    [
+        (lambda text: text.replace('tree', 'trees'), r'w.txt line 3: no class trees in toy; did you mean tree\?'),
+        (lambda text: text.replace('barn 1\n', ''), 'w.txt: no weight of barn; each class of toy needs one'),
+        (lambda text: text + 'barn 2\n', 'w.txt line 8: barn has a weight already'),
+        (lambda text: text.replace('1', '0'), 'w.txt: all weights are 0'),
+        (lambda text: text.replace('sky 1', 'sky -1'), "w.txt line 1: 'sky -1' is not understood; wanted is a class and"),
+        (lambda text: text.replace('sky 1', 'sky nan'), 'w.txt line 1: .* is not understood'),
+        (lambda text: text.replace('sky 1', 'sky inf'), 'w.txt line 1: .* is not understood'),
+        (lambda text: text.replace('sky 1', 'sky'), 'w.txt line 1: .* is not understood'),
+        (lambda text: text.replace('sky 1', 'sky one'), 'w.txt line 1: .* is not understood'),
+    ],
+)  # fmt: skip
+def test_faults_of_a_file_of_weights(tmp_path, change, fault):
+    path = weights_file(tmp_path, [1] * CLASSES).rename(tmp_path / 'w.txt')
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=fault):
+        asked('toy-basic', '--class-weights', path)
+
+
+def test_weights_of_nothing_that_occurs_are_refused(tmp_path):
+    """All labels are 255, or of the one class whose weight is 0."""
+    for value, fault in ((IGNORE_LABEL, 'no pixel has a label'), (0, 'all classes that occur have the weight 0')):
+        write_features(
+            tmp_path / 'maps', [('r', np.zeros((7, 2, 2), np.float32), np.full((2, 2), value, np.uint8))], {'dataset': 'toy'}
+        )
+        with pytest.raises(UserError, match=fault):
+            count_weights((0.0, *[1.0] * 6), tmp_path / 'maps', TOY)
+
+
+def test_limit_of_a_weighted_loss():
+    """A uniform guess has the mean weight times ln 7, so 2.9 times that is no fault where 2.9 times ln 7 would be one."""
+    weights = ClassWeights((4.0,) * 7, 4.0)
+    for factor, good in ((2.9, True), (3.1, False)):
+        watch = Watch(asked('toy-basic'), weights)
+        faults = [watch.fault(Row(iteration, factor * 4 * math.log(7), 1e-3, 0.1)) for iteration in range(300)]
+        assert any(faults) != good
+    assert '4 x ln 7 is 7.78' in next(filter(None, faults))
+
+
+def test_a_weighted_loss_is_clipped_earlier():
+    """InfogainLoss takes no probability below 1e-20, whose -ln is 46.05; SoftmaxWithLoss goes to 87.3."""
+    assert not Row(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic'), ClassWeights((1.0,) * 7, 1.0)).worst)
+    assert Row(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic')).worst)
+
+
+def test_a_chain_hands_weights_to_each_stage(tmp_path, monkeypatch):
+    """By an absolute path, as its commands run elsewhere."""
+    weights_file(tmp_path, [1] * CLASSES)
+    monkeypatch.chdir(tmp_path)
+    args = parse_args(['toy', '--class-weights', 'weights.txt', '--runs', str(tmp_path)])
+    chain = Chain('toy', ('toy-basic',), args.options)
+    for stage in chain.stages:
+        assert chain.options(stage).class_weights == str(tmp_path / 'weights.txt')

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Write a network with its weights as an ONNX file, which other programs run without Caffe and without this toolkit.
+
+The file labels pictures of one size as tools/predict.py does: mean subtraction, reflected margin, tiling and enlargement are
+in it. Its input is `data`, float32 (1, 3, H, W), blue first, 0 to 255; its output is `prob`, float32 (1, classes, H, W). Its
+metadata has the names and colours of the classes. Before it is written, onnxruntime runs it on a photograph beside Caffe: no
+probability may differ by 1e-5 or more.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.support.bootstrap import use_project_python
+
+if __name__ == '__main__':
+    use_project_python()
+
+import argparse
+
+import cv2
+import numpy as np
+import onnx
+
+from dataset_prep.image_files import read_bgr
+from tools.inference import TILINGS, Predictor
+from tools.inference.networks import HELP, network
+from tools.inference.onnx_export import (
+    TOLERANCE,
+    check_exportable,
+    default_size,
+    describe,
+    import_onnxruntime,
+    picture_model,
+    run_file,
+)
+from tools.inference.weights import find_weights, say_weights
+from tools.support.atomic import whole_file
+from tools.support.errors import UserError, run_command
+from tools.support.hashing import file_sum
+
+LEAST_SIDE = 2  # pixels; one has nothing to reflect
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--net', required=True, help=HELP)
+    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
+    parser.add_argument(
+        '--weights', action='append', type=Path, metavar='FILE',
+        help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
+    )  # fmt: skip
+    parser.add_argument('--out', required=True, type=Path, metavar='FILE', help='the file to write, model.onnx')
+    parser.add_argument(
+        '--size', type=size, metavar='HxW', help='of the pictures (default: the largest that goes through in one piece)'
+    )
+    parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
+    parser.add_argument('--image', type=Path, metavar='FILE', help='check on this picture (default: one of scikit-image)')
+    return parser.parse_args(argv)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width in a text such as 360x480."""
+    sides = text.split('x')
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) >= LEAST_SIDE for side in sides):
+        raise argparse.ArgumentTypeError(f'{text} is no size; write height x width in pixels, as 360x480')
+    return int(sides[0]), int(sides[1])
+
+
+def main(argv: list[str] | None) -> None:
+    args = parse_args(argv)
+    net_name = network(args.net, args.dataset)
+    check_exportable(net_name)
+    import_onnxruntime()
+    size_hw = args.size or default_size(net_name)
+    image = picture(args.image, size_hw)
+    weights = find_weights(net_name, 'data', args.weights)
+    say_weights(weights)
+    expected, blobs = by_caffe(net_name, weights, args.tiling, image)
+    model = picture_model(net_name, blobs, size_hw, args.tiling)
+    describe(model, net_name, [f'{path.name}, sha256 {file_sum(path)}' for path in weights])
+    shown = ' '.join(f'{value.name} {shape_of(value)}' for value in (*model.graph.input, *model.graph.output))
+    with whole_file(args.out) as temporary:
+        onnx.save(model, temporary)
+        del model, blobs
+        compared = compare(run_file(temporary, image), expected)
+    print(f'{args.out}: {shown}')
+    print(f'checked against Caffe: {compared}')
+
+
+def picture(path: Path | None, size_hw: tuple[int, int]) -> np.ndarray:
+    """The picture to check with, uint8 (*size_hw, 3) BGR."""
+    if path is None:
+        from skimage import data
+
+        image = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+    else:
+        image = read_bgr(path)
+    return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_AREA)
+
+
+def by_caffe(
+    net_name: str, weights: list[Path], tiling: str, image: np.ndarray
+) -> tuple[np.ndarray, dict[str, list[np.ndarray]]]:
+    """What Caffe computes of a picture, float32 (C, H, W), and the blobs of each layer, those of fixed upsampling among them."""
+    predictor = Predictor(net_name, weights, tiling=tiling)
+    prob = predictor.probabilities(image)
+    return prob, {layer: [blob.data.copy() for blob in blobs] for layer, blobs in predictor.net.params.items()}
+
+
+def compare(found: np.ndarray, expected: np.ndarray) -> str:
+    """How far probabilities and labels are apart, in words. UserError if a probability is off by TOLERANCE or more."""
+    error = float(np.abs(found - expected).max())
+    if not error < TOLERANCE:
+        raise UserError(
+            f'onnxruntime and Caffe differ by {error:.1e} in a probability, more than {TOLERANCE:.0e}; nothing is written. '
+            'Try another --image or --size, and label with tools/predict.py meanwhile'
+        )
+    differing = int((found.argmax(axis=0) != expected.argmax(axis=0)).sum())
+    # Below the tolerance, only a label whose class is as probable as another one can differ.
+    labels = f'{differing} labels differ, where two classes are equally probable' if differing else 'no label differs'
+    return f'largest error of a probability {error:.1e}, {labels}'
+
+
+def shape_of(value: onnx.ValueInfoProto) -> str:
+    """The shape of a model's input or output as (1, 3, 360, 480)."""
+    return str(tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim))
+
+
+if __name__ == '__main__':
+    run_command(main)

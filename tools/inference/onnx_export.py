@@ -1,0 +1,131 @@
+"""A network with its weights as one ONNX file: from a picture to the probabilities of its classes, pixel by pixel.
+
+The model does what Predictor does with a picture of the size it is made for: mean, reflected margin, tiles, network, joining,
+enlargement. Of a picture that takes several tiles, the tiles are one batch.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from dataset_prep.datasets import dataset
+from prototxt.experiments import NETS, Net
+from prototxt.framing import input_hw, mean_bgr
+from prototxt.networks import deploy
+from prototxt.shapes import MARGIN, SHRINK
+from tools.inference.onnx_net import OnnxGraph, append_cut, append_net, append_reflection
+from tools.inference.predictor import zoom_factor
+from tools.inference.tiling import grid, tile_size
+from tools.support.errors import UserError
+
+TOLERANCE = 1e-5  # of a probability
+SizeHW = tuple[int, int]
+Blobs = Mapping[str, Sequence[np.ndarray]]  # by layer
+
+
+def check_exportable(net_name: str) -> None:
+    """UserError for a network that ONNX cannot express."""
+    row = NETS[net_name]
+    if row.crf_rnn:
+        same = next((name for name, other in NETS.items() if other == replace(row, crf_rnn=None)), '')
+        advice = f'; export {same}, the same network without CRF-RNN' if same else '; tools/predict.py labels with it'
+        raise UserError(
+            f'{net_name} ends in CRF-RNN, which filters on a permutohedral lattice: ONNX has no operation for that{advice}'
+        )
+
+
+def default_size(net_name: str) -> SizeHW:
+    """Height and width of the largest picture that goes through a network in one piece."""
+    row = NETS[net_name]
+    height, width = row.input_size_hw
+    return (height, width) if row.whole else (height - SHRINK, width - SHRINK)
+
+
+def picture_model(net_name: str, blobs: Blobs, size_hw: SizeHW, tiling: str) -> onnx.ModelProto:
+    """The model of a network for pictures of `size_hw` pixels, with `blobs` as weights.
+
+    Its input `data` is float32 (1, 3, H, W), BGR, 0 to 255; its output `prob` is float32 (1, C, H, W).
+    """
+    row, graph = NETS[net_name], OnnxGraph()
+    mean = np.array(mean_bgr(row), np.float32).reshape(1, 3, 1, 1)
+    centred = graph.add('Sub', 'data', mean)
+    if row.whole:
+        tile_hw = input_hw(row, size_hw, fill=tiling == 'reference')
+        tiles = _append_extension(graph, centred, size_hw, tile_hw, row)
+    else:
+        tile_hw = tile_size(tiling, size_hw, row.input_size_hw)
+        tiles = _append_tiles(graph, centred, size_hw, tile_hw)
+    maps = append_net(graph, deploy(net_name, size_hw=tile_hw), blobs, tiles)
+    if not row.whole:
+        maps = _append_stitching(graph, maps, *grid(size_hw, tile_hw))
+    factor = zoom_factor(net_name)
+    if factor > 1:
+        scales = np.array([1, 1, factor, factor], np.float32)
+        maps = graph.add('Resize', maps, '', scales, mode='linear', coordinate_transformation_mode='asymmetric')
+    append_cut(graph, maps, (0, 0), size_hw)
+    return graph.model((1, 3, *size_hw), (1, dataset(row.dataset).num_classes, *size_hw))
+
+
+def describe(model: onnx.ModelProto, net_name: str, weights: Sequence[str]) -> None:
+    """Write into a model which network it is, and what its classes are called and coloured; `weights` are words on the files."""
+    facts = dataset(NETS[net_name].dataset)
+    model.producer_name = 'dilation-toolkit'
+    model.doc_string = 'data: a picture, float32 (1, 3, H, W), blue first, 0 to 255. prob: the probabilities of the classes.'
+    properties = {'classes': facts.classes, 'colours_rgb': facts.palette, 'weights': weights}
+    helper.set_model_props(
+        model, {'net': net_name, 'dataset': facts.name} | {name: json.dumps(value) for name, value in properties.items()}
+    )
+
+
+def import_onnxruntime() -> ModuleType:
+    """The module `onnxruntime`; UserError with the command that installs it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            "tools/export.py checks its file by onnxruntime; run: .venv/bin/pip install 'onnxruntime>=1.22,<2'"
+        ) from error
+    return onnxruntime
+
+
+def run_file(path: Path, image_bgr: np.ndarray) -> np.ndarray:
+    """float32 (C, H, W) that onnxruntime computes from a model's file and an image uint8 (H, W, 3), on the CPU."""
+    session = import_onnxruntime().InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    data = image_bgr.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
+    return session.run(None, {'data': data})[0][0]
+
+
+def _append_tiles(graph: OnnxGraph, centred: str, size_hw: SizeHW, tile_hw: SizeHW) -> str:
+    """The tiles of an image as tools.inference.tiling cuts them, as one batch."""
+    padded = append_reflection(graph, centred, size_hw, (MARGIN,) * 4)
+    padded_hw = [side + SHRINK for side in size_hw]
+    tiles = []
+    for top in range(0, size_hw[0], tile_hw[0] - SHRINK):
+        for left in range(0, size_hw[1], tile_hw[1] - SHRINK):
+            height, width = min(tile_hw[0], padded_hw[0] - top), min(tile_hw[1], padded_hw[1] - left)
+            tile = append_cut(graph, padded, (top, left), (height, width))
+            tiles.append(append_reflection(graph, tile, (height, width), (0, 0, tile_hw[0] - height, tile_hw[1] - width)))
+    return tiles[0] if len(tiles) == 1 else graph.add('Concat', *tiles, axis=0)
+
+
+def _append_extension(graph: OnnxGraph, centred: str, size_hw: SizeHW, whole_hw: SizeHW, row: Net) -> str:
+    """An image that goes in whole, extended at its bottom and right."""
+    below, right = whole_hw[0] - size_hw[0], whole_hw[1] - size_hw[1]
+    if row.whole and row.whole.border == 'reflect':
+        return append_reflection(graph, centred, size_hw, (0, 0, below, right))
+    return graph.add('Pad', centred, np.array([0, 0, 0, 0, 0, 0, below, right])) if below or right else centred
+
+
+def _append_stitching(graph: OnnxGraph, maps: str, rows: int, columns: int) -> str:
+    """One map from the batch of the tiles' maps."""
+    if rows * columns == 1:
+        return maps
+    each = [graph.add('Slice', maps, np.array([i]), np.array([i + 1]), np.array([0])) for i in range(rows * columns)]
+    lines = [graph.add('Concat', *each[i : i + columns], axis=3) for i in range(0, len(each), columns)]
+    return graph.add('Concat', *lines, axis=2)

@@ -1,0 +1,136 @@
+"""How long each layer of a net takes on this machine's CPU, and which layers wait for memory rather than for arithmetic."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import prod
+from statistics import median
+
+import numpy as np
+from google.protobuf import text_format
+
+from tools.netinfo.setup import Layer
+from tools.support.caffe_import import import_caffe
+
+VALUE_BYTES = 4
+MOST_OF_ITS_TIME = 0.5  # a layer that takes at least this part of its time to move its data is bound by memory
+IMAGE_CHANNELS = 3, 4  # blue, green, red, and perhaps the label
+COPIED_BYTES = 1 << 28  # far more than caches hold
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What one layer takes of a pass forward and of a pass backward."""
+
+    forward: float
+    backward: float
+
+
+def net_to_time(message, layers: list[Layer]):
+    """The NetParameter `message`, whose set-up layers are `layers`, without the LMDBs that it reads.
+
+    Input layers take the place of its Data layers.
+    """
+    timed = type(message)()
+    timed.CopyFrom(message)
+    shapes = {layer.name: layer.shapes for layer in layers}
+    for layer in timed.layer:
+        if layer.type == 'Data' and layer.name in shapes:
+            layer.type = 'Input'
+            layer.ClearField('data_param')
+            layer.ClearField('transform_param')
+            for shape in shapes[layer.name][: len(layer.top)]:
+                layer.input_param.shape.add().dim.extend(shape)
+    return timed
+
+
+def layer_seconds(message, phase: str, passes: int) -> dict[str, Seconds]:
+    """Median seconds of each layer of a NetParameter over `passes`, after one that is not counted; Caffe's own splits included.
+
+    Weights and inputs are random. A layer that Caffe takes no gradient of has next to nothing for its backward pass.
+    """
+    net = _loaded(message, phase)
+    random = np.random.default_rng(0)
+    for blobs in net.params.values():
+        weight = blobs[0].data
+        weight[...] = random.standard_normal(weight.shape, np.float32) * np.float32(np.sqrt(2 / max(1, prod(weight.shape[1:]))))
+    for name in net.inputs:
+        data = net.blobs[name].data
+        data[...] = random.integers(0, 2, data.shape)  # labels of two classes, which every net has, or maps
+        if data.ndim == 4 and data.shape[1] in IMAGE_CHANNELS:
+            data[:, :3] = random.integers(0, 256, data[:, :3].shape)
+    count = len(net.layers)
+    _one_pass(net, count)
+    taken = [_one_pass(net, count) for _ in range(passes)]
+    return {
+        name: Seconds(median(forward[i] for forward, _ in taken), median(backward[i] for _, backward in taken))
+        for i, name in enumerate(net._layer_names)
+    }
+
+
+def forward_seconds(net) -> list[float]:
+    """Seconds of each layer in one forward pass of a caffe.Net."""
+    return [_clocked(net._forward, i) for i in range(len(net.layers))]
+
+
+def bytes_moved(layer: Layer, bottoms: Mapping[str, tuple[int, ...]]) -> int:
+    """Bytes that a forward pass of a layer reads and writes, if caches hold none of it: blobs, weights, and columns twice.
+
+    `bottoms` are the shapes of its inputs.
+    """
+    images = (layer.shapes[0] or (1,))[0] if layer.shapes else 1
+    values = sum(prod(bottoms[name]) for name in layer.bottoms) + sum(map(prod, layer.shapes)) + sum(map(prod, layer.params))
+    return VALUE_BYTES * (values + 2 * images * layer.costs.column)
+
+
+def bound_by_memory(layers: list[Layer], seconds: Mapping[str, Seconds], bytes_per_s: float) -> set[str]:
+    """Names of the layers whose forward pass spends most of its time on moving data."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    found = set()
+    for layer in layers:
+        if layer.name in seconds and layer.bottoms and not layer.costs.shares_input:
+            needed = bytes_moved(layer, shapes) / bytes_per_s
+            if needed >= MOST_OF_ITS_TIME * seconds[layer.name].forward:
+                found.add(layer.name)
+        shapes.update(zip(layer.tops, layer.shapes, strict=False))
+    return found
+
+
+def memory_speed() -> float:
+    """Bytes a second that all cores together read and write when they copy an array; the best of five."""
+    cores = len(os.sched_getaffinity(0))
+    source = np.ones(COPIED_BYTES // 8)
+    target = np.zeros_like(source)
+    parts = list(zip(np.array_split(target, cores), np.array_split(source, cores), strict=True))
+    with ThreadPoolExecutor(cores) as pool:
+        taken = [_timed(lambda: list(pool.map(lambda part: np.copyto(*part), parts))) for _ in range(5)]
+    return 2 * COPIED_BYTES / min(taken)
+
+
+def _loaded(message, phase: str):
+    caffe = import_caffe()
+    caffe.set_mode_cpu()
+    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
+        file.write(text_format.MessageToString(message))
+        file.flush()
+        return caffe.Net(file.name, caffe.TRAIN if phase == 'train' else caffe.TEST)
+
+
+def _one_pass(net, count: int) -> tuple[list[float], list[float]]:
+    """Seconds of each layer forward, then backward."""
+    forward = forward_seconds(net)
+    backward = [_clocked(net._backward, i) for i in reversed(range(count))]
+    return forward, backward[::-1]
+
+
+def _clocked(step: Callable[[int, int], object], layer: int) -> float:
+    return _timed(lambda: step(layer, layer))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
