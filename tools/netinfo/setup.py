@@ -146,7 +146,7 @@ def _meets(state, rule, phase: str) -> bool:
 
 
 def _loaded(net, phase: str):
-    """A NetParameter in Caffe; its fillers, which take time and do not matter, are left out."""
+    """A NetParameter in Caffe, without what takes time or files and changes no shape: fillers, the matrix of an InfogainLoss."""
     plain = type(net)()
     plain.CopyFrom(net)
     for layer in plain.layer:
@@ -157,6 +157,8 @@ def _loaded(net, phase: str):
             layer.ClearField('convolution_param')
         if layer.type != 'InnerProduct':
             layer.ClearField('inner_product_param')
+        if layer.type == 'InfogainLoss' and layer.infogain_loss_param.source:
+            layer.type, layer.softmax_param.axis = 'SoftmaxWithLoss', layer.infogain_loss_param.axis
     caffe = import_caffe()
     with NamedTemporaryFile('w', suffix='.prototxt') as file:
         file.write(text_format.MessageToString(plain))
@@ -197,7 +199,8 @@ def _layers(net, phase: str, read: Mapping[str, Shape], rows: Iterable[Row]) -> 
     needing: set[str] = set()  # blobs that take a gradient
     found = []
     for row in rows:
-        layer, kind = said.get(row.name), 'Data' if row.name in read else row.type
+        layer = said.get(row.name)
+        kind = layer.type if layer is not None and not net.layers else row.type
         tops, params = tuple(tuple(shape) for shape in row.shapes), tuple(tuple(shape) for shape in row.params)
         bottoms = [shapes[name] for name in row.bottoms]
         view = _view([views[name] for name in row.bottoms], *reach_of(layer, kind, bottoms))
