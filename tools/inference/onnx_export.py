@@ -25,6 +25,7 @@ from tools.inference.tiling import grid, tile_size
 from tools.support.errors import UserError
 
 TOLERANCE = 1e-5  # of a probability
+ROUNDING = 2e-6  # of the largest score: two engines that add in another order differ by that where scores are large
 SizeHW = tuple[int, int]
 Blobs = Mapping[str, Sequence[np.ndarray]]  # by layer
 
