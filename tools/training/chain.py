@@ -51,7 +51,7 @@ class Chain:
         self._recipe = Recipe(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
-        """Raise UserError if a stage lacks what no step before it makes: its images, or LMDBs of them, and what it is scored on."""
+        """Raise UserError if a stage lacks what no step before it makes: images, or LMDBs of them, and what it is scored on."""
         run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
         if run_is_there:
             return
