@@ -135,6 +135,7 @@ def _disc(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float,
 SHAPES: dict[str, tuple[int, float, Callable[[ImageDraw.ImageDraw, Points, int], None]]] = {
     'polygon': (3, math.inf, _polygon),
     'rectangle': (2, 2, _rectangle),
+    'oriented_rectangle': (4, 4, _polygon),
     'circle': (2, 2, _circle),
     'line': (2, 2, _line),
     'linestrip': (2, math.inf, _line),

@@ -247,6 +247,7 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
         shape('road', [[9, 4], [2, 1]], 'rectangle'),
         shape('car', [[20, 8], [20, 12]], 'circle'),
         shape('car', [[40, 8]], 'point'),
+        shape('road', corners(30, 33, 40, 44), 'oriented_rectangle'),
         shape('road', [[5, 25], [15, 25]], 'line'),
         shape('car', [[30, 20], [31, 22]], 'mask', mask=png(mask)),
         shape('__ignore__', [[48.5, 38.5], [49.5, 38.5], [49.5, 39.5], [48.5, 39.5]]),
@@ -260,6 +261,7 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
         assert (label[distance <= radius - 0.5] == 2).all() and (label[around] == 0).all()
     assert (label[21:29, 6:14] == 1).all() and (label[32:, 5:16] == 0).all()
     np.testing.assert_array_equal(label[20:23, 30:32], 2 * mask)
+    assert (label[30:34, 40:45] == 1).all()
     assert label[39, 49] == 255
 
 
