@@ -191,6 +191,13 @@ def test_a_name_that_is_no_class_is_an_error_with_its_file(tmp_path, form):
     assert not (tmp_path / 'out').exists()
 
 
+def test_without_a_list_of_classes_the_names_are_said(tmp_path):
+    """So that one can be written."""
+    labelme(tmp_path)
+    with pytest.raises(UserError, match='--classes is not given: .*; the labels have the names road, car, bird: list those'):
+        custom.main(['--data', str(tmp_path)])
+
+
 @pytest.mark.parametrize('form', FORMS)
 def test_without_a_class_background_uncovered_pixels_are_ignored(tmp_path, form, capsys):
     form(tmp_path / 'in')
