@@ -18,26 +18,15 @@ if __name__ == '__main__':
 
 import argparse
 
-import cv2
-import numpy as np
 import onnx
 
-from dataset_prep.image_files import read_bgr
-from tools.inference import TILINGS, Predictor
+from tools.inference import TILINGS
 from tools.inference.networks import HELP, network
-from tools.inference.onnx_export import (
-    ROUNDING,
-    TOLERANCE,
-    check_exportable,
-    default_size,
-    describe,
-    import_onnxruntime,
-    picture_model,
-    run_file,
-)
+from tools.inference.onnx_check import by_caffe, by_onnxruntime, compare, import_onnxruntime, picture
+from tools.inference.onnx_export import check_exportable, default_size, describe, picture_model
 from tools.inference.weights import find_weights, say_weights
 from tools.support.atomic import whole_file
-from tools.support.errors import UserError, run_command
+from tools.support.errors import run_command
 from tools.support.hashing import file_sum
 
 LEAST_SIDE = 2  # pixels; one has nothing to reflect
@@ -84,47 +73,9 @@ def main(argv: list[str] | None) -> None:
     with whole_file(args.out) as temporary:
         onnx.save(model, temporary)
         del model, blobs
-        compared = compare(run_file(temporary, image), expected, largest_score)
+        compared = compare(by_onnxruntime(temporary, image), expected, largest_score)
     print(f'{args.out}: {shown}')
     print(f'checked against Caffe: {compared}')
-
-
-def picture(path: Path | None, size_hw: tuple[int, int]) -> np.ndarray:
-    """The picture to check with, uint8 (*size_hw, 3) BGR."""
-    if path is None:
-        from skimage import data
-
-        image = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-    else:
-        image = read_bgr(path)
-    return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_AREA)
-
-
-def by_caffe(
-    net_name: str, weights: list[Path], tiling: str, image: np.ndarray
-) -> tuple[np.ndarray, dict[str, list[np.ndarray]], float]:
-    """What Caffe computes of a picture, float32 (C, H, W); the blobs of each layer, those of fixed upsampling among them; and
-    the largest score, in absolute value, that a probability comes from."""
-    predictor = Predictor(net_name, weights, tiling=tiling)
-    prob, net = predictor.probabilities(image), predictor.net
-    (scores,) = net.bottom_names['prob']
-    blobs = {layer: [blob.data.copy() for blob in blobs] for layer, blobs in net.params.items()}
-    return prob, blobs, float(np.abs(net.blobs[scores].data).max())
-
-
-def compare(found: np.ndarray, expected: np.ndarray, largest_score: float) -> str:
-    """How far probabilities and labels are apart, in words. UserError if a probability is off by more than rounding explains."""
-    error, limit = float(np.abs(found - expected).max()), max(TOLERANCE, ROUNDING * largest_score)
-    if not error < limit:
-        raise UserError(
-            f'onnxruntime and Caffe differ by {error:.1e} in a probability, more than {limit:.0e}; nothing is written. '
-            'Try another --image or --size, and label with tools/predict.py meanwhile'
-        )
-    why = '' if error < TOLERANCE else f' (float32 rounds so much where scores reach {largest_score:.0f})'
-    differing = int((found.argmax(axis=0) != expected.argmax(axis=0)).sum())
-    # Below the limit, only a label whose class is as probable as another one can differ.
-    ties = f'{differing} of {found[0].size} labels differ, where two classes are equally probable'
-    return f'largest error of a probability {error:.1e}{why}, {ties if differing else "no label differs"}'
 
 
 def shape_of(value: onnx.ValueInfoProto) -> str:
