@@ -11,6 +11,7 @@ from pretrained.conventions import orientation
 from pretrained.values import Layers, Values, turned_over
 from prototxt.experiments import VGG_CONVOLUTIONS
 from tools.support.errors import UserError
+from tools.support.wire import Truncated
 
 KINDS = (
     "Caffe's .caffemodel or .caffemodel.h5, PyTorch's state dict (.pth, .safetensors), Keras's .h5 or .keras, "
@@ -67,7 +68,12 @@ def _read(path: Path) -> Source:
         return Source('safetensors', layer_names.layers(path, safetensors_file.read(path)))
     if start[:1] == b'\x08':  # field 1 a number: ONNX's version; a caffemodel has text there
         return _onnx(path)
-    held = caffemodel.stored(path)
+    try:
+        held = caffemodel.stored(path)
+    except UserError as error:
+        if not isinstance(error.__cause__, ValueError) or isinstance(error.__cause__, Truncated):
+            raise
+        raise UserError(f'{path}: no weights of a kind that is read here; give {KINDS}') from error
     return Source('Caffe', {name: [blob.plain() for blob in blobs] for name, blobs in held.items() if blobs}, 'caffe')
 
 
