@@ -11,7 +11,6 @@ from pretrained.conventions import orientation
 from pretrained.values import Layers, Values, turned_over
 from prototxt.experiments import VGG_CONVOLUTIONS
 from tools.support.errors import UserError
-from tools.support.wire import Truncated
 
 KINDS = (
     "Caffe's .caffemodel or .caffemodel.h5, PyTorch's state dict (.pth, .safetensors), Keras's .h5 or .keras, "
@@ -71,7 +70,7 @@ def _read(path: Path) -> Source:
     try:
         held = caffemodel.stored(path)
     except UserError as error:
-        if not isinstance(error.__cause__, ValueError) or isinstance(error.__cause__, Truncated):
+        if start.startswith(caffemodel.BEGINNINGS) or not isinstance(error.__cause__, ValueError):
             raise
         raise UserError(f'{path}: no weights of a kind that is read here; give {KINDS}') from error
     return Source('Caffe', {name: [blob.plain() for blob in blobs] for name, blobs in held.items() if blobs}, 'caffe')
