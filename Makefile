@@ -87,13 +87,13 @@ weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or conv
 ##@ Train
 ## train-STAGE            one of `make stages`, to runs/STAGE (CHAIN=1: first what it starts from)
 ## train-CHAIN            all stages of a data set: voc voc-fyu camvid kitti cityscapes toy
-## ITERS= BATCH= CROP_SIZE= BASE_LR= in place of the row's; SNAPSHOT=N iterations apart, KEEP=2
+## ITERS= BATCH= CROP_SIZE= BASE_LR= SEED= in place of the row's; SNAPSHOT=N apart, KEEP=2
 ## GPU=0 (0,1 or all), BATCH_PER_PASS=images that fit into memory, DATASET=NAME of your own data
 ## WEIGHTS=file to start from, FRESH=final (layers that start anew), RANDOM_FC=1, RESTART=1
 ## CLASS_WEIGHTS=median, or a file with a class and its weight a line: rare classes count more
 ## MAX_LOSS=, TENSORBOARD=1, UPSAMPLE_LOSS=1 labels of all pixels
 ## VAL_EVERY= VAL_SPLIT= VAL_LIMIT= mean IoU while training
-TRAIN_OPTIONS := --iters=ITERS --batch=BATCH --batch-per-pass=BATCH_PER_PASS --crop-size=CROP_SIZE --base-lr=BASE_LR --gpu=GPU \
+TRAIN_OPTIONS := --iters=ITERS --batch=BATCH --batch-per-pass=BATCH_PER_PASS --crop-size=CROP_SIZE --base-lr=BASE_LR --seed=SEED --gpu=GPU \
   --weights=WEIGHTS --fresh=FRESH --random-fc:RANDOM_FC --restart:RESTART --chain:CHAIN --snapshot=SNAPSHOT --keep=KEEP --max-loss=MAX_LOSS \
   --val-every=VAL_EVERY --val-split=VAL_SPLIT --val-limit=VAL_LIMIT --upsample-loss:UPSAMPLE_LOSS --tensorboard:TENSORBOARD \
   --class-weights=CLASS_WEIGHTS

@@ -47,6 +47,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--crop-size', type=positive, metavar='PIXELS', help="372 + 8 n (default: the row's)")
     parser.add_argument('--base-lr', type=_rate, metavar='RATE', help="learning rate at the start (default: the row's)")
+    parser.add_argument('--seed', type=positive, metavar='N', help="of Caffe's random numbers (default: the row's, or the clock)")
     parser.add_argument(
         '--upsample-loss', action='store_true', help='compare scores, upsampled by 8, with the labels of all pixels'
     )

@@ -26,7 +26,7 @@ FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session end
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
 _OPTIONS = {  # that a field is set by, with tools/train.py and with make; what was typed is often the same but for one of them
     'crop_size': '--crop-size (CROP_SIZE=)', 'batch_size': '--batch (BATCH=)', 'iter_size': '--batch-per-pass (BATCH_PER_PASS=)',
-    'base_lr': '--base-lr (BASE_LR=)', 'upsample_loss': '--upsample-loss (UPSAMPLE_LOSS=)',
+    'base_lr': '--base-lr (BASE_LR=)', 'random_seed': '--seed (SEED=)', 'upsample_loss': '--upsample-loss (UPSAMPLE_LOSS=)',
     'class_weights': '--class-weights (CLASS_WEIGHTS=)', 'init': '--weights (WEIGHTS=)',
     'fresh': '--fresh and --random-fc (FRESH=, RANDOM_FC=)',
 }  # fmt: skip

@@ -133,13 +133,13 @@ def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
 
 
 def _override(row: Stage, args, devices: int) -> Stage:
-    """The row with iterations, batch, crop, rate, snapshot interval and kind of loss replaced where they are given."""
+    """The row with iterations, batch, crop, rate, seed, snapshot interval and kind of loss replaced where they are given."""
     if args.crop_size and row.crop_size is None:
         raise UserError(f'--crop-size {args.crop_size}: this stage trains on whole maps; leave it out')
     batch = args.batch or row.batch_size
     share = _share(batch, devices)
     given = {
-        'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr,
+        'max_iter': args.iters, 'crop_size': args.crop_size, 'base_lr': args.base_lr, 'random_seed': args.seed,
         'snapshot': args.snapshot or _scored(row, args),
         'upsample_loss': args.upsample_loss or None,
         'batch_size': batch, 'iter_size': share // per_pass(row, share, args.batch_per_pass),
