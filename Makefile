@@ -90,7 +90,7 @@ weights-%: caffe ## weights-NAME: fetch a file of pretrained/weights.py, or conv
 ##@ Train
 ## train-STAGE            one of `make stages`, to runs/STAGE (CHAIN=1: first what it starts from)
 ## train-CHAIN            all stages of a data set: voc voc-fyu camvid kitti cityscapes toy
-## ITERS= BATCH= CROP_SIZE= BASE_LR= in place of the row's; SNAPSHOT=N iterations apart, KEEP=2
+## ITERS= BATCH= CROP_SIZE= BASE_LR= SEED= in place of the row's; SNAPSHOT=N apart, KEEP=2
 ## GPU=0 (0,1 or all), BATCH_PER_PASS=images that fit into memory, DATASET=NAME of your own data
 ## WEIGHTS=file to start from, FRESH=final (layers that start anew), RANDOM_FC=1, RESTART=1
 ## CLASS_WEIGHTS=median, or a file with a class and its weight a line: rare classes count more

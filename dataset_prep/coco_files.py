@@ -84,13 +84,15 @@ def _read(path: Path) -> list[AnnotatedImage]:
     for kind, entry in progress(entries(path), f'reading {path.name}', 0, 'entry'):
         try:
             if kind == 'images':
-                images[entry['id']] = AnnotatedImage(entry['file_name'], (entry.get('height'), entry.get('width')))
+                images[entry['id']] = AnnotatedImage(composed(entry['file_name']), (entry.get('height'), entry.get('width')))
             elif kind == 'categories':
                 categories[entry['id']] = composed(entry['name'])
             elif kind == 'annotations':
                 outline = segmentation_of(entry) if entry.get('segmentation') else None
                 without += outline is None
-                objects += [(entry['image_id'], entry['category_id'], outline)] if outline else []
+                of_image, of_category = entry['image_id'], entry['category_id']
+                hash((of_image, of_category))  # a TypeError for what is no id
+                objects += [(of_image, of_category, outline)] if outline else []
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f'{path} has an entry of {kind} that is not as COCO has them: {str(entry)[:100]} ({error!r})'
@@ -118,7 +120,7 @@ def _pictures(path: Path, images: Sequence[AnnotatedImage], index: Mapping[str, 
     """The files of the images that an annotation file lists. Raises UserError naming those that are not there, or twice."""
     pictures, lacking, split = list[Path](), list[Fault](), _split_of(path)
     for image in images:
-        wanted = [part for part in composed(image.file_name).replace('\\', '/').split('/') if part not in ('', '.')] or ['']
+        wanted = [part for part in image.file_name.replace('\\', '/').split('/') if part not in ('', '.')] or ['']
         fits = [one for one in index.get(wanted[-1], []) if list(map(composed, one.parts[-len(wanted) :])) == wanted]
         beside = [one for one in fits if one.parent == path.parent or split in map(SPLITS.get, one.parent.parts)]
         fits = beside if len(fits) > 1 and beside else fits

@@ -257,7 +257,9 @@ def _check_given(args: argparse.Namespace) -> None:
     """Raise UserError for what must be given and is not, or a name that is none."""
     for option in ('data', 'classes'):
         if getattr(args, option) is None:
-            raise UserError(f'--{option} is not given: make lmdb-custom DATA=FOLDER CLASSES=FILE (or their number)')
+            found = find_labels(args.data).classes if args.data else {}
+            names = f'; the labels have the names {", ".join(found)}: list those to learn, one a line' if found else ''
+            raise UserError(f'--{option} is not given: make lmdb-custom DATA=FOLDER CLASSES=FILE (or their number){names}')
     if not NAME.fullmatch(args.name):
         raise UserError(f'--name {args.name}: use letters, digits, _ . and -')
 

@@ -63,11 +63,14 @@ def orientation(path: Path) -> int:
         raise _unreadable(path, error) from error
 
 
-def is_coloured_picture(path: Path) -> bool:
-    """Whether a file holds red, green and blue instead of indices. Raises UserError if its head cannot be read."""
+def is_coloured_picture(path: Path, *, palettes: bool = False) -> bool:
+    """Whether a file holds red, green and blue instead of indices; with `palettes`, or indices of such in a palette.
+
+    Raises UserError if its head cannot be read.
+    """
     try:
         with Image.open(path) as picture:
-            return picture.mode in ('RGB', 'RGBA')
+            return picture.mode in ('RGB', 'RGBA', *(['P'] if palettes else []))
     except _BROKEN as error:
         raise _unreadable(path, error) from error
 

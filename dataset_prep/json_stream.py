@@ -23,17 +23,17 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
             yield from _Stream(file).members()
     except FileNotFoundError as error:
         raise UserError(f'no file at {path}') from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f'{path} is no whole JSON file ({error}); fetch it again') from error
 
 
 def first_member(path: Path, names: Collection[str]) -> str | None:
     """The first of `names` that is a member of the object in a JSON file; empty lists are passed over.
 
-    None if there is none, or if the file holds something else. It is read only as far as that.
+    None if there is none, if the file holds something else, or if it is a folder. It is read only as far as that.
     """
     try:
-        return next((name for name, _ in entries(path) if name in names), None)
+        return None if path.is_dir() else next((name for name, _ in entries(path) if name in names), None)
     except UserError:
         return None
 

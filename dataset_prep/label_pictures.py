@@ -68,8 +68,11 @@ def _draw_listed(files: Mapping[str, Path], name: str, _size_hw: tuple[int, int]
 def _draw_masks(
     files: Mapping[str, Path], palette: Path, rows: Rows, name: str, _size_hw: tuple[int, int], names: Names
 ) -> np.ndarray:
-    """As Labels.draw, of a mask; black is what nothing covers where no class has that colour."""
-    return _with_values(files[name], 'colours', str(palette), rows, names, names.uncovered)
+    """As Labels.draw, of a mask; black is what nothing covers where no class has that colour. Grey values are ids, in the order
+    of the palette file."""
+    if is_coloured_picture(files[name], palettes=True):
+        return _with_values(files[name], 'colours', str(palette), rows, names, names.uncovered)
+    return _with_values(files[name], 'ids', str(palette), rows, names, IGNORE_LABEL)
 
 
 def _with_values(path: Path, encoding: str, listed_in: str, rows: Rows, names: Names, ignored: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from dataset_prep.coco_objects import FARTHEST
 from dataset_prep.json_stream import first_member
 from dataset_prep.lists import composed
 from dataset_prep.own_labels import Labels, Names, images_of, pictures_in
@@ -56,7 +57,7 @@ def _read(path: Path) -> dict:
                 raise ValueError(f'shape {number} has no name')
             _check_shape(f'shape {number}, {shape["label"]},', shape.get('shape_type') or 'polygon', shape['points'])
         return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'{path} is no whole JSON file of labelme ({error!r}); mend it in labelme, or remove it') from error
 
 
@@ -67,8 +68,8 @@ def _check_shape(what: str, kind: str, points: Sequence[Sequence[float]]) -> Non
     least, most, _ = SHAPES.get(kind, (2, 2, None))
     if not least <= len(points) <= most:
         raise ValueError(f'{what} is a {kind} of {len(points)} points')
-    if not all(len(point) == 2 and all(map(math.isfinite, point)) for point in points):
-        raise ValueError(f'{what} has points that are no pairs of numbers')
+    if not all(len(point) == 2 and all(abs(side) < FARTHEST for side in point) for point in points):
+        raise ValueError(f'{what} has points that are far off or no pairs of numbers')
 
 
 def _draw(files: Mapping[str, Path], name: str, size_hw: tuple[int, int], names: Names) -> np.ndarray:
@@ -135,6 +136,7 @@ def _disc(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float,
 SHAPES: dict[str, tuple[int, float, Callable[[ImageDraw.ImageDraw, Points, int], None]]] = {
     'polygon': (3, math.inf, _polygon),
     'rectangle': (2, 2, _rectangle),
+    'oriented_rectangle': (4, 4, _polygon),
     'circle': (2, 2, _circle),
     'line': (2, 2, _line),
     'linestrip': (2, math.inf, _line),

@@ -34,6 +34,7 @@ FEW = 4  # names in a message
 BLOCK = 1 << 22  # values looked at at once
 CONVERTED = ', converted from '  # in the name of a net whose weights were: what stands behind is where they came from
 HDF5 = b'\x89HDF\r\n\x1a\n'
+BEGINNINGS = (b'\n', b'\x12', b'\xa2\x06')  # a net's name; a layer of either kind
 MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
 
 Shape = tuple[int, ...]
@@ -98,9 +99,9 @@ def stored(path: Path) -> dict[str, list[Blob]]:
     data = _mapped(Path(path))
     try:
         return _from_hdf5(path, data) if data[: len(HDF5)] == HDF5 else dict(_layers(data))
-    except Truncated as error:
-        raise UserError(f'{path}: cut off ({error}); copy or download it again') from error
     except ValueError as error:
+        if isinstance(error, Truncated) and bytes(data[:2]).startswith(BEGINNINGS):
+            raise UserError(f'{path}: cut off ({error}); copy or download it again') from error
         raise UserError(
             f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them, or make one of what another '
             f'framework wrote: .venv/bin/python -m pretrained.layers join NET {path} --out FILE, of VGG-16: make weights-vgg16 '

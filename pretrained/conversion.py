@@ -66,7 +66,7 @@ def _with_fc_by_shape(layers: Layers, shapes: Mapping[str, tuple[int, ...]]) -> 
         fitting = [other for other, blobs in layers.items() if other not in shapes and _fits(blobs, shapes[name])]
         if name not in layers and len(fitting) == 1:
             named[fitting[0]] = name
-    said = ', '.join(f'{name}: {other}, by its shape' for other, name in named.items())
+    said = '; '.join(f'{name}: {other}, by its shape' for other, name in named.items())
     return {named.get(name, name): blobs for name, blobs in layers.items()}, said
 
 

@@ -67,7 +67,12 @@ def _read(path: Path) -> Source:
         return Source('safetensors', layer_names.layers(path, safetensors_file.read(path)))
     if start[:1] == b'\x08':  # field 1 a number: ONNX's version; a caffemodel has text there
         return _onnx(path)
-    held = caffemodel.stored(path)
+    try:
+        held = caffemodel.stored(path)
+    except UserError as error:
+        if start.startswith(caffemodel.BEGINNINGS) or not isinstance(error.__cause__, ValueError):
+            raise
+        raise UserError(f'{path}: no weights of a kind that is read here; give {KINDS}') from error
     return Source('Caffe', {name: [blob.plain() for blob in blobs] for name, blobs in held.items() if blobs}, 'caffe')
 
 

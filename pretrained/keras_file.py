@@ -30,7 +30,7 @@ def read(path: Path) -> tuple[Layers, bool]:
         found, channels_last = in_caffes_order(path, layer_names.layers(path, numbers), inputs_first=True)
         return found, not channels_last
     except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise UserError(f'{path}: damaged, or no Keras model ({error}); get it again') from error
+        raise UserError(f'{path}: damaged, or HDF5 of neither Keras nor Caffe ({error}); get it again') from error
 
 
 def _in_archive(path: Path):

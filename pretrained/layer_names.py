@@ -38,16 +38,22 @@ PREFERRED = ('', 'state_dict', 'model')  # what the weights that are meant stand
 
 
 def layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, list]:
-    """Layer -> its arrays, weights before the bias, in the order of the file. The state of an optimizer is left.
+    """Layer -> its arrays, weights before the bias, in the order of the file. The state of an optimizer is left, as is that of a
+    generator of random numbers, or whatever else has no floats.
 
-    `arrays` are by names like 'module.features.0.weight' or 'conv1_1/kernel:0', and may be anything with a shape. Raises
-    UserError if the file has several copies of VGG-16's layers and none is the one that is meant.
+    `arrays` are by names like 'module.features.0.weight' or 'conv1_1/kernel:0', and may be anything with a shape and a dtype.
+    Raises UserError for layers of VGG-16 that are no floats, but quantized, and if the file has several copies of them and none
+    is the one that is meant.
     """
     grouped: dict[Way, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         way, part = _way(name)
-        if array.shape and not any(word.lower().startswith('optim') for word in way):
+        if not array.shape or any(word.lower().startswith('optim') for word in way):
+            continue
+        if array.dtype.kind == 'f':
             grouped.setdefault(way, {})[part] = array
+        elif _known(way):
+            raise UserError(f'{path}: {name} has numbers of type {array.dtype}; give a file that has them as floats')
     known = {way: found for way in grouped if (found := _known(way))}
     prefix, copies = _prefixes(path, known.values())
     named: dict[str, list] = {}

@@ -28,9 +28,10 @@ STORAGES = {
 }  # fmt: skip
 # What training scripts and PyTorch Lightning write beside the weights: settings, counts, paths. None of it is made, or looked at.
 IGNORED_MODULES = (
-    'argparse', 'collections', 'datetime', 'lightning', 'lightning_fabric', 'numpy', 'omegaconf', 'pathlib', 'pytorch_lightning',
-    'torchmetrics',
+    'addict', 'argparse', 'collections', 'datetime', 'easydict', 'lightning', 'lightning_fabric', 'mmcv', 'mmengine', 'numpy',
+    'omegaconf', 'pathlib', 'pytorch_lightning', 'torchmetrics', 'yacs',
 )  # fmt: skip
+IGNORED_BUILTINS = ('bytearray', 'complex', 'frozenset', 'range', 'set', 'slice')
 IGNORED_OF_TORCH = ('device', 'Size', 'float16', 'bfloat16', 'float32', 'float64', 'int64')
 SAVE_IT = 'save the weights alone: torch.save(model.state_dict(), FILE)'
 DAMAGED = (
@@ -129,6 +130,8 @@ class _Unpickler(pickle.Unpickler):
             return np.dtype(STORAGES[name])
         if module == 'torch' and name.endswith('Storage'):
             raise ValueError(f'numbers of a {name}; save them as 32-bit floats')
+        if (module in ('__builtin__', 'builtins') and name in IGNORED_BUILTINS) or (module, name) == ('_codecs', 'encode'):
+            return Ignored
         if module.partition('.')[0] in IGNORED_MODULES or (module == 'torch' and name in IGNORED_OF_TORCH):
             return Ignored
         raise Refused(f'{module}.{name}')

@@ -67,7 +67,7 @@ def network_of(args: argparse.Namespace) -> str:
     name = resolve(args.net, NETS)
     if args.dataset:
         name = f'{name.partition("@")[0]}@{dataset(args.dataset).name}'
-    elif args.classes:
+    elif args.classes is not None:
         if not 2 <= args.classes <= IGNORE_LABEL:
             raise UserError(
                 f'--classes {args.classes}: labels are 8 bits and {IGNORE_LABEL} is ignored; give 2 to {IGNORE_LABEL}'
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.net and args.out is None:
         raise UserError('--net writes a network of your own: say where, with --out DIR')
     if not args.net:
-        if args.dataset or args.classes:
+        if args.dataset or args.classes is not None:
             raise UserError('--dataset and --classes are for one network: say which, with --net')
         out = args.out or PROTOTXT
         print(f'{len(generate(out))} files written under {out}')

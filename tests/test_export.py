@@ -18,7 +18,7 @@ from tests.engines import run_onnx
 from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import random_image, random_weights
 from tools import export, predict
-from tools.inference import Predictor, onnx_export
+from tools.inference import Predictor, onnx_check, onnx_export
 from tools.inference.onnx_net import OnnxGraph, append_reflection
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
@@ -81,7 +81,7 @@ def test_the_file_labels_as_the_predictor_does(options, weights, tmp_path, capsy
 def test_every_kind_of_network_in_both_engines(name, tmp_path):
     """Probabilities of a picture beside Caffe's, to float tolerance."""
     image, weights = random_image(*SIZE_HW), random_weights(name, tmp_path / 'w.caffemodel')
-    expected, blobs = export.by_caffe(name, [weights], 'tight', image)
+    expected, blobs, _ = onnx_check.by_caffe(name, [weights], 'tight', image)
     assert expected.std() > 1e-3
     onnx.save(onnx_export.picture_model(name, blobs, SIZE_HW, 'tight'), tmp_path / 'm.onnx')
     tolerance = 1e-4 if 'msc' in name else 2e-5  # six maps that are added, of random weights
@@ -135,6 +135,21 @@ def test_a_wrong_model_is_not_written(weights, tmp_path, monkeypatch):
     with pytest.raises(UserError, match='onnxruntime and Caffe differ by .*, more than 1e-05; nothing is written'):
         run(weights, out, '--size', '9x13')
     assert out.read_text() == 'mine' and not list(tmp_path.glob('.*'))
+
+
+def test_large_scores_are_allowed_their_rounding():
+    """Of scores up to 100, float32 leaves a probability 2e-4; of scores up to 1 the limit is 1e-5. Only ties change labels."""
+    expected = np.array([0.5, 0.5], np.float32).reshape(2, 1, 1)
+    found = expected + np.array([-5e-5, 5e-5], np.float32).reshape(2, 1, 1)
+    said = onnx_check.compare(found, expected, 100)
+    assert said == (
+        'largest error of a probability 5.0e-05 (float32 rounds so much where scores reach 100), '
+        '1 of 1 labels differ, where two classes are equally probable'
+    )
+    with pytest.raises(UserError, match='differ by 5.0e-05 in a probability, more than 1e-05'):
+        onnx_check.compare(found, expected, 1)
+    with pytest.raises(UserError, match='differ by nan'):
+        onnx_check.compare(found * np.nan, expected, 100)
 
 
 def test_without_onnxruntime_the_command_says_what_to_install(weights, tmp_path, monkeypatch):

@@ -191,6 +191,13 @@ def test_a_name_that_is_no_class_is_an_error_with_its_file(tmp_path, form):
     assert not (tmp_path / 'out').exists()
 
 
+def test_without_a_list_of_classes_the_names_are_said(tmp_path):
+    """So that one can be written."""
+    labelme(tmp_path)
+    with pytest.raises(UserError, match='--classes is not given: .*; the labels have the names road, car, bird: list those'):
+        custom.main(['--data', str(tmp_path)])
+
+
 @pytest.mark.parametrize('form', FORMS)
 def test_without_a_class_background_uncovered_pixels_are_ignored(tmp_path, form, capsys):
     form(tmp_path / 'in')
@@ -247,6 +254,7 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
         shape('road', [[9, 4], [2, 1]], 'rectangle'),
         shape('car', [[20, 8], [20, 12]], 'circle'),
         shape('car', [[40, 8]], 'point'),
+        shape('road', corners(30, 33, 40, 44), 'oriented_rectangle'),
         shape('road', [[5, 25], [15, 25]], 'line'),
         shape('car', [[30, 20], [31, 22]], 'mask', mask=png(mask)),
         shape('__ignore__', [[48.5, 38.5], [49.5, 38.5], [49.5, 39.5], [48.5, 39.5]]),
@@ -260,6 +268,7 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
         assert (label[distance <= radius - 0.5] == 2).all() and (label[around] == 0).all()
     assert (label[21:29, 6:14] == 1).all() and (label[32:, 5:16] == 0).all()
     np.testing.assert_array_equal(label[20:23, 30:32], 2 * mask)
+    assert (label[30:34, 40:45] == 1).all()
     assert label[39, 49] == 255
 
 
@@ -268,7 +277,12 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
     [
         ([shape('road', [[0, 0], [9, 9]])], 'a.json is no whole JSON file of labelme .*shape 1, road, is a polygon of 2 points'),
         ([shape('road', [[0, 0]], 'cuboid')], 'shape 1, road, is a cuboid; understood are polygon, rectangle, '),
-        ([shape('road', [[0, 0], [9, float('nan')], [9, 9]])], 'shape 1, road, has points that are no pairs of numbers'),
+        (
+            [shape('road', [[0, 0], [9, float('nan')], [9, 9]])],
+            'shape 1, road, has points that are far off or no pairs of numbers',
+        ),
+        ([shape('road', [[0, 0], [9, 1e300], [9, 9]])], 'shape 1, road, has points that are far off'),
+        ([shape('road', [[0, 0], ['9', 9], [9, 9]])], 'a.json is no whole JSON file of labelme'),
         ([{'points': []}], r"a.json is no whole JSON file of labelme \(KeyError\('label'\)\)"),
         ([shape('road', [[0, 0], [1, 1]], 'mask', mask='')], 'a.json has a mask of road that is no picture'),
         ([shape('road', [[0, 0], [5, 5]], 'mask', mask=png(np.ones((2, 2))))], 'a.json has a mask of road that is not as large'),
@@ -372,6 +386,11 @@ def test_an_image_is_found_by_its_path_and_one_that_may_be_two_is_not(tmp_path):
             {'a': [('road', {'segmentation': outline(1, 5, 1, 5), 'category_id': 7})]},
             'an object of image 1 and category 7, which',
         ),
+        (
+            {'a': [('road', {'segmentation': outline(1, 5, 1, 5), 'category_id': [7]})]},
+            'an entry of annotations that is not as COCO',
+        ),
+        ({'a': [('road', {'segmentation': [1, 1, 5, 1, 5, 5]})]}, 'an entry of annotations that is not as COCO'),
     ],
 )
 def test_faults_of_annotation_files_are_named(tmp_path, objects, fault):
@@ -393,6 +412,20 @@ def test_a_colour_that_the_palette_file_lacks_is_named(tmp_path):
     words = r'b.png has the colour RGB \(1, 2, 3\), which is neither one of the 4 classes of .*labelmap.txt .*\(row 7, column 9'
     with pytest.raises(UserError, match=words):
         prepare(tmp_path, '--leave-out', 'bird')
+
+
+def test_masks_of_one_channel_hold_the_places_in_the_palette_file(tmp_path):
+    """As CVAT's documentation allows: grey, or indices whose own palette has the colours."""
+    cvat_masks(tmp_path / 'in')
+    label = TRUTH['a']
+    places = np.array([0, 1, 2, *[3] * 253], np.uint8)[label]  # background, road, car, bird
+    save(tmp_path / 'in' / 'SegmentationClass' / 'a.png', places)
+    picture = Image.fromarray(places[::-1].copy())
+    picture.putpalette([part for colour in [(0, 0, 0), *COLOURS.values()] for part in colour])
+    picture.save(tmp_path / 'in' / 'SegmentationClass' / 'b.png')
+    found = prepare(tmp_path, '--leave-out', 'bird')
+    np.testing.assert_array_equal(found['a'], label)
+    np.testing.assert_array_equal(found['b'], label[::-1])
 
 
 def test_lists_of_cvat_are_followed_and_lists_beside_the_images_go_before(tmp_path):
@@ -421,6 +454,15 @@ def test_two_forms_in_one_folder_are_refused(tmp_path):
     save(tmp_path / 'in' / 'labels' / 'a.png', TRUTH['b'])
     with pytest.raises(UserError, match="holds labelme's JSON files and PNGs of ids, .*; move one of them out"):
         prepare(tmp_path)
+
+
+def test_other_json_files_are_passed_over(tmp_path):
+    """A list, one that is nested beyond reason, one that is cut, a folder with such a name."""
+    labelme(tmp_path / 'in')
+    for name, text in (('list', '[1]'), ('deep', '[' * 100_000), ('dict', '{"a": ' * 100_000), ('cut', '{"a": [1,')):
+        (tmp_path / 'in' / f'{name}.json').write_text(text)
+    (tmp_path / 'in' / 'folder.json').mkdir()
+    assert prepare(tmp_path, '--leave-out', 'bird').keys() == TRUTH.keys()
 
 
 def test_no_labels_at_all_are_refused_with_what_was_looked_for(tmp_path):

@@ -108,6 +108,9 @@ WRAPPED = {
         'callbacks': {Name('pytorch_lightning.callbacks.model_checkpoint', 'ModelCheckpoint'): {'best': 0.5}},
         'optimizer_states': [{'state': {0: {'exp_avg': tensor(np.ones((2, 3, 3, 3), np.float32))}}}],
     },
+    'a set, bytes and a part beside': lambda state: {'state_dict': state, 'done': {1, 2}, 'bytes': b'x', 'part': slice(1, 2)},
+    'settings of other packages': lambda state: {'state_dict': state, 'cfg': Record('yacs.config', 'CfgNode', {'lr': 0.1})},
+    'random numbers beside': lambda state: {'state_dict': state, 'rng_state': tensor(np.ones(8, np.uint8))},
     "numpy's numbers beside": lambda state: {'state_dict': state, 'best_acc': Record('numpy.core.multiarray', 'scalar')},
 }  # fmt: skip
 
@@ -186,6 +189,14 @@ def test_scores_of_another_task_are_left_out_and_named(tmp_path):
     """As fc8 of ImageNet's classes is."""
     save_zip(state_dict(random_arrays() | {'head.weight': np.ones((5, 7)), 'head.bias': np.ones(5)}), tmp_path / 'w.pth')
     assert vgg16.convert(tmp_path / 'w.pth', NARROW, 'caffe').said[-1] == 'left out: fc8, head, scores of another task'
+
+
+@pytest.mark.parametrize(('dtype', 'name'), [(np.int8, 'int8'), (np.complex64, 'complex64')])
+def test_weights_that_are_no_floats_are_refused(tmp_path, dtype, name):
+    """Quantized ones say nothing without their scales."""
+    np.savez(tmp_path / 'w.npz', **{layer: array.astype(dtype) for layer, array in random_arrays().items()})
+    with pytest.raises(UserError, match=f'features.0.weight has numbers of type {name}; give a file that has them as floats'):
+        vgg16.convert(tmp_path / 'w.npz', NARROW, 'caffe')
 
 
 VGG_19 = [f'conv{group}_{i}' for group, depth in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, depth + 1)]
@@ -558,7 +569,7 @@ def test_damaged_keras_files_are_refused(tmp_path):
         file['block1_conv1/kernel'] = np.zeros(9999)
     whole = (tmp_path / 'w.h5').read_bytes()
     (tmp_path / 'w.h5').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r'w\.h5: damaged, or no Keras model'):
+    with pytest.raises(UserError, match=r'w\.h5: damaged, or HDF5 of neither Keras nor Caffe'):
         vgg16.convert(tmp_path / 'w.h5', NARROW)
 
 

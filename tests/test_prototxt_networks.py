@@ -9,10 +9,12 @@ from prototxt.context import layer_channels
 from prototxt.experiments import BASIC, DILATION8, LARGE, NETS, STAGES, Context, DeepLab, FrontEnd
 from prototxt.framing import input_hw
 from prototxt.generate import generate
+from prototxt.generate import main as generate_command
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
 from tests.released_nets import BUILT, RELEASED, as_line, layers
 from tools.support.caffe_import import import_caffe
+from tools.support.errors import UserError
 from tools.support.paths import PROTOTXT
 
 caffe = import_caffe()
@@ -203,3 +205,11 @@ def test_random_fc6_and_fc7_begin_with_the_deviation_of_the_row(name, std):
     assert [(found[layer].type, found[layer].std) for layer in ('fc6', 'fc7')] == [
         ('gaussian', pytest.approx(one)) for one in std
     ]
+
+
+@pytest.mark.parametrize('classes', ['-1', '0', '1', '256'])
+def test_a_number_of_classes_that_no_label_has_is_refused(tmp_path, classes):
+    """Nothing is written for the row's own number in its place."""
+    with pytest.raises(UserError, match=f'--classes {classes}: labels are 8 bits and 255 is ignored'):
+        generate_command(['--net', 'front_toy', '--classes', classes, '--out', str(tmp_path)])
+    assert not any(tmp_path.iterdir())

@@ -167,6 +167,16 @@ def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
     assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * GAP
 
 
+def test_page_shows_fcns_other_measures(tested, tmp_path):
+    """Where scores.json has them, below the table."""
+    path = tested.systems[0].folder / 'scores.json'
+    measures = {'frequency_weighted_iou': 0.5, 'mean_class_accuracy': 0.625, 'pixel_accuracy': None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | measures))
+    write_report(tested, tmp_path)
+    expected = 'Front &lt;end&gt;: frequency-weighted IoU 50.0 %, mean class accuracy 62.5 %, pixel accuracy - %'
+    assert expected in (tmp_path / 'report.html').read_text()
+
+
 def test_page_shows_validation_and_the_papers_classes_where_there_are_any(tested, tmp_path):
     """Two pictures more; a row of the paper on another data set gives its mean alone."""
     row = PaperRow('', 'Front <end>', 'toy', 'test', (50.0,) * 7, 49.9)

@@ -22,10 +22,10 @@ def test_row_holds_where_nothing_is_given(name):
 
 def test_options_replace_fields():
     """Each option its field."""
-    words = '--iters 7 --batch 6 --batch-per-pass 2 --crop-size 404 --base-lr 0.5 --snapshot 3'
+    words = '--iters 7 --batch 6 --batch-per-pass 2 --crop-size 404 --base-lr 0.5 --snapshot 3 --seed 4'
     stage = asked('toy-front', *words.split()).stage
     assert (stage.max_iter, stage.batch_size, stage.iter_size) == (7, 6, 3)
-    assert (stage.crop_size, stage.base_lr, stage.snapshot) == (404, 0.5, 3)
+    assert (stage.crop_size, stage.base_lr, stage.snapshot, stage.random_seed) == (404, 0.5, 3, 4)
 
 
 @pytest.mark.parametrize(('batch', 'images'), [(1, 1), (8, 8), (16, 8), (12, 6), (11, 1)])

@@ -2,7 +2,7 @@
 
 The other machine brings a C library at least as new, and for a CUDA build the driver, and CUDA's own libraries in the folders
 that NVIDIA_LIBS names (those of PyTorch will do): NVIDIA_LIBS=... caffe/run caffe train --solver ... --gpu 0
-OpenCV's decoder links to GDAL and GDCM and to a hundred libraries through them; Caffe never calls those, so they are left out.
+OpenCV links to GDAL and GDCM, to a hundred libraries through them, and to OpenGL; Caffe never calls those, so they are left out.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.caffe_build import install
@@ -19,7 +20,7 @@ from tools.support.errors import UserError, run_command
 
 OF_THE_C_LIBRARY = re.compile(r'(ld-linux|lib(c|m|dl|rt|pthread|resolv|util)\.so)')
 OF_CUDA = re.compile(r'lib(cuda|cudart|cublas|cublasLt|curand|nccl)\.so')
-LEFT_OUT = re.compile(r'lib(gdal|gdcm\w+)\.so')
+LEFT_OUT = re.compile(r'lib(gdal|gdcm\w+|OpenGL|GLX)\.so')
 RUN = """#!/bin/sh
 # run PROGRAM ARGUMENTS
 here=$(dirname "$(readlink -f "$0")")
@@ -56,11 +57,7 @@ def pack(build: Path, more: list[Path], folder: Path) -> None:
         shutil.copy(program, programs)
     (folder / 'run').write_text(RUN, encoding='utf-8')
     (folder / 'run').chmod(0o755)
-    needed = linked(list(programs.iterdir()))
-    decoder = next((path for name, path in needed.items() if name.startswith('libopencv_imgcodecs')), None)
-    for name, path in needed.items():
-        if decoder and LEFT_OUT.match(name):
-            stand_in(path, decoder, libraries / name)
+    stand_ins(linked(list(programs.iterdir())), libraries)
     # With the stand-ins there, what only the real ones need is not named any more.
     for name, path in linked(list(programs.iterdir())).items():
         if not (libraries / name).exists() and not OF_THE_C_LIBRARY.match(name) and not OF_CUDA.match(name):
@@ -80,9 +77,18 @@ def linked(files: list[Path]) -> dict[str, Path]:
     return found
 
 
-def stand_in(library: Path, user: Path, out: Path) -> None:
-    """A library in place of `library` with the functions that `user` names, none of which does anything."""
-    names = sorted(symbols(library, '--defined-only') & symbols(user, '--undefined-only'))
+def stand_ins(needed: dict[str, Path], folder: Path) -> None:
+    """In `folder`, a library in place of each of the libraries `needed` that is left out."""
+    for name, path in needed.items():
+        if LEFT_OUT.match(name):
+            users = [user for other, user in needed.items() if other.startswith('libopencv')]
+            stand_in(path, users, folder / name)
+
+
+def stand_in(library: Path, users: Sequence[Path], out: Path) -> None:
+    """A library in place of `library` with the functions that `users` name, none of which does anything."""
+    named = set().union(*(symbols(user, '--undefined-only') for user in users))
+    names = sorted(symbols(library, '--defined-only') & named)
     text = ''.join(f'.globl {name}\n.type {name},@function\n{name}:\n' for name in names) + 'ret\n'
     command = ['c++', '-shared', '-nostdlib', '-fPIC', f'-Wl,-soname,{out.name}', '-x', 'assembler', '-', '-o', str(out)]
     subprocess.run(command, input=text, text=True, check=True)

@@ -25,6 +25,11 @@ caffe-runtest: caffe ## Caffe's own tests, C++ and Python (ARGS=--gtest_filter='
 caffe-bundle: caffe ## the program caffe with its libraries, to take elsewhere (OUT=caffe.tar.xz)
 	$(PYTHON) -m tools.caffe_build.bundle $(if $(value OUT),$(call quoted,OUT),out/caffe.tar.xz) $(ARGS)
 
+.PHONY: wheel
+wheel: caffe ## Caffe for Python as a wheel with its libraries inside, to dist/ (OUT=)
+	@$(PYTHON) -m tools.caffe_build.test_packages wheel
+	$(PYTHON) -m tools.caffe_build.wheel $(call options,--out=OUT)
+
 .PHONY: bench-gpu
 bench-gpu: caffe ## time and memory on a GPU, Caffe and PyTorch (GPU=0; ARGS=--rehearse)
 	$(PYTHON) tools/bench_gpu.py $(call options,--gpu=GPU) $(ARGS)

@@ -7,8 +7,6 @@ enlargement. Of a picture that takes several tiles, the tiles are one batch.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -24,7 +22,6 @@ from tools.inference.predictor import zoom_factor
 from tools.inference.tiling import grid, tile_size
 from tools.support.errors import UserError
 
-TOLERANCE = 1e-5  # of a probability
 SizeHW = tuple[int, int]
 Blobs = Mapping[str, Sequence[np.ndarray]]  # by layer
 
@@ -81,24 +78,6 @@ def describe(model: onnx.ModelProto, net_name: str, weights: Sequence[str]) -> N
     helper.set_model_props(
         model, {'net': net_name, 'dataset': facts.name} | {name: json.dumps(value) for name, value in properties.items()}
     )
-
-
-def import_onnxruntime() -> ModuleType:
-    """The module `onnxruntime`; UserError with the command that installs it."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(
-            "tools/export.py checks its file by onnxruntime; run: .venv/bin/pip install 'onnxruntime>=1.22,<2'"
-        ) from error
-    return onnxruntime
-
-
-def run_file(path: Path, image_bgr: np.ndarray) -> np.ndarray:
-    """float32 (C, H, W) that onnxruntime computes from a model's file and an image uint8 (H, W, 3), on the CPU."""
-    session = import_onnxruntime().InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    data = image_bgr.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
-    return session.run(None, {'data': data})[0][0]
 
 
 def _append_tiles(graph: OnnxGraph, centred: str, size_hw: SizeHW, tile_hw: SizeHW) -> str:

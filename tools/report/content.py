@@ -2,9 +2,10 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.scoring import OTHER_MEASURES
 from tools.support.errors import UserError
 from tools.training import scores
 from tools.training.record import loss_scale, read_record
@@ -29,12 +30,16 @@ class System:
 
 @dataclass(frozen=True)
 class Scores:
-    """Intersection over union, as fractions; a class that the ground truth lacks and nothing predicts is None."""
+    """Intersection over union, as fractions; a class that the ground truth lacks and nothing predicts is None.
+
+    `other` are FCN's other measures by their names; an earlier version's scores.json has not all of them.
+    """
 
     name: str
     mean_iou: float
     class_iou: dict[str, float | None]
     images: int
+    other: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def read_scores(system: System) -> Scores:
     if not path.exists():
         raise UserError(f'no scores at {path}; run tools/test.py for {system.name} first')
     found = json.loads(path.read_text())
-    return Scores(system.name, found['mean_iou'], found['class_iou'], found['images'])
+    other = {name: found[key] for key, name in OTHER_MEASURES.items() if key in found}
+    return Scores(system.name, found['mean_iou'], found['class_iou'], found['images'], other)
 
 
 def read_curve(name: str, run_folder: Path) -> Curve:

@@ -50,6 +50,7 @@ class Options:
     )  # fmt: skip
     crop_size: int | None = _option(positive, 'PIXELS', "372 + 8 n (default: the row's)", of=ONE)
     base_lr: float | None = _option(_rate, 'RATE', "learning rate at the start (default: the row's)", of=ONE)
+    seed: int | None = _option(positive, 'N', "of Caffe's random numbers (default: the row's, or the clock)")
     gpu: tuple[int, ...] | str | None = _option(
         gpu_list, 'N', '0; or 0,1 or all, to share the batch (default: the CPU)', of=CHAIN
     )

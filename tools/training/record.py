@@ -26,6 +26,7 @@ FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session end
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
 _OPTIONS = {  # field that must stay -> options that set it; what was typed is often the same but for one of them
     'crop_size': ('crop_size',), 'batch_size': ('batch',), 'iter_size': ('batch_per_pass',), 'base_lr': ('base_lr',),
+    'random_seed': ('seed',),
     'upsample_loss': ('upsample_loss',), 'class_weights': ('class_weights',), 'init': ('weights',),
     'fresh': ('fresh', 'random_fc'),
 }  # fmt: skip

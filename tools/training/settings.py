@@ -130,13 +130,13 @@ def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
 
 
 def _override(row: Stage, asked: Options, devices: int) -> Stage:
-    """The row with iterations, batch, crop, rate, snapshot interval and kind of loss replaced where they are given."""
+    """The row with iterations, batch, crop, rate, seed, snapshot interval and kind of loss replaced where they are given."""
     if asked.crop_size and row.crop_size is None:
         raise UserError(f'--crop-size {asked.crop_size}: this stage trains on whole maps; leave it out')
     batch = asked.batch or row.batch_size
     share = _share(batch, devices)
     given: dict[str, Any] = {
-        'max_iter': asked.iters, 'crop_size': asked.crop_size, 'base_lr': asked.base_lr,
+        'max_iter': asked.iters, 'crop_size': asked.crop_size, 'base_lr': asked.base_lr, 'random_seed': asked.seed,
         'snapshot': asked.snapshot or _scored(row, asked),
         'upsample_loss': asked.upsample_loss or None,
         'batch_size': batch, 'iter_size': share // per_pass(row, share, asked.batch_per_pass),
