@@ -176,6 +176,15 @@ def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
         assert step[step.index('--label-stride') + 1] == '1'
 
 
+def test_maps_that_two_networks_train_on_are_stored_once(tmp_path, steps, monkeypatch):
+    """VGG-16's, of which front end and joint stage are trained: seconds an image on a CPU."""
+    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
+    name = 'camvid-cpu-joint'
+    Chain(name, (name,), Options(runs=str(tmp_path), data=str(tmp_path))).follow()
+    blobs = [step[step.index('--blob') + 1] for step in steps if step[0] == 'tools/extract_features.py']
+    assert blobs == ['conv5_3', 'final']
+
+
 def test_images_of_maps_to_store_are_missed_before_the_first_step(tmp_path, steps):
     """Not after VGG-16 is fetched."""
     with pytest.raises(UserError, match=r'no train split at .*/camvid/train\.json; run: make lmdb-camvid'):

@@ -43,7 +43,7 @@ class Chain:
         self._runs = Path(options.runs).absolute() if options.runs else RUNS
         self._data = Path(options.data).absolute() if options.data else DATA
         self._gpus = check_gpus(options.gpu) if options.gpu else ()
-        self._stored: set[tuple[object, ...]] = set()  # two stages may train on the same maps
+        self._stored: set[object] = set()  # two stages may train on the same maps, of a trunk that is the same in both their nets
         self._steps = Steps(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
@@ -85,9 +85,10 @@ class Chain:
     def _store(self, stage: Stage, split: str) -> None:
         """The maps of one split."""
         command = store_command(stage, split, self._data, self._runs)
-        if command in self._stored:
+        place = command[command.index('--out') + 1]
+        if place in self._stored:
             return
-        self._stored.add(command)
+        self._stored.add(place)
         gpu = ('--gpu', self._gpus[0]) if self._gpus else ()
         self._steps.do(f'Store {stage.start} of the {split} images', *command, *gpu)
 
