@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from tools.caffe_build import cuda, cuda_in_use, install
+from tools.caffe_build import cuda, cuda_in_use
 from tools.caffe_build.variant import Variant, key, variant_from
 from tools.support.errors import UserError
 
@@ -128,6 +128,6 @@ def test_libraries_are_found_from_the_installed_build():
 @pytest.mark.parametrize(('manifest', 'fault'), [({}, True), ({'cuda_arch': ''}, True), ({'cuda_arch': '90'}, False)])
 def test_what_needs_the_cuda_build_says_so_before_anything_is_built(monkeypatch, manifest, fault):
     """Without any Caffe, with one for the CPU, and with one for GPUs in use."""
-    monkeypatch.setattr(install, 'manifest_in_use', lambda: manifest)
+    monkeypatch.setattr(cuda_in_use, 'manifest_in_use', lambda: manifest)
     with pytest.raises(UserError, match='run first: CUDA=1 CUDA_ARCH=90 make caffe') if fault else nullcontext():
         cuda_in_use.main([])

@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from tools.caffe_build import install, wheel
+from tools.caffe_build import wheel
+from tools.support.caffe_in_use import in_use, manifest_in_use
 
 # Two steps of a stock solver, with layers in C++ and in Python; prints where Caffe came from.
 SCRIPT = """
@@ -41,9 +42,9 @@ OF_THE_SYSTEM = re.compile(r'(linux-vdso|/.*/ld-linux|lib(c|m|dl|rt|pthread|util
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     """The wheel of the Caffe in use."""
-    if install.manifest_in_use().get('cuda_arch'):
+    if manifest_in_use().get('cuda_arch'):
         pytest.skip('the Caffe in use is for GPUs')
-    return wheel.make(install.in_use(), tmp_path_factory.mktemp('dist'))
+    return wheel.make(in_use(), tmp_path_factory.mktemp('dist'))
 
 
 def test_name_says_commit_and_python(made):
