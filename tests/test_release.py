@@ -21,3 +21,10 @@ def test_ubuntus_packages_are_those_that_the_build_needs():
     text = (ROOT / 'tools' / 'caffe_build' / 'README.md').read_text()
     line = re.search(r'apt-get install ((?:.*\\\n)+.*)', text)[1].replace('\\\n', ' ')
     assert {RENAMED.get(name, name) for name in PACKAGES} <= set(line.split())
+
+
+def test_the_import_rule_names_every_command():
+    """A new one is not to be imported either."""
+    rules = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['importlinter']['contracts']
+    named = next(rule['forbidden_modules'] for rule in rules if rule['type'] == 'forbidden')
+    assert sorted(named) == sorted(f'tools.{path.stem}' for path in (ROOT / 'tools').glob('*.py') if path.stem != '__init__')
