@@ -9,13 +9,12 @@ import numpy as np
 from pretrained import caffemodel, formats
 from pretrained.caffemodel import Streamed
 from pretrained.conventions import CONVENTIONS, for_caffe, orientation, recognise
-from pretrained.values import Layers, Values, all_finite
+from pretrained.values import Layers, Values, all_finite, scores
 from prototxt.experiments import FrontEnd
 from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError
 
 FC = ('fc6', 'fc7')
-COLOURS = 3
 
 
 class Converted(NamedTuple):
@@ -85,14 +84,6 @@ def _check_is_vgg16(source: Path, layers: Layers, shapes: Collection[str]) -> st
         over = [f'left over: {caffemodel.named(left_over)}{" (batch normalization?)" if vectors else ""}'] if left_over else []
         raise UserError(f'{source}: not a VGG-16; {"; ".join(lacking + over)}; see pretrained/README.md for files that work')
     return f'left out: {caffemodel.named(scoring)}, scores of another task' if scoring else ''
-
-
-def scores(blobs: list[Values]) -> bool:
-    """Whether a layer is a dense one, or a convolution of a single cell, which a classifier ends with; not one of colours."""
-    shape = blobs[0].shape
-    if len(shape) == 4 and shape[2:] == (1, 1):
-        return shape[1] > COLOURS
-    return len(shape) == 2 or (len(shape) == 4 and shape[:2] == (1, 1))
 
 
 def _convolution(source: Path, name: str, blobs: list[Values], shape: tuple[int, ...]) -> list[np.ndarray]:

@@ -13,17 +13,17 @@ writes the names of NET, so it renames a file, too.
 
 import argparse
 from collections.abc import Iterable, Sequence
-from functools import cache
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from pretrained import caffemodel, formats
+from pretrained.belonging import check_nothing_left_over, networks_of, refuse_strangers
 from pretrained.bilinear import bilinear_kernel
 from pretrained.caffemodel import Shape, Streamed
 from pretrained.conventions import orientation
-from pretrained.conversion import Converted, scores
+from pretrained.conversion import Converted
 from pretrained.values import Layers, Values, all_finite
 from prototxt.context import layer_names
 from prototxt.experiments import NETS
@@ -102,42 +102,6 @@ def _left_out(net, more: Layers, paths: Sequence[Path], *, whole: bool) -> list[
     return [f'left out: {caffemodel.named(left)}, which {net.name} does not have'] if left else []
 
 
-def refuse_strangers(net_name: str, paths: Sequence[Path], more: Layers) -> None:
-    """Raise UserError if among layers that `net_name` does not have is one that no network here has, but for scores of a task."""
-    if unknown := [name for name, blobs in more.items() if name not in known_layers() and not scores(blobs)]:
-        raise UserError(
-            f'{_list(paths)}: left over: {caffemodel.named(unknown)}, which no network here has; give weights of {net_name}'
-        )
-
-
-def refuse_strange_files(net_name: str, paths: Iterable[Path]) -> list[str]:
-    """The same of caffemodels that another network may lend layers from; what to say of layers that are not used."""
-    net, said = deploy(net_name), []
-    for path in paths:
-        held = caffemodel.stored(path)
-        more: Layers = {name: [blob.plain() for blob in held[name]] for name in caffemodel.left_over(net, path)}
-        refuse_strangers(net_name, [path], more)
-        if more:
-            said.append(f'{path}: not used: {caffemodel.named(list(more))}, which {net_name} does not have')
-    return said
-
-
-@cache
-def known_layers() -> frozenset[str]:
-    """Names of the layers with weights of all networks, and of VGG-16's scores."""
-    return frozenset({name for net_name in NETS for name in param_shapes(deploy(net_name))} | {'fc8', *UPSAMPLINGS})
-
-
-def networks_of(held: Layers) -> list[str]:
-    """The networks that take all of these layers and need no other."""
-    shapes = {name: [blob.shape for blob in blobs] for name, blobs in held.items() if name not in UPSAMPLINGS}
-    return [name for name in NETS if _without_fixed(name) == shapes]
-
-
-def _without_fixed(net_name: str) -> dict[str, list[Shape]]:
-    return {name: shapes for name, shapes in param_shapes(deploy(net_name)).items() if name not in UPSAMPLINGS}
-
-
 def _fitted(name: str, blobs: list[Values], shapes: list[Shape]) -> tuple[list[Values], list[str]]:
     """The blobs of a layer in their shapes, and what is wrong with them; a matrix may be a convolution that covers its map."""
     if len(blobs) != len(shapes):
@@ -183,19 +147,6 @@ def check(net_name: str, paths: Sequence[Path]) -> str:
     caffemodel.check(net, paths)
     check_nothing_left_over(net_name, paths)
     return f'{net_name}: all of {len(param_shapes(net))} layers with weights, nothing left over'
-
-
-def check_nothing_left_over(net_name: str, paths: Iterable[Path]) -> None:
-    """Raise UserError if a file has layers that `net_name` does not have, with the networks that do take it."""
-    net = deploy(net_name)
-    for path in paths:
-        if over := caffemodel.left_over(net, path):
-            fits = networks_of(formats.read(path).layers)
-            raise UserError(
-                f'{path}: left over: {caffemodel.named(over)}; {net_name} does not have {"it" if len(over) == 1 else "them"}. '
-                + (f'These are weights of {", ".join(fits)}: give that as --net' if fits else f'Give weights of {net_name}')
-                + f', or take out what {net_name} has: .venv/bin/python -m pretrained.layers join {net_name} {path} --out FILE'
-            )
 
 
 def write(path: Path, held: Layers, name: str, sources: Iterable[Path]) -> None:

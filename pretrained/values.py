@@ -15,6 +15,7 @@ Layers = dict[str, list[Values]]  # Caffe's layer name -> weights, bias
 ROWS = 256  # rows of a matrix in memory at once: of fc6, 26 MB
 LARGE = 1 << 24  # values of an array from which on it is turned a block at a time: fc6 and fc7
 DEEPEST = 99  # containers within one another
+COLOURS = 3
 BFLOAT16 = 'V2'  # the upper half of a 32-bit float, which NumPy has no numbers of
 
 
@@ -98,3 +99,11 @@ def all_finite(values: Values) -> bool:
         return all(np.isfinite(piece).all() for piece in values.pieces())
     flat = values.reshape(-1)
     return all(np.isfinite(flat[first : first + (1 << 22)]).all() for first in range(0, flat.size, 1 << 22))
+
+
+def scores(blobs: list[Values]) -> bool:
+    """Whether a layer is a dense one, or a convolution of a single cell, which a classifier ends with; not one of colours."""
+    shape = blobs[0].shape
+    if len(shape) == 4 and shape[2:] == (1, 1):
+        return shape[1] > COLOURS
+    return len(shape) == 2 or (len(shape) == 4 and shape[:2] == (1, 1))

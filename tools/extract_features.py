@@ -32,7 +32,7 @@ from dataset_prep.lmdb_store import FAULTS, LEFT_OUT
 from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
 from dataset_prep.progress import progress
 from dataset_prep.records import load_split
-from pretrained.layers import refuse_strange_files
+from pretrained.belonging import refuse_strange_files
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of, train_split
 from prototxt.names import resolve

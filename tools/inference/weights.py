@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pretrained.belonging import check_nothing_left_over
 from pretrained.caffemodel import stored, write
-from pretrained.layers import check_nothing_left_over
 from pretrained.weights import WEIGHTS, seen_in_training
 from prototxt.experiments import STAGES, Stage
 from prototxt.names import make_train

@@ -13,7 +13,7 @@ from dataset_prep.datasets import DATASETS, IGNORE_LABEL, how_to_prepare
 from dataset_prep.lmdb_store import LEFT_OUT, check_current, opened, read_sizes, stored_ids
 from dataset_prep.lmdb_writer import iterate, read_manifest
 from pretrained import caffemodel
-from pretrained.layers import refuse_strange_files
+from pretrained.belonging import refuse_strange_files
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, NIGHT, RECIPE, STAGES, VGG_CONVOLUTIONS, FrontEnd, Stage
 from prototxt.front_end import start_channels
