@@ -34,7 +34,7 @@ FEW = 4  # names in a message
 BLOCK = 1 << 22  # values looked at at once
 CONVERTED = ', converted from '  # in the name of a net whose weights were: what stands behind is where they came from
 HDF5 = b'\x89HDF\r\n\x1a\n'
-BEGINNINGS = (b'\n', b'\x12', b'\xa2\x06')  # a net's name; a layer of either kind
+BEGINNINGS = (HDF5, b'\n', b'\x12', b'\xa2\x06')  # HDF5; a net's name; a layer of either kind
 MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
 
 Shape = tuple[int, ...]
@@ -100,7 +100,7 @@ def stored(path: Path) -> dict[str, list[Blob]]:
     try:
         return _from_hdf5(path, data) if data[: len(HDF5)] == HDF5 else dict(_layers(data))
     except ValueError as error:
-        if isinstance(error, Truncated) and bytes(data[:2]).startswith(BEGINNINGS):
+        if isinstance(error, Truncated) and bytes(data[: len(HDF5)]).startswith(BEGINNINGS):
             raise UserError(f'{path}: cut off ({error}); copy or download it again') from error
         raise UserError(
             f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them, or make one of what another '
@@ -234,6 +234,8 @@ def _from_hdf5(path: Path, data: memoryview) -> dict[str, list[Blob]]:
             file['data'].visititems(note)
         return {layer: [held[number] for number in range(len(held))] for layer, held in blobs.items()}
     except (OSError, KeyError, AttributeError, RuntimeError) as error:
+        if 'truncated file' in str(error):
+            raise Truncated(str(error)) from error
         raise ValueError(f"HDF5, but damaged or not Caffe's: {error}") from error
 
 
@@ -395,8 +397,7 @@ def bilinear(net) -> set[str]:
 
 def _missing(missing: list[str], paths: list[Path]) -> str:
     given = ', '.join(str(path) for path in paths) or 'no file'
-    random_fc = ', or start fc6 and fc7 from random values with --random-fc' if {'fc6', 'fc7'} & set(missing) else ''
-    return f'no weights for {named(missing)} in {given}; add a --weights file that has them{random_fc}'
+    return f'no weights for {named(missing)} in {given}; add a --weights file that has them'
 
 
 def named(layers: Sequence[str]) -> str:

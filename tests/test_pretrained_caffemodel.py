@@ -288,16 +288,6 @@ def test_check_refuses_an_unknown_fresh_layer():
         caffemodel.check(small_net(), [], fresh=('one', 'two', 'final'))
 
 
-def test_check_offers_random_fc(tmp_path):
-    """Where fc6 and fc7 are what is missing, the way out is named."""
-    net = PB2.NetParameter()
-    net.CopyFrom(small_net())
-    net.layer[1].name = 'fc6'
-    caffemodel.write(tmp_path / 'w.caffemodel', {'two': random_weights()['two']})
-    with pytest.raises(UserError, match='no weights for fc6 .*--random-fc'):
-        caffemodel.check(net, [tmp_path / 'w.caffemodel'])
-
-
 CLASSES = 'from pretrained.caffemodel import caffe_pb2; net = caffe_pb2().NetParameter();'
 PACKAGE = 'from tools.support.caffe_import import import_caffe; caffe = import_caffe();'
 

@@ -16,6 +16,7 @@ from stored_maps import write_features
 
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split, save_split
+from pretrained import caffemodel
 from pretrained.weights import WEIGHTS, Row
 from prototxt.experiments import NETS
 from prototxt.names import resolve
@@ -130,6 +131,18 @@ def test_pictures_to_look_at(run):
     assert panels.shape[0] == 20 and all((panels[:, 8 + place * 158 :][:, :28] != 255).any() for place in range(4))
     assert all((panels[:, 8 + place * 158 + 28 :][:, :8] == 255).all() for place in range(4))
     assert all((names_and_headings[28:48, 8 + place * 158 :][:, :100] < 128).any() for place in range(4))
+
+
+def test_weights_that_do_not_fit_leave_earlier_results_in_place(run, weights, data, tmp_path):
+    """Of another number of classes: nothing is moved aside for a test that cannot be made."""
+    out = run('--limit', '1')
+    before = write_times(out)
+    layers = caffemodel.load(weights)
+    layers['final'] = [blob[:3] for blob in layers['final']]
+    caffemodel.write(tmp_path / 'other', layers)
+    with pytest.raises(UserError, match=r'layer final has a blob of shape \(3, '):
+        test.main(['--net', 'front-toy', '--weights', str(tmp_path / 'other'), '--data', str(data), '--out', str(out)])
+    assert write_times(out) == before
 
 
 def test_a_second_run_goes_on_from_the_first(run):

@@ -35,8 +35,10 @@ from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset
 from dataset_prep.lmdb_writer import read_manifest
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
+from pretrained import caffemodel
 from pretrained.weights import seen_in_training
 from prototxt.experiments import NETS, Net
+from prototxt.networks import deploy
 from prototxt.shapes import TRUNK_ENDS
 from tools import scoring
 from tools.inference import TILINGS
@@ -296,8 +298,10 @@ def describe(args: argparse.Namespace) -> Evaluation:
     data = args.data or DATA / NETS[net_name].folder
     split = split_of(args, net_name, data)
     manifest = features_manifest(args.features, NETS[net_name], split) if args.features else None
-    weights = find_weights(net_name, manifest['blob'] if manifest else 'data', args.weights)
+    start = manifest['blob'] if manifest else 'data'
+    weights = find_weights(net_name, start, args.weights)
     say_weights(weights)
+    caffemodel.check(deploy(net_name, start=start), weights)  # before results of other weights are moved aside
     warn_if_seen(weights, facts.name, split)
     if manifest:
         check_maps_of_snapshot(weights, args.features, manifest)
