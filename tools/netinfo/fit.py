@@ -101,12 +101,12 @@ def tile_memory(net_name: str, file_bytes: int, images_hw: Iterable[SizeHW], gpu
 def picture_bytes(net_name: str, size_hw: SizeHW) -> int:
     """Bytes of what stands around the net while an image of `size_hw` pixels is labelled: its pixels and its enlarged scores.
 
-    Pixels with and without their margin; scores stitched, and three times as wide as the image while they are interpolated.
+    Pixels with and without their margin; scores stitched; scores of cells also three times as wide while they are interpolated.
     """
     row, (height, width) = NETS[net_name], size_hw
     zoom = 1 if row.pixels else STRIDE
     cells = (height // zoom + STRIDE) * (width // zoom + STRIDE)
-    enlarged = (height // zoom + STRIDE) * width
+    enlarged = 0 if zoom == 1 else (height // zoom + STRIDE) * width  # scores of pixels are not interpolated
     pixels = 3 * (height * width + (height + SHRINK) * (width + SHRINK))
     return VALUE_BYTES * (pixels + dataset(row.dataset).num_classes * (2 * cells + 3 * enlarged))
 
