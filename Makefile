@@ -120,7 +120,7 @@ camvid-cpu-structured: caffe crf-packages ## Table 3 in miniature on CamVid, wit
 camvid-night: caffe ## Table 5 on CamVid, what a CPU trains in a night (DATA=)
 	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
-table2-mini: caffe ## Table 2 in miniature on CamVid, an hour and a half of 2 cores (DATA=)
+table2-mini: caffe ## Table 2 in miniature on CamVid, on a CPU (DATA=)
 	$(PYTHON) tools/recipe.py $@ $(call options,--data=DATA)
 
 ##@ Work on the toolkit

@@ -4,7 +4,7 @@
 camvid-cpu: frozen VGG-16 convolutions, a narrow front end, the context modules Basic and Large, joint training.
 camvid-cpu-structured: Table 3 in miniature; camvid-cpu first, then each system with a dense CRF and with CRF-RNN.
 camvid-night: Table 5 in a night; VGG-16's layers from conv4_1 on are trained, for the front end, Dilation8 and DeepLab-LargeFOV.
-table2-mini: Table 2 and the ablation of Section 4 at 320x240, in an hour and a half.
+table2-mini: Table 2 and the ablation of Section 4 at 320x240.
 
 Each recipe trains, tests on all test images and writes a report. It needs pretrained/vgg16.caffemodel (make weights-vgg16).
 If you stop it, the same command goes on where it was.
