@@ -176,9 +176,9 @@ _ROWS = (
         test='val', hidden=('test',), sizes_wh=((2048, 1024),), target='make lmdb-cityscapes DATA=FOLDER',
     ),
     _dataset(
-        'toy', TOY, (189.92, 180.98, 176.36), {'train': 48, 'val': 12, 'test': 24},
-        'dataset_prep/toy.py; mean: measured over the 48 training images',
-        label_suffixes=('_label.png', '.png'), sizes_wh=((576, 192),), target='make lmdb-toy',
+        'toy', TOY, (127.81, 141.68, 135.76), {'train': 96, 'val': 12, 'test': 24},
+        'dataset_prep/toy.py; mean: measured over the 96 training images',
+        label_suffixes=('_label.png', '.png'), sizes_wh=((384, 192),), target='make lmdb-toy',
     ),
 )  # fmt: skip
 DATASETS = {row.name: row for row in _ROWS}

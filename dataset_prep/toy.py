@@ -1,8 +1,9 @@
 """Draw the toy data set: misty panoramas in which a far part of a picture can only be named by what stands in another part.
 
-Each picture shows sky, mountains, trees, and a pale plain under mist. The plain is a lake if a boat is on it and a field if a
-barn is; it is drawn alike in both. Boat or barn are near one end, so that the plain at the other end is farther from them than
-the 190 pixels that the front end sees each way, and within the 450 that front end and context module see together.
+Each picture shows sky, mountains, trees, and a pale plain under mist. The plain is a lake if a boat is at it and a field if a
+barn is; it is drawn alike in both. Boat or barn are near one end, before a wood. Beyond the wood the plain begins, of which four
+tenths are farther from them than the 186 pixels that the front end sees each way, and all is within the 450 that front end and
+context module see together.
 All else can be named from close by. The same options give the same files.
 """
 
@@ -16,16 +17,17 @@ import numpy as np
 from PIL import Image
 
 from dataset_prep.datasets import dataset
+from dataset_prep.order import shuffled
 from dataset_prep.prepare import add_arguments, lmdbs_asked, prepare
 from dataset_prep.records import Record
 from tools.support.atomic import check_own_folder, whole_folder
 from tools.support.errors import run_command
 from tools.support.paths import DATA
 
-SIZE_HW = (192, 576)  # pixels; multiples of 8, and with the margin of 186 on each side 564x948
+SIZE_HW = (192, 384)  # pixels; multiples of 8, and with the margin of 186 on each side 564x756
 CROP_SIZES = (564,)
-CUE_CENTRE_X = (130, 190)  # pixels from the near end
-CUE_CLEARANCE = 90  # pixels to each side of the centre of boat or barn, kept free of firs in front
+CUE_CENTRE_X = (76, 96)  # pixels from the near end
+WOOD_END = (110, 195)  # pixels from the centre of boat or barn to where the wood behind it ends
 CLASS = {name: index for index, name in enumerate(dataset('toy').classes)}
 
 # Colours are RGB. A picture takes one row of SKIES: top and bottom of the sky, far and near mountains.
@@ -36,8 +38,8 @@ SKIES = (
 )
 MIST_FAR, MIST_NEAR = (214, 218, 222), (186, 196, 202)
 TREES = ((45, 95, 65), (35, 80, 70), (60, 105, 55))
-HULL, SAIL, MAST = (175, 60, 50), (245, 235, 215), (90, 70, 60)
-WALL, ROOF, DOOR = (215, 160, 70), (130, 70, 45), (110, 75, 50)
+HULL, SAIL, MAST = (165, 20, 50), (220, 45, 70), (140, 20, 45)
+WALL, ROOF, DOOR = (245, 200, 60), (205, 150, 20), (165, 120, 15)
 SETTINGS = 'drawn.json'  # beside the pictures: what they were drawn from
 GRAIN = 3.0  # standard deviation of the noise over everything
 
@@ -63,19 +65,21 @@ class Scene:
 
 
 def draw_scene(lake: bool, flip: bool, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """One picture: uint8 (192, 576, 3) BGR and its label, uint8 (192, 576); `flip` puts boat or barn near the right end."""
+    """One picture: uint8 (192, 384, 3) BGR and its label, uint8 (192, 384); `flip` puts boat or barn near the right end."""
     scene = Scene(seed)
     sky_top, sky_bottom, far, near = SKIES[scene.random.randint(len(SKIES))]
-    horizon = int(scene.between(78, 98))
+    horizon = int(scene.between(70, 88))
     _gradient(scene, 0, horizon, sky_top, sky_bottom, 'sky')
-    _mountains(scene, horizon, scene.between(35, 55), far)
-    _mountains(scene, horizon, scene.between(15, 30), near)
+    _mountains(scene, horizon, scene.between(52, 72), far)
+    _mountains(scene, horizon, scene.between(25, 40), near)
     _plain(scene, horizon, 'lake' if lake else 'field')
-    for _ in range(scene.random.randint(6, 12)):
-        _fir(scene, scene.between(0, SIZE_HW[1]), horizon + 3, scene.between(18, 32))
-    cue_x = scene.between(*CUE_CENTRE_X)
-    (_boat if lake else _barn)(scene, cue_x, horizon + scene.between(50, 75))
-    _firs_in_front(scene, cue_x)
+    for _ in range(scene.random.randint(2, 5)):
+        _fir(scene, scene.between(0, SIZE_HW[1]), horizon + 3, scene.between(40, 64))
+    cue_x, foot = scene.between(*CUE_CENTRE_X), SIZE_HW[0] - scene.between(2, 8)
+    wood_end = cue_x + scene.between(*WOOD_END)
+    _wood(scene, horizon, wood_end)
+    (_boat if lake else _barn)(scene, cue_x, foot)
+    _fir_in_front(scene, wood_end)
     image = _with_grain(scene)
     if flip:
         return np.ascontiguousarray(image[:, ::-1, ::-1]), np.ascontiguousarray(scene.label[:, ::-1])
@@ -110,13 +114,19 @@ def _plain(scene: Scene, horizon: int, name: str) -> None:
     cv2.addWeighted(veil, 0.5, scene.image, 0.5, 0, dst=scene.image)
 
 
-def _firs_in_front(scene: Scene, cue_x: float) -> None:
-    """A few large firs with their feet below the picture, none before the boat or barn at `cue_x`."""
-    for _ in range(scene.random.randint(3, 7)):
-        x = scene.between(0, SIZE_HW[1])
-        height = scene.between(45, 70)
-        if abs(x - cue_x) > CUE_CLEARANCE:
-            _fir(scene, x, SIZE_HW[0] + 4, height)
+def _wood(scene: Scene, horizon: int, end: float) -> None:
+    """A wood from the near end of the picture to x = `end`, from above the horizon to the lower edge."""
+    tops, x = [(-20.0, horizon - 30.0)], -20.0
+    while x < end - 30:
+        x += scene.between(12, 22)
+        tops += [(x, horizon - scene.between(30, 50)), (x + 8, horizon - scene.between(5, 20))]
+    scene.fill([*tops, (end, SIZE_HW[0]), (-20, SIZE_HW[0])], TREES[scene.random.randint(len(TREES))], 'tree')
+
+
+def _fir_in_front(scene: Scene, wood_end: float) -> None:
+    """In half of the pictures a large fir with its foot below them, beyond the wood."""
+    if scene.random.randint(2):
+        _fir(scene, scene.between(wood_end, SIZE_HW[1]), SIZE_HW[0] + 4, scene.between(95, 135))
 
 
 def _fir(scene: Scene, x: float, foot: float, height: float) -> None:
@@ -129,21 +139,21 @@ def _fir(scene: Scene, x: float, foot: float, height: float) -> None:
 
 def _boat(scene: Scene, x: float, y: float) -> None:
     """A sailing boat, its waterline at y."""
-    size = scene.between(0.9, 1.2)
+    size = scene.between(1.4, 1.65)
     lean = scene.random.choice((-1, 1))
 
     def at(dx: float, dy: float) -> tuple[float, float]:
         return x + lean * size * dx, y + size * dy
 
     scene.fill([at(-2, -16), at(2, -16), at(2, -74), at(-2, -74)], MAST, 'boat')
-    scene.fill([at(4, -70), at(36, -22), at(4, -22)], SAIL, 'boat')
-    scene.fill([at(-4, -66), at(-28, -22), at(-4, -22)], SAIL, 'boat')
+    scene.fill([at(2, -70), at(40, -17), at(2, -17)], SAIL, 'boat')
+    scene.fill([at(-2, -66), at(-32, -17), at(-2, -17)], SAIL, 'boat')
     scene.fill([at(-46, -18), at(50, -18), at(34, 2), at(-34, 2)], HULL, 'boat')
 
 
 def _barn(scene: Scene, x: float, y: float) -> None:
     """A barn with a gable, its foot at y."""
-    size = scene.between(0.9, 1.2)
+    size = scene.between(1.4, 1.65)
     lean = scene.random.choice((-1, 1))
 
     def at(dx: float, dy: float) -> tuple[float, float]:
@@ -161,8 +171,10 @@ def _with_grain(scene: Scene) -> np.ndarray:
 
 
 def draw_split(folder: Path, split: str, count: int, seed: int) -> list[Record]:
-    """Draw `count` pictures into `<folder>/<split>/`, lakes and fields in turn, facing left and right in turn; their records.
+    """Draw `count` pictures into `<folder>/<split>/`; their records.
 
+    In the order of an LMDB with this seed, lakes and fields are in turn, facing left and right in turn. So a batch has as many
+    of each, and no step of a training draws all plains towards one of the two names.
     Pictures that the same code drew before from the same numbers are kept. Raises UserError if other files are there.
     """
     target = folder / split
@@ -171,15 +183,15 @@ def draw_split(folder: Path, split: str, count: int, seed: int) -> list[Record]:
     names = [f'{split}_{number:03d}' for number in range(count)]
     if not (target / SETTINGS).exists() or json.loads((target / SETTINGS).read_text()) != settings:
         with whole_folder(target) as part:
-            for number, name in enumerate(names):
-                _draw_files(part / name, number, (seed, list(dataset('toy').splits).index(split), number))
+            for place, name in enumerate(shuffled(names, seed)):
+                _draw_files(part / name, place, (seed, list(dataset('toy').splits).index(split), place))
             (part / SETTINGS).write_text(json.dumps(settings))
     return [Record(name, target / f'{name}.png', target / f'{name}_label.png', 'toy') for name in names]
 
 
-def _draw_files(stem: Path, number: int, seed: tuple[int, ...]) -> None:
-    """Draw picture `number` of a split as `<stem>.png` and `<stem>_label.png`."""
-    image, label = draw_scene(number % 2 == 0, number // 2 % 2 == 1, seed)
+def _draw_files(stem: Path, place: int, seed: tuple[int, ...]) -> None:
+    """Draw the picture at a place in the order of training as `<stem>.png` and `<stem>_label.png`."""
+    image, label = draw_scene(place % 2 == 0, place // 2 % 2 == 1, seed)
     Image.fromarray(image[..., ::-1]).save(f'{stem}.png', compress_level=1)  # noise does not compress, trying takes long
     Image.fromarray(label).save(f'{stem}_label.png')
 

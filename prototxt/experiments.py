@@ -171,7 +171,7 @@ DILATION7 = (1, 1, 2, 4, 8, 1)
 DILATION8 = (1, 1, 2, 4, 8, 16, 1)
 DILATION10 = (1, 1, 2, 4, 8, 16, 32, 64, 1)
 
-VOC_TILE, CAMVID_TILE, KITTI_TILE, CITYSCAPES_TILE, TOY_TILE = (900, 900), (900, 1100), (852, 1640), (1396, 1396), (564, 948)
+VOC_TILE, CAMVID_TILE, KITTI_TILE, CITYSCAPES_TILE, TOY_TILE = (900, 900), (900, 1100), (852, 1640), (1396, 1396), (564, 756)
 # The released VOC model names its scores so; the other VOC networks follow it, and their weights fit together by name.
 VOC_FRONT = FrontEnd(final='fc-final')
 VOC_LARGE = Context(DILATION8, LARGE, prefix='ct', pad='once')
@@ -179,7 +179,7 @@ NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: wh
 # What it can train in a night, with half of the trunk. A third of msra's deviations: else the scores' layer, whose inputs are
 # large, keeps the learning rate low for all.
 NIGHT_FC = FrontEnd(fc=512, fc_std=(0.003, 0.02))
-TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96)
+TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96, fc_std=(0.01, 0.05))
 
 # What the paper compares with, on each data set as on VOC. Images: those of VOC, CamVid at 640x480, KITTI, Cityscapes.
 FCN_MEAN = (104.00699, 116.66877, 122.67892)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s/net.py
@@ -379,6 +379,7 @@ class Stage:
     random_seed: int | None = None
     split: str | None = None  # the split that its LMDB is of; None: the data set's own `train`
     frozen: tuple[str, ...] = ()
+    solver: str = 'SGD'  # Caffe's own name of it; of Adam, `momentum` is that of the mean of the gradients, the other is 0.999
     normalization: str = 'VALID'  # of the loss: by the number of pixels that have a label, or 'NONE': their sum
 
     @property
@@ -719,15 +720,17 @@ STAGES = StageTable({
     # the demonstration
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,
-        crop_size=564, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=250, lr_steps=(200,), snapshot=50,
-        random_seed=1, source=DEMO,
+        crop_size=564, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, lr_steps=(350,), snapshot=100,
+        random_seed=1, solver='Adam', source=DEMO,
     ),
     'toy-basic': Stage(
         'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=1000, snapshot=500, random_seed=1, source=DEMO,
+        crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=1000, lr_steps=(800,), snapshot=200,
+        random_seed=1, solver='Adam', source=DEMO,
     ),
     'toy-large': Stage(
         'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, snapshot=200, random_seed=1, source=DEMO,
+        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=800, lr_steps=(700,), snapshot=200,
+        random_seed=1, solver='Adam', source=DEMO,
     ),
 })  # fmt: skip

@@ -72,7 +72,8 @@ def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:
     rates = [power(stage.base_lr / 10**i) for i in range(len(stage.lr_steps) + 1)]
     return (
         f'`{name}`', f'`{stage.net}`', start, '; '.join(sources), str(stage.crop_size or 'whole maps'), _batch(stage),
-        ', '.join(rates), f'{stage.momentum:g}', f'{stage.max_iter:,}', source_of(stage),
+        ', '.join(rates), f'{stage.momentum:g}' + (f', {stage.solver}' if stage.solver != 'SGD' else ''), f'{stage.max_iter:,}',
+        source_of(stage),
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ def test_demo_goes_from_nothing_to_a_report_and_is_done_the_second_time(tmp_path
     assert cv2.imread(str(out / 'picture.png')) is not None
     page = (out / 'report.html').read_text()
     assert all(f'{name}</th>' in page for name in dataset('toy').classes)
+    assert cv2.imread(str(out / 'unseen' / 'val_000_color.png')).shape == (192, 384, 3)
     made = {
         path: path.stat().st_mtime_ns for path in out.rglob('*') if path.name.endswith(('.caffemodel', '.mdb', '.solverstate'))
     }

@@ -369,9 +369,9 @@ def test_labels_of_all_pixels_lie_as_the_loss_on_upsampled_scores_reads_them(tmp
 
 
 def test_images_of_several_sizes_take_the_tile_of_the_network_where_it_covers_them(tmp_path, small, weights):
-    """front_toy's tile, 564x948, gives 24x72 scores."""
+    """front_toy's tile, 564x756, gives 24x48 scores."""
     command(small, weights, 'final', tmp_path / 'maps')
-    assert read_manifest(tmp_path / 'maps')['min_side_hw'] == [24, 72]
+    assert read_manifest(tmp_path / 'maps')['min_side_hw'] == [24, 48]
 
 
 def test_stage_says_all_but_the_weights(tmp_path):

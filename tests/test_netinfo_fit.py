@@ -54,20 +54,20 @@ def test_the_largest_tile_is_found(limit):
 def test_a_limit_picks_a_tile_that_the_network_takes(tmp_path, capsys):
     """Below the limit, but not by a cell's row more than it must; what changed is said."""
     weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    need = tile_memory('front_toy', weights.stat().st_size, [(192, 576)], False)
-    limit = int(need((564, 948)) - 1)
-    tile = fit_tile('front_toy', [weights], [(192, 576)], limit)
+    need = tile_memory('front_toy', weights.stat().st_size, [(192, 384)], False)
+    limit = int(need((564, 756)) - 1)
+    tile = fit_tile('front_toy', [weights], [(192, 384)], limit)
     assert tile and need(tile) <= limit and all(check_crop_size(side) for side in tile)
-    assert need((tile[0], tile[1] + 8)) > limit or tile[1] == 948
+    assert need((tile[0], tile[1] + 8)) > limit or tile[1] == 756
     said = capsys.readouterr().err
-    assert f'tiles of {tile[0]}x{tile[1]} take' in said and '564x948, the usual, would take' in said
+    assert f'tiles of {tile[0]}x{tile[1]} take' in said and '564x756, the usual, would take' in said
 
 
 def test_what_fits_stays(tmp_path, capsys):
     weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
     assert fit_tile('front_toy', [weights], [(10, 10)], None) is None and not capsys.readouterr().err
     assert fit_tile('front_toy', [weights], [(10, 10)], 10**10) is None
-    assert 'a tile of 564x948 takes' in capsys.readouterr().err
+    assert 'a tile of 564x756 takes' in capsys.readouterr().err
 
 
 def test_too_little_memory_says_how_much_is_needed(tmp_path):
@@ -84,7 +84,7 @@ def test_predict_labels_with_the_tile_that_fits(tmp_path, capsys):
     predict.main([*words, '--max-memory', str(program_bytes('test') + 125e6)])
     tile = tuple(int(side) for side in capsys.readouterr().err.split('tiles of ')[1].split(' ')[0].split('x'))
     found = cv2.imread(str(tmp_path / 'out' / 'scene.png'), cv2.IMREAD_UNCHANGED)
-    assert tile < (564, 948)
+    assert tile < (564, 756)
     assert np.array_equal(found, Predictor('basic_toy', [weights], tile).label_map(image))
 
 

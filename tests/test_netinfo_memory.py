@@ -19,7 +19,7 @@ NEAR = 0.15
 
 
 @pytest.mark.parametrize('case', [
-    bench.Forward('large_toy', (564, 948), (192, 576)),
+    bench.Forward('large_toy', (564, 756), (192, 384)),
     bench.Training('toy-front', 564, 2),
     bench.Training('toy-basic', None, 8, (8, 96, 96)),
     bench.Training('voc-context-basic-reflect', None, 1, (22, 66, 66)),

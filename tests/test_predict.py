@@ -188,15 +188,16 @@ def test_weights_among_the_images_are_told_from_them(run, tmp_path, there):
         run(tmp_path / 'b.caffemodel')
 
 
-@pytest.mark.parametrize('name', ['cut.png', 'cut.jpg'])
-def test_a_file_that_is_cut_off_is_named(tmp_path, name):
-    """OpenCV by itself would fill the missing part of a JPEG with grey."""
+@pytest.mark.parametrize('name', ['cut.png', 'cut.jpg', 'cut.bmp', 'cut.tif', 'cut.webp'])
+def test_a_file_that_is_cut_off_is_named(tmp_path, name, capfd):
+    """OpenCV by itself would fill the missing part of a JPEG with grey, and print lines that name no file of others."""
     path = save(tmp_path / name, random_image(90, 130))
     content = path.read_bytes()
     assert input_images.read_image(path).shape == (90, 130, 3)
     path.write_bytes(content[: 2 * len(content) // 3])
     with pytest.raises(UserError, match='cut.* is damaged or cut off'):
         input_images.read_image(path)
+    assert capfd.readouterr().err == ''
 
 
 def test_two_images_of_one_stem_are_refused(run, tmp_path):

@@ -63,6 +63,7 @@ def test_rows_are_the_papers(name):
     assert open_fields == set(dict(stage.assumed)) - NOWHERE_IN_THE_PAPER
     assert message.momentum == pytest.approx(stage.momentum) and message.weight_decay == pytest.approx(0.0005)
     assert message.iter_size * stage.batch_per_pass == stage.batch_size
+    assert message.type == 'SGD'
 
 
 BY_PAPER = [name for name, stage in STAGES.items() if stage.source.startswith('paper')]

@@ -32,7 +32,7 @@ def test_small_chain_from_nothing_to_its_table(tmp_path, capfd):
     assert [row['stage'] for row in (front, basic)] == ['toy-front', 'toy-basic']
     assert [row['first_loss'] for row in (front, basic)] == pytest.approx([math.log(7)] * 2, rel=0.1)
     assert (front['size'], front['images'], front['row_images']) == ('564', 1, 2)
-    assert basic['size'] == 'maps 24x72'  # of 192x576 pixels
+    assert basic['size'] == 'maps 24x48'  # of 192x384 pixels
     assert front['peak_bytes'] == pytest.approx(front['estimate_bytes'], rel=0.2)
     assert front['estimate_bytes'] < front['row_estimate_bytes']
     out = capfd.readouterr().out

@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pretrained import caffemodel
+from prototxt.experiments import STAGES
 from tests.train_data import (
     alive,
     asked,
@@ -365,7 +367,13 @@ def test_caffe_killed_alone_is_explained(running):
     assert 'caffe.log' in err and 'Iteration' in err.rsplit('last words', 1)[1]
 
 
-def test_diverged_training_stops(images, tmp_path, capsys):
+@pytest.fixture
+def sgd(monkeypatch):
+    """toy-front by SGD, which a rate of 1 spoils; Adam's steps are never longer than the rate."""
+    monkeypatch.setitem(STAGES, 'toy-front', replace(STAGES['toy-front'], solver='SGD'))
+
+
+def test_diverged_training_stops(images, sgd, tmp_path, capsys):
     """The loss is no number: no snapshot of spoiled weights is left, and the message says so."""
     with pytest.raises(UserError, match='has diverged; there is no good snapshot yet.*--base-lr'):
         train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 100, '--snapshot', 1))
@@ -373,7 +381,7 @@ def test_diverged_training_stops(images, tmp_path, capsys):
     assert not snapshots(tmp_path)
 
 
-def test_last_update_that_spoils_the_weights_is_divergence(images, tmp_path):
+def test_last_update_that_spoils_the_weights_is_divergence(images, sgd, tmp_path):
     """No iteration follows that would show it, only Caffe's last forward pass."""
     with pytest.raises(UserError, match='the loss is .* at iteration 2, training has diverged; there is no good snapshot yet'):
         train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 2))

@@ -92,7 +92,7 @@ CASES: dict[str, Forward | Training] = {
     'small-tile': Forward('dilation8_camvid', (508, 508), (360, 480)),
     'kitti': Forward('dilation7_kitti', (852, 1640), (376, 1241)),
     'cityscapes': Forward('dilation10_cityscapes', (1396, 1396), (1024, 2048)),
-    'toy': Forward('large_toy', (564, 948), (192, 576)),
+    'toy': Forward('large_toy', (564, 756), (192, 384)),
     'toy-front': Training('toy-front', 564, 2),
     'toy-basic': Training('toy-basic', None, 8, (8, 64, 64)),
     'camvid-front': Training('camvid-front', 628, 1),

@@ -10,6 +10,8 @@ from dataset_prep.image_files import IMAGE_SUFFIXES, seen_size
 from tools.inference.video import first_frame, is_video
 from tools.support.errors import Fault, UserError, attempt
 
+OPENCV_SILENT = 0  # cv2.utils.logging's level
+
 
 def find_images(arguments: list[Path]) -> list[Path]:
     """The files named, and the images in the folders named; UserError for a folder without any, and for weights among them."""
@@ -47,14 +49,23 @@ def read_image(path: Path) -> np.ndarray:
     """uint8 (H, W, 3) BGR, turned as its orientation tag says; UserError if the file is damaged, or too large."""
     try:
         content = path.read_bytes()
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image = _decoded(content)
     except OSError as error:
         raise UserError(f'{path} cannot be read ({error.strerror})') from error
     except cv2.error as error:
         raise UserError(f'{path} cannot be read ({error.err}); cut it into smaller images, or get the file anew') from error
     if image is None or cut_off_jpeg(content):
-        raise UserError(f'{path} is damaged or cut off; get the file anew')
+        raise UserError(f'{path} is damaged or cut off, or has pixels that OpenCV does not decode; get the file anew')
     return image
+
+
+def _decoded(content: bytes) -> np.ndarray | None:
+    """The picture in a file's bytes; None if OpenCV cannot decode it. What OpenCV would print of that is said by who asks."""
+    level = cv2.utils.logging.setLogLevel(OPENCV_SILENT)
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,3 +85,11 @@ def _loss_scale(run_folder: Path) -> float:
         return loss_scale(read_record(run_folder))
     except UserError:
         return 1
+
+
+def share_named(system: System, classes: Sequence[str]) -> float:
+    """The share of the pixels of `classes` that a tested system names rightly; NaN if the ground truth has none."""
+    found = json.loads((system.folder / 'scores.json').read_text())
+    places = [list(found['class_iou']).index(name) for name in classes]
+    pixels = sum(sum(found['confusion'][place]) for place in places)
+    return sum(found['confusion'][place][place] for place in places) / pixels if pixels else float('nan')

@@ -22,7 +22,10 @@ PICTURE_PX = 360  # width of a picture in the page
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is made of. `notes` are paragraphs on what was run; `paper` the paper's row of a system, if it has one."""
+    """What a page is made of. `notes` are paragraphs on what was run; `paper` the paper's row of a system, if it has one.
+
+    `unseen`: an image that no network was trained or tested on, and who labelled it. `next_steps`: what for, and what to type.
+    """
 
     title: str
     notes: Sequence[str]
@@ -32,6 +35,8 @@ class Report:
     curves: Sequence[Curve]
     done: Sequence[Done]
     paper: dict[str, PaperRow] = field(default_factory=dict)
+    unseen: tuple[Record, System] | None = None
+    next_steps: Sequence[tuple[str, str]] = ()
 
 
 def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Path]:
@@ -43,7 +48,7 @@ def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Pat
     with whole_file(picture) as temporary:
         temporary.write_bytes(pictures.encode_png(sheet))
     with whole_file(page) as temporary:
-        temporary.write_text(_html(report, [_strip(record, report) for record in shown]))
+        temporary.write_text(_html(report, [_strip(record, report.systems, report.dataset) for record in shown]))
     return picture, page
 
 
@@ -67,10 +72,10 @@ def text_table(scores: Sequence[Scores]) -> str:
     return '\n'.join(lines)
 
 
-def _strip(record: Record, report: Report) -> Row:
+def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Row:
     """The pictures of a record, each by itself, so that a narrow window shows them below each other."""
-    image, *maps = pictures.row(record, report.systems, report.dataset)
-    names = ['Ground truth', *(system.name for system in report.systems)]
+    image, *maps = pictures.row(record, systems, dataset)
+    names = ['Ground truth', *(system.name for system in systems)]
     drawn = [Picture(name, drawing(labels, PICTURE_PX)) for name, labels in zip(names, maps, strict=True)]
     return Row(record.id, (Picture('Image', photo(image, PICTURE_PX)), *drawn))
 
@@ -97,6 +102,7 @@ def _html(report: Report, rows: Sequence[Row]) -> str:
         bars=bars and pictures.data_uri(bars),
         legend=list(zip(report.dataset.classes, report.dataset.palette, strict=True)),
         rows=rows,
+        unseen=report.unseen and [_strip(report.unseen[0], [report.unseen[1]], report.dataset)],
         losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
         validation=pictures.data_uri(pictures.validation_plot(scored)) if scored else None,
         timelines=list(filter(None, map(timeline, report.curves))),

@@ -51,14 +51,14 @@ def whole_caffemodel(path: Path, net) -> bool:
 
 
 def whole_solverstate(path: Path, iteration: int, net) -> bool:
-    """Whether the file ends where it should, with the state at `iteration` and a momentum for each learnable blob of `net`."""
+    """Whether the file ends where it should, with the state at `iteration` and a momentum (Adam: two) for each learnable blob."""
     try:
         found = list(fields(memoryview(np.memmap(path, mode='r'))))  # type: ignore[arg-type]
     except (OSError, ValueError):
         return False
     numbers = [field.number for field in found]
     momenta = sum(len(shapes) for shapes in param_shapes(net).values())
-    whole = bool(found) and numbers[-1] == _CURRENT_STEP and numbers.count(_HISTORY) == momenta
+    whole = bool(found) and numbers[-1] == _CURRENT_STEP and numbers.count(_HISTORY) in (momenta, 2 * momenta)
     return whole and any(field[:2] == (_ITER, VARINT) and field.value == iteration for field in found)
 
 
