@@ -97,12 +97,17 @@ def test_the_doctor_names_what_is_in_the_way(traps):
     assert all(name in line for name in traps) and 'left out by the commands here' in line
 
 
+def heed_ctrl_c():
+    """A test suite that was started in the background of a script has told its children to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize('command', [SCRIPT, MODULE], ids=lambda words: words[-1])
 def test_ctrl_c_while_a_command_starts_is_quiet(command):
     """Its first library is there, others are being imported; the next words would say what is wrong with the command line."""
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
     for _ in range(10):
-        with subprocess.Popen([*command, '--nonsense'], **pipes) as started:
+        with subprocess.Popen([*command, '--nonsense'], preexec_fn=heed_ctrl_c, **pipes) as started:
             while started.poll() is None and 'numpy' not in Path(f'/proc/{started.pid}/maps').read_text():
                 time.sleep(0.001)
             started.send_signal(signal.SIGINT)
