@@ -66,10 +66,10 @@ def test_a_word_is_a_file_or_several(tmp_path, monkeypatch, word, files):
 
 
 @pytest.mark.parametrize(
-    ('words', 'between'), [('--val-every 10', 10), ('--val-every 100', 50), ('--val-every 10 --snapshot 5', 5)]
+    ('words', 'between'), [('--val-every 10', 10), ('--val-every 200', 100), ('--val-every 10 --snapshot 5', 5)]
 )
 def test_snapshots_are_made_where_they_are_to_be_scored(words, between):
-    """toy-front's row has one every 50 iterations."""
+    """toy-front's row has one every 100 iterations."""
     assert asked('toy-front', *words.split()).stage.snapshot == between
 
 
