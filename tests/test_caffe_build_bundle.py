@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tools.caffe_build import bundle, install
+from tools.caffe_build import bundle
+from tools.support.caffe_in_use import in_use
 from tools.support.errors import UserError
 from tools.support.paths import PROTOTXT
 
@@ -14,7 +15,7 @@ from tools.support.paths import PROTOTXT
 def folder(tmp_path_factory):
     """The bundle of the Caffe in use, moved after it was made."""
     path = tmp_path_factory.mktemp('bundle')
-    bundle.pack(install.in_use(), [], path / 'made')
+    bundle.pack(in_use(), [], path / 'made')
     return (path / 'made').rename(path / 'moved')
 
 

@@ -21,10 +21,10 @@ import argparse
 import onnx
 
 from tools.inference import TILINGS
-from tools.inference.networks import HELP, network
+from tools.inference.networks import add_net_arguments, network
 from tools.inference.onnx_check import by_caffe, by_onnxruntime, compare, import_onnxruntime, picture
 from tools.inference.onnx_export import check_exportable, default_size, describe, picture_model
-from tools.inference.weights import find_weights, say_weights
+from tools.inference.weights import add_weights_argument, find_weights, say_weights
 from tools.support.atomic import whole_file
 from tools.support.errors import run_command
 from tools.support.hashing import file_sum
@@ -34,12 +34,8 @@ LEAST_SIDE = 2  # pixels; one has nothing to reflect
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--net', required=True, help=HELP)
-    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
-    parser.add_argument(
-        '--weights', action='append', type=Path, metavar='FILE',
-        help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
-    )  # fmt: skip
+    add_net_arguments(parser)
+    add_weights_argument(parser)
     parser.add_argument('--out', required=True, type=Path, metavar='FILE', help='the file to write, model.onnx')
     parser.add_argument(
         '--size', type=size, metavar='HxW', help='of the pictures (default: the largest that goes through in one piece)'

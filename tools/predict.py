@@ -26,9 +26,9 @@ from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.input_images import check_image, find_images, read_image, sizes_of
-from tools.inference.networks import HELP, network
+from tools.inference.networks import add_net_arguments, network
 from tools.inference.video import first_frame, is_video, label_video
-from tools.inference.weights import find_weights, say_weights
+from tools.inference.weights import add_weights_argument, find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
@@ -39,12 +39,8 @@ from tools.support.png import write_png
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', nargs='+', type=Path, metavar='IMAGE', help='an image, a folder of images, or a video')
-    parser.add_argument('--net', required=True, help=HELP)
-    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
-    parser.add_argument(
-        '--weights', action='append', type=Path, metavar='FILE',
-        help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
-    )  # fmt: skip
+    add_net_arguments(parser)
+    add_weights_argument(parser)
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
     parser.add_argument('--keep', action='store_true', help='leave out files whose results are in --out already')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')

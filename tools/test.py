@@ -44,7 +44,7 @@ from tools import scoring
 from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps
 from tools.inference.labelling import Job, cores, label_records
-from tools.inference.networks import HELP, network
+from tools.inference.networks import add_net_arguments, network
 from tools.inference.origin import ORIGIN, RELEASED, Origin, check_maps_of_snapshot, origin_of, origin_of_all
 from tools.inference.pictures import contact_sheet, panels, strip
 from tools.inference.score_maps import prepare_folder, score_path
@@ -130,8 +130,7 @@ class Evaluation:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--net', required=True, help=HELP)
-    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
+    add_net_arguments(parser)
     parser.add_argument(
         '--weights', action='extend', nargs='+', type=Path, metavar='FILE',
         help='caffemodels, loaded in this order (default: newest snapshot, else pretrained/<net>.caffemodel)',

@@ -23,10 +23,11 @@ from dataset_prep.prepare import prepare
 from dataset_prep.records import Record
 from dataset_prep.voc_coco import SPLIT, find_coco
 from prototxt.layers import L, P, caffe
-from prototxt.networks import training, write
+from prototxt.networks import training
 from prototxt.shapes import MARGIN
 from tools.bench.coco_set import SET, draw_set
 from tools.bench.measure import Run, apart, run_program
+from tools.support.caffe_import import net_of
 from tools.support.errors import UserError
 from tools.support.paths import VENV
 
@@ -167,7 +168,7 @@ def read_batches(lmdb: str, crop_size: int, batch: int) -> float:
     spec = caffe.NetSpec()
     transform = dict(crop_size=crop_size, mirror=True, mean_value=[100, 100, 100, 0])
     spec.pair = L.Data(source=lmdb, backend=P.Data.LMDB, batch_size=batch, transform_param=transform)
-    net = _loaded(spec.to_proto())
+    net = net_of(spec.to_proto(), 'train')
     for _ in range(WARM):
         net.forward()
     begun = time.perf_counter()
@@ -178,19 +179,12 @@ def read_batches(lmdb: str, crop_size: int, batch: int) -> float:
 
 def training_pass(stage: str, lmdb: str, crop_size: int) -> float:
     """Seconds of one pass of a full-size stage on the CPU, forward and backward, the second of two."""
-    net = _loaded(training(stage, lmdb, crop_size, 1))
+    net = net_of(training(stage, lmdb, crop_size, 1), 'train')
     for _ in range(2):
         begun = time.perf_counter()
         net.forward()
         net.backward()
     return time.perf_counter() - begun
-
-
-def _loaded(net_param):
-    """A NetParameter in Caffe, in the training phase."""
-    with TemporaryDirectory() as folder:
-        write(net_param, Path(folder) / 'net.prototxt')
-        return caffe.Net(str(Path(folder) / 'net.prototxt'), caffe.TRAIN)
 
 
 def _read(case: Case, lmdb: Path) -> float:

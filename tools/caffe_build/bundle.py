@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.caffe_build import install
 from tools.support.atomic import whole_file
+from tools.support.caffe_in_use import in_use
 from tools.support.errors import UserError, run_command
 
 OF_THE_C_LIBRARY = re.compile(r'(ld-linux|lib(c|m|dl|rt|pthread|resolv|util)\.so)')
@@ -36,7 +36,7 @@ def main(argv: list[str] | None) -> None:
     parser.add_argument('out', type=Path, help='the archive to write, .tar.xz')
     parser.add_argument('more', nargs='*', type=Path, help='other programs to pack, such as caffe_tests')
     args = parser.parse_args(argv)
-    build = install.in_use()
+    build = in_use()
     if build is None or not (build / 'lib' / 'libcaffe.so').is_file():
         raise UserError('no Caffe of this toolkit in .venv; run: make caffe')
     with tempfile.TemporaryDirectory() as folder:

@@ -1,15 +1,13 @@
 """A deploy net in Caffe, with its weights; whatever Caffe would abort on is refused before."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from google.protobuf import text_format
 
 from pretrained import caffemodel
 from tools.support.blas_in_use import warn_of_slow_kernel
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import import_caffe, net_of
 from tools.support.gpus import check_gpu
 
 
@@ -22,10 +20,7 @@ def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
     caffe = import_caffe()
     warn_of_slow_kernel()
     _set_mode(caffe, gpu)
-    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
-        file.write(text_format.MessageToString(net_param))
-        file.flush()
-        net = caffe.Net(file.name, caffe.TEST)
+    net = net_of(net_param)
     for path in weights:
         net.copy_from(str(path))
     return net

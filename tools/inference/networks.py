@@ -1,5 +1,6 @@
 """Networks by what people and the paper call them: dilation10; dilation8 and a data set; front, front-basic, front-large."""
 
+import argparse
 import sys
 from collections.abc import Iterable
 
@@ -20,6 +21,12 @@ ALIASES = {
     'front_basic_cityscapes': 'dilation10_cityscapes',
 }
 HELP = 'dilation7, dilation10, front-large, or any name, or the beginning of one, of: ' + ', '.join(NETS)
+
+
+def add_net_arguments(parser: argparse.ArgumentParser) -> None:
+    """--net and --dataset, which network() takes."""
+    parser.add_argument('--net', required=True, help=HELP)
+    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
 
 
 def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -> str:

@@ -1,5 +1,6 @@
 """Which weight files a network is run with when none are named."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +15,14 @@ from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED
 from tools.training.runs import newest_snapshot
+
+
+def add_weights_argument(parser: argparse.ArgumentParser) -> None:
+    """--weights of one network, the files that find_weights() takes as given."""
+    parser.add_argument(
+        '--weights', action='append', type=Path, metavar='FILE',
+        help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
+    )  # fmt: skip
 
 
 def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = None) -> list[Path]:

@@ -7,16 +7,15 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 from google.protobuf import text_format
 
 from tools.netinfo.costs import Costs, Pair, Shape, costs_of, data_costs, reach_of
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import net_of
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -93,18 +92,28 @@ class Sizes:
 
 def _without_data(net, phase: str, source) -> tuple[object, dict[str, Shape]]:
     """A copy of `net` with Input layers in place of Data layers; the shapes of what these read, by the layer's name."""
-    plain, read = type(net)(), {}
-    plain.CopyFrom(net)
-    for layer in included(plain, phase):
+    read = {}
+    for layer in included(net, phase):
         if layer.type == 'Data':
             shape = source.get(layer.name) if isinstance(source, Mapping) else source
             channels, *size_hw = shape or _first_record(layer)
             crop, batch = layer.transform_param.crop_size, layer.data_param.batch_size
             read[layer.name] = (batch, channels, *((crop, crop) if crop else size_hw))
+    return data_as_input(net, {name: (shape, shape[:1]) for name, shape in read.items()}), read
+
+
+def data_as_input(net, shapes: Mapping[str, Sequence[Shape]]):
+    """A copy of `net` with Input layers in place of the Data layers in `shapes`: those of their tops, by the layer's name."""
+    plain = type(net)()
+    plain.CopyFrom(net)
+    for layer in plain.layer:
+        if layer.type == 'Data' and layer.name in shapes:
             layer.type = 'Input'
-            for dims in (read[layer.name], (batch,))[: len(layer.top)]:
+            layer.ClearField('data_param')
+            layer.ClearField('transform_param')
+            for dims in shapes[layer.name][: len(layer.top)]:
                 layer.input_param.shape.add().dim.extend(dims)
-    return plain, read
+    return plain
 
 
 def _first_record(layer) -> SourceShape:
@@ -150,20 +159,13 @@ def _loaded(net, phase: str):
     plain = type(net)()
     plain.CopyFrom(net)
     for layer in plain.layer:
-        for param in (layer.convolution_param, layer.inner_product_param):
-            param.ClearField('weight_filler')
-            param.ClearField('bias_filler')
-        if layer.type not in ('Convolution', 'Deconvolution', 'Im2col'):
-            layer.ClearField('convolution_param')
-        if layer.type != 'InnerProduct':
-            layer.ClearField('inner_product_param')
+        for name in ('convolution_param', 'inner_product_param'):
+            if layer.HasField(name):
+                getattr(layer, name).ClearField('weight_filler')
+                getattr(layer, name).ClearField('bias_filler')
         if layer.type == 'InfogainLoss' and layer.infogain_loss_param.source:
             layer.type, layer.softmax_param.axis = 'SoftmaxWithLoss', layer.infogain_loss_param.axis
-    caffe = import_caffe()
-    with NamedTemporaryFile('w', suffix='.prototxt') as file:
-        file.write(text_format.MessageToString(plain))
-        file.flush()
-        return caffe.Net(file.name, caffe.TRAIN if phase == 'train' else caffe.TEST)
+    return net_of(plain, phase)
 
 
 def _rows(net) -> Iterable[Row]:

@@ -1,7 +1,6 @@
 """How long each layer of a net takes on this machine's CPU, and which layers wait for memory rather than for arithmetic."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +9,9 @@ from math import prod
 from statistics import median
 
 import numpy as np
-from google.protobuf import text_format
 
-from tools.netinfo.setup import Layer
-from tools.support.caffe_import import import_caffe
+from tools.netinfo.setup import Layer, data_as_input
+from tools.support.caffe_import import import_caffe, net_of
 
 VALUE_BYTES = 4
 MOST_OF_ITS_TIME = 0.5  # a layer that takes at least this part of its time to move its data is bound by memory
@@ -34,17 +32,7 @@ def net_to_time(message, layers: list[Layer]):
 
     Input layers take the place of its Data layers.
     """
-    timed = type(message)()
-    timed.CopyFrom(message)
-    shapes = {layer.name: layer.shapes for layer in layers}
-    for layer in timed.layer:
-        if layer.type == 'Data' and layer.name in shapes:
-            layer.type = 'Input'
-            layer.ClearField('data_param')
-            layer.ClearField('transform_param')
-            for shape in shapes[layer.name][: len(layer.top)]:
-                layer.input_param.shape.add().dim.extend(shape)
-    return timed
+    return data_as_input(message, {layer.name: layer.shapes for layer in layers})
 
 
 def layer_seconds(message, phase: str, passes: int) -> dict[str, Seconds]:
@@ -52,7 +40,8 @@ def layer_seconds(message, phase: str, passes: int) -> dict[str, Seconds]:
 
     Weights and inputs are random. A layer that Caffe takes no gradient of has next to nothing for its backward pass.
     """
-    net = _loaded(message, phase)
+    import_caffe().set_mode_cpu()
+    net = net_of(message, phase)
     random = np.random.default_rng(0)
     for blobs in net.params.values():
         weight = blobs[0].data
@@ -108,15 +97,6 @@ def memory_speed() -> float:
     with ThreadPoolExecutor(cores) as pool:
         taken = [_timed(lambda: list(pool.map(lambda part: np.copyto(*part), parts))) for _ in range(5)]
     return 2 * COPIED_BYTES / min(taken)
-
-
-def _loaded(message, phase: str):
-    caffe = import_caffe()
-    caffe.set_mode_cpu()
-    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
-        file.write(text_format.MessageToString(message))
-        file.flush()
-        return caffe.Net(file.name, caffe.TRAIN if phase == 'train' else caffe.TEST)
 
 
 def _one_pass(net, count: int) -> tuple[list[float], list[float]]:

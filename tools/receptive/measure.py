@@ -5,18 +5,16 @@ same and positive, every ReLU open. Max pooling hands its gradient to one of the
 window, to all: it stands in for it here.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from prototxt.context import buffer_width
 from prototxt.experiments import BASIC, Context, Net
-from prototxt.networks import deploy_row, write
+from prototxt.networks import deploy_row
 from prototxt.shapes import RECEPTIVE_FIELD, STRIDE
 from tools.support.blas_in_use import warn_of_slow_kernel
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import net_of
 
 MARGIN_CELLS = 4  # around the largest receptive field, so that a larger one would be seen
 
@@ -73,11 +71,8 @@ def _net(row: Net, start: str, side: int):
     for layer in message.layer:
         if layer.type == 'Pooling':
             layer.pooling_param.pool = layer.pooling_param.AVE
-    caffe = import_caffe()
+    net = net_of(message)
     warn_of_slow_kernel()
-    with tempfile.TemporaryDirectory() as folder:
-        write(message, Path(folder) / 'net.prototxt')
-        net = caffe.Net(str(Path(folder) / 'net.prototxt'), caffe.TEST)
     for weights, bias in net.params.values():
         weights.data[...] = 1 / weights.data[0].size
         bias.data[...] = 0

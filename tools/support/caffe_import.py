@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import ModuleType
 
 from tools.support.errors import UserError
@@ -22,6 +23,17 @@ def import_caffe() -> ModuleType:
     caffe.proto.caffe_pb2 = caffe_pb2
     _end_with_a_word()
     return caffe
+
+
+def net_of(message, phase: str = 'test'):
+    """A caffe.Net from a NetParameter, in `phase`, 'train' or 'test'; Caffe takes nets from files only."""
+    from google.protobuf import text_format  # comes with Caffe
+
+    caffe = import_caffe()
+    with NamedTemporaryFile('w', suffix='.prototxt') as file:
+        file.write(text_format.MessageToString(message))
+        file.flush()
+        return caffe.Net(file.name, caffe.TRAIN if phase == 'train' else caffe.TEST)
 
 
 @ctypes.CFUNCTYPE(None)
