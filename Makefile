@@ -148,4 +148,4 @@ bench-%: ## bench-PART: one part of it
 	@$(MAKE) --no-print-directory bench PARTS=$(call quoted,*)
 
 include tools/caffe_build/caffe.mk
-include tools/structured/structured.mk
+include tools/crfs/crfs.mk

@@ -1,6 +1,6 @@
 """CRF-RNN after the scores of a network (Zheng et al. 2015): upsampling by 8, mean-field iterations on the image; at every pixel.
 
-Two Python layers (tools/crf_rnn/layers.py), which stock Caffe loads from this checkout. Names, shapes and rates are those of
+Two Python layers (tools/crfs/crf_rnn_layers.py), which stock Caffe loads from this checkout. Names, shapes and rates are those of
 torrvision/caffe, examples/segmentationcrfasrnn.
 """
 
@@ -12,7 +12,7 @@ from prototxt.layers import L
 from prototxt.shapes import MARGIN
 
 LAYER = 'inference1'  # its name in the authors' caffemodels
-MODULE = 'tools.crf_rnn.layers'
+MODULE = 'tools.crfs.crf_rnn_layers'
 RATES = [dict(lr_mult=10_000), dict(lr_mult=10_000), dict(lr_mult=1_000)]  # spatial and bilateral weights, compatibility
 
 

@@ -110,7 +110,7 @@ def pixels_of(start: str, map_hw: Sequence[int]) -> tuple[int, int]:
 
 
 UPSAMPLINGS = ('fc8_interp', 'ctx_upsample', 'upsample')  # layers that are bilinear by 8, and stay so
-MEAN_FIELD = 'MultiStageMeanfield'  # of tools.crf_rnn.layers, the one Python layer that learns
+MEAN_FIELD = 'MultiStageMeanfield'  # of tools.crfs.crf_rnn_layers, the one Python layer that learns
 
 
 def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:

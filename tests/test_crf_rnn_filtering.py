@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from tools.crf_rnn import compiled, lattice_kernels
-from tools.crf_rnn.lattice import Lattice
-from tools.crf_rnn.mean_field import (
+from tools.crfs import compiled
+from tools.crfs.lattice import Lattice, _vertex_key, embed
+from tools.crfs.mean_field import (
     Kernel,
     MeanField,
     Parameters,
@@ -59,7 +59,7 @@ def test_points_are_the_weighted_mean_of_their_vertices():
     """Barycentric coordinates: not negative, sum 1, and the vertices so weighted give the point back."""
     features = np.random.default_rng(0).normal(0, 3, (50, 3))
     origins, ranks, weights = np.empty((50, 4), np.int32), np.empty((50, 4), np.int8), np.empty((50, 4))
-    lattice_kernels.embed(0, 50, features, origins, ranks, weights)
+    embed(0, 50, features, origins, ranks, weights)
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     # Adams et al., eq. 2 and 3: columns (1, -1, 0, 0), (1, 1, -2, 0), (1, 1, 1, -3), each of length 1, times sqrt(2/3) (d + 1).
@@ -68,7 +68,7 @@ def test_points_are_the_weighted_mean_of_their_vertices():
     for point in range(50):
         for remainder in range(4):
             key = np.empty(3, np.int32)
-            lattice_kernels._vertex_key(origins[point], ranks[point], remainder, key)
+            _vertex_key(origins[point], ranks[point], remainder, key)
             vertices[point, remainder] = [*key, -key.sum()]
             assert set((vertices[point, remainder] - remainder) % 4) == {0}
     np.testing.assert_allclose(np.einsum('pr,prk->pk', weights, vertices), features @ basis.T, atol=1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pretrained import caffemodel
-from tools.crf_rnn.mean_field import MeanField, Parameters, Thetas, bilateral_kernel, potts, spatial_kernel
+from tools.crfs.mean_field import MeanField, Parameters, Thetas, bilateral_kernel, potts, spatial_kernel
 from tools.inference.upsampling import zoom
 from tools.support.caffe_import import import_caffe
 from tools.support.paths import CAFFE
@@ -26,7 +26,7 @@ layer {{ name: "d" type: "Input" top: "unary" top: "image" top: "label"
   input_param {{ shape {{ dim: {n} dim: {c} dim: {h} dim: {w} }} shape {{ dim: {n} dim: {channels} dim: {h} dim: {w} }}
                  shape {{ dim: {n} dim: 1 dim: {h} dim: {w} }} }} }}
 layer {{ name: "inference1" type: "Python" bottom: "unary" bottom: "image" top: "pred" {params}
-  python_param {{ module: "tools.crf_rnn.layers" layer: "MultiStageMeanfield" param_str: '{param_str}' }} }}
+  python_param {{ module: "tools.crfs.crf_rnn_layers" layer: "MultiStageMeanfield" param_str: '{param_str}' }} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "pred" bottom: "label" top: "loss" }}
 force_backward: true
 """
@@ -202,7 +202,7 @@ ZOOM = """
 layer {{ name: "d" type: "Input" top: "scores" top: "image"
   input_param {{ shape {{ dim: 2 dim: 3 dim: 4 dim: 5 }} shape {{ dim: 2 dim: 3 dim: 29 dim: 37 }} }} }}
 layer {{ name: "upscore" type: "Python" bottom: "scores" {size} top: "upscore"
-  python_param {{ module: "tools.crf_rnn.layers" layer: "BilinearZoom" }} }}
+  python_param {{ module: "tools.crfs.crf_rnn_layers" layer: "BilinearZoom" }} }}
 force_backward: true
 """
 

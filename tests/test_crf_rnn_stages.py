@@ -25,7 +25,7 @@ from prototxt.solver import solver
 from tests.stored_maps import write_features, write_images_beside
 from tests.toy_nets import random_image
 from tests.train_data import asked
-from tools.crf_rnn.mean_field import potts
+from tools.crfs.mean_field import potts
 from tools.inference import MapPredictor, Predictor
 from tools.inference.upsampling import zoom
 from tools.support.caffe_import import import_caffe

@@ -16,11 +16,11 @@ from dataset_prep.records import Record, load_split, save_split
 from tests.toy_nets import random_image, random_weights
 from tools import crf, crf_search, test
 from tools.bench import crf_speed
+from tools.crfs import dense_crf, grid_search
+from tools.crfs.dense_crf import CrfParameters, by_lattice, load_parameters, refine, save_parameters
+from tools.crfs.grid_search import around
+from tools.crfs.heat_map import cells
 from tools.inference.score_maps import ScoreMap, prepare_folder, read_scores, score_path, write_scores
-from tools.structured import dense_crf, grid_search
-from tools.structured.dense_crf import CrfParameters, by_lattice, load_parameters, refine, save_parameters
-from tools.structured.grid_search import around
-from tools.structured.heat_map import cells
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -252,7 +252,7 @@ def test_search_survives_a_kill(stored, tmp_path):
 def test_readme_has_the_first_grid():
     """It is not that of DeepLab's authors, so it must be said right."""
     shown = [', '.join(f'{value:g}' for value in values) for values in grid_search.AXES.values()]
-    said = ' '.join((ROOT / 'tools' / 'structured' / 'README.md').read_text().split())
+    said = ' '.join((ROOT / 'tools' / 'crfs' / 'README.md').read_text().split())
     assert 'weight {}, position {}, colour {} (27 trials)'.format(*shown) in said
 
 

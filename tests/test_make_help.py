@@ -9,7 +9,7 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from tools.support.paths import ROOT
 
-MAKEFILES = (ROOT / 'Makefile', ROOT / 'tools' / 'caffe_build' / 'caffe.mk', ROOT / 'tools' / 'structured' / 'structured.mk')
+MAKEFILES = (ROOT / 'Makefile', ROOT / 'tools' / 'caffe_build' / 'caffe.mk', ROOT / 'tools' / 'crfs' / 'crfs.mk')
 
 
 def printed(*words):

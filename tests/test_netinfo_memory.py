@@ -61,7 +61,7 @@ CRF_NET = """
 layer {{ name: 'd' type: 'Input' top: 'unary' top: 'image' input_param {{
   shape {{ dim: {n} dim: 21 dim: 48 dim: 64 }} shape {{ dim: {n} dim: 3 dim: 48 dim: 64 }} }} }}
 layer {{ name: 'crf' type: 'Python' bottom: 'unary' bottom: 'image' top: 'pred' python_param {{
-  module: 'tools.crf_rnn.layers' layer: 'MultiStageMeanfield' param_str: '{{"iterations_train": 4}}' }} }}
+  module: 'tools.crfs.crf_rnn_layers' layer: 'MultiStageMeanfield' param_str: '{{"iterations_train": 4}}' }} }}
 force_backward: true
 """
 

@@ -19,10 +19,10 @@ import argparse
 from dataclasses import fields, replace
 from functools import partial
 
+from tools.crfs.dense_crf import CrfParameters, load_parameters
+from tools.crfs.refining import labels_of, run_on_cores
 from tools.inference.input_images import find_images, read_image
 from tools.inference.score_maps import score_path
-from tools.structured.dense_crf import CrfParameters, load_parameters
-from tools.structured.refining import labels_of, run_on_cores
 from tools.support.errors import UserError, attempt, end_with_faults, run_command
 from tools.support.png import write_png
 

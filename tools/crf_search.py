@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dataset_prep.records import Record, load_split
+from tools.crfs.dense_crf import CrfParameters, save_parameters
+from tools.crfs.grid_search import AXES, BEST, HEAT_MAP, LEAST, Search, title
+from tools.crfs.heat_map import draw_heat_map
 from tools.inference.score_maps import SUFFIX, score_path
-from tools.structured.dense_crf import CrfParameters, save_parameters
-from tools.structured.grid_search import AXES, BEST, HEAT_MAP, LEAST, Search, title
-from tools.structured.heat_map import draw_heat_map
 from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
 

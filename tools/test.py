@@ -41,6 +41,8 @@ from prototxt.experiments import NETS, Net
 from prototxt.networks import deploy
 from prototxt.shapes import TRUNK_ENDS
 from tools import scoring
+from tools.crfs.dense_crf import CrfParameters, load_parameters
+from tools.crfs.refining import refine_records
 from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps
 from tools.inference.labelling import Job, cores, label_records
@@ -54,8 +56,6 @@ from tools.netinfo.fit import fit_tile, memory_size
 from tools.netinfo.free import warn_of_tile
 from tools.report.paper_tables import PaperRow, paper_row
 from tools.scoring import trimap
-from tools.structured.dense_crf import CrfParameters, load_parameters
-from tools.structured.refining import refine_records
 from tools.support.atomic import locked, whole_file
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import check_gpus, gpu_list

@@ -14,10 +14,10 @@ import joblib
 import numpy as np
 
 from tools.bench.measure import apart, best_of
-from tools.crf_rnn.mean_field import MeanField, Thetas, bilateral_kernel, potts, spatial_kernel
-from tools.structured import dense_crf
-from tools.structured.dense_crf import CrfParameters
-from tools.structured.refining import ONE_THREAD, in_process
+from tools.crfs import dense_crf
+from tools.crfs.dense_crf import CrfParameters
+from tools.crfs.mean_field import MeanField, Thetas, bilateral_kernel, potts, spatial_kernel
+from tools.crfs.refining import ONE_THREAD, in_process
 from tools.support.errors import UserError
 
 CLASSES, REPEAT = 21, 3
@@ -51,7 +51,7 @@ def scores(size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def refine(image: str, engine: str, size_hw: tuple[int, int]) -> float:
-    """Seconds of 10 iterations on one image; `engine` is a function of tools.structured.dense_crf."""
+    """Seconds of 10 iterations on one image; `engine` is a function of tools.crfs.dense_crf."""
     logits, bgr, function = np.log(scores(size_hw)), picture(size_hw, image), getattr(dense_crf, engine)
     return best_of(lambda: function(logits, bgr, CrfParameters()), REPEAT)[0]
 

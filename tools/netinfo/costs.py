@@ -116,15 +116,15 @@ def _python(layer, bottoms, tops, params) -> Costs:
     match param.module, param.layer:
         case 'prototxt.reflect_pad', _:
             return Costs(imports=('numpy',))
-        case 'tools.crf_rnn.layers', 'MultiStageMeanfield':
+        case 'tools.crfs.crf_rnn_layers', 'MultiStageMeanfield':
             return _mean_field(param.param_str, bottoms[0])
-        case 'tools.crf_rnn.layers', _:
+        case 'tools.crfs.crf_rnn_layers', _:
             return Costs(imports=('numpy', 'numba'))
     return Costs()
 
 
 def _mean_field(param_str: str, unary: Shape) -> Costs:
-    """CRF-RNN (tools.crf_rnn.layers): the arrays of its iterations, each as large as the unary of an image.
+    """CRF-RNN (tools.crfs.crf_rnn_layers): the arrays of its iterations, each as large as the unary of an image.
 
     Forward five at once: the unary by pixels, the logits, and the softmax and both filters' results of an iteration; of a batch
     the logits of the image before, too. In training these three are kept of each iteration, and a backward pass has six more:
@@ -143,7 +143,7 @@ def _mean_field(param_str: str, unary: Shape) -> Costs:
 
 
 def _lattice(points: int, dimensions: int) -> int:
-    """A permutohedral lattice (tools.crf_rnn.lattice) without its vertices, whose number only the image tells.
+    """A permutohedral lattice (tools.crfs.lattice) without its vertices, whose number only the image tells.
 
     Of each point the weight, the number and the place of each corner of its simplex; its scale, and the norm of its kernel.
     """

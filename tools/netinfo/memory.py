@@ -23,7 +23,7 @@ VALUE_BYTES = 4
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
 CUDA_LIBRARIES_BYTES = 150e6  # of a Caffe built for GPUs, on a CPU too; measured likewise
 # What layers in Python bring, measured so too, in `caffe train`: with one of prototxt.reflect_pad NumPy, which a forward pass
-# from Python has anyway; with one of tools.crf_rnn.layers numba besides.
+# from Python has anyway; with one of tools.crfs.crf_rnn_layers numba besides.
 MODULE_BYTES = {'numpy': 78e6, 'numba': 110e6}
 GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
 

@@ -3,7 +3,7 @@
     layer {
       name: "inference1"  type: "Python"  bottom: "unary"  bottom: "image"  top: "pred"
       python_param {
-        module: "tools.crf_rnn.layers"  layer: "MultiStageMeanfield"
+        module: "tools.crfs.crf_rnn_layers"  layer: "MultiStageMeanfield"
         param_str: '{"theta_alpha": 160, "theta_beta": 3, "theta_gamma": 3, "iterations_train": 5, "iterations_test": 10}'
       }
     }
@@ -16,7 +16,7 @@ import json
 import caffe
 import numpy as np
 
-from tools.crf_rnn.mean_field import MeanField, Parameters, Thetas, bilateral_kernel, potts, spatial_kernel
+from tools.crfs.mean_field import MeanField, Parameters, Thetas, bilateral_kernel, potts, spatial_kernel
 
 ZOOM_FACTOR = 8
 

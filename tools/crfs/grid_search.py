@@ -16,9 +16,9 @@ import numpy as np
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, read_image, read_label
 from tools import scoring
+from tools.crfs.dense_crf import CrfParameters
+from tools.crfs.refining import labels_of, run_on_cores
 from tools.inference.score_maps import score_path
-from tools.structured.dense_crf import CrfParameters
-from tools.structured.refining import labels_of, run_on_cores
 from tools.support.atomic import whole_file
 from tools.support.made_with import claim
 

@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset_prep.records import Record, read_image
+from tools.crfs.dense_crf import CrfParameters, refine
 from tools.inference.score_maps import read_scores, score_path
-from tools.structured.dense_crf import CrfParameters, refine
 from tools.support.errors import Fault, UserError, attempt
 from tools.support.pipeline import begun
 from tools.support.png import write_png

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tools.crf_rnn import mean_field_kernels as kernels
-from tools.crf_rnn.compiled import Work, spread
-from tools.crf_rnn.lattice import Lattice
+from tools.crfs.compiled import Work, compiled, spread
+from tools.crfs.lattice import Lattice
 
 TINY = 1e-20  # keeps the division by K 1 from failing, as in Kraehenbuehl's code
 
@@ -79,7 +78,7 @@ class Step(NamedTuple):
 
 
 class MeanField:
-    """The iterations on one image, given its two kernels."""
+    """The iterations on one image, given its two"""
 
     def __init__(self, spatial: Kernel, bilateral: Kernel) -> None:
         self._spatial, self._bilateral = spatial, bilateral
@@ -96,10 +95,10 @@ class MeanField:
         self._steps = []
         logits, step = unary.copy(), _new_step(unary)
         for _ in range(iterations):
-            _each_pixel(kernels.softmax, logits, step.q)
+            _each_pixel(softmax_rows, logits, step.q)
             self._spatial.filter(step.q, step.s)
             self._bilateral.filter(step.q, step.b)
-            _each_pixel(kernels.subtract_products, unary, step.s, from_s, step.b, from_b, logits)
+            _each_pixel(subtract_products, unary, step.s, from_s, step.b, from_b, logits)
             if keep:
                 self._steps.append(step)
                 step = _new_step(unary)
@@ -117,18 +116,18 @@ class MeanField:
             # x' = U - s A - b B: the derivatives by A and B are summed up, and turned into those by the parameters at the end.
             at_s -= s.T @ gradient
             at_b -= b.T @ gradient
-            _each_pixel(kernels.scaled_product, gradient, to_s, self._spatial.norm, scratch.q)
+            _each_pixel(scaled_product, gradient, to_s, self._spatial.norm, scratch.q)
             self._spatial.transposed(scratch.q, scratch.s)
-            _each_pixel(kernels.scaled_product, gradient, to_b, self._bilateral.norm, scratch.q)
+            _each_pixel(scaled_product, gradient, to_b, self._bilateral.norm, scratch.q)
             self._bilateral.transposed(scratch.q, scratch.b)
-            _each_pixel(kernels.softmax_gradient, q, scratch.s, scratch.b, gradient)
+            _each_pixel(softmax_gradient, q, scratch.s, scratch.b, gradient)
         return at_unary + gradient, _unfolded(at_s, at_b, parameters)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Softmax of each row of `logits` (n, C)."""
     out = np.empty_like(logits)
-    _each_pixel(kernels.softmax, logits, out)
+    _each_pixel(softmax_rows, logits, out)
     return out
 
 
@@ -157,3 +156,66 @@ def _unfolded(at_s: np.ndarray, at_b: np.ndarray, parameters: Parameters) -> Par
     """The derivatives by W_s, W_b and M, from those by A and B."""
     spatial, bilateral, compatibility = parameters
     return Parameters(compatibility.T @ at_s.T, compatibility.T @ at_b.T, at_s.T @ spatial.T + at_b.T @ bilateral.T)
+
+
+# The loops over pixels. Matrices are (c, c) and norms (n,); all other arrays are (n, c): pixels by classes. Each loop does the
+# pixels from `begin` to before `end`.
+
+
+@compiled
+def softmax_rows(begin, end, logits, out):
+    """out: softmax of each row of `logits`, which may be `out` itself."""
+    channels = logits.shape[1]
+    for point in range(begin, end):
+        row, result = logits[point], out[point]
+        top = row[0]
+        for c in range(1, channels):
+            top = max(top, row[c])
+        total = row[0] - row[0]
+        for c in range(channels):
+            result[c] = np.exp(row[c] - top)
+            total += result[c]
+        for c in range(channels):
+            result[c] /= total
+
+
+@compiled
+def softmax_gradient(begin, end, q, gradient, more, out):
+    """out: the derivative by the logits, given `q`, their softmax, and the derivative by it, `gradient` + `more`."""
+    channels = q.shape[1]
+    for point in range(begin, end):
+        row, result = q[point], out[point]
+        mean = row[0] - row[0]
+        for c in range(channels):
+            result[c] = gradient[point, c] + more[point, c]
+            mean += row[c] * result[c]
+        for c in range(channels):
+            result[c] = row[c] * (result[c] - mean)
+
+
+@compiled
+def subtract_products(begin, end, unary, s, from_s, b, from_b, out):
+    """out = unary - s from_s - b from_b."""
+    channels = unary.shape[1]
+    for point in range(begin, end):
+        row = out[point]
+        for c in range(channels):
+            row[c] = unary[point, c]
+        for k in range(channels):
+            by_s, by_b = s[point, k], b[point, k]
+            for c in range(channels):
+                row[c] -= by_s * from_s[k, c] + by_b * from_b[k, c]
+
+
+@compiled
+def scaled_product(begin, end, values, matrix, norm, out):
+    """out = values matrix, each row times its `norm`."""
+    channels = values.shape[1]
+    for point in range(begin, end):
+        row = out[point]
+        for c in range(channels):
+            row[c] = 0
+        for k in range(channels):
+            value = values[point, k] * norm[point]
+            for c in range(channels):
+                row[c] += value * matrix[k, c]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.structured.dense_crf import CrfParameters
+from tools.crfs.dense_crf import CrfParameters
 from tools.support.atomic import whole_file
 
 AXES = ('bilateral_weight', 'position_std', 'colour_std')

@@ -74,7 +74,7 @@ def refine(prob: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -
 
 
 def engine() -> Callable[[np.ndarray, np.ndarray, CrfParameters], np.ndarray]:
-    """pydensecrf where `make crf-packages` has installed it (not for Python 3.13), else the same iterations by tools.crf_rnn."""
+    """pydensecrf where `make crf-packages` has installed it (not for Python 3.13), else the same iterations by `mean_field`."""
     try:
         import pydensecrf.densecrf  # noqa: F401 -- only asked whether it is there
     except ImportError:
@@ -99,7 +99,7 @@ def by_pydensecrf(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfPara
 
 def by_lattice(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
     """The mean field of CRF-RNN with the same energy."""
-    from tools.crf_rnn.mean_field import MeanField, Thetas, bilateral_kernel, potts, softmax, spatial_kernel
+    from tools.crfs.mean_field import MeanField, Thetas, bilateral_kernel, potts, softmax, spatial_kernel
 
     classes, *size_hw = logits.shape
     thetas = Thetas(parameters.position_std, parameters.colour_std, parameters.spatial_std)

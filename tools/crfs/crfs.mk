@@ -1,8 +1,8 @@
 # Included by the Makefile.
-##@ Structured prediction
+##@ Dense CRF
 PYTHON := .venv/bin/python
 
-# The dense CRF in C++, where it compiles (Python before 3.13). Where it is not installed, tools.crf_rnn computes the same.
+# The dense CRF in C++, where it compiles (Python before 3.13). Where it is not installed, tools/crfs/mean_field.py computes the same.
 .PHONY: crf-packages
 crf-packages: caffe
 	@$(PYTHON) -m tools.caffe_build.test_packages crf
