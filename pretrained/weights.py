@@ -135,27 +135,29 @@ WEIGHTS = {
         saw=(('cityscapes', 'train'), ('cityscapes', 'train_halves')), saw_by=BY_PAPER_A,
     ),
     # models that the paper compares with
-    'fcn32s': Row(
-        'fcn32s.caffemodel', FCN_LICENCE, f'FCN-32s, for comparison: fcn32s-heavy-pascal ({FCN_FROM})',
+    'fcn32s_pascal_voc': Row(
+        'fcn32s_pascal_voc.caffemodel', FCN_LICENCE, f'FCN-32s, for comparison: fcn32s-heavy-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn32s-heavy-pascal.caffemodel',), min_size=544_611_668,
         sums=(('sha1', '05eb922d7829c39448f57e5ab9d8cd75d6c0be6d'),), saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'fcn16s': Row(
-        'fcn16s.caffemodel', FCN_LICENCE, f'FCN-16s, for comparison: fcn16s-heavy-pascal ({FCN_FROM})',
+    'fcn16s_pascal_voc': Row(
+        'fcn16s_pascal_voc.caffemodel', FCN_LICENCE, f'FCN-16s, for comparison: fcn16s-heavy-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn16s-heavy-pascal.caffemodel',), min_size=539_263_976, saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'fcn8s': Row(
-        'fcn8s.caffemodel', FCN_LICENCE, f'FCN-8s, for comparison: fcn8s-heavy-pascal ({FCN_FROM})',
+    'fcn8s_pascal_voc': Row(
+        'fcn8s_pascal_voc.caffemodel', FCN_LICENCE, f'FCN-8s, for comparison: fcn8s-heavy-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn8s-heavy-pascal.caffemodel',), min_size=537_959_036,
         sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
         saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'fcn8s-atonce': Row(
-        'fcn8s-atonce.caffemodel', FCN_LICENCE, f'FCN-8s trained at once, for comparison: fcn8s-atonce-pascal ({FCN_FROM})',
+    'fcn8s_pascal_voc_at_once': Row(
+        'fcn8s_pascal_voc_at_once.caffemodel', FCN_LICENCE,
+        f'FCN-8s trained at once, for comparison: fcn8s-atonce-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn8s-atonce-pascal.caffemodel',), min_size=537_959_036, saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'deeplab-largefov': Row(
-        'deeplab-largefov.caffemodel', 'not stated', 'DeepLab-LargeFOV, for comparison (train2_iter_8000 of its authors)',
+    'deeplab_largefov_pascal_voc': Row(
+        'deeplab_largefov_pascal_voc.caffemodel', 'not stated',
+        'DeepLab-LargeFOV, for comparison (train2_iter_8000 of its authors)',
         tuple(f'{host}/DeepLab-LargeFOV/train2_iter_8000.caffemodel' for host in (DEEPLAB_HOST, DEEPLAB_OLD_HOST)),
         min_size=82_021_716, else_do=DEEPLAB_GONE,
         saw=VOC_TRAIN_AND_VAL, saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
@@ -184,14 +186,14 @@ WEIGHTS = {
     ),
     'deeplab-msc-coco-largefov': Row(
         'deeplab-msc-coco-largefov.caffemodel', 'not stated',
-        'DeepLab-MSc-COCO-LargeFOV, weights of the network deeplab-msc-largefov (train2_iter_8000 of its authors)',
+        'DeepLab-MSc-COCO-LargeFOV, weights of the network deeplab_msc_largefov_pascal_voc (train2_iter_8000 of its authors)',
         # the folder: Aliases/torch-models, README.md
         tuple(f'{host}/DeepLab-MSc-COCO-LargeFOV/train2_iter_8000.caffemodel' for host in (DEEPLAB_OLD_HOST, DEEPLAB_HOST)),
         min_size=86_846_200, else_do=DEEPLAB_GONE,
         saw=(*VOC_TRAIN_AND_VAL, ('pascal_voc', 'train_aug_coco')), saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
     ),
-    'fcn8s-crfrnn': Row(
-        'fcn8s-crfrnn.caffemodel', 'non-commercial use only (README.md of torrvision/crfasrnn)',
+    'fcn8s_pascal_voc_crfrnn': Row(
+        'fcn8s_pascal_voc_crfrnn.caffemodel', 'non-commercial use only (README.md of torrvision/crfasrnn)',
         'CRF-RNN, for comparison: TVG_CRFRNN_COCO_VOC (torrvision/crfasrnn)',
         ('https://goo.gl/j7PrPZ', 'https://github.com/sadeepj/crfasrnn_keras/releases/download/v1.0/crfrnn_keras_model.h5'),
         min_size=537_964_412, sums=(('sha1', 'bfda5c5149d566aa56695789fa9a08e7a7f3070a'),),

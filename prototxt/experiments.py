@@ -263,7 +263,8 @@ class NetTable(Table[Net]):
         return replace(row, dataset=own, images_wh=None)
 
 
-NETS = NetTable({
+# The networks of the paper's tables. Their files are checked in.
+PAPER_NETS = {
     # released models
     'dilation8_pascal_voc': Net('pascal_voc', VOC_TILE, VOC_LARGE, VOC_FRONT),
     'dilation8_camvid': Net('camvid', CAMVID_TILE, Context(DILATION8)),
@@ -281,41 +282,46 @@ NETS = NetTable({
     # Basic as fyu/dilation's network.py has it, padded at each layer; the paper pads its input by 33
     'basic_pascal_voc_fyu': Net('pascal_voc', VOC_TILE, Context(DILATION8), VOC_FRONT),
     # Table 3, bottom: the three with CRF-RNN
-    'voc-front-crfrnn': Net('pascal_voc', VOC_TILE, None, VOC_FRONT, crf_rnn=CrfRnn()),
-    'voc-basic-crfrnn': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='once'), VOC_FRONT, crf_rnn=CrfRnn()),
-    'voc-large-crfrnn': Net('pascal_voc', VOC_TILE, VOC_LARGE, VOC_FRONT, crf_rnn=CrfRnn()),
+    'front_pascal_voc_crfrnn': Net('pascal_voc', VOC_TILE, None, VOC_FRONT, crf_rnn=CrfRnn()),
+    'basic_pascal_voc_crfrnn': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='once'), VOC_FRONT, crf_rnn=CrfRnn()),
+    'large_pascal_voc_crfrnn': Net('pascal_voc', VOC_TILE, VOC_LARGE, VOC_FRONT, crf_rnn=CrfRnn()),
     # Table 2: the networks that the front end is compared with, as their authors released them
-    'fcn32s': fcn('pascal_voc', Fcn()),
-    'fcn32s_camvid': fcn('camvid', Fcn()),
-    'fcn32s_cityscapes': fcn('cityscapes', Fcn()),
-    'fcn16s': fcn('pascal_voc', Fcn((4,))),
-    'fcn16s_camvid': fcn('camvid', Fcn((4,))),
-    'fcn16s_cityscapes': fcn('cityscapes', Fcn((4,))),
-    'fcn8s': fcn('pascal_voc', Fcn((4, 3))),
-    'fcn8s-atonce': fcn('pascal_voc', Fcn((4, 3), AT_ONCE)),
-    'fcn8s_camvid': fcn('camvid', Fcn((4, 3))),
-    'fcn8s_cityscapes': fcn('cityscapes', Fcn((4, 3))),
-    'deeplab': deeplab('pascal_voc', DeepLab('fc8_pascal')),
-    'deeplab-msc': deeplab('pascal_voc', DeepLab('fc8_pascal', multi_scale=True, final_rate=1)),
+    'fcn32s_pascal_voc': fcn('pascal_voc', Fcn()),
+    'fcn16s_pascal_voc': fcn('pascal_voc', Fcn((4,))),
+    'fcn8s_pascal_voc': fcn('pascal_voc', Fcn((4, 3))),
+    'deeplab_pascal_voc': deeplab('pascal_voc', DeepLab('fc8_pascal')),
+    'deeplab_msc_pascal_voc': deeplab('pascal_voc', DeepLab('fc8_pascal', multi_scale=True, final_rate=1)),
     # Tables 5 and 6 (LargeFOV), and Table 4 (both, with COCO)
-    'deeplab-largefov': deeplab('pascal_voc', large_fov('fc8_voc12')),
-    'deeplab-largefov_camvid': deeplab('camvid', large_fov('fc8_camvid')),
-    'deeplab-largefov_kitti': deeplab('kitti', large_fov('fc8_kitti')),
-    'deeplab-largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes')),
-    'deeplab-msc-largefov': deeplab('pascal_voc', large_fov('fc8_voc12', multi_scale=True)),
-    'deeplab-msc-largefov_camvid': deeplab('camvid', large_fov('fc8_camvid', multi_scale=True)),
-    'deeplab-msc-largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes', multi_scale=True)),
+    'deeplab_largefov_pascal_voc': deeplab('pascal_voc', large_fov('fc8_voc12')),
+    'deeplab_largefov_camvid': deeplab('camvid', large_fov('fc8_camvid')),
+    'deeplab_largefov_kitti': deeplab('kitti', large_fov('fc8_kitti')),
+    'deeplab_msc_largefov_pascal_voc': deeplab('pascal_voc', large_fov('fc8_voc12', multi_scale=True)),
     # Table 4's CRF-RNN, as its authors released it: images of up to 500 pixels, filled up to that
-    'fcn8s-crfrnn': Net(
+    'fcn8s_pascal_voc_crfrnn': Net(
         'pascal_voc', (500, 500), front_end=CRFRNN_FCN, crf_rnn=CrfRnn(), whole=Whole(fill=True), mean_bgr=CRFRNN_MEAN,
     ),
+}  # fmt: skip
+# Networks beyond the paper's tables. `make prototxt NET=NAME` writes their files.
+MORE_NETS = {
+    # the compared networks on data where the paper has none of them
+    'fcn32s_camvid': fcn('camvid', Fcn()),
+    'fcn32s_cityscapes': fcn('cityscapes', Fcn()),
+    'fcn16s_camvid': fcn('camvid', Fcn((4,))),
+    'fcn16s_cityscapes': fcn('cityscapes', Fcn((4,))),
+    'fcn8s_camvid': fcn('camvid', Fcn((4, 3))),
+    'fcn8s_cityscapes': fcn('cityscapes', Fcn((4, 3))),
+    'deeplab_largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes')),
+    'deeplab_msc_largefov_camvid': deeplab('camvid', large_fov('fc8_camvid', multi_scale=True)),
+    'deeplab_msc_largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes', multi_scale=True)),
+    # FCN-8s trained in one stage, as its authors released it
+    'fcn8s_pascal_voc_at_once': fcn('pascal_voc', Fcn((4, 3), AT_ONCE)),
     # Sec. 4: the front end with what it takes out of VGG-16 brought back, one part at a time and both
-    'front_pooling_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True),
-    'front_padding_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, padding=True),
-    'front_pooling_padding_pascal_voc': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True, padding=True),
-    'front_pooling_camvid': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True),
-    'front_padding_camvid': brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True),
-    'front_pooling_padding_camvid': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True),
+    'front_pascal_voc_pooling': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True),
+    'front_pascal_voc_padding': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, padding=True),
+    'front_pascal_voc_pooling_padding': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True, padding=True),
+    'front_camvid_pooling': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True),
+    'front_camvid_padding': brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True),
+    'front_camvid_pooling_padding': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True),
     # CamVid within reach of a CPU: frozen trunk, narrow fc6 and fc7
     'front_camvid_fc128': Net('camvid', CAMVID_TILE, front_end=NARROW_FC),
     'dilation8_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC),
@@ -326,22 +332,23 @@ NETS = NetTable({
     # Table 5 in a night of a CPU, on CamVid at 480x360
     'front_camvid_fc512': Net('camvid', CAMVID_TILE, front_end=NIGHT_FC),
     'dilation8_camvid_fc512': Net('camvid', CAMVID_TILE, Context(DILATION8), NIGHT_FC),
-    'deeplab-largefov_camvid_480x360': replace(
+    'deeplab_largefov_camvid_480x360': replace(
         deeplab('camvid', replace(large_fov('fc8_camvid', final_rate=1), fc_std=(0.007, 0.015))), input_size_hw=(361, 481)
     ),
     # Table 2 and Sec. 4's ablation in miniature, on CamVid: what a CPU can train and test in about an hour
     'fcn8s_camvid_small': small(fcn('camvid', Fcn((4, 3), AT_ONCE))),
     'deeplab_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', final_rate=1))),
-    'deeplab-msc_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True, final_rate=1))),
+    'deeplab_msc_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True, final_rate=1))),
     'front_camvid_small': small(Net('camvid', CAMVID_TILE)),
-    'front_pooling_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True)),
-    'front_padding_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True)),
-    'front_pooling_padding_camvid_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True)),
+    'front_camvid_pooling_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True)),
+    'front_camvid_padding_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True)),
+    'front_camvid_pooling_padding_small': small(brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True)),
     # the demonstration on drawn scenes
     'front_toy': Net('toy', TOY_TILE, front_end=TOY),
     'basic_toy': Net('toy', TOY_TILE, Context(DILATION8), TOY),
     'large_toy': Net('toy', TOY_TILE, Context(DILATION8, LARGE), TOY),
-})  # fmt: skip
+}  # fmt: skip
+NETS = NetTable(PAPER_NETS | MORE_NETS)
 
 
 @dataclass(frozen=True)
@@ -606,9 +613,9 @@ STAGES = StageTable({
         source=FYU + ', where it is for Basic',
     ),
     # CRF-RNN end to end on whole images
-    'voc-front-crfrnn': voc_crfrnn('voc-front-crfrnn', 'voc-coco-front-finetune'),
-    'voc-basic-crfrnn': voc_crfrnn('voc-basic-crfrnn', 'voc-coco-front-finetune', 'voc-context-basic'),
-    'voc-large-crfrnn': voc_crfrnn('voc-large-crfrnn', 'voc-coco-front-finetune', 'voc-context-large'),
+    'voc-front-crfrnn': voc_crfrnn('front_pascal_voc_crfrnn', 'voc-coco-front-finetune'),
+    'voc-basic-crfrnn': voc_crfrnn('basic_pascal_voc_crfrnn', 'voc-coco-front-finetune', 'voc-context-basic'),
+    'voc-large-crfrnn': voc_crfrnn('large_pascal_voc_crfrnn', 'voc-coco-front-finetune', 'voc-context-large'),
     # CamVid: A and A.1
     'camvid-front': CAMVID_FRONT_STAGE,
     'camvid-joint': Stage(
@@ -643,36 +650,38 @@ STAGES = StageTable({
         crop_size=1396, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=60_000, source='paper A, A.3', assumed=SILENT,
     ),
     # Table 2: the compared networks by their authors' settings
-    'voc-fcn32s': fcn_stage('fcn32s', 'vgg16', 'score_fr'),
-    'voc-fcn16s': fcn_stage('fcn16s', 'voc-fcn32s', 'score_pool4'),
-    'voc-fcn8s': fcn_stage('fcn8s', 'voc-fcn16s', 'score_pool3'),
-    'voc-deeplab': deeplab_stage('deeplab', 'vgg16_128', 20, DEEPLAB_CODE),
-    'voc-deeplab-msc': msc_stage('deeplab-msc', 'voc-deeplab', 20, MSC_CODE),
-    'voc-deeplab-largefov': largefov_stage('deeplab-largefov'),
-    'voc-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov', 'voc-deeplab-largefov'),
+    'voc-fcn32s': fcn_stage('fcn32s_pascal_voc', 'vgg16', 'score_fr'),
+    'voc-fcn16s': fcn_stage('fcn16s_pascal_voc', 'voc-fcn32s', 'score_pool4'),
+    'voc-fcn8s': fcn_stage('fcn8s_pascal_voc', 'voc-fcn16s', 'score_pool3'),
+    'voc-deeplab': deeplab_stage('deeplab_pascal_voc', 'vgg16_128', 20, DEEPLAB_CODE),
+    'voc-deeplab-msc': msc_stage('deeplab_msc_pascal_voc', 'voc-deeplab', 20, MSC_CODE),
+    'voc-deeplab-largefov': largefov_stage('deeplab_largefov_pascal_voc'),
+    'voc-deeplab-msc-largefov': msc_largefov_stage('deeplab_msc_largefov_pascal_voc', 'voc-deeplab-largefov'),
     # Table 4's DeepLab++, and its multi-scale form. On COCO their authors trained before; how, they do not say.
-    'voc-coco-deeplab-largefov': after_coco(deeplab_stage('deeplab-largefov', 'vgg16_20M_coco', 30, LARGEFOV_CODE), COCO_CODE),
+    'voc-coco-deeplab-largefov': after_coco(
+        deeplab_stage('deeplab_largefov_pascal_voc', 'vgg16_20M_coco', 30, LARGEFOV_CODE), COCO_CODE
+    ),
     'voc-coco-deeplab-msc-largefov': after_coco(
-        msc_largefov_stage('deeplab-msc-largefov', 'voc-coco-deeplab-largefov'), MSC_COCO_CODE, 'frozen layers'
+        msc_largefov_stage('deeplab_msc_largefov_pascal_voc', 'voc-coco-deeplab-largefov'), MSC_COCO_CODE, 'frozen layers'
     ),
     'camvid-fcn32s': fcn_stage('fcn32s_camvid', 'vgg16', 'score_fr'),
     'camvid-fcn16s': fcn_stage('fcn16s_camvid', 'camvid-fcn32s', 'score_pool4'),
     'camvid-fcn8s': fcn_stage('fcn8s_camvid', 'camvid-fcn16s', 'score_pool3'),
-    'camvid-deeplab-largefov': largefov_stage('deeplab-largefov_camvid'),
-    'camvid-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov_camvid', 'camvid-deeplab-largefov'),
-    'kitti-deeplab-largefov': largefov_stage('deeplab-largefov_kitti'),
+    'camvid-deeplab-largefov': largefov_stage('deeplab_largefov_camvid'),
+    'camvid-deeplab-msc-largefov': msc_largefov_stage('deeplab_msc_largefov_camvid', 'camvid-deeplab-largefov'),
+    'kitti-deeplab-largefov': largefov_stage('deeplab_largefov_kitti'),
     'cityscapes-fcn32s': fcn_stage('fcn32s_cityscapes', 'vgg16', 'score_fr'),
     'cityscapes-fcn16s': fcn_stage('fcn16s_cityscapes', 'cityscapes-fcn32s', 'score_pool4'),
     'cityscapes-fcn8s': fcn_stage('fcn8s_cityscapes', 'cityscapes-fcn16s', 'score_pool3'),
-    'cityscapes-deeplab-largefov': largefov_stage('deeplab-largefov_cityscapes'),
-    'cityscapes-deeplab-msc-largefov': msc_largefov_stage('deeplab-msc-largefov_cityscapes', 'cityscapes-deeplab-largefov'),
+    'cityscapes-deeplab-largefov': largefov_stage('deeplab_largefov_cityscapes'),
+    'cityscapes-deeplab-msc-largefov': msc_largefov_stage('deeplab_msc_largefov_cityscapes', 'cityscapes-deeplab-largefov'),
     # Sec. 4: the front end with what it takes out of VGG-16 brought back
-    'voc-front-pooling': ablation_stage('front_pooling_pascal_voc', VOC_FRONT_STAGE),
-    'voc-front-padding': ablation_stage('front_padding_pascal_voc', VOC_FRONT_STAGE),
-    'voc-front-pooling-padding': ablation_stage('front_pooling_padding_pascal_voc', VOC_FRONT_STAGE),
-    'camvid-front-pooling': ablation_stage('front_pooling_camvid', CAMVID_FRONT_STAGE),
-    'camvid-front-padding': ablation_stage('front_padding_camvid', CAMVID_FRONT_STAGE),
-    'camvid-front-pooling-padding': ablation_stage('front_pooling_padding_camvid', CAMVID_FRONT_STAGE),
+    'voc-front-pooling': ablation_stage('front_pascal_voc_pooling', VOC_FRONT_STAGE),
+    'voc-front-padding': ablation_stage('front_pascal_voc_padding', VOC_FRONT_STAGE),
+    'voc-front-pooling-padding': ablation_stage('front_pascal_voc_pooling_padding', VOC_FRONT_STAGE),
+    'camvid-front-pooling': ablation_stage('front_camvid_pooling', CAMVID_FRONT_STAGE),
+    'camvid-front-padding': ablation_stage('front_camvid_padding', CAMVID_FRONT_STAGE),
+    'camvid-front-pooling-padding': ablation_stage('front_camvid_pooling_padding', CAMVID_FRONT_STAGE),
     # CamVid within reach of a CPU
     'camvid-cpu-front': Stage(
         'front_camvid_fc128', 'conv5_3', init=(), fresh=('fc6', 'fc7', 'final'), features_from='vgg16', mirror=False,
@@ -706,17 +715,17 @@ STAGES = StageTable({
         base_lr=2e-4, max_iter=800, lr_steps=(600,),
     ),
     'camvid-night-deeplab-largefov': replace(
-        NIGHT_FRONT, net='deeplab-largefov_camvid_480x360', start='data', fresh=('fc6', 'fc7', 'fc8_camvid'), features_from=None,
+        NIGHT_FRONT, net='deeplab_largefov_camvid_480x360', start='data', fresh=('fc6', 'fc7', 'fc8_camvid'), features_from=None,
         frozen=NIGHT_FROZEN, crop_size=372 + 360,
     ),
     # Table 2 and Sec. 4's ablation in miniature
     'camvid-small-fcn8s': small_stage('fcn8s_camvid_small', 'score_pool4', 'score_pool3', init=('bilinear',)),
     'camvid-small-deeplab': small_stage('deeplab_camvid_small'),
-    'camvid-small-deeplab-msc': small_stage('deeplab-msc_camvid_small', *BRANCH_LAYERS),
+    'camvid-small-deeplab-msc': small_stage('deeplab_msc_camvid_small', *BRANCH_LAYERS),
     'camvid-small-front': small_stage('front_camvid_small'),
-    'camvid-small-front-pooling': small_stage('front_pooling_camvid_small'),
-    'camvid-small-front-padding': small_stage('front_padding_camvid_small'),
-    'camvid-small-front-pooling-padding': small_stage('front_pooling_padding_camvid_small'),
+    'camvid-small-front-pooling': small_stage('front_camvid_pooling_small'),
+    'camvid-small-front-padding': small_stage('front_camvid_padding_small'),
+    'camvid-small-front-pooling-padding': small_stage('front_camvid_pooling_padding_small'),
     # the demonstration
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,

@@ -1,7 +1,7 @@
-"""Write the checked-in prototxt files (each network's deploy nets, each stage's nets and solver) and TABLES.md.
+"""Write the prototxt files of networks: the deploy nets, and the nets and solver of each stage that trains them.
 
-.venv/bin/python -m prototxt.generate
-.venv/bin/python -m prototxt.generate --net NET (--dataset NAME | --classes N) --out DIR: one network for other data
+.venv/bin/python -m prototxt.generate: the checked-in files of the paper's networks, and TABLES.md
+.venv/bin/python -m prototxt.generate --net NET: one network, to out/prototxt/; with --dataset NAME or --classes N for other data
 """
 
 import argparse
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataset_prep.datasets import IGNORE_LABEL, Dataset, dataset, keep_own
-from prototxt.experiments import NETS, STAGES
+from prototxt.experiments import NETS, PAPER_NETS, STAGES
 from prototxt.lmdb_names import lmdb_of, val_lmdb_of
 from prototxt.names import resolve
 from prototxt.networks import deploy, evaluation, training, write
@@ -20,12 +20,13 @@ from prototxt.tables import write_tables
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT
 
+ON_DEMAND = Path('out/prototxt')  # where one network's files go, from the current folder
 UNNAMED = 'own'  # the data set that --classes is about
 
 
 def generate(
     out: Path,
-    net_names: Iterable[str] = NETS,
+    net_names: Iterable[str] = PAPER_NETS,
     *,
     place: str = 'prototxt',
     size_hw: tuple[int, int] | None = None,
@@ -81,7 +82,9 @@ def network_of(args: argparse.Namespace) -> str:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, metavar='DIR', help='folder to write to (default: prototxt/, without --net)')
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help=f'folder to write to (default: prototxt/; with --net {ON_DEMAND}/)'
+    )
     parser.add_argument('--net', help='only this network and the stages that train it; the beginning of its name will do')
     own = parser.add_mutually_exclusive_group()
     own.add_argument('--dataset', metavar='NAME', help='for your own data in data/NAME (make lmdb-custom)')
@@ -99,8 +102,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     for side in [*(args.tile or ()), *([args.crop_size] if args.crop_size is not None else [])]:
         check_crop_size(side)
-    if args.net and args.out is None:
-        raise UserError('--net writes a network of your own: say where, with --out DIR')
     if not args.net:
         if args.dataset or args.classes is not None:
             raise UserError('--dataset and --classes are for one network: say which, with --net')
@@ -109,10 +110,11 @@ def main(argv: list[str] | None = None) -> None:
         if out == PROTOTXT:
             write_tables(PROTOTXT / 'TABLES.md')
         return
+    out = args.out or ON_DEMAND
     size_hw = tuple(args.tile) if args.tile else None
     upsample_loss = args.upsample_loss or None
     written = generate(
-        args.out, [network_of(args)], place=str(args.out), size_hw=size_hw, crop_size=args.crop_size, upsample_loss=upsample_loss
+        out, [network_of(args)], place=str(out), size_hw=size_hw, crop_size=args.crop_size, upsample_loss=upsample_loss
     )
     print('\n'.join(map(str, written)))
 

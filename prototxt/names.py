@@ -5,17 +5,14 @@ from collections.abc import Iterable
 from tools.support.errors import UserError
 from tools.support.unknown import nearest
 
-# As the paper's Table 3 calls them: front end, + Basic, + Large, each with CRF-RNN.
-ALIASES = {f'front{context}-crfrnn': f'voc{context or "-front"}-crfrnn' for context in ('', '-basic', '-large')}
-
 
 def resolve(name: str, table: Iterable[str], what: str = 'network') -> str:
-    """The one row that `name` stands for: the row itself, or the only one beginning with it; `-` and `_` are alike.
+    """The row that `name` stands for: the row itself, or the only one that begins with it; `-` and `_` are alike.
 
-    What follows an `@`, a user's own data set, stays as it is. Raises UserError with the full names when none or several fit.
+    Variants of a row do not count: front_pas is front_pascal_voc, not front_pascal_voc_pooling. What follows an `@`, a user's
+    own data set, stays as it is. Raises UserError with the full names when none or several fit.
     """
     name, at, own = name.partition('@')
-    name = ALIASES.get(name.replace('_', '-'), name)
     return _row(name, list(table), what) + at + own
 
 
@@ -32,8 +29,9 @@ def _row(name: str, rows: list[str], what: str) -> str:
     fits = [row for row in rows if row.replace('-', '_').startswith(plain)]
     exact = [row for row in fits if row.replace('-', '_') == plain]
     fits = exact or fits
-    if len(fits) == 1:
-        return fits[0]
     if fits:
+        shortest = min(fits, key=len)
+        if all(row == shortest or row.startswith(f'{shortest}_') for row in fits):
+            return shortest
         raise UserError(f'{what} {name} could be any of: {", ".join(fits)}; give the full name')
     raise UserError(f'no {what} {name}; {nearest(name, rows)}there are: {", ".join(rows)}')

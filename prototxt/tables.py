@@ -1,17 +1,18 @@
 """The two tables as Markdown, for TABLES.md, so that nothing is typed twice."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from prototxt.experiments import BASIC, FYU, NETS, SILENT, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
+from prototxt.experiments import BASIC, FYU, MORE_NETS, PAPER_NETS, SILENT, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
 from tools.support.atomic import whole_file
 
 NET_HEAD = ('network', 'data set', 'tile', 'front end', 'context module')
 STAGE_HEAD = ('stage', 'trains', 'after', 'starts from', 'crop', 'batch', 'rate', 'momentum', 'iterations', 'source')
 
 
-def net_table() -> str:
+def net_table(nets: Mapping[str, Net]) -> str:
     """A row for each network."""
-    return _table(NET_HEAD, [(f'`{name}`', *rest) for name, *rest in (net_row(name, net) for name, net in NETS.items())])
+    return _table(NET_HEAD, [(f'`{name}`', *rest) for name, *rest in (net_row(name, net) for name, net in nets.items())])
 
 
 def stage_table() -> str:
@@ -26,7 +27,9 @@ def as_markdown() -> str:
     return (
         '# The networks and the training stages\n\n'
         'Written by `make prototxt` from the tables in `experiments.py`.\n\n'
-        f'## Networks\n\n{net_table()}\n## Stages\n\n{stage_table()}'
+        f"## Networks of the paper's tables\n\nTheir files are in this folder.\n\n{net_table(PAPER_NETS)}\n"
+        f'## More networks\n\n`make prototxt NET=NAME` writes their files.\n\n{net_table(MORE_NETS)}\n'
+        f'## Stages\n\n{stage_table()}'
     )
 
 

@@ -69,15 +69,15 @@ PASCAL_INTERP = _interp('fc8', 'fc8_pascal', 8)
 FUSION = 'fc_fusion > data_ms pool1_interp pool2_interp pool3_interp pool4_interp fc8_interp\n'
 
 COMPARED = {
-    'fcn32s': FCN_TRUNK + 'upscore o21 k64 s32 | score > upscore data | prob',
-    'fcn16s': FCN_TRUNK + POOL4 + 'upscore16 o21 k32 s16 | score > upscore16 data | prob',
-    'fcn8s': FCN_TRUNK + POOL4 + POOL3 + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
-    'fcn8s-atonce': FCN_TRUNK + AT_ONCE + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
-    'fcn8s-crfrnn': FCN_TRUNK.replace('score_fr', 'score-fr') + CRFRNN,
-    'deeplab': DEEPLAB_TRUNK + FC + PASCAL_INTERP.replace(' > fc8_pascal', '') + 'fc8_crop > fc8_interp data | prob',
-    'deeplab-msc': MSC_TRUNK + FC + BRANCHES + INTERPS + PASCAL_INTERP + FUSION + 'prob',
-    'deeplab-largefov': LARGEFOV + INTERP.replace(' > fc8_voc12', '') + 'prob',
-    'deeplab-msc-largefov': LARGEFOV + BRANCHES + INTERPS + INTERP + FUSION + 'prob',
+    'fcn32s_pascal_voc': FCN_TRUNK + 'upscore o21 k64 s32 | score > upscore data | prob',
+    'fcn16s_pascal_voc': FCN_TRUNK + POOL4 + 'upscore16 o21 k32 s16 | score > upscore16 data | prob',
+    'fcn8s_pascal_voc': FCN_TRUNK + POOL4 + POOL3 + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
+    'fcn8s_pascal_voc_at_once': FCN_TRUNK + AT_ONCE + 'upscore8 o21 k16 s8 | score > upscore8 data | prob',
+    'fcn8s_pascal_voc_crfrnn': FCN_TRUNK.replace('score_fr', 'score-fr') + CRFRNN,
+    'deeplab_pascal_voc': DEEPLAB_TRUNK + FC + PASCAL_INTERP.replace(' > fc8_pascal', '') + 'fc8_crop > fc8_interp data | prob',
+    'deeplab_msc_pascal_voc': MSC_TRUNK + FC + BRANCHES + INTERPS + PASCAL_INTERP + FUSION + 'prob',
+    'deeplab_largefov_pascal_voc': LARGEFOV + INTERP.replace(' > fc8_voc12', '') + 'prob',
+    'deeplab_msc_largefov_pascal_voc': LARGEFOV + BRANCHES + INTERPS + INTERP + FUSION + 'prob',
 }
 
 _GROUPS = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # channels, convolutions
@@ -110,16 +110,17 @@ _FCN8S = _learned(_FCN | {'score_pool4': (21, 512, 1), 'score_pool3': (21, 256, 
     'upscore2': [(21, 21, 4, 4)], 'upscore_pool4': [(21, 21, 4, 4)], 'upscore8': [(21, 21, 16, 16)],
 }  # fmt: skip
 FILES = {
-    'fcn32s': _learned(_FCN) | {'upscore': [(21, 21, 64, 64)]},
-    'fcn16s': _learned(_FCN | {'score_pool4': (21, 512, 1)}) | {'upscore2': [(21, 21, 4, 4)], 'upscore16': [(21, 21, 32, 32)]},
-    'fcn8s': _FCN8S,
-    'fcn8s-crfrnn': _learned(
+    'fcn32s_pascal_voc': _learned(_FCN) | {'upscore': [(21, 21, 64, 64)]},
+    'fcn16s_pascal_voc': _learned(_FCN | {'score_pool4': (21, 512, 1)})
+    | {'upscore2': [(21, 21, 4, 4)], 'upscore16': [(21, 21, 32, 32)]},
+    'fcn8s_pascal_voc': _FCN8S,
+    'fcn8s_pascal_voc_crfrnn': _learned(
         _trunk() | {'fc6': (4096, 512, 7), 'fc7': (4096, 4096, 1), 'score-fr': (21, 4096, 1), 'score2': (21, 21, 4)}
     )
     | _learned({'score-pool4': (21, 512, 1), 'score-pool3': (21, 256, 1)})
     | {'score4': [(21, 21, 4, 4)], 'upsample': [(21, 21, 16, 16)], 'inference1': [(1, 1, 21, 21)] * 3},
-    'deeplab': _learned(_DEEPLAB),
-    'deeplab-msc': _learned(_DEEPLAB | _MSC),
-    'deeplab-largefov': _learned(_LARGEFOV),
-    'deeplab-msc-largefov': _learned(_LARGEFOV | _MSC),
+    'deeplab_pascal_voc': _learned(_DEEPLAB),
+    'deeplab_msc_pascal_voc': _learned(_DEEPLAB | _MSC),
+    'deeplab_largefov_pascal_voc': _learned(_LARGEFOV),
+    'deeplab_msc_largefov_pascal_voc': _learned(_LARGEFOV | _MSC),
 }

@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
+from prototxt.networks import deploy, write
 from tools.caffe_build import bundle
 from tools.support.caffe_in_use import in_use
 from tools.support.errors import UserError
-from tools.support.paths import PROTOTXT
 
 
 @pytest.fixture(scope='module')
@@ -29,8 +29,7 @@ def test_every_library_is_inside(folder):
 
 def test_it_runs(folder, tmp_path):
     """A forward and backward pass by the carried program, with no variable of this machine."""
-    text = (PROTOTXT / 'basic_toy' / 'deploy.prototxt').read_text()
-    (tmp_path / 'deploy.prototxt').write_text(re.sub(r'dim: (564|756)\b', 'dim: 380', text))
+    write(deploy('basic_toy', size_hw=(380, 380)), tmp_path / 'deploy.prototxt')
     command = [folder / 'run', 'caffe', 'time', '-model', tmp_path / 'deploy.prototxt', '-iterations', '1']
     finished = subprocess.run(command, env={'PATH': '/usr/bin:/bin'}, capture_output=True, text=True)
     assert finished.returncode == 0 and 'Average Forward pass' in finished.stderr, finished.stderr

@@ -18,7 +18,6 @@ from pretrained import caffemodel
 from prototxt.crf_rnn import LAYER
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
-from prototxt.names import resolve
 from prototxt.networks import deploy, training, write
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
@@ -49,13 +48,6 @@ def start_of(net_param, path):
     weights['conv1_1'][0] /= 50
     caffemodel.write(path, {name: [blob.astype(np.float32) for blob in blobs] for name, blobs in weights.items()})
     return path
-
-
-def test_names_of_table_3():
-    """Front end, + Basic, + Large as the issue and the paper call them."""
-    assert resolve('front-large-crfrnn', NETS) == 'voc-large-crfrnn'
-    assert resolve('front_basic_crfrnn', NETS) == 'voc-basic-crfrnn'
-    assert resolve('front-crfrnn', NETS) == 'voc-front-crfrnn'
 
 
 @pytest.mark.parametrize('name', ROWS)
@@ -179,7 +171,7 @@ PLAIN_PYCAFFE = 'import sys, caffe; print(caffe.Net(sys.argv[1], caffe.TEST).for
 @pytest.mark.usefixtures('narrow_nets')
 def test_plain_pycaffe_runs_a_deploy_net(tmp_path):
     """With what `make caffe` has installed, in any folder: `import caffe` and a file are all that it takes."""
-    write(deploy('voc-front-crfrnn', size_hw=(404, 412)), tmp_path / 'deploy.prototxt')
+    write(deploy('front_pascal_voc_crfrnn', size_hw=(404, 412)), tmp_path / 'deploy.prototxt')
     command = [sys.executable, '-c', PLAIN_PYCAFFE, 'deploy.prototxt']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, '(1, 21, 32, 40)\n'), done.stderr[-2000:]

@@ -27,8 +27,9 @@ from tools.support.paths import ROOT
 SIZE_HW = (21, 34)
 # A network of each kind: contexts that pad in their three ways, upsampling in the network, networks that take images whole.
 KINDS = (
-    'dilation8_pascal_voc', 'dilation7_kitti', 'basic_pascal_voc_reflect', 'dilation10_cityscapes', 'fcn8s', 'fcn8s-atonce',
-    'deeplab', 'deeplab-largefov', 'deeplab-msc', 'front_pooling_padding_camvid',
+    'dilation8_pascal_voc', 'dilation7_kitti', 'basic_pascal_voc_reflect', 'dilation10_cityscapes', 'fcn8s_pascal_voc',
+    'fcn8s_pascal_voc_at_once',
+    'deeplab_pascal_voc', 'deeplab_largefov_pascal_voc', 'deeplab_msc_pascal_voc', 'front_camvid_pooling_padding',
 )  # fmt: skip
 
 
@@ -92,14 +93,14 @@ def test_every_kind_of_network_in_both_engines(name, tmp_path):
 @pytest.mark.parametrize('name', [name for name, row in NETS.items() if row.crf_rnn])
 def test_crf_rnn_is_refused_with_its_reason(name, tmp_path):
     """The same network without it is named, if the table has it and weights of it are thus of use."""
-    advice = '; export .*, the same network without' if name != 'fcn8s-crfrnn' else '; tools/predict.py labels with it'
+    advice = '; export .*, the same network without' if name != 'fcn8s_pascal_voc_crfrnn' else '; tools/predict.py labels with it'
     with pytest.raises(UserError, match=f'{name} ends in CRF-RNN, which .*: ONNX has no operation for that{advice}'):
         run(tmp_path / 'none', tmp_path / 'm.onnx', net=name)
 
 
 @pytest.mark.parametrize(('name', 'size_hw'), [
     ('dilation8_pascal_voc', (528, 528)), ('dilation8_camvid', (528, 728)), ('dilation7_kitti', (480, 1268)),
-    ('dilation10_cityscapes', (1024, 1024)), ('fcn8s', (500, 500)),
+    ('dilation10_cityscapes', (1024, 1024)), ('fcn8s_pascal_voc', (500, 500)),
 ])  # fmt: skip
 def test_the_usual_size_is_what_a_tile_covers(name, size_hw):
     """Input less 2 x 186 pixels of margin: 900x900, 900x1100, 852x1640, 1396x1396; a network without tiles takes its own size."""

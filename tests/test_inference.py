@@ -345,10 +345,10 @@ def test_what_has_no_weights_of_its_own_is_not_left_over(tmp_path):
     assert weight_files.find_weights('front_toy', given=[snapshot])
     scales = {'scale_pool4': [np.full(512, 0.01)], 'scale_pool3': [np.full(256, 0.0001)]}
     caffemodel.write(tmp_path / 'fcn', scales)
-    assert weight_files.find_weights('fcn8s-atonce', given=[tmp_path / 'fcn'])
+    assert weight_files.find_weights('fcn8s_pascal_voc_at_once', given=[tmp_path / 'fcn'])
     caffemodel.write(tmp_path / 'fcn', scales | {'scale_pool3': [np.full(256, 0.01)]})
     with pytest.raises(UserError, match='left over: scale_pool3'):
-        weight_files.find_weights('fcn8s-atonce', given=[tmp_path / 'fcn'])
+        weight_files.find_weights('fcn8s_pascal_voc_at_once', given=[tmp_path / 'fcn'])
 
 
 @pytest.mark.parametrize('command', [

@@ -1,5 +1,7 @@
 """Names of networks as people type them."""
 
+import re
+
 import pytest
 
 from prototxt.experiments import NETS, STAGES
@@ -25,10 +27,25 @@ from tools.support.errors import UserError
         (('front-basic', 'toy'), 'basic_toy'),
         (('dilation10_cityscapes', 'cityscapes'), 'dilation10_cityscapes'),
         (('dilation8_camvid_fc128',), 'dilation8_camvid_fc128'),
+        (('front-pascal',), 'front_pascal_voc'),  # the others that begin so are variants of it
+        (('fcn8s',), 'fcn8s_pascal_voc'),
+        (('deeplab-msc',), 'deeplab_msc_pascal_voc'),
+        (('fcn8s', 'cityscapes'), 'fcn8s_cityscapes'),
     ],
 )
 def test_names(asked, expected):
     assert network(*asked) == expected
+
+
+def test_names_of_rows_have_one_pattern():
+    """<net>_<data set>[_<variant>] for networks, data set first and hyphens for stages; no name is both."""
+    data = {'pascal_voc': 'voc'}
+    for name, net in NETS.items():
+        assert re.fullmatch(rf'[a-z0-9_]+_{net.dataset}(_[a-z0-9_]+)?', name)
+    for name, stage in STAGES.items():
+        dataset = NETS[stage.net].dataset
+        assert re.fullmatch(rf'{data.get(dataset, dataset)}(-[a-z0-9]+)+', name)
+    assert not NETS.keys() & STAGES.keys()
 
 
 def test_what_a_short_name_stands_for_is_said(capsys):

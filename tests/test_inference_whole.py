@@ -30,11 +30,11 @@ def by_hand(name, weights, image, mean, size_hw, mode):
 
 
 @pytest.mark.parametrize(('name', 'mean', 'image_hw', 'size_hw', 'mode', 'tight_hw'), [
-    ('fcn8s', FCN_MEAN, (37, 51), (37, 51), 'constant', (37, 51)),
-    ('deeplab', DEEPLAB_MEAN, (37, 51), (514, 514), 'constant', (42, 58)),
-    ('deeplab-largefov', DEEPLAB_MEAN, (37, 51), (513, 513), 'constant', (41, 57)),
-    ('deeplab-msc-largefov', DEEPLAB_MEAN, (37, 520), (513, 521), 'constant', (41, 521)),
-    ('front_padding_pascal_voc', (102.93, 111.36, 116.52), (37, 51), (40, 56), 'reflect', (5, 7)),
+    ('fcn8s_pascal_voc', FCN_MEAN, (37, 51), (37, 51), 'constant', (37, 51)),
+    ('deeplab_pascal_voc', DEEPLAB_MEAN, (37, 51), (514, 514), 'constant', (42, 58)),
+    ('deeplab_largefov_pascal_voc', DEEPLAB_MEAN, (37, 51), (513, 513), 'constant', (41, 57)),
+    ('deeplab_msc_largefov_pascal_voc', DEEPLAB_MEAN, (37, 520), (513, 521), 'constant', (41, 521)),
+    ('front_pascal_voc_padding', (102.93, 111.36, 116.52), (37, 51), (40, 56), 'reflect', (5, 7)),
 ])  # fmt: skip
 def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_path):
     """Mean, size and border of each; the label map is the image's part of the most probable classes. Tight: not filled up."""
@@ -52,9 +52,11 @@ def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_pa
     assert smaller.shape[1:] == tight_hw
 
 
-@pytest.mark.parametrize('name', ['fcn8s', 'deeplab', 'deeplab-largefov', 'deeplab-msc-largefov'])
+@pytest.mark.parametrize(
+    'name', ['fcn8s_pascal_voc', 'deeplab_pascal_voc', 'deeplab_largefov_pascal_voc', 'deeplab_msc_largefov_pascal_voc']
+)
 def test_the_command_labels_and_scores(name, tmp_path):
-    """`tools/test.py --net fcn8s` and so on, as with any network: label maps of the images' sizes, scores."""
+    """`tools/test.py --net fcn8s_pascal_voc` and so on, as with any network: label maps of the images' sizes, scores."""
     folder, records = tmp_path / 'data', []
     folder.mkdir()
     for stem, size in (('a', (30, 44)), ('b', (25, 31))):
@@ -75,8 +77,8 @@ def test_the_command_labels_and_scores(name, tmp_path):
 
 def test_a_memory_limit_that_whole_images_exceed(tmp_path, capsys):
     """There is no smaller tile to take; where they fit, nothing changes."""
-    weights = random_weights('fcn8s', tmp_path / 'weights.caffemodel')
-    assert fit_tile('fcn8s', [weights], [(37, 51)], 10**12) is None
+    weights = random_weights('fcn8s_pascal_voc', tmp_path / 'weights.caffemodel')
+    assert fit_tile('fcn8s_pascal_voc', [weights], [(37, 51)], 10**12) is None
     assert 'a tile of 37x51' in capsys.readouterr().err
     with pytest.raises(UserError, match='fcn8s takes images whole, and 375x500 needs'):
-        fit_tile('fcn8s', [weights], [(37, 51), (375, 500)], 10**6)
+        fit_tile('fcn8s_pascal_voc', [weights], [(37, 51), (375, 500)], 10**6)

@@ -197,8 +197,8 @@ def test_one_net_at_several_sizes():
 
 @pytest.mark.parametrize(('words', 'why'), [
     (['dilation8_camvid', '--input', '100'], 'Caffe cannot set the net'),
-    (['fcn8s', '--batch', '3'], '--batch is of a training stage'),
-    (['fcn8s', '--phase', 'train'], '--phase is of a prototxt'),
+    (['fcn8s_pascal_voc', '--batch', '3'], '--batch is of a training stage'),
+    (['fcn8s_pascal_voc', '--phase', 'train'], '--phase is of a prototxt'),
     (['--stage', 'camvid-front', '--phase', 'test'], '--phase is of'),
     ([], 'give a network or a prototxt, or a --stage'),
     (['--stage', 'toy-basic', '--batch', '1'], 'not there to tell the size of its records; give it by --input'),

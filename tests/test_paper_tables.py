@@ -73,12 +73,12 @@ def test_no_two_rows_of_a_split_are_the_same_system():
         ('front_pascal_voc', 'val', ('voc-coco-front-finetune', ''), False, 3, 'Front end'),
         ('front_pascal_voc', 'test', ('voc-coco-front-finetune', ''), False, 4, 'Front end'),
         ('front_pascal_voc', 'test', ('voc-front', ''), False, 2, 'Our front end'),
-        ('deeplab', 'test', ('voc-deeplab', ''), False, 2, 'DeepLab'),
-        ('deeplab-msc', 'test', ('voc-deeplab-msc', ''), False, 2, 'DeepLab-Msc'),
-        ('deeplab-largefov', 'test', ('voc-coco-deeplab-largefov', ''), True, 4, 'DeepLab++'),
+        ('deeplab_pascal_voc', 'test', ('voc-deeplab', ''), False, 2, 'DeepLab'),
+        ('deeplab_msc_pascal_voc', 'test', ('voc-deeplab-msc', ''), False, 2, 'DeepLab-Msc'),
+        ('deeplab_largefov_pascal_voc', 'test', ('voc-coco-deeplab-largefov', ''), True, 4, 'DeepLab++'),
         ('basic_pascal_voc', 'val', ('voc-context-basic', ''), True, 3, 'Front + Basic + CRF'),
-        ('voc-large-crfrnn', 'val', ('voc-large-crfrnn', ''), False, 3, 'Front + Large + RNN'),
-        ('deeplab-largefov_camvid', 'test', ('camvid-deeplab-largefov', ''), False, 5, 'DeepLab-LFOV'),
+        ('large_pascal_voc_crfrnn', 'val', ('voc-large-crfrnn', ''), False, 3, 'Front + Large + RNN'),
+        ('deeplab_largefov_camvid', 'test', ('camvid-deeplab-largefov', ''), False, 5, 'DeepLab-LFOV'),
         ('dilation8_camvid', 'test', ('camvid-joint', ''), False, 5, 'Dilation8'),
         ('dilation8_camvid', 'test', ('', 'dilation8_camvid'), False, 5, 'Dilation8'),
         ('dilation10_cityscapes', 'test', ('', 'dilation10_cityscapes'), False, 7, 'Dilation10'),
@@ -97,9 +97,9 @@ def test_the_row_of_a_tested_system(net, split, origin, crf, number, name):
         ('basic_pascal_voc_fyu', 'val', ('voc-context-basic-fyu', ''), False),  # without COCO
         ('basic_pascal_voc_reflect', 'val', ('voc-context-basic-reflect', ''), False),
         ('dilation8_pascal_voc', 'val', ('voc-large-joint-fyu', ''), False),  # Table 3 is without joint training
-        ('deeplab-largefov', 'test', ('voc-deeplab-largefov', ''), False),  # Table 2 has the plain DeepLab
-        ('deeplab-largefov', 'test', ('voc-deeplab-largefov', ''), True),  # Table 4 has it with COCO
-        ('deeplab-msc-largefov', 'test', ('', 'deeplab-msc-coco-largefov'), True),  # Table 4 has CrossJoint
+        ('deeplab_largefov_pascal_voc', 'test', ('voc-deeplab-largefov', ''), False),  # Table 2 has the plain DeepLab
+        ('deeplab_largefov_pascal_voc', 'test', ('voc-deeplab-largefov', ''), True),  # Table 4 has it with COCO
+        ('deeplab_msc_largefov_pascal_voc', 'test', ('', 'deeplab-msc-coco-largefov'), True),  # Table 4 has CrossJoint
         ('front_camvid', 'test', ('camvid-front', ''), False),  # Table 5 has Dilation8 only
         ('dilation8_camvid_fc128', 'test', ('camvid-cpu-joint', ''), False),
         ('dilation8_camvid', 'test', ('camvid-joint', ''), True),  # Table 5 is without a CRF

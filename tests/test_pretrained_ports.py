@@ -84,7 +84,7 @@ def test_crf_rnn_of_keras(tmp_path):
     three matrices by name."""
     import h5py
 
-    layers = released('fcn8s-crfrnn', tmp_path / 'w.caffemodel')
+    layers = released('fcn8s_pascal_voc_crfrnn', tmp_path / 'w.caffemodel')
     with h5py.File(tmp_path / 'port.h5', 'w') as file:
         for name, blobs in layers.items():
             if name == 'inference1':
@@ -96,7 +96,7 @@ def test_crf_rnn_of_keras(tmp_path):
             # Caffe's are (in, out, height, width) in a transposed convolution, so the same axes change places
             for part, blob in zip(('kernel:0', 'bias:0'), blobs, strict=False):
                 file[f'{name}/{name}/{part}'] = port_files.channels_last(blob)
-    ports.put('fcn8s-crfrnn', tmp_path / 'port.h5', tmp_path / 'out.caffemodel', 'a port')
+    ports.put('fcn8s_pascal_voc_crfrnn', tmp_path / 'port.h5', tmp_path / 'out.caffemodel', 'a port')
     assert_same(tmp_path / 'out.caffemodel', layers)
 
 

@@ -76,7 +76,7 @@ def test_layers_that_are_made_as_they_are_read(rows):
         assert all((one == other).all() for one, other in zip(found[name], expected[name], strict=True))
 
 
-@pytest.mark.parametrize(('start', 'net'), [('vgg16_20M', 'deeplab-largefov'), ('vgg16_128', 'deeplab')])
+@pytest.mark.parametrize(('start', 'net'), [('vgg16_20M', 'deeplab_largefov_pascal_voc'), ('vgg16_128', 'deeplab_pascal_voc')])
 def test_shapes_are_those_of_deeplab(start, net):
     """Of VGG-16's own: 4096 x 512 x 7 x 7 and 4096 x 4096; as many values as the row of the table of weights says."""
     full = conversion.layer_shapes(FrontEnd())

@@ -50,7 +50,7 @@ def test_deploy_is_the_authors_net(name):
     """Names, order, connections and numbers, of convolutions and poolings."""
     message = deploy(name)
     assert with_bottoms(message) == layers(COMPARED[name])
-    side = 500 if name.startswith('fcn') else 514 if name == 'deeplab' else 513
+    side = 500 if name.startswith('fcn') else 514 if name == 'deeplab_pascal_voc' else 513
     assert list(message.layer[0].input_param.shape[0].dim) == [1, 3, side, side]
 
 
@@ -104,17 +104,17 @@ def test_kinds_of_layers(name):
 
 def test_what_zheng_et_al_add_to_fcn_8s(tmp_path):
     """A bias of the first upsampling alone; images filled up to 500x500; ten iterations on each pixel's scores and its colour."""
-    message = deploy('fcn8s-crfrnn')
+    message = deploy('fcn8s_pascal_voc_crfrnn')
     biases = [layer.name for layer in message.layer if layer.type == 'Deconvolution' and layer.convolution_param.bias_term]
-    assert biases == ['score2'] and input_hw(NETS['fcn8s-crfrnn'], (375, 500), fill=True) == (500, 500)
+    assert biases == ['score2'] and input_hw(NETS['fcn8s_pascal_voc_crfrnn'], (375, 500), fill=True) == (500, 500)
     assert '"iterations_test": 10' in message.layer[-2].python_param.param_str
-    path = random_weights('fcn8s-crfrnn', tmp_path / 'w.caffemodel')
-    net = load_net(deploy('fcn8s-crfrnn', size_hw=(33, 40)), [path])
+    path = random_weights('fcn8s_pascal_voc_crfrnn', tmp_path / 'w.caffemodel')
+    net = load_net(deploy('fcn8s_pascal_voc_crfrnn', size_hw=(33, 40)), [path])
     prob = forward(net, np.random.default_rng(0).normal(0, 50, (3, 33, 40)).astype(np.float32))
     assert prob.shape == (21, 33, 40) and np.allclose(prob.sum(axis=0), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['fcn32s', 'fcn16s', 'fcn8s'])
+@pytest.mark.parametrize('name', ['fcn32s_pascal_voc', 'fcn16s_pascal_voc', 'fcn8s_pascal_voc'])
 def test_crop_offsets_are_those_of_caffes_own_arithmetic(name):
     """caffe.coord_map, which the authors' net.py calls, follows the centre of each map; 5, 9, 19, 27, 31 in their files."""
     from caffe.coord_map import crop
@@ -123,7 +123,7 @@ def test_crop_offsets_are_those_of_caffes_own_arithmetic(name):
     net.data = L.Input(shape=dict(dim=[1, 3, 500, 500]))
     append_fcn(net, NETS[name].front_end, 21, start='data', learn=False)
     last = next(top for top in net.tops if top.startswith('upscore') and top not in ('upscore2', 'upscore_pool4'))
-    stride = {'fcn32s': 32, 'fcn16s': 16, 'fcn8s': 8}[name]
+    stride = {'fcn32s_pascal_voc': 32, 'fcn16s_pascal_voc': 16, 'fcn8s_pascal_voc': 8}[name]
     assert crop(net[last], net.data).fn.params['crop_param']['offset'] == [IMAGE_OFFSETS[stride]]
     for group, up in ((4, 'upscore2'), (3, 'upscore_pool4'))[: len(NETS[name].front_end.skips)]:
         offset = crop(net[f'score_pool{group}'], net[up]).fn.params['crop_param']['offset']
@@ -161,7 +161,7 @@ def test_bilinear_kernels_by_hand():
     for (kernels,) in weights.values():
         assert not kernels[~np.eye(11, dtype=bool)].any()
         assert (kernels[3, 3] == bilinear_kernel(kernels.shape[-1])).all()
-    assert bilinear_weights('deeplab-largefov') == {}
+    assert bilinear_weights('deeplab_largefov_pascal_voc') == {}
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -191,7 +191,7 @@ def test_sizes_of_plain_deeplab(tmp_path):
     sides = {'data': 306, 'pool1': 154, 'pool2': 78, 'pool3': 40, 'pool4': 39, 'fc6': 39, 'fc8_pascal': 39, 'label': 39}
     assert {blob: trained.blobs[blob].data.shape[2:] for blob in sides} == {blob: (side, side) for blob, side in sides.items()}
     for side, pools, enlarged in ((306, (154, 78, 40, 41), 321), (514, (258, 130, 66, 67), 529)):
-        write(deploy('deeplab', size_hw=(side, side)), tmp_path / 'net.prototxt')
+        write(deploy('deeplab_pascal_voc', size_hw=(side, side)), tmp_path / 'net.prototxt')
         net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
         assert tuple(net.blobs[f'pool{group}'].data.shape[2] for group in range(1, 5)) == pools
         assert net.blobs['fc8_interp'].data.shape == (1, 21, enlarged, enlarged)
@@ -225,7 +225,7 @@ def test_deployed_scores_lie_where_the_trained_ones_had_their_label(name, crop, 
 def test_sizes_of_deeplab_with_aligned_corners(tmp_path):
     """321 -> 161, 81, 41, 41, 41 and 513 -> 65 -> 513 (their prototxt's head)."""
     for side, pools in ((321, (161, 81, 41, 41, 41)), (513, (257, 129, 65, 65, 65))):
-        write(deploy('deeplab-msc-largefov', size_hw=(side, side)), tmp_path / 'net.prototxt')
+        write(deploy('deeplab_msc_largefov_pascal_voc', size_hw=(side, side)), tmp_path / 'net.prototxt')
         net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
         assert tuple(net.blobs[f'pool{group}'].data.shape[2] for group in range(1, 6)) == pools
         assert net.blobs['pool1_ms'].data.shape == (1, 21, pools[0], pools[0])
@@ -233,7 +233,7 @@ def test_sizes_of_deeplab_with_aligned_corners(tmp_path):
 
 
 @pytest.mark.usefixtures('narrow_nets')
-@pytest.mark.parametrize('name', ['fcn32s', 'fcn16s', 'fcn8s'])
+@pytest.mark.parametrize('name', ['fcn32s_pascal_voc', 'fcn16s_pascal_voc', 'fcn8s_pascal_voc'])
 def test_fcn_gives_each_image_its_own_size(name, tmp_path):
     """Scores of images of any size, from one pixel on, because of the padding by 100."""
     write(deploy(name), tmp_path / 'net.prototxt')
@@ -250,15 +250,17 @@ def test_forms_of_sides():
     assert [aligned.above(side) for side in (1, 8, 9, 10, 513)] == [1, 9, 9, 17, 513]
     assert [aligned.below(side) for side in (1, 8, 9, 16, 328)] == [1, 1, 9, 9, 321]
     assert [Whole(8).above(side) for side in (1, 8, 9)] == [8, 8, 16]
-    assert input_hw(NETS['deeplab-largefov'], (375, 500), fill=True) == (513, 513)
-    assert input_hw(NETS['deeplab-largefov'], (375, 600)) == (377, 601)
-    assert input_hw(NETS['deeplab'], (375, 500), fill=True) == (514, 514) and input_hw(NETS['deeplab'], (34, 35)) == (34, 42)
-    assert input_hw(NETS['fcn8s'], (375, 500), fill=True) == (375, 500)
+    assert input_hw(NETS['deeplab_largefov_pascal_voc'], (375, 500), fill=True) == (513, 513)
+    assert input_hw(NETS['deeplab_largefov_pascal_voc'], (375, 600)) == (377, 601)
+    assert input_hw(NETS['deeplab_pascal_voc'], (375, 500), fill=True) == (514, 514) and input_hw(
+        NETS['deeplab_pascal_voc'], (34, 35)
+    ) == (34, 42)
+    assert input_hw(NETS['fcn8s_pascal_voc'], (375, 500), fill=True) == (375, 500)
     assert input_hw(NETS['front_camvid'], (375, 500)) == (375, 500)
 
 
 @pytest.mark.parametrize(('name', 'size_hw', 'fits'), [
-    ('deeplab-msc-largefov', (500, 500), '505x505'), ('front_padding_camvid', (480, 641), '480x648'),
+    ('deeplab_msc_largefov_pascal_voc', (500, 500), '505x505'), ('front_camvid_padding', (480, 641), '480x648'),
 ])  # fmt: skip
 def test_an_input_that_does_not_fit_is_refused(name, size_hw, fits):
     """Caffe would abort on branches of different sizes."""
@@ -266,14 +268,14 @@ def test_an_input_that_does_not_fit_is_refused(name, size_hw, fits):
         deploy(name, size_hw=size_hw)
 
 
-@pytest.mark.parametrize('name', ['fcn8s', 'deeplab-largefov', 'front_padding_camvid'])
+@pytest.mark.parametrize('name', ['fcn8s_pascal_voc', 'deeplab_largefov_pascal_voc', 'front_camvid_padding'])
 def test_stored_maps_are_refused(name):
     """Only the paper's unpadded networks go on from stored maps."""
     with pytest.raises(UserError, match='takes images, no stored maps of conv5_3'):
         deploy(name, start='conv5_3', size_hw=(40, 40))
 
 
-@pytest.mark.parametrize('name', ['fcn8s', 'deeplab-largefov', 'front_padding_camvid'])
+@pytest.mark.parametrize('name', ['fcn8s_pascal_voc', 'deeplab_largefov_pascal_voc', 'front_camvid_padding'])
 def test_what_only_unpadded_networks_have_is_refused(name):
     """Maps to store from images, and receptive fields that are the same everywhere."""
     with pytest.raises(UserError, match='maps of it cannot be stored'):
@@ -284,7 +286,7 @@ def test_what_only_unpadded_networks_have_is_refused(name):
 
 def test_pooling_widens_the_receptive_field():
     """pool4 and pool5 take in two cells more each, of 8 pixels: pool4 is before layers of dilation, and adds as much."""
-    field = whole_fields(NETS['front_pooling_camvid'])[-1]
+    field = whole_fields(NETS['front_camvid_pooling'])[-1]
     assert field.size_hw == (380 + 2 * 2 * 8,) * 2
 
 
@@ -434,7 +436,7 @@ def test_padding_changes_only_what_sees_the_border(tmp_path):
     image = np.random.default_rng(0).normal(0, 60, (3, 400, 400)).astype(np.float32)
     margin = np.pad(image, ((0, 0), (186, 186), (186, 186)), mode='reflect')
     plain = forward(load_net(deploy('front_camvid', size_hw=(772, 772)), [weights]), margin)
-    padded = forward(load_net(deploy('front_padding_camvid', size_hw=(400, 400)), [weights]), image)
+    padded = forward(load_net(deploy('front_camvid_padding', size_hw=(400, 400)), [weights]), image)
     assert plain.shape == padded.shape == (11, 50, 50)
     inside = slice(24, 26)  # 8 i - 186 >= 0 and 8 i + 194 <= 400
     np.testing.assert_allclose(padded[:, inside, inside], plain[:, inside, inside], atol=1e-5)

@@ -190,7 +190,6 @@ def test_generate_for_own_classes_and_crop(tmp_path, capsys):
     (['--net', 'front_camvid', '--classes', '5', '--tile', '900', '1001', '--out', 'x'], 'nearest that work are 996 and 1004'),
     (['--net', 'front_camvid', '--classes', '256', '--out', 'x'], 'give 2 to 255'),
     (['--net', 'front_camvid', '--classes', '1', '--out', 'x'], 'give 2 to 255'),
-    (['--net', 'front_camvid', '--classes', '5'], 'say where, with --out'),
     (['--classes', '5', '--out', 'x'], 'say which, with --net'),
     (['--net', 'front_camvid', '--dataset', 'nowhere', '--out', 'x'], 'no data set nowhere'),
 ])  # fmt: skip

@@ -2,11 +2,13 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES
+from prototxt.generate import ON_DEMAND, generate
 from prototxt.tables import as_markdown
 from tools.support.paths import PROTOTXT, ROOT
 
@@ -63,7 +65,12 @@ CAFFE_COMMANDS = [
 
 
 @pytest.mark.parametrize('command', CAFFE_COMMANDS)
-def test_caffe_commands_run_as_they_are_printed(command):
-    """In the checkout: the program is named by its path, the prototxt is there, and they are lines of their own."""
+def test_caffe_commands_run_as_they_are_printed(command, tmp_path):
+    """In the checkout: the program is named by its path, and the prototxt is there or `make prototxt NET=` writes it."""
     assert re.match(r'(PYTHONPATH=\S+ \S+ )?\.venv/bin/caffe ', command)
-    assert all((ROOT / name).is_file() for name in re.findall(r'\S+\.prototxt', command))
+    for path in map(Path, re.findall(r'\S+\.prototxt', command)):
+        if path.is_relative_to(ON_DEMAND):
+            written = generate(tmp_path, [path.relative_to(ON_DEMAND).parts[0]])
+            assert tmp_path / path.relative_to(ON_DEMAND) in written
+        else:
+            assert (ROOT / path).is_file()

@@ -24,7 +24,8 @@ def steps(monkeypatch, name, weights):
 
 
 @pytest.mark.parametrize(('name', 'net', 'data'), [
-    ('deeplab-msc-largefov', 'deeplab-msc-largefov', 'pascal_voc'), ('dilation8_camvid', 'dilation8_camvid', 'camvid'),
+    ('deeplab_msc_largefov_pascal_voc', 'deeplab_msc_largefov_pascal_voc', 'pascal_voc'),
+    ('dilation8_camvid', 'dilation8_camvid', 'camvid'),
     ('front', 'front_pascal_voc', 'pascal_voc'), ('fcn8s_camvid_small', 'fcn8s_camvid_small', 'camvid-320x240'),
 ])  # fmt: skip
 def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatch):
@@ -81,8 +82,8 @@ def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
     """Before the first step."""
     monkeypatch.setattr(recipe.Steps, 'do', lambda *_: None)
     monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
-    recipe.main(['deeplab-largefov', 'deeplab-msc-largefov'])
-    assert capsys.readouterr().err.count('deeplab-largefov.caffemodel was trained on images of pascal_voc val') == 1
+    recipe.main(['deeplab_largefov_pascal_voc', 'deeplab_msc_largefov_pascal_voc'])
+    assert capsys.readouterr().err.count('deeplab_largefov_pascal_voc.caffemodel was trained on images of pascal_voc val') == 1
 
 
 def test_a_data_set_without_val_is_refused_before_anything_runs(monkeypatch):

@@ -27,12 +27,12 @@ RECIPE = on_camvid.RECIPES['table2-mini']
 SMALL = {name: stage for name, stage in STAGES.items() if name.startswith('camvid-small')}
 LARGE = {  # the network of full width that each is made of
     'camvid-small-fcn8s': 'fcn8s_camvid',
-    'camvid-small-deeplab': 'deeplab',
-    'camvid-small-deeplab-msc': 'deeplab-msc',
+    'camvid-small-deeplab': 'deeplab_pascal_voc',
+    'camvid-small-deeplab-msc': 'deeplab_msc_pascal_voc',
     'camvid-small-front': 'front_camvid',
-    'camvid-small-front-pooling': 'front_pooling_camvid',
-    'camvid-small-front-padding': 'front_padding_camvid',
-    'camvid-small-front-pooling-padding': 'front_pooling_padding_camvid',
+    'camvid-small-front-pooling': 'front_camvid_pooling',
+    'camvid-small-front-padding': 'front_camvid_padding',
+    'camvid-small-front-pooling-padding': 'front_camvid_pooling_padding',
 }
 TRUNK = [f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)]
 

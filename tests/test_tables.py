@@ -153,7 +153,7 @@ def test_every_row_has_a_way_to_fill_it_or_a_reason_why_it_stays_the_papers():
 def test_a_row_that_only_released_weights_fill(result, place):
     """CRF-RNN: a dash for what is trained here, with the reason, and a note on the weights."""
     assert line(4, 'CRF-RNN', place) == ['CRF-RNN', 'test', '74.7', '', '', '-', '-']
-    result('fcn8s-crfrnn', 'pascal_voc', 'test', 'fcn8s-crfrnn.caffemodel', np.eye(21, dtype=int), 1456)
+    result('fcn8s_pascal_voc_crfrnn', 'pascal_voc', 'test', 'fcn8s_pascal_voc_crfrnn.caffemodel', np.eye(21, dtype=int), 1456)
     assert line(4, 'CRF-RNN', place) == ['CRF-RNN', 'test', '74.7', '100.0', '+25.3', '-', '-']
     text = terminal(TABLE[4], lines_of(TABLE[4], []))
     assert 'CRF-RNN, test, trained here: its authors give no settings for their training on COCO' in text
@@ -163,8 +163,8 @@ def test_a_row_that_only_released_weights_fill(result, place):
 def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
     """fcn8s.caffemodel is its authors'; on VOC's val, which is not in Table 2, it fills nothing. LargeFOV is not its DeepLab."""
     [row] = [row for row in lines_of(TABLE[2], []) if row.name == 'FCN-8s']
-    assert row.released_todo[0] == ('make', 'weights-fcn8s')
-    for net in ('fcn8s', 'deeplab-largefov'):
+    assert row.released_todo[0] == ('make', 'weights-fcn8s_pascal_voc')
+    for net in ('fcn8s_pascal_voc', 'deeplab_largefov_pascal_voc'):
         result(net, 'pascal_voc', 'test', f'{net}.caffemodel', np.eye(21, dtype=int), 1456)
         result(net, 'pascal_voc', 'val', f'{net}.caffemodel', np.eye(21, dtype=int), 1449)
     assert line(2, 'FCN-8s', place) == ['FCN-8s', 'test', '62.2', '100.0', '+37.8', '', '']
@@ -173,11 +173,23 @@ def test_a_released_file_of_a_compared_network_fills_its_row(result, place):
 
 def test_a_score_on_images_of_the_training_is_left_out(result, place):
     """DeepLab's authors trained their file on VOC's val too: it has a dash and the reason; one trained here has a number."""
-    for net, file in (('deeplab-largefov', 'deeplab-largefov.caffemodel'), ('fcn8s', 'voc-fcn8s_iter_9.caffemodel')):
+    for net, file in (
+        ('deeplab_largefov_pascal_voc', 'deeplab_largefov_pascal_voc.caffemodel'),
+        ('fcn8s_pascal_voc', 'voc-fcn8s_iter_9.caffemodel'),
+    ):
         result(net, 'pascal_voc', 'val', file, np.eye(21, dtype=int), 1449)
-    assert line(3, 'deeplab-largefov, released', place) == ['deeplab-largefov, released', 'val', '', '-', '-', '-', '-']
-    assert line(3, 'fcn8s, voc-fcn8s', place)[5] == '100.0'
-    reason = 'deeplab-largefov.caffemodel was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
+    assert line(3, 'deeplab_largefov_pascal_voc, released', place) == [
+        'deeplab_largefov_pascal_voc, released',
+        'val',
+        '',
+        '-',
+        '-',
+        '-',
+        '-',
+    ]
+    assert line(3, 'fcn8s_pascal_voc, voc-fcn8s', place)[5] == '100.0'
+    file = 'deeplab_largefov_pascal_voc.caffemodel'
+    reason = f'{file} was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
     assert reason in terminal(TABLE[3], lines_of(TABLE[3], find_results([place / 'out'])))
 
 
@@ -359,7 +371,7 @@ def test_data_of_rows_that_are_filled_is_not_missed(result, place):
         return [command for command, _ in missing_data.missing_data(TABLE[5], lines_of(TABLE[5], find_results([place / 'out'])))]
 
     assert commands() == ['make lmdb-camvid DATA=FOLDER', 'make lmdb-camvid DATA=FOLDER CROP_SIZE=700']
-    result('deeplab-largefov_camvid', 'camvid', 'test', 'camvid-deeplab-largefov_iter_6000.caffemodel', HALF, 233)
+    result('deeplab_largefov_camvid', 'camvid', 'test', 'camvid-deeplab-largefov_iter_6000.caffemodel', HALF, 233)
     assert not commands()
 
 
@@ -374,16 +386,21 @@ def labelled_all_right(place, folder, name, split):
 
 def test_the_page_shows_nothing_of_a_score_that_the_tables_leave_out(result, place):
     """Neither confusion nor pictures of the authors' DeepLab, which has seen VOC's val, be it the whole split or a part."""
-    deeplab, fcn = 'deeplab-largefov.caffemodel', 'voc-fcn8s_iter_9.caffemodel'
-    for net, file, images in (('deeplab-largefov', deeplab, 1449), ('fcn8s', fcn, 1449), ('deeplab-largefov', deeplab, 3)):
+    deeplab, fcn = 'deeplab_largefov_pascal_voc.caffemodel', 'voc-fcn8s_iter_9.caffemodel'
+    for net, file, images in (
+        ('deeplab_largefov_pascal_voc', deeplab, 1449),
+        ('fcn8s_pascal_voc', fcn, 1449),
+        ('deeplab_largefov_pascal_voc', deeplab, 3),
+    ):
         folder = result(net, 'pascal_voc', 'val', file, np.eye(21, dtype=int), images)
         labelled_all_right(place, folder, 'a', 'val')
     head, pictures, confusion = re.split('<h2 id="(?:pictures|confusion)">', write(place).read_text())
-    assert 'fcn8s, voc-fcn8s' in pictures and 'fcn8s, voc-fcn8s' in confusion
+    assert 'fcn8s_pascal_voc, voc-fcn8s' in pictures and 'fcn8s_pascal_voc, voc-fcn8s' in confusion
     assert 'deeplab' not in pictures and 'deeplab' not in confusion
-    reason = 'deeplab-largefov.caffemodel was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
+    file = 'deeplab_largefov_pascal_voc.caffemodel'
+    reason = f'{file} was trained on images of val (run_pascal.sh of its authors, train 2: trainval_aug)'
     for images in (1449, 3):
-        assert f'Left out of this page: deeplab-largefov, released, pascal_voc val, {images} images: {reason}.' in head
+        assert f'Left out of this page: deeplab_largefov_pascal_voc, released, pascal_voc val, {images} images: {reason}.' in head
 
 
 @pytest.fixture

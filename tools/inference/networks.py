@@ -10,8 +10,9 @@ from prototxt.names import resolve
 from tools.support.errors import UserError
 from tools.support.paths import RUNS
 
-# Table 3's names, on VOC where no data set is named; other data sets have one context module, which is a Basic one (appendix A).
-PAPER_NAMES = ('front', 'front_basic', 'front_large')
+# Names of Tables 2 and 3, which are about VOC: the data set where none is named. Other data sets have one context module, which
+# is a Basic one (appendix A).
+PAPER_NAMES = ('front', 'front_basic', 'front_large', 'fcn32s', 'fcn16s', 'fcn8s', 'deeplab', 'deeplab_msc')
 PAPER_DATASET = 'pascal_voc'
 ALIASES = {
     'front_basic_pascal_voc': 'basic_pascal_voc',
@@ -20,7 +21,7 @@ ALIASES = {
     'front_basic_kitti': 'dilation7_kitti',
     'front_basic_cityscapes': 'dilation10_cityscapes',
 }
-HELP = 'dilation7, dilation10, front-large, or any name, or the beginning of one, of: ' + ', '.join(NETS)
+HELP = 'dilation7, dilation10, front-large, fcn8s, or any name, or the beginning of one, of: ' + ', '.join(NETS)
 
 
 def add_net_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -
 def _for_own(name: str, own: str, rows: list[str]) -> str:
     """The row that is meant by a name for a user's own data set: of several the one that was trained on it here.
 
-    Table 3's names are VOC's where none or several were.
+    The paper's names are VOC's where none or several were.
     """
     asked = name.replace('-', '_')
     if asked in rows or name in rows:
