@@ -23,7 +23,6 @@ PACKAGES = {
     'protobuf-compiler': 'protoc',
     'python3-dev': 'Python.h',
     'python3-venv': '',
-    'libboost-system-dev': 'boost/system/error_code.hpp',
     'libboost-thread-dev': 'boost/thread.hpp',
     'libboost-filesystem-dev': 'boost/filesystem.hpp',
     'libboost-python-dev': 'boost/python.hpp',

@@ -68,7 +68,7 @@ def build(folder: Path) -> None:
     bundled = CAFFE / 'lib' / Path(openblas.LIBRARY).name
     blas = [str(bundled), f'-Wl,-rpath,{bundled.parent}'] if bundled.is_file() else ['-lopenblas']
     link(folder / 'libpretended.so', [out for _, out in runtime], [*blas, '-ldl', '-lpthread'])
-    caffe = [str(CAFFE / 'lib' / 'libcaffe.so'), '-lglog', '-lprotobuf', '-lboost_thread', '-lboost_system']
+    caffe = [str(CAFFE / 'lib' / 'libcaffe.so'), '-lglog', '-lprotobuf', '-lboost_thread']
     link(folder / 'libpretended_kernels.so', [out for _, out in kernels], caffe)
 
 
