@@ -1,11 +1,11 @@
-"""Chains of training stages: a stage, and before it all that it starts from. Nothing heavy is imported here.
+"""Chains of training stages: a stage after all stages that it starts from. This module imports nothing heavy.
 
-The order is that of the rows: a stage comes after those in its `init`, and after the one whose weights made its maps.
+A stage comes after the stages in its `init` and after the stage that made its maps.
 """
 
 from prototxt.experiments import STAGES, Stage
 
-# `make train-NAME`, and the stages it ends with. VOC goes on to joint training; the paper's models are on its way.
+# `make train-NAME` and the last stages of each chain. VOC's ends with joint training; it trains the paper's models on the way.
 CHAINS = {
     'voc': ('voc-context-basic', 'voc-large-joint-fyu'),
     'voc-fyu': ('voc-basic-joint-fyu',),
@@ -17,7 +17,7 @@ CHAINS = {
 
 
 def is_chain(name: str) -> bool:
-    """Whether `name`, or what stands before its `@DATASET`, is a chain."""
+    """Whether `name`, without its `@DATASET`, is a chain."""
     return name.partition('@')[0] in CHAINS
 
 
@@ -28,7 +28,7 @@ def ends(name: str) -> tuple[str, ...]:
 
 
 def stages_of(last: tuple[str, ...]) -> list[str]:
-    """The names of `last` and of all stages that they start from, each after those that it needs."""
+    """Names of `last` and of all stages that they start from, each after the stages that it needs."""
     found: dict[str, None] = {}
     for name in last:
         for needed in _needed(STAGES[name]):
@@ -38,5 +38,5 @@ def stages_of(last: tuple[str, ...]) -> list[str]:
 
 
 def _needed(stage: Stage) -> list[str]:
-    """The stages that one starts from."""
+    """Names of the stages that `stage` starts from."""
     return [name for name in (*stage.init, stage.features_from) if name and name in STAGES]

@@ -5,13 +5,13 @@ from prototxt.layers import L, conv, reflect_pad
 
 
 def layer_names(context: Context) -> list[str]:
-    """Names as in the released models: conv1_1, conv1_2, conv2_1, ..., fc1, final, each with the row's prefix."""
+    """Layer names of the released models: conv1_1, conv1_2, conv2_1, ..., fc1, final, each after the row's prefix."""
     middle = [f'conv{i}_1' for i in range(2, len(context.dilations) - 1)]
     return [f'{context.prefix}_{name}' for name in ('conv1_1', 'conv1_2', *middle, 'fc1', 'final')]
 
 
 def layer_channels(context: Context, num_classes: int) -> list[int]:
-    """Output channels of each layer: the row's multiples of C; a single multiple serves all layers."""
+    """Output channels of each layer: the row's multiples times C. A single multiple serves all layers."""
     layers = len(context.dilations) + 1
     multiples = context.multiples * layers if len(context.multiples) == 1 else context.multiples
     if len(multiples) != layers:
@@ -20,7 +20,7 @@ def layer_channels(context: Context, num_classes: int) -> list[int]:
 
 
 def pads(context: Context) -> list[int]:
-    """Zero padding of each 3x3 layer: its dilation, or all at the first layer, or none, where reflection did it before."""
+    """Zero padding of each 3x3 layer in cells: its dilation; or everything at the first layer; or none after reflection."""
     first = {'once': buffer_width(context), 'reflect': 0}
     if context.pad in first:
         return [first[context.pad]] + [0] * (len(context.dilations) - 1)
@@ -28,14 +28,14 @@ def pads(context: Context) -> list[int]:
 
 
 def buffer_width(context: Context) -> int:
-    """Cells on each side that convolutions without padding take off: 33 for eight layers (paper Sec. 5)."""
+    """Cells on each side that the convolutions remove without padding: 33 for eight layers (paper Sec. 5)."""
     return sum(context.dilations)
 
 
 def append_context(net, bottom, context: Context, num_classes: int, *, learn: bool):
     """Append the context module on scores `bottom` to a NetSpec; returns its scores.
 
-    No filler: its weights start from the identity (pretrained.identity), which stock Caffe has no filler for.
+    The layers have no filler: their weights start from the identity (pretrained.identity), and stock Caffe has no such filler.
     """
     names, channels = layer_names(context), layer_channels(context, num_classes)
     if context.pad == 'reflect':
@@ -48,5 +48,5 @@ def append_context(net, bottom, context: Context, num_classes: int, *, learn: bo
 
 
 def _relu_name(name: str) -> str:
-    """ctx_conv1_1 -> ctx_relu1_1, but ctx_fc1 -> ctx_fc1_relu: so they are in the released models."""
+    """ctx_conv1_1 -> ctx_relu1_1, but ctx_fc1 -> ctx_fc1_relu, as in the released models."""
     return name.replace('conv', 'relu') if 'conv' in name else f'{name}_relu'

@@ -1,6 +1,6 @@
-"""CRF-RNN after the scores of a network (Zheng et al. 2015): upsampling by 8, mean-field iterations on the image; at every pixel.
+"""CRF-RNN after the scores of a network (Zheng et al. 2015): upsampling by 8, then mean-field iterations at every pixel.
 
-Two Python layers (tools/crfs/crf_rnn_layers.py), which stock Caffe loads from this checkout. Names, shapes and rates are those of
+Two Python layers (tools/crfs/crf_rnn_layers.py), which stock Caffe loads from this checkout. Names, shapes and rates come from
 torrvision/caffe, examples/segmentationcrfasrnn.
 """
 
@@ -17,11 +17,11 @@ RATES = [dict(lr_mult=10_000), dict(lr_mult=10_000), dict(lr_mult=1_000)]  # spa
 
 
 def append_crf_rnn(net, scores, crf_rnn: CrfRnn, *, image=None, window=None, pixels: bool = False, learn: bool):
-    """Append the layers after `scores`, one a cell, or with `pixels` one a pixel of `data`, to a NetSpec; returns the logits.
+    """Append CRF-RNN after `scores`; returns the logits, one a pixel. `scores` are one a cell, or with `pixels` one a pixel.
 
-    `image` is the blob of the image, whose size the logits have; by default it is cut out of the blob `data` that the scores
-    were made of. There `window` is a blob of the size of the image without its margin, where the upsampled scores must not be
-    it: in training, as the size of the label must come from a blob that takes no gradient.
+    `image`: the blob of the image, which has the size of the logits; by default it is cropped from the blob `data`. `window`: a
+    blob with the size of the image without its margin. In training the Crop takes its size from `window` and not from the
+    upsampled scores, because its second input must take no gradient.
     """
     zoom = dict(module=MODULE, layer='BilinearZoom')
     if pixels:

@@ -1,12 +1,13 @@
 """DeepLab (Chen et al. 2015) in its four forms, with stock Caffe's dilation for the field `hole` of their fork.
 
-All layers pad, so that no image needs a margin. The 3x3 poolings of DeepLab-LargeFOV and the multi-scale forms make n + 1 cells
-of 8 n + 1 pixels, the first and the last at the corners. The 2x2 poolings of the plain network lie half a pixel off: after three,
-cell i is centred on pixel 8 i - 3.5. pool4 moves it to 8 i + 0.5 in training, and the label of pixel 8 i + 1 is taken. Deployed,
-pool4 is padded, which adds a cell in front: upsampled, it begins 7 pixels before the image, and those are cropped, with 8 behind.
+All layers pad, so an image needs no margin. DeepLab-LargeFOV and the multi-scale forms have 3x3 poolings: 8 n + 1 pixels give
+n + 1 cells, the first and the last on the corners. The plain network has 2x2 poolings, each half a pixel off: after three of
+them, cell i is centred on pixel 8 i - 3.5. In training pool4 moves that to 8 i + 0.5, and the label is that of pixel 8 i + 1. In
+deployment pool4 is padded, which adds a cell in front. The upsampled scores then begin 7 pixels before the image and end 8
+pixels after it; a Crop removes both.
 
-The layer Interp of their fork, which upsamples in deployment, is a fixed Deconvolution here (layers.aligned), Padding by
-negative numbers a Crop.
+Two layers of the authors' fork are stock layers here: Interp, which upsamples in deployment, is a fixed Deconvolution
+(layers.aligned), and Padding with negative numbers is a Crop.
 """
 
 from prototxt.experiments import BRANCHES, DeepLab
@@ -15,12 +16,12 @@ from prototxt.layers import L, P, aligned, append_window, conv, learning
 from prototxt.shapes import STRIDE, Window, vgg16_trunk
 
 FC6 = {False: Window('fc6', 4, dilation=4, pad=6), True: Window('fc6', 3, dilation=12, pad=12)}  # by `large_fov`
-CROPPED = 7  # pixels before the image, of plain DeepLab's upsampled scores
+CROPPED = 7  # pixels of plain DeepLab's upsampled scores that lie before the image
 FINAL_FILLER = dict(type='gaussian', std=0.01)
 BRANCH_WIDTH = 128
-ZOOMS = dict(zip((*BRANCHES, 'fc8'), (1, 2, 4, 8, 8, STRIDE), strict=True))  # pixels along a cell of each map's scores
+ZOOMS = dict(zip((*BRANCHES, 'fc8'), (1, 2, 4, 8, 8, STRIDE), strict=True))  # pixels that one cell of each map spans
 BRANCH_FILLER = dict(type='gaussian', std=0.001)
-OTHER_FILLERS = {'pool4_fc': dict(type='gaussian', std=0.005), 'pool3_ms': None}  # it begins at zero, Caffe's own filler
+OTHER_FILLERS = {'pool4_fc': dict(type='gaussian', std=0.005), 'pool3_ms': None}  # None: Caffe's default filler, zero
 FUSED = 'fc_fusion'
 
 
@@ -34,9 +35,9 @@ def windows(row: DeepLab, *, deployed: bool) -> tuple[Window, ...]:
 
 
 def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool) -> None:
-    """Append the layers after blob `data` to a NetSpec, as they are trained, up to the scores, one a cell: fc8_... or fc_fusion.
+    """Append the layers after blob `data` in their training form, up to the scores, one a cell: fc8_... or fc_fusion.
 
-    The multi-scale form is trained at stride 8: the convolutions over the larger maps skip what is between.
+    The multi-scale form is trained at stride 8: convolutions on the larger maps have a stride.
     """
     _append_fc8(net, row, num_classes, start, learn=learn, deployed=False)
     if row.multi_scale:
@@ -45,9 +46,9 @@ def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bo
 
 
 def append_deployed_deeplab(net, row: DeepLab, num_classes: int, *, start: str):
-    """Append the same as its authors test it; returns the scores, one a pixel.
+    """Append the layers after blob `data` in their deployment form; returns the scores, one a pixel.
 
-    Of the multi-scale form each map is scored in its own resolution, and all are enlarged to pixels before they are added.
+    The multi-scale form scores each map at its own resolution, enlarges the scores to pixels and adds them.
     """
     _append_fc8(net, row, num_classes, start, learn=False, deployed=True)
     scores = {blob: _append_branch(net, blob, 1, num_classes, learn=False) for blob in BRANCHES} if row.multi_scale else {}
@@ -65,7 +66,7 @@ def append_deployed_deeplab(net, row: DeepLab, num_classes: int, *, start: str):
 
 
 def _append_fc8(net, row: DeepLab, num_classes: int, start: str, *, learn: bool, deployed: bool) -> None:
-    """The layers up to the scores of fc7's map."""
+    """Append the layers up to the scoring layer after fc7."""
     bottom = net[start]
     for window in windows(row, deployed=deployed):
         bottom = append_window(net, bottom, window, num_output(window, row), learn=learn, filler=filler_of(window, row.fc_std))

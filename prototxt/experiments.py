@@ -1,8 +1,8 @@
-"""The table: every network and every training stage, as plain data. Nothing heavy is imported here.
+"""Two tables of plain data: every network (NETS) and every training stage (STAGES). This module imports nothing heavy.
 
-Networks: names, dilations and widths are those of the released models (fyu/dilation, models/*.prototxt); Caffe matches
-weights to layers by name, so a name here is a name in a caffemodel. Stages: from the paper, or from where `source` says.
-A special case is a field of a row, never an `if` on a name elsewhere.
+Networks have the layer names, dilations and widths of the released models (fyu/dilation, models/*.prototxt). Caffe matches
+weights to layers by name, so a layer name here is a layer name in a caffemodel. Each stage names its `source`: the paper, or
+other code. A special case is a field of a row, never an `if` on a name elsewhere.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,23 +10,24 @@ from typing import Any, ClassVar, TypeVar
 
 Row = TypeVar('Row')
 
-# Channels of each context layer as multiples of the number of classes C (paper Table 1); as long as a row's dilations plus one.
-VGG16 = (64, 128, 256, 512, 512)
+VGG16 = (64, 128, 256, 512, 512)  # channels of its five groups of convolutions
+# Channels of each context layer, as multiples of the number of classes C (paper Table 1). One multiple serves all layers.
 BASIC = (1,)
 LARGE = (2, 2, 4, 8, 16, 32, 32, 1)
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """The front end (paper Sec. 4). Widths: the five groups of VGG-16's convolutions, and fc6 = fc7.
+    """The front end (paper Sec. 4).
 
-    `pooling` and `padding` bring back what the paper takes out: pool4 and pool5, at stride 1; zeros around each layer's input.
-    `fc_std`: standard deviations of the weights that fc6 and fc7 begin with where they are random; None: the msra filler's.
+    `trunk`: channels of VGG-16's five groups of convolutions. `fc`: channels of fc6 and of fc7. `final`: name of the scoring
+    layer. `pooling` brings back pool4 and pool5 at stride 1; `padding` brings back the zeros around each layer's input. The
+    paper takes both out. `fc_std`: standard deviations of random weights in fc6 and fc7; None means the msra filler.
     """
 
     trunk: tuple[int, int, int, int, int] = VGG16
     fc: int = 4096
-    final: str = 'final'  # name of the scoring layer
+    final: str = 'final'
     pooling: bool = False
     padding: bool = False
     fc_std: tuple[float, float] | None = None
@@ -36,11 +37,12 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class Fcn:
-    """FCN-32s, -16s, -8s (Long et al. 2015): VGG-16 at stride 32; the groups in `skips` are scored at their poolings too.
+    """FCN-32s, FCN-16s and FCN-8s (Long et al. 2015): VGG-16 at stride 32.
 
-    `scales`, one for each of `skips`: by what their maps are multiplied before they are scored, in a network that is trained at
-    once instead of in three stages. `renamed`: (layer, its name in the authors' caffemodel) where that is another one.
-    `learned`: the upsamplings before the last are trained, the first with a bias; else they stay bilinear.
+    `skips`: the groups whose pooling is scored too. `scales`: one factor for each skip; its map is multiplied by it before it is
+    scored, in a network that is trained in one stage instead of three. `renamed`: pairs (our layer name, the name in the
+    authors' caffemodel) where the two differ. `learned`: all upsamplings but the last are trained, and the first has a bias;
+    otherwise they stay bilinear.
     """
 
     skips: tuple[int, ...] = ()
@@ -50,7 +52,7 @@ class Fcn:
     trunk: tuple[int, int, int, int, int] = VGG16
     fc: int = 4096
     final: str = 'score_fr'
-    pixels: ClassVar[bool] = True  # its scores are those of pixels
+    pixels: ClassVar[bool] = True  # it scores pixels, not cells
     aligned: ClassVar[bool] = False
 
 
@@ -58,8 +60,8 @@ class Fcn:
 class DeepLab:
     """DeepLab (Chen et al. 2015): the plain network of the paper's Table 2, or with `large_fov` that of Tables 5 and 6.
 
-    `multi_scale`: the MSc form, which scores the image and four poolings too. `final_rate`: the scores are trained so many
-    times as fast as the layers before. `fc_std`: as of FrontEnd.
+    `multi_scale`: the MSc form, which also scores the image and four poolings. `final_rate`: the scoring layer learns this many
+    times as fast as the layers before it. `fc_std`: see FrontEnd.
     """
 
     final: str
@@ -70,20 +72,20 @@ class DeepLab:
     fc: int = 4096
     fc_std: tuple[float, float] | None = None
     pixels: ClassVar[bool] = False
-    aligned: ClassVar[bool] = True  # upsampling makes 8 (n - 1) + 1 pixels of n score cells, corners on corners
+    aligned: ClassVar[bool] = True  # upsampling turns n score cells into 8 (n - 1) + 1 pixels, with corners on corners
 
     @property
     def vgg_pools(self) -> bool:
-        """Whether its poolings are 2x2, as VGG-16's; those of the other forms are 3x3, so that all maps have aligned corners."""
+        """Whether its poolings are 2x2, as in VGG-16. The other forms have 3x3 poolings, which keep corners aligned."""
         return not (self.large_fov or self.multi_scale)
 
 
 @dataclass(frozen=True)
 class Whole:
-    """How an image goes in whole: extended at its bottom and right to sides of `step` n + `plus` pixels.
+    """How a whole image becomes the input: it is extended at its bottom and right until each side has `step` n + `plus` pixels.
 
-    `border`: 'mean', which the net sees as zeros, or 'reflect'. `fill`: to the row's input size at least. `first_label`: in
-    training, the first score cell has the label of this pixel, in both axes; the others follow at every eighth.
+    `border`: 'mean' (the net sees zeros) or 'reflect'. `fill`: extend at least to the input size of the row. `first_label`: in
+    training, the first score cell takes the label of this pixel, along both axes; the next cells take every eighth pixel.
     """
 
     step: int = 1
@@ -93,11 +95,11 @@ class Whole:
     first_label: int = 0
 
     def below(self, side: int) -> int:
-        """The largest side of that form that is not longer than `side`."""
+        """The largest side that fits and is at most `side`."""
         return (side - self.plus) // self.step * self.step + self.plus
 
     def above(self, side: int) -> int:
-        """The smallest that is not shorter."""
+        """The smallest side that fits and is at least `side`."""
         return -((self.plus - side) // self.step) * self.step + self.plus
 
 
@@ -108,12 +110,14 @@ class Context:
     dilations: tuple[int, ...]
     multiples: tuple[int, ...] = BASIC
     prefix: str = 'ctx'
-    pad: str = 'each_layer'  # zeros at each layer; 'once': all zeros at the first, as in the released VOC model; or 'reflect'
+    pad: str = (
+        'each_layer'  # zeros at each layer; 'once': all zeros at the first layer, as in the released VOC model; or 'reflect'
+    )
 
 
 @dataclass(frozen=True)
 class CrfRnn:
-    """Mean-field iterations as layers (Zheng et al. 2015): deviations in pixels (alpha, gamma) and grey levels (beta)."""
+    """Mean-field iterations as layers (Zheng et al. 2015). Alpha and gamma are in pixels, beta in grey levels."""
 
     theta_alpha: float = 160
     theta_beta: float = 3
@@ -124,11 +128,11 @@ class CrfRnn:
 
 @dataclass(frozen=True)
 class Net:
-    """A network: a front end, perhaps a context module on its scores, perhaps a fixed bilinear x8 upsampling or a CRF-RNN.
+    """A network: a front end, an optional context module on its scores, and an optional x8 upsampling or CRF-RNN.
 
-    A network that the paper compares with is a row with that network in place of the front end. Images are cut into tiles of
-    the input size with a reflected margin, or go in `whole`; `mean_bgr` is subtracted, by default the data set's own.
-    `images_wh`: the size that images of the data set are scaled to for it, where that is another than by default.
+    A network that the paper compares with (FCN, DeepLab) stands in place of the front end. Images are cut into tiles of
+    `input_size_hw` pixels with a reflected margin, or go in `whole`. `mean_bgr` is subtracted; None means the mean of the data
+    set. `images_wh`: the images are scaled to this size first; None means the usual size of the data set.
     """
 
     dataset: str
@@ -143,27 +147,27 @@ class Net:
 
     @property
     def folder(self) -> str:
-        """Where its data set lies in data/: camvid, camvid-320x240."""
+        """The folder of its data in data/: camvid, camvid-320x240."""
         return self.dataset + ('-{}x{}'.format(*self.images_wh) if self.images_wh else '')
 
     @property
     def pixels(self) -> bool:
-        """Whether its probabilities are those of pixels, not of cells."""
+        """Whether it gives probabilities for pixels, not for cells of 8x8 pixels."""
         return self.upsample or self.crf_rnn is not None or self.front_end.pixels
 
     @property
     def pixel_loss(self) -> bool:
-        """Whether it is always trained on the label of every pixel. DeepLab upsamples in deployment only."""
+        """Whether it is always trained on the label of every pixel. DeepLab is not: it upsamples in deployment only."""
         return self.pixels and not self.front_end.aligned
 
     @property
     def python_layers(self) -> bool:
-        """Whether some of its layers are in Python, which Caffe trains on one GPU at most."""
+        """Whether some of its layers are in Python. Caffe trains such a net on one GPU at most."""
         return self.crf_rnn is not None or (self.context is not None and self.context.pad == 'reflect')
 
     @property
     def layers(self) -> int:
-        """Layers of the context module, the number in a name like dilation8; 0 without one."""
+        """Layers of the context module, as in the name dilation8; 0 if there is none."""
         return len(self.context.dilations) + 1 if self.context else 0
 
 
@@ -172,21 +176,21 @@ DILATION8 = (1, 1, 2, 4, 8, 16, 1)
 DILATION10 = (1, 1, 2, 4, 8, 16, 32, 64, 1)
 
 VOC_TILE, CAMVID_TILE, KITTI_TILE, CITYSCAPES_TILE, TOY_TILE = (900, 900), (900, 1100), (852, 1640), (1396, 1396), (564, 756)
-# The released VOC model names its scores so; the other VOC networks follow it, and their weights fit together by name.
+# The released VOC model calls its scores fc-final. The other VOC networks do too, so their weights fit together by name.
 VOC_FRONT = FrontEnd(final='fc-final')
 VOC_LARGE = Context(DILATION8, LARGE, prefix='ct', pad='once')
-NARROW_FC = FrontEnd(fc=128)  # VGG-16's own trunk with a narrow fc6 and fc7: what a CPU can train
-# What it can train in a night, with half of the trunk. A third of msra's deviations: else the scores' layer, whose inputs are
-# large, keeps the learning rate low for all.
+NARROW_FC = FrontEnd(fc=128)  # VGG-16's trunk with narrow fc6 and fc7: what a CPU can train
+# What a CPU can train in a night, together with half of the trunk. The deviations are a third of msra's: with msra, the scoring
+# layer gets large inputs and allows only a small learning rate.
 NIGHT_FC = FrontEnd(fc=512, fc_std=(0.003, 0.02))
 TOY = FrontEnd(trunk=(8, 16, 32, 48, 48), fc=96, fc_std=(0.01, 0.05))
 
-# What the paper compares with, on each data set as on VOC. Images: those of VOC, CamVid at 640x480, KITTI, Cityscapes.
+# The networks that the paper compares with. They take images of these sizes: VOC, CamVid at 640x480, KITTI, Cityscapes.
 FCN_MEAN = (104.00699, 116.66877, 122.67892)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s/net.py
 DEEPLAB_MEAN = (104.008, 116.669, 122.675)  # martinkersner/train-DeepLab, train.prototxt of DeepLab-LargeFOV
 WHOLE, WHOLE_STRIDE_8 = Whole(), Whole(8, 0, 'reflect')
 DEEPLAB_WHOLE = Whole(8, 2, fill=True, first_label=1)
-CORNERS_WHOLE = Whole(8, 1, fill=True)  # of the forms with 3x3 poolings: corners on corners
+CORNERS_WHOLE = Whole(8, 1, fill=True)  # for the forms with 3x3 poolings: corners on corners
 IMAGES = {'pascal_voc': (500, 500), 'camvid': (480, 640), 'kitti': (376, 1241), 'cityscapes': (1024, 2048)}
 SMALL_WH = (320, 240)  # at 480x360 the seven networks of Table 2 in miniature would take a CPU of two cores two hours
 AT_ONCE = (0.01, 0.0001)  # shelhamer/fcn.berkeleyvision.org, voc-fcn8s-atonce/net.py
@@ -199,30 +203,30 @@ CRFRNN_FCN = Fcn(
     ),
 )  # fmt: skip
 CRFRNN_MEAN = (103.939, 116.779, 123.68)  # VGG-16's; sadeepj/crfasrnn_keras
-DEEPLAB_IMAGES = IMAGES | {'pascal_voc': (512, 512)}  # which become 514x514 or 513x513
+DEEPLAB_IMAGES = IMAGES | {'pascal_voc': (512, 512)}  # DeepLab extends these to 514x514 or 513x513
 
 
 def fcn(data: str, network: Fcn) -> Net:
-    """FCN: an image as it is."""
+    """FCN, which takes an image as it is."""
     return Net(data, IMAGES[data], front_end=network, whole=WHOLE, mean_bgr=FCN_MEAN)
 
 
 def deeplab(data: str, network: DeepLab) -> Net:
-    """DeepLab: an image filled up by the mean to 514x514, or the like."""
+    """DeepLab, which takes an image that is extended by the mean: on VOC to 514x514 or 513x513."""
     whole = DEEPLAB_WHOLE if network.vgg_pools else CORNERS_WHOLE
     height, width = (whole.above(side) for side in DEEPLAB_IMAGES[data])
     return Net(data, (height, width), front_end=network, upsample=True, whole=whole, mean_bgr=DEEPLAB_MEAN)
 
 
 def large_fov(final: str, *, multi_scale: bool = False, final_rate: int = 10) -> DeepLab:
-    """DeepLab-LargeFOV: fc6 and fc7 of fewer channels, fc6's taps further apart."""
+    """DeepLab-LargeFOV: fc6 and fc7 have fewer channels, and fc6 has a larger dilation."""
     return DeepLab(final, True, multi_scale, final_rate, fc=1024)
 
 
 def brought_back(
     data: str, tile_hw: tuple[int, int], front_end: FrontEnd, *, pooling: bool = False, padding: bool = False
 ) -> Net:
-    """A front end with pooling or padding brought back; where there is padding, an image goes in without a margin."""
+    """A front end with pooling or padding brought back. With padding, an image needs no margin and goes in whole."""
     front_end = replace(front_end, pooling=pooling, padding=padding)
     if not padding:
         return Net(data, tile_hw, front_end=front_end)
@@ -232,7 +236,7 @@ def brought_back(
 
 
 def small(row: Net) -> Net:
-    """A network of CamVid for smaller images, with narrow fc6 and fc7; an image is one tile of it."""
+    """A CamVid network for images of 320x240, with narrow fc6 and fc7. Its tile holds a whole image."""
     height, width = (row.whole.above(side) if row.whole else side + 372 for side in SMALL_WH[::-1])
     front_end = replace(row.front_end, fc=NARROW_FC.fc)
     return replace(row, input_size_hw=(height, width), front_end=front_end, images_wh=SMALL_WH)
@@ -275,11 +279,11 @@ PAPER_NETS = {
     'front_camvid': Net('camvid', CAMVID_TILE),
     'front_kitti': Net('kitti', KITTI_TILE),
     'front_cityscapes': Net('cityscapes', CITYSCAPES_TILE),
-    # the rest of the paper's Table 3, and Sec. 5's other padding of the context module
+    # the rest of Table 3, and the reflection padding of Sec. 5
     'basic_pascal_voc': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='once'), VOC_FRONT),
     'basic_pascal_voc_reflect': Net('pascal_voc', VOC_TILE, Context(DILATION8, pad='reflect'), VOC_FRONT),
     'large_pascal_voc_reflect': Net('pascal_voc', VOC_TILE, Context(DILATION8, LARGE, prefix='ct', pad='reflect'), VOC_FRONT),
-    # Basic as fyu/dilation's network.py has it, padded at each layer; the paper pads its input by 33
+    # Basic as in fyu/dilation, network.py: padded at each layer. The paper pads the input of the module by 33.
     'basic_pascal_voc_fyu': Net('pascal_voc', VOC_TILE, Context(DILATION8), VOC_FRONT),
     # Table 3, bottom: the three with CRF-RNN
     'front_pascal_voc_crfrnn': Net('pascal_voc', VOC_TILE, None, VOC_FRONT, crf_rnn=CrfRnn()),
@@ -296,7 +300,7 @@ PAPER_NETS = {
     'deeplab_largefov_camvid': deeplab('camvid', large_fov('fc8_camvid')),
     'deeplab_largefov_kitti': deeplab('kitti', large_fov('fc8_kitti')),
     'deeplab_msc_largefov_pascal_voc': deeplab('pascal_voc', large_fov('fc8_voc12', multi_scale=True)),
-    # Table 4's CRF-RNN, as its authors released it: images of up to 500 pixels, filled up to that
+    # Table 4's CRF-RNN, as its authors released it. Images of up to 500 pixels are extended to 500.
     'fcn8s_pascal_voc_crfrnn': Net(
         'pascal_voc', (500, 500), front_end=CRFRNN_FCN, crf_rnn=CrfRnn(), whole=Whole(fill=True), mean_bgr=CRFRNN_MEAN,
     ),
@@ -315,14 +319,14 @@ MORE_NETS = {
     'deeplab_msc_largefov_cityscapes': deeplab('cityscapes', large_fov('fc8_cityscapes', multi_scale=True)),
     # FCN-8s trained in one stage, as its authors released it
     'fcn8s_pascal_voc_at_once': fcn('pascal_voc', Fcn((4, 3), AT_ONCE)),
-    # Sec. 4: the front end with what it takes out of VGG-16 brought back, one part at a time and both
+    # Sec. 4: the front end with pooling, padding or both brought back
     'front_pascal_voc_pooling': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True),
     'front_pascal_voc_padding': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, padding=True),
     'front_pascal_voc_pooling_padding': brought_back('pascal_voc', VOC_TILE, VOC_FRONT, pooling=True, padding=True),
     'front_camvid_pooling': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True),
     'front_camvid_padding': brought_back('camvid', CAMVID_TILE, FrontEnd(), padding=True),
     'front_camvid_pooling_padding': brought_back('camvid', CAMVID_TILE, FrontEnd(), pooling=True, padding=True),
-    # CamVid within reach of a CPU: frozen trunk, narrow fc6 and fc7
+    # CamVid on a CPU: frozen trunk, narrow fc6 and fc7
     'front_camvid_fc128': Net('camvid', CAMVID_TILE, front_end=NARROW_FC),
     'dilation8_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8), NARROW_FC),
     'large_camvid_fc128': Net('camvid', CAMVID_TILE, Context(DILATION8, LARGE), NARROW_FC),
@@ -335,7 +339,7 @@ MORE_NETS = {
     'deeplab_largefov_camvid_480x360': replace(
         deeplab('camvid', replace(large_fov('fc8_camvid', final_rate=1), fc_std=(0.007, 0.015))), input_size_hw=(361, 481)
     ),
-    # Table 2 and Sec. 4's ablation in miniature, on CamVid: what a CPU can train and test in about an hour
+    # Table 2 and Sec. 4's ablation in miniature, on CamVid
     'fcn8s_camvid_small': small(fcn('camvid', Fcn((4, 3), AT_ONCE))),
     'deeplab_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', final_rate=1))),
     'deeplab_msc_camvid_small': small(deeplab('camvid', DeepLab('fc8_camvid', multi_scale=True, final_rate=1))),
@@ -353,23 +357,23 @@ NETS = NetTable(PAPER_NETS | MORE_NETS)
 
 @dataclass(frozen=True)
 class Stage:
-    """One training run. A batch is `batch_per_pass * iter_size` images, as the solver sees it.
+    """One training run. `batch_size` counts the images of one solver step: `batch_per_pass * iter_size`.
 
-    `start` is the blob that the stage's LMDB holds beside the label: 'data' (images), 'conv5_3' (maps of a frozen trunk)
-    or the front end's scores; the layers from there to the net's end are trained.
-    `init` names where weights come from, in order: a weights row, 'identity', or another stage (its newest snapshot).
-    `fresh` names the layers that start from their fillers, `frozen` those that are not trained.
-    `mirror`: crops of images are mirrored at random; stored maps are made of each image and of its mirror image.
-    `upsample_loss`: the scores are upsampled by 8 and compared with every pixel's label, not with every eighth
-    (`--up` in fyu/dilation); a net that upsamples in deployment is always trained so.
-    `assumed`: (field, where its value is from) for what the source does not give.
+    `start`: the blob that the LMDB holds beside the label: 'data' (images), 'conv5_3' (maps of a frozen trunk) or the scores of
+    the front end. The stage trains the layers from there to the end of the net.
+    `init`: where weights come from, in order: a row of pretrained.weights, 'identity', or a stage (its newest snapshot).
+    `fresh`: layers that start from their fillers. `frozen`: layers that are not trained.
+    `mirror`: crops of images are mirrored at random; stored maps come from each image and from its mirror image.
+    `upsample_loss`: the scores are upsampled by 8 and compared with the label of every pixel, not of every eighth (`--up` in
+    fyu/dilation). A net that upsamples in deployment is always trained like this.
+    `assumed`: pairs (field, where its value comes from) for fields that the source leaves open.
     """
 
     net: str
     start: str
     init: tuple[str, ...]
     fresh: tuple[str, ...]
-    crop_size: int | None  # pixels; None: whole maps, all of one size
+    crop_size: int | None  # pixels; None for whole maps, which all have one size
     batch_size: int
     base_lr: float
     momentum: float
@@ -380,14 +384,14 @@ class Stage:
     weight_decay: float = 0.0005
     lr_steps: tuple[int, ...] = ()  # iterations at which the learning rate is divided by ten
     snapshot: int = 2000
-    features_from: str | None = None  # the stage whose weights made the maps, when `start` is not 'data'
+    features_from: str | None = None  # the stage whose weights made the stored maps; None if `start` is 'data'
     mirror: bool = True
     upsample_loss: bool = False
     random_seed: int | None = None
-    split: str | None = None  # the split that its LMDB is of; None: the data set's own `train`
+    split: str | None = None  # the split in its LMDB; None for the training split of the data set
     frozen: tuple[str, ...] = ()
-    solver: str = 'SGD'  # Caffe's own name of it; of Adam, `momentum` is that of the mean of the gradients, the other is 0.999
-    normalization: str = 'VALID'  # of the loss: by the number of pixels that have a label, or 'NONE': their sum
+    solver: str = 'SGD'  # Caffe's name of the solver; for Adam `momentum` is beta 1, and beta 2 is 0.999
+    normalization: str = 'VALID'  # of the loss: 'VALID' is the mean over pixels with a label, 'NONE' the sum
 
     @property
     def batch_per_pass(self) -> int:
@@ -396,12 +400,12 @@ class Stage:
 
     @property
     def label_stride(self) -> int:
-        """Pixels between the labels that the loss is taken at: 8, one a score cell, or 1 after upsampling."""
+        """Pixels between the labels that the loss uses: 8 (one label a score cell), or 1 after upsampling."""
         return 1 if self.upsample_loss or NETS[self.net].pixel_loss else 8
 
     @property
     def beside_images(self) -> bool:
-        """Whether it reads the images beside its stored maps: CRF-RNN needs them, and their labels are those of the loss."""
+        """Whether it reads images and labels beside its stored maps, as CRF-RNN needs them."""
         return self.start != 'data' and NETS[self.net].crf_rnn is not None
 
     @property
@@ -433,9 +437,10 @@ DEMO = 'this toolkit: demonstration'
 VGG_CONVOLUTIONS = tuple(f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1))
 FROM_ZERO = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', 'final')
 
-# What the paper leaves open, and fyu/dilation has in docs/training.md or, where that is silent, in train.py and network.py:
-# decay .0005, mirror images, biases at twice the rate and without decay, scores that start from N(0, .001), an identity (eq. 4)
-# with N(0, .01) added. The code has no Large, of whose noise eq. 5 says only that it is small (pretrained/identity.py).
+# The paper leaves these open. The values come from fyu/dilation: docs/training.md first, then train.py and network.py. Weight
+# decay is 0.0005, images are mirrored, biases learn at twice the rate and without decay, the scoring layer starts from
+# N(0, 0.001), and N(0, 0.01) is added to the identity of eq. 4. That code has no Large; eq. 5 only says that its noise is small
+# (pretrained/identity.py).
 CROP = ('crop', FYU)
 BATCH = ('batch', FYU)
 SILENT = (('weight decay', FYU), ('mirroring', FYU), ('bias rates', FYU))
@@ -448,23 +453,23 @@ CRFRNN_OPEN = tuple(
 )  # 884 leaves 512 pixels: a whole image of VOC
 COCO_SPLIT, HALVES = 'train_aug_coco', 'train_halves'  # dataset_prep/{coco,cityscapes}.py
 
-# The compared networks. Crops are as large as whole images, with the margin that the LMDBs have: FCN's 512 of VOC, 480 of CamVid
-# at 480x360 (a square of the height at 640x480), 1024 of halves of Cityscapes; DeepLab's 306 = 8 (39 - 1) + 2, out of 312; of its
-# other forms 321 = 8 (41 - 1) + 1, out of 328.
+# Crops for the compared networks, each plus the margin of 372 pixels that the LMDBs hold. FCN: 512 on VOC, 480 on CamVid, 1024 on
+# halves of Cityscapes, so that a crop is as large as an image. DeepLab: 306 = 8 (39 - 1) + 2 pixels, cut from 312; its other
+# forms 321 = 8 (41 - 1) + 1, cut from 328.
 FCN_CODE, LARGEFOV_CODE = 'shelhamer/fcn.berkeleyvision.org', 'DeepLab-LargeFOV solver.prototxt, train.prototxt'
 DEEPLAB_CODE, MSC_CODE, MSC_LARGEFOV_CODE, COCO_CODE, MSC_COCO_CODE = (
     f'TheLegendAli/DeepLab-Context, config/DeepLab{form}'
     for form in ('', '-MSc', '-MSc-LargeFOV', '-COCO-LargeFOV', '-MSc-COCO-LargeFOV')
 )
 FCN_CROPS = {'pascal_voc': 884, 'camvid': 852, 'cityscapes': 1396}
-FCN_RATES = {'fcn32s': 1e-10, 'fcn16s': 1e-12, 'fcn8s': 1e-14}  # of a loss that is the sum over the pixels
+FCN_RATES = {'fcn32s': 1e-10, 'fcn16s': 1e-12, 'fcn8s': 1e-14}  # for a loss that is the sum over the pixels
 DEEPLAB_CROP, ALIGNED_CROP = 372 + 312, 372 + 328
-BRANCHES = ('data', 'pool1', 'pool2', 'pool3', 'pool4')  # that DeepLab-MSc scores beside fc7
+BRANCHES = ('data', 'pool1', 'pool2', 'pool3', 'pool4')  # blobs that DeepLab-MSc scores beside fc7
 BRANCH_LAYERS = tuple(f'{branch}_{layer}' for branch in BRANCHES for layer in ('conv', 'fc', 'ms'))
 
 
 def of_data(stage: Stage) -> Stage:
-    """The same, saying that authors who trained on VOC alone left the crop and the iterations of other data open."""
+    """The stage with a note, on data other than VOC, that its authors give crop and iterations for VOC only."""
     if NETS[stage.net].dataset == 'pascal_voc':
         return stage
     assumed = dict(stage.assumed) | {'crop': 'this toolkit', 'iterations': 'VOC'}
@@ -472,7 +477,7 @@ def of_data(stage: Stage) -> Stage:
 
 
 def fcn_stage(net: str, start: str, fresh: str) -> Stage:
-    """FCN on whole images one by one. What is fresh begins at zero."""
+    """FCN on whole images, one a step. Fresh layers start at zero."""
     data = NETS[net].dataset
     return of_data(Stage(
         net, 'data', init=(start, 'bilinear'), fresh=(fresh,), split=HALVES if data == 'cityscapes' else None,
@@ -482,7 +487,7 @@ def fcn_stage(net: str, start: str, fresh: str) -> Stage:
 
 
 def deeplab_stage(net: str, init: str, batch_size: int, source: str) -> Stage:
-    """DeepLab from VGG-16 with a smaller fc6, as its authors train it on VOC."""
+    """DeepLab from VGG-16 with a smaller fc6, with its authors' settings for VOC."""
     crop_size = DEEPLAB_CROP if NETS[net].whole == DEEPLAB_WHOLE else ALIGNED_CROP
     return of_data(Stage(
         net, 'data', init=(init,), fresh=(NETS[net].front_end.final,), crop_size=crop_size, batch_size=batch_size,
@@ -491,7 +496,7 @@ def deeplab_stage(net: str, init: str, batch_size: int, source: str) -> Stage:
 
 
 def msc_stage(net: str, init: str, batch_size: int, source: str, *more_frozen: str) -> Stage:
-    """The layers that DeepLab-MSc adds to a trained DeepLab; `more_frozen`: its scores, where they are not trained with them."""
+    """Trains the layers that DeepLab-MSc adds to a trained DeepLab. `more_frozen`: further layers that are not trained."""
     frozen = (*VGG_CONVOLUTIONS, 'fc6', 'fc7', *more_frozen)
     return replace(deeplab_stage(net, init, batch_size, source), fresh=BRANCH_LAYERS, frozen=frozen)
 
@@ -507,17 +512,17 @@ def msc_largefov_stage(net: str, init: str) -> Stage:
 
 
 def after_coco(stage: Stage, source: str, *more_open: str) -> Stage:
-    """A stage of LargeFOV that goes on from a training on COCO. The solver is `source`'s; the rest of it was not to be had."""
+    """A LargeFOV stage that goes on from a training on COCO. Only the solver of `source` was found; the rest is assumed."""
     return replace(stage, source=source, assumed=tuple((field, stage.source) for field in ('crop', 'batch', *more_open)))
 
 
 def ablation_stage(net: str, front: Stage) -> Stage:
-    """As the front end of the data set, and on the same crops."""
+    """Trained like the front end of the data set, on the same crops."""
     return replace(front, net=net, source=f'{front.source}, of its front end')
 
 
 def voc_context(net: str) -> Stage:
-    """A context module on the stored scores of VOC's front end."""
+    """A context module on stored scores of the VOC front end."""
     context = NETS[net].context
     noise = BASIC_NOISE if context and context.multiples == BASIC else LARGE_NOISE
     return Stage(
@@ -528,9 +533,9 @@ def voc_context(net: str) -> Stage:
 
 
 def crfrnn(net: str, start: str, init: tuple[str, ...], **fields: Any) -> Stage:
-    """CRF-RNN by the solver of Zheng et al.: one image a step, a loss that is the sum over its pixels.
+    """CRF-RNN with the solver of Zheng et al.: one image a step, and a loss that is the sum over its pixels.
 
-    With the mean in place of the sum the rate would be 250,000 times as large, and weight decay, which the rate multiplies, too.
+    The sum matters. A mean would need a rate 250,000 times as large, and the rate multiplies the weight decay too.
     """
     return Stage(
         net, start, init=init, fresh=('inference1',), batch_size=1, base_lr=1e-13, momentum=0.99, weight_decay=0.0005,
@@ -544,7 +549,7 @@ def voc_crfrnn(net: str, *init: str) -> Stage:
 
 
 def camvid_crfrnn(net: str, *init: str) -> Stage:
-    """CRF-RNN, and the context module below it, on the front end's stored scores and the images, one pass over them."""
+    """CRF-RNN, with the context module below it, on stored scores of the front end and the images; one pass over them."""
     return crfrnn(
         net, 'final', init, features_from='camvid-cpu-front', mirror=False, crop_size=None, max_iter=367, snapshot=367,
         random_seed=1, source=RECIPE, assumed=(('loss, rate, momentum and decay', ZHENG),),
@@ -552,9 +557,9 @@ def camvid_crfrnn(net: str, *init: str) -> Stage:
 
 
 def small_stage(net: str, *more: str, init: tuple[str, ...] = ()) -> Stage:
-    """One pass over the training images for what comes after VGG-16's frozen convolutions: fc6, fc7, the scores, and `more`.
+    """One pass over the training images for the layers after VGG-16's frozen convolutions: fc6, fc7, the scores and `more`.
 
-    The same for all networks, so that only they differ; each image gives a square as high as it is.
+    All networks of the miniature have these settings. Each image gives a square crop of its full height.
     """
     return Stage(
         net, 'data', init=('vgg16-trunk', *init), fresh=('fc6', 'fc7', NETS[net].front_end.final, *more), frozen=VGG_CONVOLUTIONS,
@@ -572,7 +577,7 @@ CAMVID_FRONT_STAGE = Stage(
     'front_camvid', 'data', init=('vgg16',), fresh=('final',),
     crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=20_000, source='paper A, A.1', assumed=(FILLER, *SILENT),
 )  # fmt: skip
-NIGHT_FROZEN = VGG_CONVOLUTIONS[:7]  # up to conv3_3: their maps do not change
+NIGHT_FROZEN = VGG_CONVOLUTIONS[:7]  # up to conv3_3
 NIGHT_FRONT = Stage(
     'front_camvid_fc512', 'pool3', init=('vgg16-trunk',), fresh=('fc6', 'fc7', 'final'), features_from='vgg16',
     crop_size=None, batch_size=1, base_lr=2e-3, momentum=0.9, max_iter=4000, lr_steps=(3200,), snapshot=50,
@@ -634,7 +639,7 @@ STAGES = StageTable({
         crop_size=900, batch_size=1, base_lr=1e-5, momentum=0.99, max_iter=20_000, source='paper A, A.2',
         assumed=(BASIC_NOISE, *SILENT),
     ),
-    # Cityscapes: A and A.3. The released network upsamples by 8, and was trained so (fyu/dilation, issue 18).
+    # Cityscapes: A and A.3. The released network upsamples by 8 and was trained like this (fyu/dilation, issue 18).
     'cityscapes-front': Stage(
         'front_cityscapes', 'data', init=('vgg16',), fresh=('final',),
         crop_size=628, batch_size=8, base_lr=1e-4, momentum=0.99, max_iter=40_000, source='paper A, A.3',
@@ -657,7 +662,7 @@ STAGES = StageTable({
     'voc-deeplab-msc': msc_stage('deeplab_msc_pascal_voc', 'voc-deeplab', 20, MSC_CODE),
     'voc-deeplab-largefov': largefov_stage('deeplab_largefov_pascal_voc'),
     'voc-deeplab-msc-largefov': msc_largefov_stage('deeplab_msc_largefov_pascal_voc', 'voc-deeplab-largefov'),
-    # Table 4's DeepLab++, and its multi-scale form. On COCO their authors trained before; how, they do not say.
+    # Table 4's DeepLab++ and its multi-scale form. Their authors trained on COCO first and do not say how.
     'voc-coco-deeplab-largefov': after_coco(
         deeplab_stage('deeplab_largefov_pascal_voc', 'vgg16_20M_coco', 30, LARGEFOV_CODE), COCO_CODE
     ),

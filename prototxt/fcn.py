@@ -1,8 +1,9 @@
 """FCN-32s, FCN-16s and FCN-8s (Long et al. 2015), as shelhamer/fcn.berkeleyvision.org has them for VOC.
 
-VGG-16 with all its poolings, fc6 and fc7 as convolutions; the image padded by 100 zeros so that fc6 has room. Scores at stride 32
-are upsampled by two and joined with those of pool4, then of pool3, and upsampled to the image's size. Trained at once, the maps
-of these are made smaller before they are scored: their layer Scale with a fixed factor is a Power here, which has no weights.
+VGG-16 with all its poolings, and with fc6 and fc7 as convolutions. 100 zeros around the image leave room for fc6. The scores at
+stride 32 are upsampled by 2 and added to those of pool4, then to those of pool3, and upsampled to the size of the image. In the
+network that is trained in one stage, the maps of pool4 and pool3 are multiplied by a small factor before they are scored. The
+authors use a Scale layer with a fixed factor; here it is a Power layer, which has no weights.
 """
 
 from itertools import zip_longest
@@ -15,10 +16,10 @@ from prototxt.shapes import Window, vgg16_trunk
 POOLS = tuple(Window(f'pool{group}', 2, 2) for group in range(1, 6))
 PAD = 100
 LAYERS = (*vgg16_trunk(POOLS, first_pad=PAD), Window('fc6', 7), Window('fc7', 1))
-# Where maps that are cropped begin in the ones they are cut from: cells of a pooling's scores, pixels by the last stride.
+# Offsets of the Crop layers: in cells for the scores of a pooling, in pixels for the last upsampling, by its stride.
 POOL_OFFSETS = {4: 5, 3: 9}
 IMAGE_OFFSETS = {32: 19, 16: 27, 8: 31}
-KEPT = [dict(lr_mult=0)]  # upsampling stays bilinear
+KEPT = [dict(lr_mult=0)]  # the upsampling is not trained
 
 
 def append_fcn(net, row: Fcn, num_classes: int, *, start: str, learn: bool) -> None:
@@ -45,15 +46,15 @@ def append_fcn(net, row: Fcn, num_classes: int, *, start: str, learn: bool) -> N
 
 
 def _score(bottom, num_classes: int, learn: bool):
-    """Scores of a map; they begin at zero, Caffe's own filler."""
+    """A layer that scores a map. Its weights start at zero, Caffe's default."""
     fields = dict(num_output=num_classes, kernel_size=1)
     return L.Convolution(bottom, convolution_param=fields, **(dict(param=LEARN) if learn else {}))
 
 
 def _upsample(bottom, num_classes: int, factor: int, learn: bool, *, learned: bool = False, bias: bool = False):
-    """Upsampling whose weights are (C, C, 2 factor, 2 factor), as in the released files, zero between classes.
+    """An upsampling with weights (C, C, 2 factor, 2 factor), as in the released files; weights between two classes are zero.
 
-    No filler makes that; a start that training reads does (pretrained.bilinear).
+    No filler makes such weights. Training reads them from a file (pretrained.bilinear).
     """
     fields = dict(num_output=num_classes, kernel_size=2 * factor, stride=factor, bias_term=bias)
     rates = (LEARN if bias else LEARN[:1]) if learned else KEPT

@@ -1,4 +1,4 @@
-"""How an image becomes what a network is given: the mean that is subtracted, and the size that it is brought to."""
+"""How an image becomes the input of a network: which mean is subtracted, and to which size it is extended."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from prototxt.shapes import SHRINK, pixels_of
 
 
 def mean_bgr(row: Net) -> tuple[float, float, float]:
-    """The colour that is subtracted: the row's own, else that of its data set."""
+    """The colour that is subtracted, (B, G, R): the row's own, else the mean of its data set."""
     return row.mean_bgr or dataset(row.dataset).mean_bgr
 
 
 def input_hw(row: Net, size_hw: tuple[int, int], *, fill: bool = False) -> tuple[int, int]:
-    """The smallest input, in pixels, that holds `size_hw` of them; with `fill`, the row's own size at least where it says so.
+    """The smallest input (height, width) in pixels that holds an image of `size_hw`.
 
-    A row that cuts tiles takes any size.
+    With `fill`, a row that fills (Whole.fill) gives at least its own input size. A row that cuts tiles takes any size.
     """
     if row.whole is None:
         return size_hw
@@ -25,9 +25,9 @@ def input_hw(row: Net, size_hw: tuple[int, int], *, fill: bool = False) -> tuple
 
 
 def pixels_summed(stage: Stage, map_hw: Sequence[int] = ()) -> int:
-    """How many pixels' losses a stage's loss is the sum of, at most; 1 if it is their mean.
+    """The largest number of pixels whose losses a stage adds up; 1 if it takes their mean.
 
-    `map_hw` is the size in cells of the stored maps of a stage that trains on maps.
+    `map_hw`: the size in cells of the stored maps, for a stage that trains on maps.
     """
     if stage.normalization != 'NONE':
         return 1

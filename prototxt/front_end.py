@@ -5,18 +5,18 @@ from prototxt.layers import append_window, conv
 from prototxt.shapes import FRONT_END, Window
 
 FINAL_FILLER = dict(type='gaussian', std=0.001)  # fyu/dilation network.py
-# For layers that get no weights from a file. `msra` keeps the scale of what comes in; pixels come in at about 60, so the first
-# layer takes them down to about 6: at 60 the scores swing so much that only a very small learning rate is stable.
+# For layers that get no weights from a file. `msra` keeps the scale of its input. Pixels have a scale of about 60, and at 60 the
+# scores allow only a very small learning rate, so the first layer brings the scale down to about 6.
 FIRST_FILLER = dict(type='gaussian', std=0.02)
 FILLER = dict(type='msra')
-# What Sec. 4 takes out and `pooling` brings back: behind which layer, and so that the map keeps its size (as in DeepLab).
+# The poolings that Sec. 4 takes out and `pooling` brings back, by the layer before each. They keep the map's size, as in DeepLab.
 POOLINGS = {'conv4_3': Window('pool4', 3, pad=1), 'conv5_3': Window('pool5', 3, pad=1)}
 
 
 def append_front_end(net, widths: FrontEnd, num_classes: int, *, start: str, learn: bool) -> None:
-    """Append the front end's layers after blob `start` to a NetSpec that holds it, up to the scores.
+    """Append the layers of the front end after blob `start`, up to the scores, to a NetSpec that holds `start`.
 
-    `start` is 'data', the name of a layer ('conv5_3': maps of a frozen trunk), or the scores themselves (nothing is added).
+    `start` is 'data', a layer name ('conv5_3': maps of a frozen trunk), or the scores themselves; then nothing is added.
     """
     if start == widths.final:
         return
@@ -28,7 +28,7 @@ def append_front_end(net, widths: FrontEnd, num_classes: int, *, start: str, lea
 
 
 def windows(widths: FrontEnd) -> tuple[Window, ...]:
-    """The layers up to fc7, with the padding and the poolings that the row has."""
+    """The layers up to fc7, with the row's padding and poolings."""
     found = []
     for window in FRONT_END:
         pad = (window.extent - 1) // 2 if widths.padding and not window.pooling else 0
@@ -46,12 +46,12 @@ def start_channels(widths: FrontEnd | Fcn | DeepLab, start: str, num_classes: in
 
 
 def num_output(window: Window, widths: FrontEnd | Fcn | DeepLab) -> int:
-    """Channels of a layer; a pooling has no number of its own."""
+    """Output channels of a layer; 0 for a pooling, which keeps its input's."""
     return 0 if window.pooling else _channels(window.name, widths)
 
 
 def filler_of(window: Window, fc_std: tuple[float, float] | None = None) -> dict:
-    """How a layer of VGG-16 that gets no weights from a file begins; `fc_std` as in the rows of networks."""
+    """The weight filler of a VGG-16 layer; `fc_std` is as in FrontEnd."""
     if fc_std and window.name in ('fc6', 'fc7'):
         return dict(type='gaussian', std=fc_std[window.name == 'fc7'])
     return FIRST_FILLER if window.name == FRONT_END[0].name else FILLER

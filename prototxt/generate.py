@@ -21,7 +21,7 @@ from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT
 
 ON_DEMAND = Path('out/prototxt')  # where one network's files go, from the current folder
-UNNAMED = 'own'  # the data set that --classes is about
+UNNAMED = 'own'  # the name of the data set that --classes describes
 
 
 def generate(
@@ -33,10 +33,10 @@ def generate(
     crop_size: int | None = None,
     upsample_loss: bool | None = None,
 ) -> list[Path]:
-    """Write the files of networks, and of the stages that train them, under `out`; returns their paths.
+    """Write the files of networks and of their stages under `out`; returns the paths.
 
-    `place` is what the solvers call that folder. `size_hw` replaces the rows' tile; `crop_size`, in stages on images, and
-    `upsample_loss` the stages'.
+    `place` is the path of that folder in the solvers. `size_hw` replaces the tile of the rows, `upsample_loss` and (for stages
+    on images) `crop_size` the values of the stages.
     """
     written = []
 
@@ -64,7 +64,7 @@ def generate(
 
 
 def network_of(args: argparse.Namespace) -> str:
-    """The name of the network that is asked for, made known with its classes and mean if those are the command line's."""
+    """The name of the network that `args` asks for; registers a data set for the classes and mean of --classes."""
     name = resolve(args.net, NETS)
     if args.dataset:
         name = f'{name.partition("@")[0]}@{dataset(args.dataset).name}'
@@ -85,7 +85,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, metavar='DIR', help=f'folder to write to (default: prototxt/; with --net {ON_DEMAND}/)'
     )
-    parser.add_argument('--net', help='only this network and the stages that train it; the beginning of its name will do')
+    parser.add_argument('--net', help='only this network and its stages; the beginning of its name is enough')
     own = parser.add_mutually_exclusive_group()
     own.add_argument('--dataset', metavar='NAME', help='for your own data in data/NAME (make lmdb-custom)')
     own.add_argument('--classes', type=int, metavar='N', help='for data of N classes')

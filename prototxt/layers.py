@@ -1,4 +1,4 @@
-"""Vocabulary over caffe.NetSpec: the few shapes of layers that the networks are made of."""
+"""The kinds of layers that our networks consist of, as functions over caffe.NetSpec."""
 
 from prototxt.shapes import STRIDE, Window
 from tools.support.caffe_import import import_caffe
@@ -10,7 +10,7 @@ FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
 def learning(rate: int) -> list[dict]:
-    """Multipliers of the learning rate and of the decay: the weights' and the bias's (fyu/dilation network.py; DeepLab, fc8)."""
+    """lr_mult and decay_mult of the weights and of the bias (fyu/dilation network.py; DeepLab, fc8)."""
     return [dict(lr_mult=rate, decay_mult=1), dict(lr_mult=2 * rate, decay_mult=0)]
 
 
@@ -21,7 +21,7 @@ def conv(
     bottom, num_output: int, kernel_size: int, *, stride: int = 1, dilation: int = 1, pad: int = 0,
     learn: bool, filler: dict | None = None, rates: list[dict] = LEARN,
 ):  # fmt: skip
-    """A convolution; `learn` adds learning-rate multipliers and the weight filler, which a deploy net does without."""
+    """A convolution. With `learn` it has rate multipliers and the weight filler; a deploy net has neither."""
     fields: dict = dict(num_output=num_output, kernel_size=kernel_size)
     if stride > 1:
         fields['stride'] = stride
@@ -35,7 +35,7 @@ def conv(
 
 
 def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, filler: dict | None = None):
-    """A pooling, or a convolution with its ReLU and, of fc6 and fc7, dropout; named as in VGG-16. Returns the last top."""
+    """Append a pooling, or a convolution with ReLU (fc6, fc7: and dropout), named as in VGG-16; returns the last top."""
     name, pad = window.name, dict(pad=window.pad) if window.pad else {}
     if window.pooling:
         kind = P.Pooling.AVE if window.average else P.Pooling.MAX
@@ -53,12 +53,12 @@ def append_window(net, bottom, window: Window, num_output: int, *, learn: bool, 
 
 
 def bilinear_x8(bottom, num_classes: int):
-    """Fixed bilinear upsampling by 8, each class by itself (released dilation10_cityscapes: kernel 16, stride 8, pad 4)."""
+    """Fixed bilinear upsampling by 8 of each class on its own (released dilation10_cityscapes: kernel 16, stride 8, pad 4)."""
     return _fixed_upsampling(bottom, num_classes, kernel=16, stride=8, pad=4)
 
 
 def aligned(bottom, num_classes: int, zoom: int):
-    """Fixed bilinear upsampling from n to zoom (n - 1) + 1, corners on corners: what DeepLab's Interp does at `zoom_factor`."""
+    """Fixed bilinear upsampling from n to zoom (n - 1) + 1 with corners on corners, as DeepLab's Interp with `zoom_factor`."""
     return _fixed_upsampling(bottom, num_classes, kernel=2 * zoom - 1, stride=zoom, pad=zoom - 1)
 
 
@@ -74,18 +74,18 @@ def _fixed_upsampling(bottom, num_classes: int, *, kernel: int, stride: int, pad
 
 
 def reflect_pad(bottom, pad: int):
-    """`pad` reflected cells on each side (prototxt/reflect_pad.py)."""
+    """Adds `pad` reflected cells on each side (prototxt/reflect_pad.py)."""
     return L.Python(bottom, python_param=dict(module='prototxt.reflect_pad', layer='ReflectPad', param_str=str(pad)))
 
 
 def pixels_of_cells(scores, num_classes: int):
-    """Scores (N, C, 8h, 8w) as (N, C, 64, hw): plane 8a+b holds pixels (8i+a, 8j+b), as stored labels at stride 1 do."""
+    """Scores (N, C, 8h, 8w) as (N, C, 64, hw). Plane 8a+b holds pixels (8i+a, 8j+b), as in stored stride-1 labels."""
     planes = L.Im2col(scores, convolution_param=dict(kernel_size=STRIDE, stride=STRIDE))
     return planes, L.Reshape(planes, reshape_param=dict(shape=dict(dim=[0, num_classes, STRIDE**2, -1])))
 
 
 def loss(scores, label, ignore_label: int, normalization: str = 'VALID', class_weights: str | None = None):
-    """Softmax loss of the pixels whose label is not `ignore_label`: averaged over them, or with 'NONE' their sum.
+    """Softmax loss over the pixels whose label is not `ignore_label`: their mean, or with 'NONE' their sum.
 
     `class_weights` is a binaryproto file with a diagonal matrix (tools/training/class_weights.py): the loss of a pixel is then
     multiplied by the weight of its class. The average still divides by the number of pixels, not by the sum of their weights.
@@ -97,5 +97,5 @@ def loss(scores, label, ignore_label: int, normalization: str = 'VALID', class_w
 
 
 def accuracy(scores, label, ignore_label: int):
-    """Share of the pixels whose label is not `ignore_label` that the largest score names."""
+    """Share of pixels whose largest score is that of their label, without pixels labelled `ignore_label`."""
     return L.Accuracy(scores, label, accuracy_param=dict(ignore_label=ignore_label))

@@ -1,4 +1,4 @@
-"""The tables of stages and of networks as text, for `make stages` and `make nets`; the names behind `make train-NAME`.
+"""Prints the tables of stages and networks for `make stages` and `make nets`, and the names for `make train-NAME`.
 
 python3 -m prototxt.listing {stages,nets,trainings}
 """
@@ -16,12 +16,12 @@ GAP = '  '
 
 
 def stage_listing() -> str:
-    """A line for each stage, under a heading, in columns: what it needs, and how long its source ran it."""
+    """A table of the stages: what each needs, and how long its source trains it."""
     return _columns([STAGE_HEAD, *(_stage_line(name, stage) for name, stage in STAGES.items())])
 
 
 def net_listing() -> str:
-    """A line for each network, under a heading, in columns."""
+    """A table of the networks."""
     return _columns([NET_HEAD, *(net_row(name, net) for name, net in NETS.items())])
 
 
@@ -45,7 +45,7 @@ def _stage_line(name: str, stage: Stage) -> tuple[str, ...]:
 
 
 def _length(stage: Stage) -> str:
-    """Iterations and batch, and whose they are: the paper's if nothing is said."""
+    """Iterations and batch, with their source if it is not the paper."""
     length = f'{stage.max_iter:,} x {stage.batch_size}'
     if taken := dict(stage.assumed).get('iterations'):
         return f'not given; here {length}, as in {taken}'

@@ -1,16 +1,16 @@
-"""Where a stage's LMDBs lie; nothing heavy is imported here."""
+"""Paths of a stage's LMDBs. This module imports nothing heavy."""
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS, Stage
 
 
 def train_split(stage: Stage) -> str:
-    """The split that a stage trains on: that of its row, or the training split of its data set."""
+    """The split that a stage trains on: its row's, or the training split of its data set."""
     return stage.split or dataset(NETS[stage.net].dataset).train
 
 
 def lmdb_of(stage: Stage, split: str | None = None) -> str:
-    """The LMDB of a split, by default the one that the stage trains on, relative to data/.
+    """The LMDB of a split, relative to data/; by default the split that the stage trains on.
 
     camvid/train_628, pascal_voc/train_aug_500, toy/train_final_toy-front.
     """
@@ -22,10 +22,10 @@ def lmdb_of(stage: Stage, split: str | None = None) -> str:
 
 
 def whole_images_of(split: str) -> str:
-    """The LMDB of the images of a split as they are, beside that of their maps."""
+    """The LMDB with the whole images of a split, beside the LMDB of their maps."""
     return f'{split}_whole'
 
 
 def val_lmdb_of(stage: Stage) -> str:
-    """The LMDB that a stage is measured on: camvid/val_628."""
+    """The LMDB that a stage is evaluated on: camvid/val_628."""
     return lmdb_of(stage, dataset(NETS[stage.net].dataset).val)

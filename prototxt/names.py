@@ -1,4 +1,4 @@
-"""Short names that a person types, resolved to rows of a table."""
+"""Finds the row of a table that a short name stands for."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""NetParameters of the tables' rows: for deployment and for training."""
+"""Makes the NetParameter of a row: for deployment, for training and for evaluation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,15 +29,15 @@ APPEND: dict[type, Callable[..., None]] = {FrontEnd: append_front_end, Fcn: appe
 def deploy(net_name: str, start: str = 'data', size_hw: tuple[int, int] | None = None):
     """NetParameter from input blob `start`, shape (1, channels, *size_hw), to class probabilities `prob`.
 
-    `start` is 'data', one of shapes.TRUNK_ENDS, or the name of the front end's scores; `size_hw` is by default what the row's
-    tile gives there.
-    A network with CRF-RNN that starts from maps has a second input, `image` (1, 3, H, W), for the image less its mean.
+    `start` is 'data', one of shapes.TRUNK_ENDS, or the name of the front end's scores. `size_hw` is by default the size of that
+    blob for the row's tile. A network with CRF-RNN that starts from maps has a second input, `image` (1, 3, H, W): the image
+    minus its mean.
     """
     return deploy_row(NETS[net_name], net_name, start, size_hw)
 
 
 def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int] | None = None):
-    """The same of a row that need not be in the table. UserError for a size or a start that the network does not take."""
+    """deploy() for a row that need not be in the table. Raises UserError for a size or start that does not fit."""
     classes = dataset(row.dataset).num_classes
     net = caffe.NetSpec()
     height, width = size_hw or _tile_at(row, start)
@@ -53,7 +53,7 @@ def deploy_row(row: Net, name: str, start: str = 'data', size_hw: tuple[int, int
     net.prob = L.Softmax(scores)
     message = _named(net, name)
     if start != 'data':
-        # An input layer named conv5_3 would be given the weights of that convolution: Caffe matches by name, then aborts.
+        # Caffe matches weights by layer name. An input layer named conv5_3 would get those of the convolution, and Caffe aborts.
         message.layer[0].name = 'input'
     return message
 
@@ -83,9 +83,9 @@ def evaluation(
     crop_size: int | None = None,
     upsample_loss: bool | None = None,
 ):
-    """NetParameter that measures a stage on another LMDB in Caffe's test phase: blobs `loss` and `accuracy`.
+    """NetParameter for Caffe's test phase on another LMDB, with the blobs `loss` and `accuracy`.
 
-    Images are cropped at their centre and not mirrored. A file of its own, for `caffe test` or a solver's `test_net`.
+    Images are cropped at their centre and not mirrored. The net serves `caffe test` or a solver's `test_net`.
     """
     stage = _changed(STAGES[stage_name], crop_size, upsample_loss)
     net, scores = _with_data(stage, source, min(TEST_BATCH, stage.batch_per_pass), learn=False)
@@ -101,14 +101,14 @@ def write(message, path: Path) -> None:
 
 
 def _changed(stage: Stage, crop_size: int | None, upsample_loss: bool | None) -> Stage:
-    """The row with what is given put in."""
+    """The stage with the values that are not None."""
     if crop_size is not None:
         stage = replace(stage, crop_size=crop_size)
     return stage if upsample_loss is None else replace(stage, upsample_loss=upsample_loss)
 
 
 def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
-    """NetSpec from the LMDB to the scores that the loss is taken of, and those scores; `learn` is for the training phase."""
+    """NetSpec from the LMDB to the scores, and the scores that the loss uses; `learn` is True in the training phase."""
     row, facts = NETS[stage.net], dataset(NETS[stage.net].dataset)
     net = caffe.NetSpec()
     images, image = stage.start == 'data', None
@@ -140,14 +140,14 @@ def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
 
 
 def _append_layers(net, row: Net, classes: int, start: str, *, learn: bool):
-    """The layers between blob `start` and the scores of the whole network, one a cell; of FCN, one a pixel."""
+    """Append the layers after blob `start`; returns the scores of the network, one a cell (FCN: one a pixel)."""
     APPEND[type(row.front_end)](net, row.front_end, classes, start=start, learn=learn)
     scores = net[_scores_of(row.front_end)]
     return append_context(net, scores, row.context, classes, learn=learn) if row.context else scores
 
 
 def _append_deployed(net, row: Net, classes: int, start: str):
-    """The layers between blob `start` and the scores in deployment: one a pixel where the row says so, else one a cell."""
+    """Append the layers after blob `start` for deployment; returns scores, one a pixel if the row upsamples, else one a cell."""
     if isinstance(row.front_end, DeepLab):
         return append_deployed_deeplab(net, row.front_end, classes, start=start)
     scores = _append_layers(net, row, classes, start, learn=False)
@@ -155,21 +155,21 @@ def _append_deployed(net, row: Net, classes: int, start: str):
 
 
 def _scores_of(front_end: FrontEnd | Fcn | DeepLab) -> str:
-    """The blob with the scores."""
+    """Name of the blob with the scores."""
     if isinstance(front_end, Fcn):
         return 'score'
     return FUSED if isinstance(front_end, DeepLab) and front_end.multi_scale else front_end.final
 
 
 def _append_upsampling(net, scores, row: Net, classes: int):
-    """Fixed bilinear upsampling by 8, on corners where the row's cells are."""
+    """Append a fixed bilinear upsampling by 8; DeepLab's keeps corners on corners."""
     name = 'fc8_interp' if row.front_end.aligned else 'ctx_upsample' if row.context else 'upsample'
     net[name] = aligned(scores, classes, STRIDE) if row.front_end.aligned else bilinear_x8(scores, classes)
     return net[name]
 
 
 def _check_input(row: Net, name: str, start: str, size_hw: tuple[int, int]) -> None:
-    """UserError if a network that takes images whole would be given something else."""
+    """Raise UserError if a network that takes whole images would get stored maps or a size that does not fit."""
     if row.whole is None:
         return
     if start != 'data':
@@ -191,7 +191,7 @@ def _tile_at(row: Net, start: str) -> tuple[int, int]:
 
 
 def _frozen(message, names: tuple[str, ...]):
-    """The same with the layers in `names` not trained. Caffe takes no gradient through layers below which nothing is."""
+    """The message with rates of 0 for the layers in `names`. Caffe stops its gradient where no layer below learns."""
     for layer in message.layer:
         if layer.name in names:
             for rate in layer.param:

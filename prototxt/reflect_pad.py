@@ -1,6 +1,6 @@
-"""Reflection padding as a Python layer of Caffe: stock layers only pad with zeros (paper Sec. 5 tried both).
+"""Reflection padding as a Python layer of Caffe. Stock layers only pad with zeros; the paper tried both (Sec. 5).
 
-A net that has it needs a Caffe built with Python layers, this checkout on PYTHONPATH, and one GPU at most.
+A net with this layer needs a Caffe with Python layers and this checkout on PYTHONPATH. It trains on one GPU at most.
 """
 
 import caffe
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def reflected(size: int, pad: int) -> np.ndarray:
-    """For each of `size + 2 pad` places the place that it repeats; an edge is not repeated, and `pad` may exceed `size`."""
+    """For each of `size + 2 pad` places, the index that it copies. The edge is not copied twice; `pad` may exceed `size`."""
     return np.pad(np.arange(size), pad, mode='reflect')
 
 
 class ReflectPad(caffe.Layer):
-    """Top (N, C, h + 2 pad, w + 2 pad) of a bottom (N, C, h, w); `param_str` is `pad`, in cells."""
+    """Bottom (N, C, h, w) to top (N, C, h + 2 pad, w + 2 pad); `param_str` is `pad` in cells."""
 
     def setup(self, bottom, top):
         self.pad = int(self.param_str)
@@ -33,5 +33,5 @@ class ReflectPad(caffe.Layer):
 
 
 def _places(indices: np.ndarray, size: int) -> np.ndarray:
-    """Matrix (len(indices), size), one where a place is repeated: padding multiplies by it, the gradient by its transpose."""
+    """Matrix (len(indices), size) with ones at the copied places. Padding multiplies by it, the gradient by its transpose."""
     return (indices[:, None] == np.arange(size)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Sizes: of score maps, of crops, of parameters. Convolutions round down, pooling rounds up, as Caffe does."""
+"""Sizes of score maps, crops and parameters. Convolutions round down and poolings round up, as in Caffe."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -8,7 +8,7 @@ from tools.support.errors import UserError
 
 
 class Window(NamedTuple):
-    """A layer as a sliding window; one named pool... is a pooling, of maxima unless `average`, others are convolutions."""
+    """A layer as a sliding window. A name with pool... is a pooling (max, or `average`); any other is a convolution."""
 
     name: str
     kernel: int
@@ -19,12 +19,12 @@ class Window(NamedTuple):
 
     @property
     def pooling(self) -> bool:
-        """Whether it is one."""
+        """Whether this is a pooling."""
         return self.name.startswith('pool')
 
     @property
     def extent(self) -> int:
-        """Input pixels that one output pixel spans, along a side."""
+        """Input pixels that one output pixel spans along a side."""
         return self.dilation * (self.kernel - 1) + 1
 
 
@@ -42,7 +42,7 @@ TRUNK_ENDS = ('pool3', 'conv4_3', 'conv5_3')  # where a frozen trunk may end: bl
 
 
 def vgg16_trunk(pools: tuple[Window, ...], dilations: tuple[int, ...] = (1,) * 5, first_pad: int = 1) -> tuple[Window, ...]:
-    """VGG-16's convolutions, each padded to keep the map's size, but for the first, which may be padded more; and `pools`."""
+    """VGG-16's convolutions and `pools`. Each convolution is padded to keep its map's size; `first_pad` pads the first one."""
     layers = []
     for group, (depth, dilation, pool) in enumerate(zip(TRUNK_DEPTHS, dilations, pools, strict=True), 1):
         layers += [Window(f'conv{group}_{i}', 3, dilation=dilation, pad=dilation) for i in range(1, depth + 1)]
@@ -65,7 +65,7 @@ MARGIN = SHRINK // 2  # 186: reflected on each side of an image, so that its sco
 
 
 def map_size(side: int, windows: tuple[Window, ...] = FRONT_END) -> int:
-    """Side of the map that unpadded `windows` make of an input of `side` pixels.
+    """Side of the map that unpadded `windows` make from an input of `side` pixels.
 
     Raises ValueError if the input is too small to leave one output pixel.
     """
@@ -83,14 +83,14 @@ def front_end_size(side: int) -> int:
 
 
 def border_cells(blob: str) -> int:
-    """Cells on each side by which a map of `blob`, at stride 8, is larger than the scores: pool3 21, conv5_3 12, scores 0."""
+    """Cells on each side that a map of `blob` (stride 8) has more than the scores: pool3 21, conv5_3 12, the scores 0."""
     names = [window.name for window in FRONT_END]
     after = FRONT_END[names.index(blob) + 1 :] if blob in names else ()
     return sum(window.extent - 1 for window in after) // 2
 
 
 def check_crop_size(crop_size: int) -> int:
-    """`crop_size`, in pixels, if it is 372 + 8 n with n >= 1; a UserError with the nearest that are otherwise."""
+    """`crop_size` in pixels if it is 372 + 8 n with n >= 1; else raises UserError with the nearest sizes that fit."""
     cells, rest = divmod(crop_size - SHRINK, STRIDE)
     if cells < 1:
         raise UserError(f'crop_size {crop_size}: too small, the smallest that works is {SHRINK + STRIDE}')
@@ -104,20 +104,19 @@ def check_crop_size(crop_size: int) -> int:
 
 
 def pixels_of(start: str, map_hw: Sequence[int]) -> tuple[int, int]:
-    """Height and width in pixels of what maps of blob `start`, of `map_hw` cells, give scores of."""
+    """Height and width in pixels of the area that maps of blob `start`, `map_hw` cells large, give scores for."""
     height, width = (STRIDE * (side - 2 * border_cells(start)) for side in map_hw)
     return height, width
 
 
-UPSAMPLINGS = ('fc8_interp', 'ctx_upsample', 'upsample')  # layers that are bilinear by 8, and stay so
+UPSAMPLINGS = ('fc8_interp', 'ctx_upsample', 'upsample')  # bilinear x8 layers that are never trained
 MEAN_FIELD = 'MultiStageMeanfield'  # of tools.crfs.crf_rnn_layers, the one Python layer that learns
 
 
 def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
     """Shapes of the learnable blobs of each layer of a NetParameter, without making the net.
 
-    Follows channels from the Input and Slice layers through the layer types that our networks have;
-    a layer type with parameters that is not known here raises ValueError.
+    Follows the channels from the Input and Slice layers. Raises ValueError for a layer type that our networks do not have.
     """
     without = ('Data', 'DummyData', 'Im2col', 'Reshape', 'SoftmaxWithLoss', 'InfogainLoss', 'Accuracy', 'Silence')
     channels: dict[str, int] = {}
@@ -142,7 +141,7 @@ def param_shapes(net) -> dict[str, list[tuple[int, ...]]]:
 
 
 def _slice_channels(layer, channels: dict[str, int]) -> None:
-    """Note the channels of all tops of a Slice but the last, whose channels depend on what it is given."""
+    """Store the channels of a Slice's tops, except the last: its channels depend on the input."""
     edges = [0, *layer.slice_param.slice_point]
     for top, start, end in zip(layer.top, edges, edges[1:], strict=False):
         channels[top] = end - start

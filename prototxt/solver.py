@@ -7,7 +7,7 @@ caffe_pb2 = import_caffe().proto.caffe_pb2
 
 
 def solver(stage: Stage, net_path: str, snapshot_prefix: str, *, display: int = 20, gpu: bool = False):
-    """SolverParameter of a stage: the row's kind of solver, rates, iterations and snapshots.
+    """SolverParameter of a stage, with the row's solver, rates, iterations and snapshots.
 
     Caffe averages the gradient over `iter_size` passes, so a split batch takes the same step as a whole one.
     """

@@ -1,4 +1,4 @@
-"""The two tables as Markdown, for TABLES.md, so that nothing is typed twice."""
+"""TABLES.md: the two tables as Markdown."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def net_table(nets: Mapping[str, Net]) -> str:
 
 
 def stage_table() -> str:
-    """A row for each training stage, below what all rows of the paper have in common."""
+    """A row for each training stage, after a line about what the paper never gives."""
     common = ', '.join(field for field, _ in SILENT)
     rows = [_stage_row(name, stage) for name, stage in STAGES.items()]
     return f'The paper gives nowhere: {common}. Its rows have those of {FYU}.\n\n' + _table(STAGE_HEAD, rows)
@@ -49,7 +49,7 @@ def net_row(name: str, net: Net) -> tuple[str, ...]:
 
 
 def _kind(widths: FrontEnd | Fcn | DeepLab) -> str:
-    """What a front end has beside its widths, or whose network stands in its place."""
+    """Which network stands in place of the front end, or what the front end has beside its widths."""
     match widths:
         case Fcn():
             return ', FCN: scores of ' + ' and '.join(['fc7', *(f'pool{group}' for group in widths.skips)])
@@ -86,16 +86,16 @@ def power(rate: float) -> str:
 
 
 def _few(stage: Stage) -> str:
-    """The layers that start from their fillers, or how many where they are many."""
+    """The layers that start from their fillers, or their number if there are many."""
     if len(stage.fresh) < 4:
         return ', '.join(stage.fresh)
     return f'{len(stage.fresh)} layers' if stage.init else 'all layers'
 
 
 def source_of(stage: Stage) -> str:
-    """Where a stage's values are from, and what that source does not give: `paper 4; not given: crop, batch (fyu/dilation)`.
+    """The source of a stage and the fields that it leaves open: `paper 4; not given: crop, batch (fyu/dilation)`.
 
-    What the paper gives for none of its rows (SILENT) stands once, above the table.
+    Fields that the paper never gives (SILENT) stand once, above the table.
     """
     taken: dict[str, list[str]] = {}
     for field, source in (pair for pair in stage.assumed if pair not in SILENT):
@@ -105,7 +105,7 @@ def source_of(stage: Stage) -> str:
 
 
 def _batch(stage: Stage) -> str:
-    """The batch, and how it is split where a row splits it."""
+    """The batch size, and how it is split into passes."""
     return str(stage.batch_size) if stage.iter_size == 1 else f'{stage.batch_size} = {stage.iter_size} x {stage.batch_per_pass}'
 
 

@@ -80,5 +80,5 @@ def test_a_memory_limit_that_whole_images_exceed(tmp_path, capsys):
     weights = random_weights('fcn8s_pascal_voc', tmp_path / 'weights.caffemodel')
     assert fit_tile('fcn8s_pascal_voc', [weights], [(37, 51)], 10**12) is None
     assert 'a tile of 37x51' in capsys.readouterr().err
-    with pytest.raises(UserError, match='fcn8s takes images whole, and 375x500 needs'):
+    with pytest.raises(UserError, match='fcn8s_pascal_voc takes images whole, and 375x500 needs'):
         fit_tile('fcn8s_pascal_voc', [weights], [(37, 51), (375, 500)], 10**6)
