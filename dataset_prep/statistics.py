@@ -13,6 +13,7 @@ from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from dataset_prep.records import Record, read_image, read_label
 from tools.support.errors import Fault, attempt
+from tools.support.text_tables import columns
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,14 @@ def _of_record(record: Record) -> Statistics:
 
 def table(facts: Dataset, splits: dict[str, Statistics]) -> str:
     """Images, size of each class in percent of the labelled pixels, ignored pixels and mean colour, one column a split."""
-    lines = [_row('', list(splits)), _row('images', [str(part.images) for part in splits.values()])]
-    for name in facts.classes:
-        lines.append(_row(f'  {name} %', [_share(part.pixels_per_class(facts)[name], part) for part in splits.values()]))
-    lines.append(_row('ignored pixels %', [f'{100 * part.ignored_pixels / part.pixels:.2f}' for part in splits.values()]))
-    for index, channel in enumerate('BGR'):
-        lines.append(_row(f'mean {channel}', [f'{part.mean_bgr[index]:.2f}' for part in splits.values()]))
-    return '\n'.join(lines)
+    parts = list(splits.values())
+    rows = [('', *splits), ('images', *(str(part.images) for part in parts))]
+    rows += [(f'  {name} %', *(_share(part.pixels_per_class(facts)[name], part) for part in parts)) for name in facts.classes]
+    rows.append(('ignored pixels %', *(f'{100 * part.ignored_pixels / part.pixels:.2f}' for part in parts)))
+    rows += [(f'mean {channel}', *(f'{part.mean_bgr[index]:.2f}' for part in parts)) for index, channel in enumerate('BGR')]
+    return '\n'.join(columns(rows, '<>'))
 
 
 def _share(count: int, part: Statistics) -> str:
     labelled = part.pixels - part.ignored_pixels
     return f'{100 * count / labelled:.2f}' if labelled else '-'
-
-
-def _row(title: str, cells: list[str]) -> str:
-    return f'{title:<20}' + ''.join(f'{cell:>12}' for cell in cells)

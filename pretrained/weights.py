@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.support.paths import PRETRAINED
+from tools.support.text_tables import markdown_table
 
 CC_BY = 'CC BY 4.0'
 FYU_LICENCE = 'MIT (README.md of fyu/dilation: code and models)'
@@ -211,10 +212,8 @@ def seen_in_training(files: Sequence[str], dataset: str, split: str) -> Row | No
 
 def as_markdown() -> str:
     """The table, a line a row."""
-    lines = ['| name | what it is | file | known | licence |', '| --- | --- | --- | --- | --- |']
-    for name, row in WEIGHTS.items():
-        lines.append(f'| `{name}` | {row.source} | `{row.file}` | {_known(row)} | {row.licence} |')
-    return '\n'.join(lines) + '\n'
+    rows = [(f'`{name}`', row.source, f'`{row.file}`', _known(row), row.licence) for name, row in WEIGHTS.items()]
+    return '\n'.join(markdown_table([('name', 'what it is', 'file', 'known', 'licence'), *rows])) + '\n'
 
 
 def _known(row: Row) -> str:

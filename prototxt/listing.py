@@ -4,39 +4,32 @@ python3 -m prototxt.listing {stages,nets,trainings}
 """
 
 import sys
-from collections.abc import Iterable
 
 from prototxt.chains import CHAINS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
 from prototxt.tables import NET_HEAD, net_row
+from tools.support.text_tables import columns
 
 STAGE_HEAD = ('train-', 'reads', 'starts from', 'iterations x batch')
-GAP = '  '
 
 
 def stage_listing() -> str:
     """A table of the stages: what each needs, and how long its source trains it."""
-    return _columns([STAGE_HEAD, *(_stage_line(name, stage) for name, stage in STAGES.items())])
+    return '\n'.join(columns([STAGE_HEAD, *(_stage_line(name, stage) for name, stage in STAGES.items())]))
 
 
 def net_listing() -> str:
     """A table of the networks."""
-    return _columns([NET_HEAD, *(net_row(name, net) for name, net in NETS.items())])
+    return '\n'.join(columns([NET_HEAD, *(net_row(name, net) for name, net in NETS.items())]))
 
 
 def training_names() -> str:
     """The names of all stages and chains, in one line."""
-    return ' '.join([*STAGES, *CHAINS]) + '\n'
+    return ' '.join([*STAGES, *CHAINS])
 
 
 LISTINGS = {'stages': stage_listing, 'nets': net_listing, 'trainings': training_names}
-
-
-def _columns(lines: Iterable[tuple[str, ...]]) -> str:
-    lines = list(lines)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ''.join(GAP.join(map(str.ljust, line, widths)).rstrip() + '\n' for line in lines)
 
 
 def _stage_line(name: str, stage: Stage) -> tuple[str, ...]:
@@ -57,4 +50,4 @@ def _whose(stage: Stage) -> str:
 
 
 if __name__ == '__main__':
-    print(LISTINGS[sys.argv[1]](), end='')
+    print(LISTINGS[sys.argv[1]]())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prototxt.experiments import BASIC, FYU, MORE_NETS, PAPER_NETS, SILENT, STAGES, DeepLab, Fcn, FrontEnd, Net, Stage
 from tools.support.atomic import whole_file
+from tools.support.text_tables import markdown_table
 
 NET_HEAD = ('network', 'data set', 'tile', 'front end', 'context module')
 STAGE_HEAD = ('stage', 'trains', 'after', 'starts from', 'crop', 'batch', 'rate', 'momentum', 'iterations', 'source')
@@ -110,5 +111,4 @@ def _batch(stage: Stage) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ('---',) * len(head), *rows]
-    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+    return '\n'.join(markdown_table([head, *rows])) + '\n'

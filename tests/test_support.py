@@ -14,6 +14,7 @@ from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
 from tools.support.memory import Peak
 from tools.support.paths import ROOT
+from tools.support.text_tables import columns, markdown_table
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
@@ -230,3 +231,19 @@ def test_peak_of_a_process_stays_when_the_memory_is_given_back_and_after_its_end
         child.communicate()
     peak.look()
     assert 300_000_000 < peak.bytes < 400_000_000
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    """Two spaces between columns, names to the left and numbers to the right, no blanks at the end."""
+    rows = [('net', 'IoU %', 'seconds'), ('dilation8', '75.3', ''), ('front', '9.8', '12')]
+    assert columns(rows, '<>') == ['net        IoU %  seconds', 'dilation8   75.3', 'front        9.8       12']
+    assert columns([('a', 'bb', 'c'), ('aaa', 'b', 'cc')]) == ['a    bb  c', 'aaa  b   cc']
+
+
+@pytest.mark.parametrize(('padded', 'lines'), [
+    (False, ['| stage | made by |', '| --- | --- |', '| a | b \\| c |']),
+    (True, ['| stage | made by |', '| ----- | ------- |', '| a     | b \\| c  |']),
+])  # fmt: skip
+def test_a_markdown_table_holds_any_cell(padded, lines):
+    """A bar in a cell does not end it; padded, the bars stand below each other."""
+    assert markdown_table([('stage', 'made by'), ('a', 'b | c')], padded=padded) == lines

@@ -29,6 +29,7 @@ from dataset_prep.feature_geometry import label_planes
 from dataset_prep.lmdb_store import id_of, read_manifest, read_sizes, reading, stored_keys
 from tools.support.errors import UserError, run_command
 from tools.support.sheets import WHITE, colorize
+from tools.support.text_tables import columns
 
 SHEET = 'contact_sheet.png'
 HEIGHT, LINE_BGR = 280, (0, 0, 255)  # pixels of a picture; the line around the image itself
@@ -92,11 +93,10 @@ def counted(manifest: dict, records: Sequence[tuple[str, np.ndarray]], facts: Da
 
 def print_manifest(manifest: dict) -> None:
     """One line a fact."""
-    width = max(map(len, manifest))
-    for name, value in manifest.items():
-        if name == 'pixels_per_class':
-            value = ', '.join(f'{one} {count:,}' for one, count in value.items())
-        print(f'{name:<{width}}  {value}')
+    shown = dict(manifest)
+    if 'pixels_per_class' in manifest:
+        shown['pixels_per_class'] = ', '.join(f'{one} {count:,}' for one, count in manifest['pixels_per_class'].items())
+    print('\n'.join(columns([(name, str(value)) for name, value in shown.items()])))
 
 
 def browse(path: Path, out: Path, count: int, ids: Sequence[str]) -> None:

@@ -24,10 +24,10 @@ from dataclasses import asdict
 
 from tools.support.errors import UserError, run_command
 from tools.support.paths import RUNS
+from tools.support.text_tables import columns
 from tools.training.overview import AVERAGED, Overview, overviews
 
 HEAD = ('run', 'state', 'iteration', f'loss, mean of {AVERAGED}', 'rate', 'best IoU %', 'sessions', 'begun (UTC)')
-GAP = '  '
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -52,12 +52,9 @@ def _plain(run: Overview) -> dict[str, object]:
 
 def table(runs: Sequence[Overview]) -> str:
     """A line for each run under a heading, in columns; a line more for its newest pictures, and where there is a problem."""
-    lines = [HEAD, *map(line, runs)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [GAP.join(map(str.ljust, cells, widths)).rstrip() for cells in lines]
     pictures = [f'{run.name}: pictures {run.pictures}' for run in runs if run.pictures]
     problems = [f'{run.name}: {run.problem}' for run in runs if run.problem]
-    return '\n'.join([*text, *pictures, *problems])
+    return '\n'.join([*columns([HEAD, *map(line, runs)]), *pictures, *problems])
 
 
 def line(run: Overview) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.support.memory import peak_bytes
 from tools.support.paths import ROOT, VENV
+from tools.support.text_tables import columns
 
 NET = 'dilation8_pascal_voc'
 SIDE, GRADIENT_SIDE = 900, 508  # pixels
@@ -111,10 +112,11 @@ def differing(results: dict[str, dict]) -> list[str]:
 def report(side: int, results: dict[str, dict]) -> str:
     """Table of the builds, their ratio, and what differs."""
     lines = [f'{NET} at 1x3x{side}x{side}']
-    lines.append(f'{"build":<12} {"first forward (CPU time)":>26} {"second (CPU time)":>21} {"peak memory":>12}')
+    rows = [('build', 'first forward (CPU time)', 'second (CPU time)', 'peak memory')]
     for name, result in results.items():
-        passes = [f'{result[which]["s"]:.1f} s ({result[which]["cpu_s"]:.1f} s)' for which in ('first', 'second')]
-        lines.append(f'{name:<12} {passes[0]:>26} {passes[1]:>21} {result["peak_bytes"] / 1e9:>9.2f} GB')
+        first, second = (f'{result[which]["s"]:.1f} s ({result[which]["cpu_s"]:.1f} s)' for which in ('first', 'second'))
+        rows.append((name, first, second, f'{result["peak_bytes"] / 1e9:.2f} GB'))
+    lines += columns(rows, '<>')
     wall, cpu = (results['shared']['first'][unit] / results['as released']['first'][unit] for unit in ('s', 'cpu_s'))
     names = differing(results)
     count = len(results['shared']['hashes'])

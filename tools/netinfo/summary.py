@@ -8,6 +8,7 @@ from tools.netinfo.fit import gb
 from tools.netinfo.memory import VALUE_BYTES, Estimate
 from tools.netinfo.setup import Layer
 from tools.netinfo.timing import Seconds
+from tools.support.text_tables import columns
 
 LEAST_SHOWN = 5e-5  # seconds; what takes less is mostly the call itself
 HEAD = ('layer', 'type', 'output', 'parameters', 'multiply-adds', 'sees', 'step', 'memory')
@@ -24,8 +25,7 @@ def table(layers: list[Layer], seconds: Mapping[str, Seconds] | None = None, by_
     if seconds:
         times = [TIME_HEAD, *(_times(layer, seconds, by_memory) for layer in shown)]
         rows = [row + time for row, time in zip(rows, times, strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_line(row, widths) for row in rows]
+    lines = columns(rows, '<<<>')  # words to the left, numbers to the right
     hidden = len(layers) - len(shown)
     parameters, adds = sum(map(_parameters, layers)), sum(layer.costs.multiply_adds for layer in layers)
     in_place = f' ({hidden} of them in place, over their inputs)' if hidden else ''
@@ -59,13 +59,6 @@ def memory_lines(found: Estimate) -> str:
     else:
         peak = f'{gb(found.host)} at its peak, with the program itself ({gb(found.program)}) and {last[0]} ({gb(last[1])})'
     return f'memory, {what}: {peak}\n  {shown}'
-
-
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    """Words to the left, numbers to the right."""
-    words, numbers = list(zip(row, widths, strict=True))[:3], list(zip(row, widths, strict=True))[3:]
-    cells = [word.ljust(width) for word, width in words] + [number.rjust(width) for number, width in numbers]
-    return '  '.join(cells).rstrip()
 
 
 def _row(layer: Layer) -> tuple[str, ...]:

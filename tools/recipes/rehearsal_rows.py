@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tools.netinfo.fit import gb
 from tools.support.atomic import whole_file
+from tools.support.text_tables import markdown_table
 
 HEAD = (
     'stage', 'crop', 'images a pass', 'first loss', 'expected', 's/iteration', 'peak memory', 'estimated',
@@ -83,11 +84,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def markdown(lines: Iterable[tuple[str, ...]]) -> str:
-    """A Markdown table under HEAD whose columns are as wide in a terminal as they need to be."""
-    lines = [HEAD, *lines]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, tuple('-' * width for width in widths))
-    return ''.join('| ' + ' | '.join(map(str.ljust, cells, widths)) + ' |\n' for cells in lines)
+    """A Markdown table under HEAD whose columns are aligned in a terminal, too."""
+    return '\n'.join(markdown_table([HEAD, *lines], padded=True)) + '\n'
 
 
 def failed(stage: str, reason: str) -> tuple[str, ...]:

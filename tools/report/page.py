@@ -16,6 +16,7 @@ from tools.report.strips import Picture, Row, drawing, photo
 from tools.report.timeline import timeline
 from tools.scoring import percent
 from tools.support.atomic import whole_file
+from tools.support.text_tables import columns
 
 PICTURE_PX = 360  # width of a picture in the page
 
@@ -62,14 +63,8 @@ def publish(report: Report, folder: Path) -> None:
 def text_table(scores: Sequence[Scores]) -> str:
     """The table in the form of the paper's Table 3 (one row a system, per-class IoU, then the mean, in percent)."""
     classes = list(scores[0].class_iou)
-    name_width = max(len(row.name) for row in scores)
-    widths = [max(5, len(name)) for name in classes]
-    header = ' ' * name_width + ''.join(f'  {name:>{width}}' for name, width in zip(classes, widths, strict=True)) + '   mean IoU'
-    lines = [header]
-    for row in scores:
-        cells = ''.join(f'  {percent(row.class_iou[name]):>{width}}' for name, width in zip(classes, widths, strict=True))
-        lines.append(f'{row.name:<{name_width}}{cells}   {percent(row.mean_iou):>8}')
-    return '\n'.join(lines)
+    rows = [(row.name, *(percent(row.class_iou[name]) for name in classes), percent(row.mean_iou)) for row in scores]
+    return '\n'.join(columns([('', *classes, 'mean IoU'), *rows], '<>'))
 
 
 def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Row:

@@ -8,6 +8,7 @@ from tools.report.missing_data import DATA_NOTE, missing_data
 from tools.report.paper_tables import PaperTable
 from tools.report.results import Line, Result
 from tools.report.server_scores import SERVER_SCORES
+from tools.support.text_tables import columns, markdown_table
 
 HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
 ONLY_PAPERS = 'no number of ours (-)'
@@ -89,12 +90,12 @@ def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
 def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     """Aligned columns, the means of all rows, then the columns of those that have numbers of ours, then what fills blanks."""
     text = [f'{title(table)}{f" (paper, {table.section})" if table.section else ""}; mean IoU in percent']
-    text += aligned([list(HEAD), *(cells(line, table) for line in lines)])
+    text += columns([HEAD, *(cells(line, table) for line in lines)], '<>')
     for line in lines:
         if sides(line):
             rows = [[line.name, 'mean', *table.columns]]
             rows += [[name, *map(number, values)] for name, values in per_class(line, table)]
-            text += ['', *aligned([list(row) for row in zip(*rows, strict=True)])]
+            text += ['', *columns(list(zip(*rows, strict=True)), '<>')]
     blanks = todo(lines)
     if blanks:
         text += ['', 'blank cells:'] + [f'  {row}, {column}: {commands}' for row, column, commands in blanks]
@@ -110,41 +111,25 @@ def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
     return '\n'.join(text)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of one width, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *others in rows:
-        numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append('  '.join([name.ljust(widths[0]), *numbers]).rstrip())
-    return lines
-
-
 def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
     """The same as Markdown."""
     text = [f'## {title(table)}', '', f'{f"Paper, {table.section}. " if table.section else ""}IoU in percent.', '']
-    text += grid([list(HEAD), *(cells(line, table) for line in lines)])
+    text += markdown_table([HEAD, *(cells(line, table) for line in lines)])
     rows = [
         [f'{line.name}, {line.split}: {name}', *map(number, values)]
         for line in lines for name, values in per_class(line, table)
     ]  # fmt: skip
-    text += ['', *grid([['', 'mean', *table.columns], *rows])]
+    text += ['', *markdown_table([['', 'mean', *table.columns], *rows])]
     blanks = todo(lines)
     if blanks:
-        text += ['', *grid([['blank cell', 'column', 'what fills it'], *([a, b, f'`{c}`'] for a, b, c in blanks)])]
+        text += ['', *markdown_table([('blank cell', 'column', 'what fills it'), *((a, b, f'`{c}`') for a, b, c in blanks)])]
         text += ['', *notes(blanks)]
     missing = missing_data(table, lines)
     if missing:
-        text += ['', *grid([[DATA_NOTE, 'made by'], *([made, f'`{command}`'] for command, made in missing)])]
+        text += ['', *markdown_table([(DATA_NOTE, 'made by'), *((made, f'`{command}`') for command, made in missing)])]
     kept = only_papers(lines)
     if kept:
-        text += ['', *grid([[ONLY_PAPERS, 'why'], *map(list, kept)])]
+        text += ['', *markdown_table([(ONLY_PAPERS, 'why'), *kept])]
     if said := remarks(lines):
-        text += ['', *grid([[REMARKS, ''], *map(list, said)])]
+        text += ['', *markdown_table([(REMARKS, ''), *said])]
     return '\n'.join(text) + '\n'
-
-
-def grid(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    lines = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
-    return [lines[0], '|' + ' --- |' * len(rows[0]), *lines[1:]]

@@ -7,6 +7,7 @@ import numpy as np
 
 from tools.report.paper_tables import CATEGORIES, PaperRow
 from tools.scoring.measures import category_iou, frequency_weighted_iou, iou, mean, mean_class_accuracy, mean_iou
+from tools.support.text_tables import columns
 
 # FCN's measures beside mean IoU, as keys of `summary` and in words.
 OTHER_MEASURES = {
@@ -58,16 +59,19 @@ def table(
 
     `without_crf` is the confusion matrix of the same images before a CRF refined them, whose numbers get a column.
     """
-    published = [*paper.class_iou, paper.mean_iou] if paper else [None] * (len(classes) + 1)
-    unrefined = None if without_crf is None else [*iou(without_crf), mean_iou(without_crf)]
-    lines = rows([*classes, 'mean IoU'], [*iou(matrix), mean_iou(matrix)], published, unrefined=unrefined)
-    return '\n'.join(headed(lines, paper) + absent(classes, list(iou(matrix))))
+    shown = [('class', *classes, 'mean IoU'), ('IoU %', *map(percent, [*iou(matrix), mean_iou(matrix)]))]
+    if without_crf is not None:
+        shown.append(('without CRF', *map(percent, [*iou(without_crf), mean_iou(without_crf)])))
+    if paper:
+        shown.append(_published(paper, paper.class_iou))
+    return '\n'.join(_lines(shown, '<>' if without_crf is None else '<>>') + absent(classes, list(iou(matrix))))
 
 
 def summary_table(scores: dict) -> str:
     """The same from what `summary` gave, with the categories and the other measures below the classes."""
-    lines = rows([*scores['class_iou'], 'mean IoU'], [*scores['class_iou'].values(), scores['mean_iou']])
-    lines += absent(list(scores['class_iou']), list(scores['class_iou'].values()))
+    names, values = list(scores['class_iou']), list(scores['class_iou'].values())
+    lines = _lines([('class', *names, 'mean IoU'), ('IoU %', *map(percent, [*values, scores['mean_iou']]))])
+    lines += absent(names, values)
     if 'category_iou' in scores:
         lines += ['', category_table(scores), '']
     return '\n'.join([*lines, other_measures(scores)])
@@ -81,33 +85,22 @@ def other_measures(scores: dict) -> str:
 def category_table(scores: dict, paper: PaperRow | None = None) -> str:
     """IoU in percent: a line for each category and for the mean, with the paper's beside it."""
     named = scores['category_iou']
-    published = dict(zip(CATEGORIES, paper.class_iou, strict=True)) if paper else {}
-    beside = [*map(published.get, named), paper.mean_iou if paper else None]
-    lines = rows([*named, 'mean IoU'], [*named.values(), scores['mean_category_iou']], beside, head='category')
-    return '\n'.join(headed(lines, paper))
+    shown = [('category', *named, 'mean IoU'), ('IoU %', *map(percent, [*named.values(), scores['mean_category_iou']]))]
+    if paper:
+        by_name = dict(zip(CATEGORIES, paper.class_iou, strict=True))
+        shown.append(_published(paper, [by_name.get(name) for name in named]))
+    return '\n'.join(_lines(shown))
 
 
-def headed(lines: list[str], paper: PaperRow | None) -> list[str]:
-    """The lines with what the paper's numbers are of in the first."""
-    return [f'{lines[0]}  {paper.table}, {paper.name}', *lines[1:]] if paper else lines
+def _published(paper: PaperRow, values: Sequence[float | None]) -> tuple[str, ...]:
+    """A column of the paper's `values`, in percent, and its mean; blank where it has none."""
+    numbers = ('' if value is None else f'{value:.1f}' for value in [*values, paper.mean_iou])
+    return f'{paper.table}, {paper.name}', *numbers
 
 
-def rows(
-    names: Sequence[str],
-    values: Sequence[float | None],
-    published: Sequence[float | None] | None = None,
-    head: str = 'class',
-    unrefined: Sequence[float | None] | None = None,
-) -> list[str]:
-    """A headed line for each name: its fraction in percent, the one without a CRF if there are such, and a published number, in
-    percent already, where there is one."""
-    width = max(map(len, names))
-    beside = published or [None] * len(names)
-    more = [f' {percent(value):>11}' for value in unrefined] if unrefined else [''] * len(names)
-    lines = [f'{head:<{width}} {"IoU %":>7}' + (f' {"without CRF":>11}' if unrefined else '')]
-    for name, value, known, plain in zip(names, values, beside, more, strict=True):
-        lines.append(f'{name:<{width}} {percent(value):>7}{plain}' + ('' if known is None else f'  {known:.1f}'))
-    return lines
+def _lines(shown: Sequence[tuple[str, ...]], align: str = '<>') -> list[str]:
+    """The columns `shown` beside each other; the paper's, under its long heading, to the left."""
+    return columns(list(zip(*shown, strict=True)), f'{align}<')
 
 
 def absent(names: Sequence[str], values: Sequence[float | None]) -> list[str]:
