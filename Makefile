@@ -135,7 +135,7 @@ lint: caffe ## ruff, mypy and the import rule
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
 
-prototxt: caffe ## the paper's nets anew; NET= writes one (CLASSES=N or DATASET=, CROP_SIZE=, OUT=)
+prototxt: caffe ## the paper's nets anew; or NET= (CLASSES=N or DATASET=, CROP_SIZE=, OUT=)
 	$(PYTHON) -m prototxt.generate $(call options,--net=NET --out=OUT --classes=CLASSES --dataset=DATASET --crop-size=CROP_SIZE --upsample-loss:UPSAMPLE_LOSS)
 
 rehearse: caffe ## does every stage fit and run here? (STAGES= ITERS=2 BATCH_PER_PASS=1 GPU=)
