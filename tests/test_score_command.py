@@ -11,11 +11,11 @@ from PIL import Image
 
 from dataset_prep import label_png
 from dataset_prep.datasets import dataset
+from dataset_prep.label_encodings import CITYSCAPES_IDS as LABELS
 from tools import score, scoring
 from tools.scoring import counting
-from tools.scoring.benchmarks import BENCHMARKS
-from tools.scoring.cityscapes import LABEL_IDS, LABELS
-from tools.scoring.png import read_map
+from tools.scoring.benchmarks import BENCHMARKS, LABEL_IDS
+from tools.scoring.folders import read_map
 from tools.support.errors import UserError
 
 

@@ -19,10 +19,10 @@ from prototxt.experiments import STAGES
 from tests.browser import SIZES, assert_sound, open_page
 from tools import crf_search, scoring, submit, tables, train
 from tools import test as test_command
-from tools.report import figures, missing_data, tables_page
+from tools.report import figures, tables_page, tables_text
 from tools.report.paper_tables import TABLE, TABLES
 from tools.report.results import find_results, lines_of
-from tools.report.tables_text import cells, terminal
+from tools.report.tables_text import cells, missing_data, terminal
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -32,7 +32,7 @@ WEIRD = '<b>"x" & y'  # an id that a page must not take for markup
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A computer with nothing on it; data, runs and results go below tmp_path."""
-    for module in (figures, missing_data):
+    for module in (figures, tables_text):
         monkeypatch.setattr(module, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(figures, 'ROOT', tmp_path)
     monkeypatch.setattr(tables_page, 'RUNS', tmp_path / 'runs')
@@ -353,7 +353,7 @@ def test_all_data_that_a_table_lacks_is_named(place, number, there, missing, cap
     """VOC, SBD and COCO; CRF-RNN takes whole images, DeepLab crops. Said on the page, in Markdown and in the terminal."""
     for name in there:
         (place / 'data' / 'pascal_voc' / name).mkdir(parents=True)
-    assert dict(missing_data.missing_data(TABLE[number], lines_of(TABLE[number], []))) == missing
+    assert dict(missing_data(TABLE[number], lines_of(TABLE[number], []))) == missing
     page = write(place).read_text().partition(f'id="table-{number}"')[2].partition('<h2')[0]
     texts = capsys.readouterr().out, (place / 'tables' / 'tables.md').read_text()
     assert re.findall('<li><code>(make lmdb.*?)</code>: (.*?)</li>', page) == list(missing.items())
@@ -368,7 +368,7 @@ def test_data_of_rows_that_are_filled_is_not_missed(result, place):
     result('dilation8_camvid', 'camvid', 'test', 'dilation8_camvid.caffemodel', HALF, 233)
 
     def commands():
-        return [command for command, _ in missing_data.missing_data(TABLE[5], lines_of(TABLE[5], find_results([place / 'out'])))]
+        return [command for command, _ in missing_data(TABLE[5], lines_of(TABLE[5], find_results([place / 'out'])))]
 
     assert commands() == ['make lmdb-camvid DATA=FOLDER', 'make lmdb-camvid DATA=FOLDER CROP_SIZE=700']
     result('deeplab_largefov_camvid', 'camvid', 'test', 'camvid-deeplab-largefov_iter_6000.caffemodel', HALF, 233)

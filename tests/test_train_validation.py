@@ -13,7 +13,7 @@ from dataset_prep.datasets import dataset
 from tests.train_data import asked, maps_lmdb, rows, split_with_maps
 from tools.inference.pictures import column
 from tools.report.content import read_curve
-from tools.report.timeline import timeline
+from tools.report.strips import timeline
 from tools.runs import table
 from tools.support.errors import UserError
 from tools.support.paths import ROOT

@@ -32,8 +32,8 @@ from tqdm import tqdm
 from dataset_prep.class_lists import voc_colour
 from dataset_prep.records import Record, load_split
 from tools.report.server_scores import SERVER_SCORES
-from tools.scoring.cityscapes import LABEL_IDS, TRAIN_IDS
-from tools.scoring.png import read_map
+from tools.scoring.benchmarks import LABEL_IDS, TRAIN_IDS
+from tools.scoring.folders import read_map
 from tools.support.atomic import whole_file
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.paths import DATA, ROOT

@@ -9,7 +9,7 @@ from dataset_prep.records import Record, save_split
 from pretrained import caffemodel
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
-from tools.scoring.cityscapes import LABEL_IDS
+from tools.scoring.benchmarks import LABEL_IDS
 
 
 def random_caffemodel(net_name: str, path: Path) -> Path:

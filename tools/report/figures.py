@@ -9,8 +9,8 @@ from prototxt.experiments import NETS
 from tools import scoring
 from tools.report.pictures import evenly_spaced
 from tools.report.results import Result
-from tools.report.strips import Picture, Row, drawing, photo
-from tools.scoring.png import read_map
+from tools.report.strips import Picture, Strip, drawing, photo
+from tools.scoring.folders import read_map
 from tools.support.errors import UserError
 from tools.support.paths import DATA, ROOT
 from tools.support.sheets import colorize
@@ -48,7 +48,7 @@ def image_scores(result: Result, records: Sequence[Record]) -> list[float]:
     return list(in_order(score, records))
 
 
-def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list[Row]:
+def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list[Strip]:
     """Figure 4: image, our result, ground truth of the images with the lowest scores, the worst first."""
     scores = image_scores(result, records)
     order = sorted(range(len(records)), key=lambda i: (scores[i], records[i].id))
@@ -58,21 +58,21 @@ def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list
     ]
 
 
-def side_by_side(results: Sequence[Result], records: Sequence[Record], count: int = EVEN) -> list[Row]:
+def side_by_side(results: Sequence[Result], records: Sequence[Record], count: int = EVEN) -> list[Strip]:
     """Figures 2 and 3: image, a prediction of each system, ground truth, of images at even distances through the split."""
     return [row(record, [(result.name, result) for result in results]) for record in evenly_spaced(records, count)]
 
 
-def through_stages(results: Sequence[Result], record: Record) -> list[Row]:
+def through_stages(results: Sequence[Result], record: Record) -> list[Strip]:
     """Figure 5: one image, larger, as the network sees it after each stage of training."""
     return [row(record, [(result.name, result) for result in results], STAGES_WIDTH)]
 
 
-def row(record: Record, systems: Sequence[tuple[str, Result]], width: int = WIDTH, title: str = '') -> Row:
+def row(record: Record, systems: Sequence[tuple[str, Result]], width: int = WIDTH, title: str = '') -> Strip:
     """Image, predictions, ground truth."""
     facts = dataset(record.dataset)
     pictures = [Picture('Image', photo(read_image(record), width))]
     for name, result in systems:
         pictures.append(Picture(name, drawing(colorize(read_map(result.folder / f'{record.id}.png'), facts), width)))
     pictures.append(Picture('Ground truth', drawing(colorize(read_label(record), facts), width)))
-    return Row(title or record.id, tuple(pictures))
+    return Strip(title or record.id, tuple(pictures))

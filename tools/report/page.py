@@ -12,8 +12,7 @@ from dataset_prep.records import Record
 from tools.report import pictures
 from tools.report.content import Curve, Done, Scores, System, read_scores
 from tools.report.paper_tables import PaperRow
-from tools.report.strips import Picture, Row, drawing, photo
-from tools.report.timeline import timeline
+from tools.report.strips import Picture, Strip, drawing, photo, timeline
 from tools.scoring import percent
 from tools.support.atomic import whole_file
 from tools.support.text_tables import columns
@@ -67,12 +66,12 @@ def text_table(scores: Sequence[Scores]) -> str:
     return '\n'.join(columns([('', *classes, 'mean IoU'), *rows], '<>'))
 
 
-def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Row:
+def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Strip:
     """The pictures of a record, each by itself, so that a narrow window shows them below each other."""
     image, *maps = pictures.row(record, systems, dataset)
     names = ['Ground truth', *(system.name for system in systems)]
     drawn = [Picture(name, drawing(labels, PICTURE_PX)) for name, labels in zip(names, maps, strict=True)]
-    return Row(record.id, (Picture('Image', photo(image, PICTURE_PX)), *drawn))
+    return Strip(record.id, (Picture('Image', photo(image, PICTURE_PX)), *drawn))
 
 
 def _bars(report: Report, scores: Sequence[Scores]) -> bytes | None:
@@ -85,7 +84,7 @@ def _bars(report: Report, scores: Sequence[Scores]) -> bytes | None:
     return pictures.class_bars(report.dataset.classes, ours | paper)
 
 
-def _html(report: Report, rows: Sequence[Row]) -> str:
+def _html(report: Report, rows: Sequence[Strip]) -> str:
     chance = math.log(report.dataset.num_classes)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['percent'] = percent

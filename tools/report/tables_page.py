@@ -11,13 +11,11 @@ from dataset_prep.datasets import Dataset, dataset
 from prototxt.experiments import NETS
 from tools.report import figures, tables_text
 from tools.report.content import Curve, read_curve
-from tools.report.missing_data import DATA_NOTE, missing_data
 from tools.report.paper_tables import PaperTable
 from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of, tables_of
-from tools.report.strips import Row
+from tools.report.strips import Strip, timeline
 from tools.report.tables_text import cells, number, per_class, sides
-from tools.report.timeline import timeline
 from tools.scoring.summary import other_measures, summary
 from tools.support.atomic import whole_file
 from tools.support.paths import RUNS
@@ -40,7 +38,7 @@ class Section:
 
     @property
     def missing(self) -> list[tuple[str, str]]:
-        return missing_data(self.table, self.lines)
+        return tables_text.missing_data(self.table, self.lines)
 
     @property
     def kept(self) -> list[tuple[str, str]]:
@@ -71,9 +69,9 @@ class Gallery:
     facts: Dataset
     folder: str
     split: str
-    side_by_side: Sequence[Row]
-    worst: Sequence[tuple[str, Sequence[Row]]]
-    stages: Sequence[Row]
+    side_by_side: Sequence[Strip]
+    worst: Sequence[tuple[str, Sequence[Strip]]]
+    stages: Sequence[Strip]
 
     @property
     def legend(self) -> list[tuple[str, tuple[int, int, int]]]:
@@ -131,7 +129,7 @@ def matrices(results: Sequence[Result]) -> list[Matrix]:
     return made
 
 
-def curves() -> list[tuple[str, str, Row | None]]:
+def curves() -> list[tuple[str, str, Strip | None]]:
     """Of each training run here its name, a picture of its loss, and how its snapshots label validation images, where scored."""
     found = []
     for path in sorted(RUNS.glob('*/metrics.csv')):
@@ -147,7 +145,7 @@ def write_page(path: Path, results: Sequence[Result]) -> None:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['number'] = number
     text = environment.get_template('tables.html').render(
-        head=tables_text.HEAD, only_papers=tables_text.ONLY_PAPERS, remarks=tables_text.REMARKS, data_note=DATA_NOTE,
+        head=tables_text.HEAD, only_papers=tables_text.ONLY_PAPERS, remarks=tables_text.REMARKS, data_note=tables_text.DATA_NOTE,
         cells=cells, per_class=per_class, title=tables_text.title,
         sections=sections(results), results=results, galleries=galleries(shown), matrices=matrices(shown), curves=curves(),
     )  # fmt: skip

@@ -1,17 +1,23 @@
 """The paper's tables with our numbers beside them, for the terminal and as Markdown."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isnan
 
-from tools.report.missing_data import DATA_NOTE, missing_data
+from dataset_prep.datasets import how_to_prepare
+from prototxt.chains import stages_of
+from prototxt.experiments import NETS, STAGES
+from prototxt.lmdb_names import lmdb_of
 from tools.report.paper_tables import PaperTable
 from tools.report.results import Line, Result
 from tools.report.server_scores import SERVER_SCORES
+from tools.support.paths import DATA
 from tools.support.text_tables import columns, markdown_table
+from tools.training.preflight import images_made_by
 
 HEAD = ('', 'split', 'paper', 'released weights', 'difference', 'trained here', 'difference')
 ONLY_PAPERS = 'no number of ours (-)'
+DATA_NOTE = 'data that these need and that is not here'
 REMARKS = 'to know before comparing'
 
 SERVER_NOTE = (
@@ -85,6 +91,27 @@ def only_papers(lines: Sequence[Line]) -> list[tuple[str, str]]:
 def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
     """Row and what a reader must know who compares its numbers."""
     return [(f'{line.name}, {line.split}', line.note) for line in lines if line.note]
+
+
+def missing_data(table: PaperTable, lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """(command, what it makes) for the lists of the table's splits, and the LMDBs of images of all stages that train a row."""
+    makes: dict[str, dict[str, None]] = {}
+    for line in lines:
+        for path, command in _needed(table, line):
+            if not (DATA / path).exists():
+                makes.setdefault(command, {})[f'data/{path}'] = None
+    return [(command, ', '.join(paths)) for command, paths in makes.items()]
+
+
+def _needed(table: PaperTable, line: Line) -> Iterator[tuple[str, str]]:
+    """What filling a row's blank cells reads, relative to data/, and the command that makes it."""
+    here = line.paper.here if line.paper else None
+    if here is None or not (line.released_todo or line.trained_todo):
+        return
+    yield f'{NETS[here.net].folder}/{line.split}.json', how_to_prepare(table.dataset).removeprefix('run: ')
+    for stage in (STAGES[name] for name in stages_of(here.stages[:1]) if line.trained_todo):
+        if stage.start == 'data':
+            yield lmdb_of(stage), images_made_by(stage, table.dataset)
 
 
 def terminal(table: PaperTable, lines: Sequence[Line]) -> str:

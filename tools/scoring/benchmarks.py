@@ -5,7 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataset_prep.datasets import DATASETS, IGNORE_LABEL, Dataset, dataset
-from tools.scoring.cityscapes import LABEL_IDS, LABELS, TRAIN_IDS
+from dataset_prep.label_encodings import CITYSCAPES_IDS
+
+# The ids of the classes that Cityscapes evaluates: as networks predict them, and in gtFine_labelIds.png.
+TRAIN_IDS = {name: number for number, name in enumerate(dataset('cityscapes').classes)}
+LABEL_IDS = {name: CITYSCAPES_IDS.index(name) for name in TRAIN_IDS}
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def _of(row: Dataset) -> Benchmark:
 
 
 def _cityscapes(classes: Mapping[str, int], ids: int, suffixes: Mapping[str, str | None], **rules: Any) -> Benchmark:
-    """The rules of Cityscapes' evaluator for one of its numberings."""
+    """The rules of Cityscapes' evaluator (mcordts/cityscapesScripts, helpers/labels.py) for one of its numberings."""
     categories = dataset('cityscapes').category_ids(classes)
     return Benchmark('cityscapes', classes, ids, suffixes, categories=categories, loose=True, **rules)
 
@@ -51,7 +55,7 @@ TRAIN_ID_FILES = {'_gtFine_labelTrainIds.png': 'ids', '_gtFine_labelIds.png': 'c
 BENCHMARKS = {
     **{name: _of(row) for name, row in DATASETS.items()},
     'cityscapes': _cityscapes(
-        LABEL_IDS, len(LABELS), LABEL_ID_FILES, ignore=None,
+        LABEL_IDS, len(CITYSCAPES_IDS), LABEL_ID_FILES, ignore=None,
         other_ids='if they are the ids that networks predict, 0 (road) to 18 (bicycle): --dataset cityscapes_train_ids',
     ),
     'cityscapes_train_ids': _cityscapes(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataset_prep import label_png
 from dataset_prep.datasets import dataset
 from dataset_prep.image_files import read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
@@ -18,7 +19,6 @@ from dataset_prep.parallel import in_order
 from tools.scoring import trimap
 from tools.scoring.benchmarks import Benchmark
 from tools.scoring.counting import NoClass, confusion
-from tools.scoring.png import read_map
 from tools.support.errors import Fault, UserError, attempt
 
 LAST_CHARACTER = chr(sys.maxunicode)
@@ -204,3 +204,18 @@ def read_encoded(path: Path, encoding: str, name: str) -> np.ndarray:
     """A ground-truth file in one of dataset_prep's encodings, as ids of data set `name`, uint8 (H, W)."""
     values = (read_rgb_label if is_coloured(encoding) else read_index_label)(path)
     return decode(values, encoding, dataset(name), path)
+
+
+def read_map(path: Path) -> np.ndarray:
+    """A label map, uint8 (H, W): values of a grey PNG, or indices of one with a palette. UserError if it is no whole one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror})') from error
+    if content.startswith(label_png.PNG_START) and label_png.PNG_END not in content:
+        raise UserError(f'{path} cannot be read (its end is missing); make it anew')
+    try:
+        found = label_png.decode(content)
+    except label_png.DAMAGED as error:
+        raise UserError(f'{path} cannot be read ({error}); make it anew') from error
+    return read_index_label(path) if found is None else found
