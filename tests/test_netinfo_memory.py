@@ -9,9 +9,9 @@ from prototxt.networks import training
 from tools.bench import memory_estimates as bench
 from tools.netinfo import free
 from tools.netinfo.memory import estimate
+from tools.netinfo.net_table import memory_lines
 from tools.netinfo.setup import PHASES, layers_of
 from tools.netinfo.stages import stage_layers
-from tools.netinfo.summary import memory_lines
 from tools.support.caffe_import import import_caffe
 from tools.training.runs import read_net
 

@@ -15,7 +15,7 @@ from tests.toy_nets import make_split, random_weights
 from tools import score, tables
 from tools import test as test_command
 from tools.inference import networks
-from tools.recipes import crf as recipe
+from tools.recipes import crf_recipe as recipe
 from tools.report import figures, tables_page
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED

@@ -7,7 +7,7 @@ import pytest
 
 from tools import crf_search
 from tools import test as test_command
-from tools.recipes import crf as recipe
+from tools.recipes import crf_recipe as recipe
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED, ROOT, RUNS
 
@@ -75,7 +75,7 @@ def test_missing_weights_of_the_second_network_are_said_before_the_first_is_begu
 def test_targets(target, nets):
     words = ['make', '--no-print-directory', '-n', '-o', 'crf-packages', target]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert shlex.split(printed)[1:] == ['-m', 'tools.recipes.crf', *nets.split()]
+    assert shlex.split(printed)[1:] == ['-m', 'tools.recipes.crf_recipe', *nets.split()]
 
 
 def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):

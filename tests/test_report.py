@@ -16,7 +16,7 @@ from dataset_prep.records import Record
 from tests.browser import SIZES, assert_sound, open_page
 from tools.inference.pictures import contact_sheet
 from tools.recipes.steps import Steps
-from tools.report import pictures
+from tools.report import page_pictures
 from tools.report.content import Curve, Done, Scores, System, read_curve, read_scores
 from tools.report.page import Report, text_table, write_report
 from tools.report.paper_tables import PaperRow
@@ -126,8 +126,8 @@ def test_curve_of_a_summed_loss_is_that_of_a_pixel(tmp_path):
 
 def test_records_are_taken_at_even_distances():
     """Six of 24 are every fourth, whatever they hold."""
-    assert pictures.evenly_spaced(list(range(24)), 6) == [0, 4, 9, 13, 18, 23]
-    assert pictures.evenly_spaced([1, 2], 6) == [1, 2]
+    assert page_pictures.evenly_spaced(list(range(24)), 6) == [0, 4, 9, 13, 18, 23]
+    assert page_pictures.evenly_spaced([1, 2], 6) == [1, 2]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def tested(tmp_path):
 
 def test_row_shows_truth_and_prediction_in_the_palette(tested):
     """Image, truth, prediction; a pixel of class k has the palette's colour k, in BGR."""
-    image, truth, prediction = pictures.row(tested.records[0], tested.systems, tested.dataset)
+    image, truth, prediction = page_pictures.row(tested.records[0], tested.systems, tested.dataset)
     palette = tested.dataset.palette
     assert image[0, 0].tolist() == [200, 200, 200]
     assert (tuple(truth[0, 0][::-1]), tuple(truth[15, 0][::-1])) == (palette[0], palette[5])
@@ -212,7 +212,7 @@ def test_missing_label_map_is_named(tested, tmp_path):
 def test_sheet_has_a_title_bar_and_a_line_for_each_row():
     """Two rows of two pictures, 40 pixels wide, half as high."""
     picture = np.zeros((10, 20, 3), np.uint8)
-    sheet = pictures.sheet([[picture, picture]] * 2, ['a', 'b'], width_px=40)
+    sheet = page_pictures.sheet([[picture, picture]] * 2, ['a', 'b'], width_px=40)
     assert sheet.shape == (LINE + 2 * (GAP + 20), 2 * 40 + GAP, 3)
 
 

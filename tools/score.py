@@ -31,7 +31,7 @@ from dataset_prep.records import load_split
 from tools.scoring import trimap
 from tools.scoring.benchmarks import BENCHMARKS, OWN_ENCODINGS, benchmark
 from tools.scoring.folders import find_pairs, other_numbering, score_pairs
-from tools.scoring.summary import summary, summary_table
+from tools.scoring.score_tables import summary, summary_table
 from tools.support.atomic import whole_file
 from tools.support.errors import Fault, UserError, end_with_faults, run_command
 from tools.support.made_with import SETTINGS

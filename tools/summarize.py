@@ -28,9 +28,9 @@ from prototxt.names import resolve
 from tools.netinfo.fit import gb
 from tools.netinfo.free import host_free
 from tools.netinfo.memory import estimate
+from tools.netinfo.net_table import memory_lines, table, time_line
 from tools.netinfo.setup import Layer, layers_of
 from tools.netinfo.stages import stage_layers
-from tools.netinfo.summary import memory_lines, table, time_line
 from tools.netinfo.timing import bound_by_memory, layer_seconds, memory_speed, net_to_time
 from tools.support.errors import UserError, run_command
 from tools.support.paths import DATA

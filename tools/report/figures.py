@@ -7,7 +7,7 @@ from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import NETS
 from tools import scoring
-from tools.report.pictures import evenly_spaced
+from tools.report.page_pictures import evenly_spaced
 from tools.report.results import Result
 from tools.report.strips import Picture, Strip, drawing, photo
 from tools.scoring.folders import read_map

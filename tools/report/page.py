@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from dataset_prep.datasets import Dataset
 from dataset_prep.records import Record
-from tools.report import pictures
+from tools.report import page_pictures
 from tools.report.content import Curve, Done, Scores, System, read_scores
 from tools.report.paper_tables import PaperRow
 from tools.report.strips import Picture, Strip, drawing, photo, timeline
@@ -41,12 +41,12 @@ class Report:
 
 def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Path]:
     """Write `picture.png` and `report.html` into `folder`; returns their paths."""
-    shown = pictures.evenly_spaced(report.records, rows)
+    shown = page_pictures.evenly_spaced(report.records, rows)
     titles = ['Image', 'Ground truth', *(system.name for system in report.systems)]
-    sheet = pictures.sheet([pictures.row(record, report.systems, report.dataset) for record in shown], titles)
+    sheet = page_pictures.sheet([page_pictures.row(record, report.systems, report.dataset) for record in shown], titles)
     picture, page = folder / 'picture.png', folder / 'report.html'
     with whole_file(picture) as temporary:
-        temporary.write_bytes(pictures.encode_png(sheet))
+        temporary.write_bytes(page_pictures.encode_png(sheet))
     with whole_file(page) as temporary:
         temporary.write_text(_html(report, [_strip(record, report.systems, report.dataset) for record in shown]))
     return picture, page
@@ -68,7 +68,7 @@ def text_table(scores: Sequence[Scores]) -> str:
 
 def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Strip:
     """The pictures of a record, each by itself, so that a narrow window shows them below each other."""
-    image, *maps = pictures.row(record, systems, dataset)
+    image, *maps = page_pictures.row(record, systems, dataset)
     names = ['Ground truth', *(system.name for system in systems)]
     drawn = [Picture(name, drawing(labels, PICTURE_PX)) for name, labels in zip(names, maps, strict=True)]
     return Strip(record.id, (Picture('Image', photo(image, PICTURE_PX)), *drawn))
@@ -81,7 +81,7 @@ def _bars(report: Report, scores: Sequence[Scores]) -> bytes | None:
         return None
     ours: dict[str, Sequence[float]] = {row.name: [100 * (value or 0) for value in row.class_iou.values()] for row in scores}
     paper: dict[str, Sequence[float]] = {name: [value or 0 for value in row.class_iou] for name, row in rows.items()}
-    return pictures.class_bars(report.dataset.classes, ours | paper)
+    return page_pictures.class_bars(report.dataset.classes, ours | paper)
 
 
 def _html(report: Report, rows: Sequence[Strip]) -> str:
@@ -93,11 +93,11 @@ def _html(report: Report, rows: Sequence[Strip]) -> str:
     return environment.get_template('page.html').render(
         report=report,
         scores=scores,
-        bars=bars and pictures.data_uri(bars),
+        bars=bars and page_pictures.data_uri(bars),
         legend=list(zip(report.dataset.classes, report.dataset.palette, strict=True)),
         rows=rows,
         unseen=report.unseen and [_strip(report.unseen[0], [report.unseen[1]], report.dataset)],
-        losses=pictures.data_uri(pictures.loss_plot(report.curves, chance)) if report.curves else None,
-        validation=pictures.data_uri(pictures.validation_plot(scored)) if scored else None,
+        losses=page_pictures.data_uri(page_pictures.loss_plot(report.curves, chance)) if report.curves else None,
+        validation=page_pictures.data_uri(page_pictures.validation_plot(scored)) if scored else None,
         timelines=list(filter(None, map(timeline, report.curves))),
     )

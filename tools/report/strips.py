@@ -12,7 +12,7 @@ from dataset_prep.datasets import Dataset, dataset
 from prototxt.experiments import NETS, STAGES
 from tools.inference.pictures import HEADINGS, PANEL_WIDTH, column
 from tools.report.content import Curve
-from tools.report.pictures import data_uri
+from tools.report.page_pictures import data_uri
 from tools.support.errors import UserError
 from tools.support.sheets import scaled
 from tools.training.record import read_record

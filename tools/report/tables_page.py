@@ -11,12 +11,12 @@ from dataset_prep.datasets import Dataset, dataset
 from prototxt.experiments import NETS
 from tools.report import figures, tables_text
 from tools.report.content import Curve, read_curve
+from tools.report.page_pictures import data_uri, loss_plot
 from tools.report.paper_tables import PaperTable
-from tools.report.pictures import data_uri, loss_plot
 from tools.report.results import Line, Result, lines_of, tables_of
 from tools.report.strips import Strip, timeline
 from tools.report.tables_text import cells, number, per_class, sides
-from tools.scoring.summary import other_measures, summary
+from tools.scoring.score_tables import other_measures, summary
 from tools.support.atomic import whole_file
 from tools.support.paths import RUNS
 

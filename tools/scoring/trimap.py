@@ -14,7 +14,7 @@ import numpy as np
 
 from dataset_prep.datasets import IGNORE_LABEL
 from tools.scoring.measures import iou, mean
-from tools.scoring.summary import fraction, percent
+from tools.scoring.score_tables import fraction, percent
 from tools.support.atomic import whole_file
 
 WIDTHS = range(1, 41)  # pixels

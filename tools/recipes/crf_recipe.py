@@ -1,6 +1,6 @@
 """A network with the dense CRF: its scores of val, the grid search of the CRF's parameters on them, and the test with the best.
 
-.venv/bin/python -m tools.recipes.crf NET...
+.venv/bin/python -m tools.recipes.crf_recipe NET...
 
 The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
 pretrained/<NET>.caffemodel, the same in all steps. Results lie in out/test/<NET>-crf/, scores and search in out/scores/<NET>/
