@@ -70,7 +70,7 @@ def test_missing_weights_of_the_second_network_are_said_before_the_first_is_begu
 
 
 @pytest.mark.parametrize(('target', 'nets'), [
-    ('crf-front', 'front'), ('deeplab-crf', 'deeplab deeplab-msc'),
+    ('crf-front', 'front'), ('deeplab-crf', 'deeplab_pascal_voc deeplab_msc_pascal_voc'),
 ])  # fmt: skip
 def test_targets(target, nets):
     words = ['make', '--no-print-directory', '-n', '-o', 'crf-packages', target]

@@ -9,7 +9,7 @@ crf-packages: caffe
 
 .PHONY: deeplab-crf
 deeplab-crf: crf-packages ## Table 2's DeepLab and DeepLab-Msc with a dense CRF, tested on VOC's val
-	$(PYTHON) -m tools.recipes.crf_recipe deeplab deeplab-msc
+	$(PYTHON) -m tools.recipes.crf_recipe deeplab_pascal_voc deeplab_msc_pascal_voc
 
 crf-%: crf-packages ## crf-NET: the dense CRF's parameters by grid search on val, then test
 	$(PYTHON) -m tools.recipes.crf_recipe $(call quoted,*)
