@@ -5,8 +5,9 @@ import json
 import pytest
 
 from dataset_prep.datasets import dataset
-from tools import test as test_command
 from tools.inference.origin import GIVEN, RELEASED, TRAINED, Origin, origin_of, origin_of_all
+from tools.report.evaluation import Evaluation
+from tools.report.split_scores import rows_beside
 
 
 @pytest.fixture
@@ -84,17 +85,17 @@ def test_several_files_are_of_the_last_if_it_was_trained_on_the_others(snapshot,
 def of_dilation8(weights):
     """A test of Dilation8 on CamVid."""
     facts = dataset('camvid')
-    return test_command.Evaluation('dilation8_camvid', facts, None, 'test', [weights], 'reference', (), None, None)
+    return Evaluation('dilation8_camvid', facts, None, 'test', [weights], 'reference', (), None, None)
 
 
 def test_the_papers_numbers_stand_beside_scores_of_the_same_system(snapshot, file):
     """On all 233 test images; not beside a part of them, with a dense CRF, or with weights of another stage or origin."""
     weights = snapshot('camvid-joint')
-    [row, of_categories] = test_command.rows_beside(of_dilation8(weights), 233, crf=False)
+    [row, of_categories] = rows_beside(of_dilation8(weights), 233, crf=False)
     assert (row.table, row.name, of_categories) == ('paper Table 5', 'Dilation8', None)
     none = (None, None)
-    assert test_command.rows_beside(of_dilation8(weights), 232, crf=False) == none
-    assert test_command.rows_beside(of_dilation8(weights), 233, crf=True) == none
-    assert test_command.rows_beside(of_dilation8(snapshot('camvid-front')), 233, crf=False) == none
-    assert test_command.rows_beside(of_dilation8(file('mine.caffemodel')), 233, crf=False) == none
-    assert test_command.rows_beside(of_dilation8(file('pretrained/dilation8_camvid.caffemodel')), 233, crf=False)[0] == row
+    assert rows_beside(of_dilation8(weights), 232, crf=False) == none
+    assert rows_beside(of_dilation8(weights), 233, crf=True) == none
+    assert rows_beside(of_dilation8(snapshot('camvid-front')), 233, crf=False) == none
+    assert rows_beside(of_dilation8(file('mine.caffemodel')), 233, crf=False) == none
+    assert rows_beside(of_dilation8(file('pretrained/dilation8_camvid.caffemodel')), 233, crf=False)[0] == row

@@ -32,7 +32,7 @@ from tools.scoring import trimap
 from tools.scoring.benchmarks import BENCHMARKS, OWN_ENCODINGS, benchmark
 from tools.scoring.folders import find_pairs, other_numbering, score_pairs
 from tools.scoring.score_tables import summary, summary_table
-from tools.support.atomic import whole_file
+from tools.support.atomic import write_json
 from tools.support.errors import Fault, UserError, end_with_faults, run_command
 from tools.support.made_with import SETTINGS
 
@@ -73,8 +73,7 @@ def main(argv: list[str] | None) -> None:
     if args.trimap:
         trimap.draw({'': scores['trimap']}, f'{args.dataset}, {len(pairs)} images', args.trimap)
     if args.json:
-        with whole_file(args.json) as temporary:
-            temporary.write_text(json.dumps(scores, indent=2) + '\n')
+        write_json(args.json, scores)
     if said := other_numbering(rules, np.array(scores['confusion'])):
         print(f'warning: {said}', file=sys.stderr)
     print(f'{args.dataset}: {len(pairs)} images, {scores["pixels"]} pixels')

@@ -31,7 +31,7 @@ from tools.caffe_build import test_packages
 from tools.inference import argmax
 from tools.inference.predictor import zoom_factor
 from tools.inference.tiling import tile_size
-from tools.support.atomic import whole_file
+from tools.support.atomic import write_json
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT, ROOT, VENV
 
@@ -65,8 +65,7 @@ def main(argv: list[str] | None) -> None:
     results = json.loads(found.read_text()) if found.exists() else {}
     for part in args.parts or PARTS:
         results[part] = PARTS[part].measure(args)
-        with whole_file(found) as temporary:
-            temporary.write_text(json.dumps(results, indent=1) + '\n')
+        write_json(found, results)
         print(flush=True)
 
 

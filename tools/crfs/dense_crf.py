@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.support.atomic import whole_file
+from tools.support.atomic import write_json
 from tools.support.errors import UserError
 
 FORMAT = 'dense CRF parameters, version 1'
@@ -42,8 +42,7 @@ class CrfParameters:
 
 def save_parameters(path: Path, parameters: CrfParameters, **found: object) -> None:
     """Write a file that --crf takes, whole; `found` says how they were found, as JSON."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps({'format': FORMAT, 'parameters': asdict(parameters), **found}, indent=2) + '\n')
+    write_json(path, {'format': FORMAT, 'parameters': asdict(parameters), **found})
 
 
 def load_parameters(path: Path) -> CrfParameters:

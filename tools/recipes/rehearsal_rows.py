@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tools.netinfo.fit import gb
-from tools.support.atomic import whole_file
+from tools.support.atomic import write_json
 from tools.support.text_tables import markdown_table
 
 HEAD = (
@@ -79,8 +79,7 @@ def read_rows(path: Path) -> dict[str, Row]:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Keep them, whole or as they were."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + '\n')
+    write_json(path, [asdict(row) for row in rows])
 
 
 def markdown(lines: Iterable[tuple[str, ...]]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tools.report.content import Done
-from tools.support.atomic import whole_file
+from tools.support.atomic import write_json
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED, on_stop
@@ -59,8 +59,7 @@ class Steps:
             yield
         finally:
             self._rows[typed] = Done(title, typed, before + time.monotonic() - began)
-            with whole_file(self._record) as temporary:
-                temporary.write_text(json.dumps([asdict(row) for row in self._rows.values()], indent=1))
+            write_json(self._record, [asdict(row) for row in self._rows.values()])
 
 
 def _read(record: Path) -> dict[str, Done]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from tools.support.atomic import whole_file
+from tools.support.atomic import write_json
 from tools.support.errors import UserError
 
 SETTINGS = 'settings.json'
@@ -34,8 +34,7 @@ def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = ()
             path.rename(aside / path.name)
         changed = ', '.join(name for name in settings if settings[name] != old[name])
         print(f'{folder} held results of other settings ({changed}); they were moved to {aside}', file=sys.stderr)
-    with whole_file(said) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + '\n')
+    write_json(said, settings)
 
 
 def _settings(path: Path) -> dict:

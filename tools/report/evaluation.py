@@ -1,0 +1,204 @@
+"""What tools/test.py tests: a network with its weights on a split. Labels its images, by the network or by the dense CRF."""
+
+import sys
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dataset_prep.datasets import Dataset, dataset
+from dataset_prep.lmdb_writer import read_manifest
+from dataset_prep.records import Record
+from pretrained import caffemodel
+from prototxt.experiments import NETS, Net
+from prototxt.networks import deploy
+from prototxt.shapes import TRUNK_ENDS
+from tools.crfs.dense_crf import CrfParameters
+from tools.crfs.refining import refine_records
+from tools.inference.label_maps import LabelMaps
+from tools.inference.labelling import Job, cores, label_records
+from tools.inference.origin import RELEASED, Origin, check_maps_of_snapshot, origin_of, origin_of_all
+from tools.inference.score_maps import prepare_folder, score_path
+from tools.inference.spread import label_in_processes
+from tools.inference.weights import find_weights, say_weights, warn_if_seen
+from tools.support.errors import Fault, UserError
+from tools.support.hashing import file_sum
+from tools.support.paths import DATA, ROOT
+
+PLAIN = 'plain'  # folder of the network's own label maps, beside those of the dense CRF
+
+
+@dataclass
+class Evaluation:
+    """What is tested: a network with its weights, on images or on the maps of a blob that `manifest` describes."""
+
+    net_name: str
+    facts: Dataset
+    data: Path
+    split: str
+    weights: list[Path]
+    tiling: str
+    gpus: tuple[int, ...]
+    features: Path | None
+    manifest: dict | None
+    tile_hw: tuple[int, int] | None = None  # in place of the network's own
+    scores: Path | None = None  # where score maps are kept
+
+    @cached_property
+    def sums(self) -> tuple[str, ...]:
+        """SHA-256 of each file of weights."""
+        return tuple(file_sum(path) for path in self.weights)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Which training, or whose file, the weights are."""
+        return origin_of_all(self.weights)
+
+    def origin_said(self) -> dict:
+        """The same as plain JSON, with each file's own; by it `make tables` knows which row of the paper the scores are of."""
+        files = [
+            {'file': str(path), 'sha256': total, **asdict(origin_of(path))}
+            for path, total in zip(self.weights, self.sums, strict=True)
+        ]
+        return {'kind': self.origin.kind, **asdict(self.origin), 'weights': files}
+
+    def job(self) -> Job:
+        """What the processes that label are told; paths are absolute, as they may be elsewhere."""
+        weights, gpu = tuple(path.absolute() for path in self.weights), self.gpus[0] if self.gpus else None
+        scores = self.scores and self.scores.absolute()
+        if not self.features or not self.manifest:
+            return Job(self.net_name, weights, self.tiling, self.tile_hw, gpu, scores=scores, weights_sha256=self.sums)
+        blob, least_hw = self.manifest['blob'], tuple(self.manifest['min_side_hw'])
+        maps = {'features': self.features.absolute(), 'blob': blob, 'blob_hw': least_hw}
+        return Job(self.net_name, weights, gpu=gpu, scores=scores, weights_sha256=self.sums, **maps)
+
+    def settings(self) -> dict:
+        """What the label maps depend on, as plain JSON."""
+        return {
+            'net': self.net_name,
+            'weights': [[path.name, total] for path, total in zip(self.weights, self.sums, strict=True)],
+            'dataset': self.facts.name,
+            'split': self.split,
+            'split_sha256': file_sum(self.data / f'{self.split}.json'),
+            'tiling': None if self.manifest else self.tiling,
+            'tile_hw': self.tile_hw and list(self.tile_hw),
+            'features': self.manifest,
+            'crf': None,
+        }
+
+
+def prepare(
+    net_name: str, *, tiling: str, data: Path | None = None, split: str | None = None, weights: list[Path] | None = None,
+    features: Path | None = None, scores: Path | None = None, gpus: tuple[int, ...] = (),
+) -> Evaluation:  # fmt: skip
+    """The evaluation of a network. What is None is chosen: the data set's folder, the split, the newest weights.
+
+    Raises UserError if a file is missing, or if weights, maps and network do not fit together.
+    """
+    facts = dataset(NETS[net_name].dataset)
+    data = data or DATA / NETS[net_name].folder
+    split = split or default_split(net_name, data, features)
+    manifest = features_manifest(features, NETS[net_name], split) if features else None
+    start = manifest['blob'] if manifest else 'data'
+    weights = find_weights(net_name, start, weights)
+    say_weights(weights)
+    caffemodel.check(deploy(net_name, start=start), weights)  # before results of other weights are moved aside
+    warn_if_seen(weights, facts.name, split)
+    if manifest and features:
+        check_maps_of_snapshot(weights, features, manifest)
+    return Evaluation(net_name, facts, data, split, weights, tiling, gpus, features, manifest, scores=scores)
+
+
+def default_split(net_name: str, data: Path, features: Path | None) -> str:
+    """The split of the stored maps, else the split of the paper's tables; val, said on stderr, if there is no test split."""
+    split = dataset(NETS[net_name].dataset).test
+    if features:
+        stored = read_manifest(features).get('split', split)
+        if stored != split:
+            print(f'split: {stored}, which {features} holds maps of', file=sys.stderr)
+        return stored
+    if split == 'test' and not (data / 'test.json').is_file() and (data / 'val.json').is_file():
+        print(f'split: val, as {data} has no test split', file=sys.stderr)
+        return 'val'
+    return split
+
+
+def features_manifest(path: Path, net: Net, split: str) -> dict:
+    """Manifest of an LMDB of maps; UserError if they are not maps of `split` that layers of `net` take."""
+    manifest = read_manifest(path)
+    if manifest['kind'] != 'features':
+        raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
+    if (manifest['dataset'], manifest['split']) != (net.dataset, split):
+        raise UserError(f'{path} holds {manifest["dataset"]} {manifest["split"]}, asked for is {net.dataset} {split}')
+    blobs = (*TRUNK_ENDS, net.front_end.final)
+    if manifest['blob'] not in blobs:
+        raise UserError(f'{path} holds maps of {manifest["blob"]}; this network goes on from {" or ".join(blobs)}')
+    return manifest
+
+
+def default_out(test: Evaluation, with_crf: bool, limit: int | None) -> Path:
+    """out/{test,released}/<net>[-crf]/<split>[-first-N]: one folder for each kind of result."""
+    released = test.origin.kind == RELEASED
+    name = test.net_name + ('-crf' if with_crf else '')
+    return ROOT / 'out' / ('released' if released else 'test') / name / (test.split + (first(limit) if limit else ''))
+
+
+def first(images: int) -> str:
+    """The end of a name of results of a split's first images."""
+    return f'-first-{images}'
+
+
+def check_dataset(records: list[Record], test: Evaluation) -> None:
+    """UserError if the images are of another data set than the network: scores would have the names of other classes."""
+    found, net = records[0].dataset, test.net_name
+    if found != test.facts.name:
+        own = f'{net.partition("@")[0]}@{found}'
+        raise UserError(f'{test.data} holds {found}, {net} is for {test.facts.name}; give --net {own}, or another --data')
+    if dataset(found).classes != test.facts.classes:
+        raise UserError(f'{test.data} has other classes than {DATA / found}, which {net} is for; give one of them a new name')
+
+
+def say_lacking(records: list[Record]) -> None:
+    """Name on stderr the images that there is no label for, which is better known before they are labelled.
+
+    UserError if there is none for any.
+    """
+    lacking = [record for record in records if record.label is None or not record.label.is_file()]
+    for record in lacking:
+        print(f'warning: no label of {record.id} at {record.label}; nothing will be scored without', file=sys.stderr)
+    if len(lacking) == len(records):
+        raise UserError('no label is there; give a --split that has labels, or label images by tools/predict.py')
+
+
+def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> dict[str, Fault]:
+    """Make the label maps that are not there yet; by id, the faults of images that cannot be labelled."""
+    if test.scores:
+        prepare_folder(test.scores, test.settings())
+        for record in records:
+            if not score_path(test.scores, record.id).exists():
+                label_maps.path(record.id).unlink(missing_ok=True)  # both come from one run of the network
+    pending = [record for record in records if not label_maps.path(record.id).exists()]
+    if not pending:
+        return {}
+    if scheduler or jobs > 1 or len(test.gpus) > 1:
+        jobs = len(test.gpus) or min(jobs, cores())
+        return label_in_processes(test.job(), pending, label_maps.folder.absolute(), jobs, test.gpus, scheduler)
+    return label_records(test.job(), pending, label_maps.folder)
+
+
+def label_by_crf(
+    test: Evaluation, records: list[Record], label_maps: LabelMaps, crf: CrfParameters, jobs: int, scheduler: str | None
+) -> dict[str, Fault]:
+    """Make the label maps that are not there yet by the dense CRF, from score maps; the network makes those that are missing.
+
+    By id, the faults of images that cannot be labelled.
+    """
+    pending = [record for record in records if not label_maps.path(record.id).exists()]
+    if not pending:
+        return {}
+    test.scores = test.scores or label_maps.folder / 'scores'
+    prepare_folder(test.scores, test.settings())
+    unscored = [record for record in pending if not score_path(test.scores, record.id).exists()]
+    plain = LabelMaps(label_maps.folder / PLAIN, test.settings())
+    faults = label(test, unscored, plain, jobs, scheduler) if unscored else {}
+    scored = [record for record in pending if record.id not in faults]
+    return faults | refine_records(test.scores, scored, crf, label_maps.folder, plain.folder)
