@@ -104,7 +104,7 @@ $(TRAININGS:%=train-%): train-%: caffe
 
 # Any other name; the rule above, which lists its targets, goes before it.
 train-%:
-	@$(SYSTEM_PYTHON) -m tools.support.unknown $(call quoted,*) $(TRAININGS)
+	@$(SYSTEM_PYTHON) -m prototxt.listing unknown $(call quoted,*)
 
 ##@ Results and recipes
 .PHONY: tables camvid-cpu camvid-cpu-structured camvid-night table2-mini

@@ -11,8 +11,7 @@ from dataset_prep.class_lists import IGNORED_NAME
 from dataset_prep.datasets import IGNORE_LABEL, Colour
 from dataset_prep.image_files import IMAGE_SUFFIXES
 from dataset_prep.lists import by_id, composed, with_suffix
-from tools.support.errors import UserError
-from tools.support.unknown import nearest
+from tools.support.errors import UserError, nearest
 
 IMAGE_FOLDERS = ('images', 'JPEGImages')  # the latter as VOC and CVAT name it
 BACKGROUND = ('background', '_background_')  # names of what nothing covers; the latter is labelme's

@@ -1,6 +1,7 @@
 """Prints the tables of stages and networks for `make stages` and `make nets`, and the names for `make train-NAME`.
 
 python3 -m prototxt.listing {stages,nets,trainings}
+python3 -m prototxt.listing unknown NAME: the error for `make train-NAME` with a name that is no stage
 """
 
 import sys
@@ -9,6 +10,7 @@ from prototxt.chains import CHAINS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
 from prototxt.tables import NET_HEAD, net_row
+from tools.support.errors import UserError, nearest, run_command
 from tools.support.text_tables import columns
 
 STAGE_HEAD = ('train-', 'reads', 'starts from', 'iterations x batch')
@@ -49,5 +51,14 @@ def _whose(stage: Stage) -> str:
     return 'this toolkit' if stage.source in (RECIPE, DEMO) else stage.source
 
 
+def main(argv: list[str] | None) -> None:
+    """Print a listing, or raise UserError for a name that is no stage."""
+    what, *names = argv or sys.argv[1:]
+    if what == 'unknown':
+        known = [*STAGES, *CHAINS]
+        raise UserError(f'no stage or chain {names[0]}; {nearest(names[0], known)}make stages lists them')
+    print(LISTINGS[what]())
+
+
 if __name__ == '__main__':
-    print(LISTINGS[sys.argv[1]]())
+    run_command(main)

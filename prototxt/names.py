@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from tools.support.errors import UserError
-from tools.support.unknown import nearest
+from tools.support.errors import UserError, nearest
 
 
 def resolve(name: str, table: Iterable[str], what: str = 'network') -> str:

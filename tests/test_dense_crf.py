@@ -313,7 +313,7 @@ def test_score_maps_that_are_there_are_not_made_again(stored, tmp_path, monkeypa
     argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--save-scores', str(scores)]
     shutil.rmtree(scores)
     test.main([*argv, '--out', str(tmp_path / 'plain'), '--tiling', 'tight'])
-    monkeypatch.setattr(test, 'label_records', lambda *_: pytest.fail('the network runs'))
+    monkeypatch.setattr('tools.report.evaluation.label_records', lambda *_: pytest.fail('the network runs'))
     crf_of_all = ['--crf', str(tmp_path / 'crf.json'), '--out', str(tmp_path / 'out'), '--tiling', 'tight']
     test.main([*argv, *crf_of_all])
     assert {path.stem for path in (tmp_path / 'out').glob('*.png')} == {'i0', 'i1', 'i2'}

@@ -17,7 +17,7 @@ from tests.port_files import as_caffes_hdf5
 from tests.toy_nets import make_split, random_image, random_weights
 from tools import extract_features, predict
 from tools import test as evaluate
-from tools.inference import MapPredictor, Predictor, argmax, colorize, native, stitch, tight_size, tiles, zoom
+from tools.inference import MapPredictor, Predictor, argmax, colorize, stitch, tight_size, tiles, upsampling, zoom
 from tools.inference import weights as weight_files
 from tools.inference.caffe_net import forward, load_net
 from tools.inference.pictures import column, contact_sheet, overlay, panels
@@ -121,9 +121,9 @@ def test_stitch_puts_tiles_in_rows():
 def either_code(request, monkeypatch):
     """zoom.c, and what stands in for it where there is no compiler."""
     if request.param == 'numpy':
-        monkeypatch.setattr(native, 'library', lambda: None)
+        monkeypatch.setattr(upsampling, 'compiled', lambda: None)
     else:
-        assert native.library()
+        assert upsampling.compiled()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from prototxt.experiments import STAGES
 from prototxt.networks import training
 from tools.bench import memory_estimates as bench
-from tools.netinfo import free
+from tools.netinfo import fit
 from tools.netinfo.memory import estimate
 from tools.netinfo.net_table import memory_lines
 from tools.netinfo.setup import PHASES, layers_of
@@ -142,23 +142,23 @@ def test_free_memory_knows_containers(tmp_path, monkeypatch, available_kb, limit
     (tmp_path / 'meminfo').write_text(f'MemTotal: 9 kB\nMemAvailable:   {available_kb} kB\n')
     for name, text in zip(('memory.max', 'memory.current'), limit or (), strict=False):
         (tmp_path / name).write_text(f'{text}\n')
-    monkeypatch.setattr(free, 'MEMINFO', tmp_path / 'meminfo')
-    monkeypatch.setattr(free, 'CGROUP', tmp_path)
-    assert free.host_free() == expected
+    monkeypatch.setattr(fit, 'MEMINFO', tmp_path / 'meminfo')
+    monkeypatch.setattr(fit, 'CGROUP', tmp_path)
+    assert fit.host_free() == expected
 
 
 def test_a_training_that_will_not_fit_is_warned_of(monkeypatch, capsys):
     """With what would help; nothing where it fits, or where nothing tells what is free."""
     net = training('camvid-front', 'x', 628, 8)
     for bytes_free in (1e12, None):
-        monkeypatch.setattr(free, 'host_free', lambda size=bytes_free: size)
-        free.warn_of_memory('camvid-front', net, 8)
+        monkeypatch.setattr(fit, 'host_free', lambda size=bytes_free: size)
+        fit.warn_of_memory('camvid-front', net, 8)
     assert not capsys.readouterr().err
-    monkeypatch.setattr(free, 'host_free', lambda: 3e9)
-    free.warn_of_memory('camvid-front', net, STAGES['camvid-front'].batch_per_pass)
+    monkeypatch.setattr(fit, 'host_free', lambda: 3e9)
+    fit.warn_of_memory('camvid-front', net, STAGES['camvid-front'].batch_per_pass)
     said = capsys.readouterr().err
     assert said.startswith('warning: camvid-front takes about ') and '3.00 GB are free; BATCH_PER_PASS= ' in said
-    free.warn_of_memory('camvid-front', net, 1)
+    fit.warn_of_memory('camvid-front', net, 1)
     assert 'BATCH_PER_PASS' not in capsys.readouterr().err
 
 

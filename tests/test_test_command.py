@@ -26,6 +26,7 @@ from tools.caffe_build import environment
 from tools.inference import Predictor, spread
 from tools.inference.labelling import Job
 from tools.inference.spread import label_in_processes
+from tools.report import evaluation
 from tools.support.atomic import locked
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
@@ -211,9 +212,8 @@ def test_scores_of_fewer_images_do_not_replace_those_of_all(run, capsys):
 
 def test_the_start_of_a_split_has_a_folder_of_its_own(weights, data):
     """Without --out."""
-    args = test.parse_args(['--net', 'front-toy', '--weights', str(weights), '--data', str(data)])
-    described = test.describe(args)
-    assert [test.default_out(described, False, limit).name for limit in (None, 2)] == ['test', 'test-first-2']
+    asked = evaluation.prepare('front_toy', tiling='tight', weights=[weights], data=data)
+    assert [evaluation.default_out(asked, False, limit).name for limit in (None, 2)] == ['test', 'test-first-2']
 
 
 def test_truth_of_another_size_is_an_error(run, data):
@@ -357,8 +357,7 @@ def test_the_papers_split_is_the_default(tmp_path):
         'dilation7': 'test',
         'dilation8-camvid': 'test',
     }.items():
-        args = test.parse_args(['--net', name])
-        assert test.split_of(args, resolve(name, NETS), tmp_path) == split
+        assert evaluation.default_split(resolve(name, NETS), tmp_path, None) == split
 
 
 def test_without_a_test_split_val_is_taken(run, data, capsys):

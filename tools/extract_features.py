@@ -39,7 +39,7 @@ from prototxt.names import resolve
 from prototxt.networks import deploy
 from prototxt.shapes import MARGIN, STRIDE, TRUNK_ENDS, border_cells
 from tools.inference.caffe_net import load_net
-from tools.netinfo.free import warn_of_extraction
+from tools.netinfo.fit import warn_of_extraction
 from tools.support.errors import Fault, UserError, end_with_faults, run_command
 from tools.support.gpus import gpu_number
 from tools.support.hashing import file_sum

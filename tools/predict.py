@@ -29,8 +29,7 @@ from tools.inference.input_images import check_image, find_images, read_image, s
 from tools.inference.networks import add_net_arguments, network
 from tools.inference.video import first_frame, is_video, label_video
 from tools.inference.weights import add_weights_argument, find_weights, say_weights
-from tools.netinfo.fit import fit_tile, memory_size
-from tools.netinfo.free import warn_of_tile
+from tools.netinfo.fit import fit_tile, memory_size, warn_of_tile
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import gpu_number
 from tools.support.png import write_png

@@ -25,8 +25,7 @@ from prototxt import networks
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
-from tools.netinfo.fit import gb
-from tools.netinfo.free import host_free
+from tools.netinfo.fit import gb, host_free
 from tools.netinfo.memory import estimate
 from tools.netinfo.net_table import memory_lines, table, time_line
 from tools.netinfo.setup import Layer, layers_of

@@ -33,8 +33,7 @@ from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps
 from tools.inference.networks import add_net_arguments, network
 from tools.inference.origin import ORIGIN
-from tools.netinfo.fit import fit_tile, memory_size
-from tools.netinfo.free import warn_of_tile
+from tools.netinfo.fit import fit_tile, memory_size, warn_of_tile
 from tools.report.evaluation import check_dataset, default_out, label, label_by_crf, prepare, say_lacking
 from tools.report.split_scores import report
 from tools.support.arguments import positive

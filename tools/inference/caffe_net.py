@@ -1,4 +1,4 @@
-"""A deploy net in Caffe, with its weights; whatever Caffe would abort on is refused before."""
+"""Loads a deploy net with its weights into Caffe, and refuses first whatever Caffe would abort on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +12,9 @@ from tools.support.gpus import check_gpu
 
 
 def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
-    """A caffe.Net in test phase from a NetParameter, with `weights` copied in their order, on the CPU or on GPU number `gpu`.
+    """A caffe.Net in test phase from a NetParameter, on the CPU or on GPU `gpu`. `weights` are loaded in their order.
 
-    Raises UserError if a layer would stay at random weights, a blob does not fit, a file does not read, or there is no such GPU.
+    Raises UserError if a layer gets no weights, a blob does not fit, a file cannot be read, or there is no such GPU.
     """
     caffemodel.check(net_param, weights)
     caffe = import_caffe()
@@ -27,9 +27,9 @@ def load_net(net_param, weights: Sequence[Path], gpu: int | None = None):
 
 
 def forward(net, *bottoms: np.ndarray) -> np.ndarray:
-    """`prob` (C, h, w) for the net's inputs in order, each (channels, H, W); the net takes their size.
+    """`prob` (C, h, w) for the net's inputs in order, each (channels, H, W). The net is reshaped to their size.
 
-    Raises ValueError for another number of channels, on which Caffe would abort.
+    Raises ValueError for a wrong number of channels, on which Caffe would abort.
     """
     blobs = [net.blobs[name] for name in net.inputs]
     for name, blob, bottom in zip(net.inputs, blobs, bottoms, strict=True):
@@ -49,5 +49,5 @@ def _set_mode(caffe, gpu: int | None) -> None:
         caffe.set_mode_cpu()
         return
     check_gpu(gpu)
-    caffe.set_device(gpu)  # before the mode, which would make the handles of the libraries on GPU 0
+    caffe.set_device(gpu)  # before set_mode_gpu, which would create the library handles on GPU 0
     caffe.set_mode_gpu()

@@ -1,4 +1,4 @@
-"""Images that a command is given: which files they are, whether they can be read, and their pixels."""
+"""The images on a command line: finds the files, checks and reads them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +14,18 @@ OPENCV_SILENT = 0  # cv2.utils.logging's level
 
 
 def find_images(arguments: list[Path]) -> list[Path]:
-    """The files named, and the images in the folders named; UserError for a folder without any, and for weights among them."""
+    """The named files and the images in the named folders. Raises UserError for a folder without images and for a weight file."""
     images: list[Path] = []
     for argument in arguments:
         images.extend(images_in(argument) if argument.is_dir() else [argument])
     for image in images:
-        if image.suffix == '.caffemodel':  # tools/test.py takes several after one option, which here are images
+        if image.suffix == '.caffemodel':  # tools/test.py takes several files after --weights; here they would be images
             raise UserError(f'{image} is no image; of several files of weights, each takes its own --weights')
     return images
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Files in `folder` with an image's suffix, by name, without hidden ones (macOS's ._NAME); UserError if there are none."""
+    """Image files in `folder`, sorted by name, without hidden ones (macOS's ._NAME). Raises UserError if there are none."""
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != '.')
     if not images:
         raise UserError(f'no images in folder {folder}; looked for {" ".join(sorted(IMAGE_SUFFIXES))}')
@@ -33,9 +33,9 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def check_image(image: Path) -> None:
-    """Raise UserError for what is missing, may not be read, or is no image."""
+    """Raise UserError if a file is missing, may not be read, or is no image."""
     try:
-        with image.open('rb') as file:  # by number: a name that is no UTF-8 ends the program in OpenCV
+        with image.open('rb') as file:  # by file descriptor: OpenCV ends the program for a name that is not UTF-8
             known = cv2.haveImageReader(f'/proc/self/fd/{file.fileno()}')
     except FileNotFoundError as error:
         raise UserError(f'no image at {image}') from error
@@ -46,7 +46,7 @@ def check_image(image: Path) -> None:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) BGR, turned as its orientation tag says; UserError if the file is damaged, or too large."""
+    """uint8 (H, W, 3) BGR, turned by its orientation tag. Raises UserError if the file is damaged or too large."""
     try:
         content = path.read_bytes()
         image = _decoded(content)
@@ -60,7 +60,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _decoded(content: bytes) -> np.ndarray | None:
-    """The picture in a file's bytes; None if OpenCV cannot decode it. What OpenCV would print of that is said by who asks."""
+    """The picture in a file's bytes; None if OpenCV cannot decode it. OpenCV prints nothing; the caller reports it."""
     level = cv2.utils.logging.setLogLevel(OPENCV_SILENT)
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
@@ -69,7 +69,7 @@ def _decoded(content: bytes) -> np.ndarray | None:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Height and width that read_image will give, from the file's head; of a video, those of its first frame."""
+    """Height and width that read_image will give, read from the file's header; for a video those of its first frame."""
     if is_video(path):
         height, width, _ = first_frame(path).shape
         return height, width
@@ -78,14 +78,14 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def sizes_of(images: list[Path]) -> Iterator[tuple[int, int]]:
-    """Heights and widths of those images whose files' heads can be read."""
+    """Heights and widths of the images whose headers can be read."""
     return (size for image in images if not isinstance(size := attempt(size_of, image), Fault))
 
 
 def cut_off_jpeg(content: bytes) -> bool:
-    """Whether a JPEG lacks its end marker, in whose place some versions of OpenCV put grey. Bytes behind it do not matter.
+    """Whether a JPEG has no end marker; some versions of OpenCV fill the rest with grey. Bytes after the marker do not count.
 
-    The segments before the first scan are passed over: a thumbnail among them has an end marker of its own.
+    Skips the segments before the first scan: a thumbnail in them has its own end marker.
     """
     if not content.startswith(b'\xff\xd8'):
         return False

@@ -1,4 +1,4 @@
-"""The label maps of a split: which are wanted, and how a process makes some of them."""
+"""Labels the images of a split: the job, and how one process does its part."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ from tools.support.errors import Fault, UserError, attempt
 from tools.support.pipeline import read_ahead, write_behind
 from tools.support.png import write_png
 
-WORTH_PROCESSES = 8  # images; for fewer, processes that read and write take longer to start than they save
+WORTH_PROCESSES = 8  # images; for fewer, starting processes that read and write takes longer than it saves
 
 
 @dataclass(frozen=True)
 class Job:
-    """How images become label maps: a network with its weights, on images, or from an LMDB of maps of a blob."""
+    """How to label: a network and its weights, on images or on an LMDB with stored maps of a blob."""
 
     net_name: str
     weights: tuple[Path, ...]
@@ -34,17 +34,17 @@ class Job:
     gpu: int | None = None
     features: Path | None = None
     blob: str = ''
-    blob_hw: tuple[int, int] = (0, 0)  # least side of the maps
-    scores: Path | None = None  # a folder that gets the score maps, too
-    weights_sha256: tuple[str, ...] = ()  # so that a process which holds the network of an older file does not go on with it
+    blob_hw: tuple[int, int] = (0, 0)  # smallest height and width of the maps
+    scores: Path | None = None  # folder for the score maps
+    weights_sha256: tuple[str, ...] = ()  # so that a process does not go on with the network of an older file
 
     def on_gpu(self, gpu: int | None) -> 'Job':
-        """The same on another device."""
+        """The same job on another device."""
         return replace(self, gpu=gpu)
 
 
 def label_records(job: Job, records: Sequence[Record], folder: Path, quiet: bool = False) -> dict[str, Fault]:
-    """Make `<folder>/<id>.png` for each record, whole or not at all; by id, the faults of those that cannot be labelled."""
+    """Write `<folder>/<id>.png` for each record, whole or not at all; returns the faults by id."""
     bar = tqdm(total=len(records), unit='image', desc='labelling', disable=True if quiet else None)
     with bar:
         if job.features:
@@ -68,7 +68,7 @@ def _label_images(job: Job, records: Sequence[Record], folder: Path, bar: tqdm) 
 
 
 def _label_maps_of(job: Job, lmdb: Path, records: Sequence[Record], folder: Path, bar: tqdm) -> dict[str, Fault]:
-    """A fault, too, is an image that has no maps in the LMDB, or maps that do not reach over it."""
+    """An image without maps in the LMDB, or with maps that do not cover it, is a fault too."""
     faults, wanted = {}, {record.id: record for record in records}
     with _writer(len(records)) as write:
         predictor = _map_predictor(job)
@@ -121,7 +121,7 @@ def _writer(images: int) -> Iterator:
             yield write
 
 
-@lru_cache(maxsize=1)  # a process that is given images in several portions loads the weights once
+@lru_cache(maxsize=1)  # a process that gets several portions of images loads the weights once
 def _predictor(job: Job) -> Predictor:
     return Predictor(job.net_name, job.weights, job.tile_hw, job.gpu, job.tiling)
 
@@ -132,5 +132,5 @@ def _map_predictor(job: Job) -> MapPredictor:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))

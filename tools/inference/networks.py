@@ -1,4 +1,4 @@
-"""Networks by what people and the paper call them: dilation10; dilation8 and a data set; front, front-basic, front-large."""
+"""Finds the network that a user or the paper means: dilation10; dilation8 and a data set; front, front-basic, front-large."""
 
 import argparse
 import sys
@@ -10,8 +10,8 @@ from prototxt.names import resolve
 from tools.support.errors import UserError
 from tools.support.paths import RUNS
 
-# Names of Tables 2 and 3, which are about VOC: the data set where none is named. Other data sets have one context module, which
-# is a Basic one (appendix A).
+# Names in Tables 2 and 3. Without a data set they mean VOC, as in these tables. The other data sets have one context module, a
+# Basic one (appendix A).
 PAPER_NAMES = ('front', 'front_basic', 'front_large', 'fcn32s', 'fcn16s', 'fcn8s', 'deeplab', 'deeplab_msc')
 PAPER_DATASET = 'pascal_voc'
 ALIASES = {
@@ -25,15 +25,15 @@ HELP = 'dilation7, dilation10, front-large, fcn8s, or any name, or the beginning
 
 
 def add_net_arguments(parser: argparse.ArgumentParser) -> None:
-    """--net and --dataset, which network() takes."""
+    """Add --net and --dataset, the arguments of network()."""
     parser.add_argument('--net', required=True, help=HELP)
     parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
 
 
 def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -> str:
-    """The row of NETS that is meant by a name, and perhaps a data set; UserError with the names where none or several are.
+    """The row of NETS for a name and perhaps a data set. Raises UserError with the names if none or several fit.
 
-    A name that is not a row's own is said on stderr with what it stands for.
+    If `name` is not the row's own name, the row is printed on stderr.
     """
     rows = list(nets)
     base, at, own = name.partition('@')
@@ -54,9 +54,9 @@ def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -
 
 
 def _for_own(name: str, own: str, rows: list[str]) -> str:
-    """The row that is meant by a name for a user's own data set: of several the one that was trained on it here.
+    """The row for a user's own data set. Of several rows that fit, it is the one that was trained on that data set here.
 
-    The paper's names are VOC's where none or several were.
+    If none or several were trained, the paper's names mean the VOC rows.
     """
     asked = name.replace('-', '_')
     if asked in rows or name in rows:
@@ -73,7 +73,7 @@ def _for_own(name: str, own: str, rows: list[str]) -> str:
 
 
 def _with_dataset(asked: str, dataset: str, rows: list[str]) -> str:
-    """The row whose name is the one asked for and the data set's, or which an alias of that form stands for."""
+    """The row of a data set whose name begins as asked, or that an alias stands for."""
     if asked in rows and NETS[asked].dataset == dataset:
         return asked
     for whole in (f'{asked}_{dataset}', f'{asked.removeprefix("front_")}_{dataset}'):

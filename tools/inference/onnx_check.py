@@ -1,4 +1,4 @@
-"""An exported ONNX file run by onnxruntime beside Caffe, on a picture."""
+"""Runs an exported ONNX file by onnxruntime and compares it with Caffe on a picture."""
 
 from pathlib import Path
 from types import ModuleType
@@ -11,11 +11,11 @@ from tools.inference.predictor import Predictor
 from tools.support.errors import UserError
 
 TOLERANCE = 1e-5  # of a probability
-ROUNDING = 2e-6  # of the largest score: two engines that add in another order differ by that where scores are large
+ROUNDING = 2e-6  # share of the largest score: engines that add in another order differ by this much if scores are large
 
 
 def import_onnxruntime() -> ModuleType:
-    """The module `onnxruntime`; UserError with the command that installs it."""
+    """The module `onnxruntime`. If it is missing, raises UserError with the command that installs it."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -26,7 +26,7 @@ def import_onnxruntime() -> ModuleType:
 
 
 def picture(path: Path | None, size_hw: tuple[int, int]) -> np.ndarray:
-    """The picture in a file, or without one a photograph that scikit-image brings, scaled: uint8 (*size_hw, 3), BGR."""
+    """A picture scaled to uint8 (*size_hw, 3), BGR: from a file, or without one a photograph of scikit-image."""
     if path is None:
         from skimage import data
 
@@ -41,7 +41,7 @@ def by_caffe(
 ) -> tuple[np.ndarray, dict[str, list[np.ndarray]], float]:
     """Caffe's probabilities of a picture, float32 (C, H, W), the blobs of each layer, and the largest absolute score.
 
-    The blobs include those of fixed upsampling, which no weight file holds.
+    The blobs include the weights of fixed upsampling, which are in no weight file.
     """
     predictor = Predictor(net_name, weights, tiling=tiling)
     prob, net = predictor.probabilities(image_bgr), predictor.net
@@ -51,14 +51,14 @@ def by_caffe(
 
 
 def by_onnxruntime(path: Path, image_bgr: np.ndarray) -> np.ndarray:
-    """The same float32 (C, H, W) by onnxruntime on the CPU, from a model's file."""
+    """onnxruntime's probabilities of the picture on the CPU, float32 (C, H, W)."""
     session = import_onnxruntime().InferenceSession(str(path), providers=['CPUExecutionProvider'])
     data = image_bgr.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
     return session.run(None, {'data': data})[0][0]
 
 
 def compare(found: np.ndarray, expected: np.ndarray, largest_score: float) -> str:
-    """How far probabilities and labels are apart, in words. UserError if a probability is off by more than rounding explains."""
+    """The difference of probabilities and labels, in words. Raises UserError if it is larger than rounding explains."""
     error, limit = float(np.abs(found - expected).max()), max(TOLERANCE, ROUNDING * largest_score)
     if not error < limit:
         raise UserError(
@@ -67,6 +67,6 @@ def compare(found: np.ndarray, expected: np.ndarray, largest_score: float) -> st
         )
     why = '' if error < TOLERANCE else f' (float32 rounds so much where scores reach {largest_score:.0f})'
     differing = int((found.argmax(axis=0) != expected.argmax(axis=0)).sum())
-    # Below the limit, only a label whose class is as probable as another one can differ.
+    # Below the limit, a label can only differ if two classes are equally probable.
     ties = f'{differing} of {found[0].size} labels differ, where two classes are equally probable'
     return f'largest error of a probability {error:.1e}{why}, {ties if differing else "no label differs"}'

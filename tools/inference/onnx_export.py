@@ -1,7 +1,7 @@
-"""A network with its weights as one ONNX file: from a picture to the probabilities of its classes, pixel by pixel.
+"""Exports a network with its weights to one ONNX file, from a picture to the class probabilities of each pixel.
 
-The model does what Predictor does with a picture of the size it is made for: mean, reflected margin, tiles, network, joining,
-enlargement. Of a picture that takes several tiles, the tiles are one batch.
+The model takes pictures of one size and does what Predictor does: mean, reflected margin, tiles, network, stitching, enlargement.
+Several tiles of a picture form one batch.
 """
 
 import json
@@ -27,7 +27,7 @@ Blobs = Mapping[str, Sequence[np.ndarray]]  # by layer
 
 
 def check_exportable(net_name: str) -> None:
-    """UserError for a network that ONNX cannot express."""
+    """Raise UserError for a network that ONNX cannot express."""
     row = NETS[net_name]
     if row.crf_rnn:
         same = next((name for name, other in NETS.items() if other == replace(row, crf_rnn=None)), '')
@@ -38,14 +38,14 @@ def check_exportable(net_name: str) -> None:
 
 
 def default_size(net_name: str) -> SizeHW:
-    """Height and width of the largest picture that goes through a network in one piece."""
+    """Height and width of the largest picture that is one tile of the network."""
     row = NETS[net_name]
     height, width = row.input_size_hw
     return (height, width) if row.whole else (height - SHRINK, width - SHRINK)
 
 
 def picture_model(net_name: str, blobs: Blobs, size_hw: SizeHW, tiling: str) -> onnx.ModelProto:
-    """The model of a network for pictures of `size_hw` pixels, with `blobs` as weights.
+    """The ONNX model of a network for pictures of `size_hw` pixels, with `blobs` as weights.
 
     Its input `data` is float32 (1, 3, H, W), BGR, 0 to 255; its output `prob` is float32 (1, C, H, W).
     """
@@ -70,7 +70,7 @@ def picture_model(net_name: str, blobs: Blobs, size_hw: SizeHW, tiling: str) -> 
 
 
 def describe(model: onnx.ModelProto, net_name: str, weights: Sequence[str]) -> None:
-    """Write into a model which network it is, and what its classes are called and coloured; `weights` are words on the files."""
+    """Write the network's name and its classes with their colours into a model; `weights` describes the weight files."""
     facts = dataset(NETS[net_name].dataset)
     model.producer_name = 'dilation-toolkit'
     model.doc_string = 'data: a picture, float32 (1, 3, H, W), blue first, 0 to 255. prob: the probabilities of the classes.'
@@ -81,7 +81,7 @@ def describe(model: onnx.ModelProto, net_name: str, weights: Sequence[str]) -> N
 
 
 def _append_tiles(graph: OnnxGraph, centred: str, size_hw: SizeHW, tile_hw: SizeHW) -> str:
-    """The tiles of an image as tools.inference.tiling cuts them, as one batch."""
+    """Append the cutting of an image into tiles, one batch, as in tools.inference.tiling."""
     padded = append_reflection(graph, centred, size_hw, (MARGIN,) * 4)
     padded_hw = [side + SHRINK for side in size_hw]
     tiles = []
@@ -94,7 +94,7 @@ def _append_tiles(graph: OnnxGraph, centred: str, size_hw: SizeHW, tile_hw: Size
 
 
 def _append_extension(graph: OnnxGraph, centred: str, size_hw: SizeHW, whole_hw: SizeHW, row: Net) -> str:
-    """An image that goes in whole, extended at its bottom and right."""
+    """Append the extension of a whole image at its bottom and right."""
     below, right = whole_hw[0] - size_hw[0], whole_hw[1] - size_hw[1]
     if row.whole and row.whole.border == 'reflect':
         return append_reflection(graph, centred, size_hw, (0, 0, below, right))
@@ -102,7 +102,7 @@ def _append_extension(graph: OnnxGraph, centred: str, size_hw: SizeHW, whole_hw:
 
 
 def _append_stitching(graph: OnnxGraph, maps: str, rows: int, columns: int) -> str:
-    """One map from the batch of the tiles' maps."""
+    """Append the stitching of the tiles' maps to one map."""
     if rows * columns == 1:
         return maps
     each = [graph.add('Slice', maps, np.array([i]), np.array([i + 1]), np.array([0])) for i in range(rows * columns)]

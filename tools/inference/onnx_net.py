@@ -1,6 +1,6 @@
-"""A deploy net of Caffe as an ONNX model, to run it in another engine.
+"""Translates a deploy net of Caffe into an ONNX model, for another engine.
 
-All sizes are constants of the model: OpenCV and other engines read no sizes that are computed.
+All sizes are constants: OpenCV and other engines do not read computed sizes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +16,13 @@ OPSET, IR_VERSION = 18, 8
 
 
 class OnnxGraph:
-    """An ONNX model in the making: `add` appends an operation and returns the name of its output."""
+    """Builds an ONNX model: `add` appends an operation and returns the name of its output."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
 
     def add(self, operation: str, *inputs, **attributes) -> str:
-        """`inputs` are names of outputs, or arrays, which become constants of the model."""
+        """Append an operation. `inputs` are names of outputs, or arrays, which become constants."""
         output = f'{operation}{len(self.nodes)}'
         names = [value if isinstance(value, str) else self._constant(value) for value in inputs]
         self.nodes.append(helper.make_node(operation, names, [output], **attributes))
@@ -34,7 +34,7 @@ class OnnxGraph:
         return name
 
     def model(self, input_shape: Sequence[int], output_shape: Sequence[int] | None = None) -> onnx.ModelProto:
-        """The model from `data`, float32, to the output of the last operation, which is then called `prob`."""
+        """The model from `data`, float32, to the last output, renamed `prob`."""
         self.nodes[-1].output[0] = 'prob'
         data = helper.make_tensor_value_info('data', onnx.TensorProto.FLOAT, input_shape)
         prob = helper.make_tensor_value_info('prob', onnx.TensorProto.FLOAT, output_shape)
@@ -43,9 +43,9 @@ class OnnxGraph:
 
 
 def onnx_model(net, weights: Mapping[str, Sequence[np.ndarray]]) -> onnx.ModelProto:
-    """The NetParameter `net`, which begins with an Input layer, from `data` to its last blob; `weights` are blobs by layer.
+    """The ONNX model of a NetParameter from `data` to its last blob; `weights` are blobs by layer.
 
-    Written for inference: Dropout is left out. Raises KeyError for a type of layer that is not translated.
+    `net` begins with an Input layer. Dropout is left out. Raises KeyError for a layer type that is not translated.
     """
     graph = OnnxGraph()
     append_net(graph, net, weights, 'data')
@@ -53,7 +53,7 @@ def onnx_model(net, weights: Mapping[str, Sequence[np.ndarray]]) -> onnx.ModelPr
 
 
 def append_net(graph: OnnxGraph, net, weights: Mapping[str, Sequence[np.ndarray]], data: str) -> str:
-    """Append the layers of `net` to a graph, with its blob `data` as their input; the name of the last one's output."""
+    """Append the layers of `net` after its blob `data` to a graph; returns the name of the last output."""
     layers = layers_of(net, 'test')
     sizes_hw = {top: shape[2:] for layer in layers for top, shape in zip(layer.tops, layer.shapes, strict=True)}
     outputs = {net.layer[0].top[0]: data}
@@ -66,10 +66,10 @@ def append_net(graph: OnnxGraph, net, weights: Mapping[str, Sequence[np.ndarray]
 
 
 def append_reflection(graph: OnnxGraph, blob: str, size_hw: Sequence[int], pads: Pads) -> str:
-    """Append padding by reflection that does not repeat the edge, of a blob (N, C, *size_hw); the name of its output.
+    """Append reflection padding without the edge pixel to a blob (N, C, *size_hw); returns the name of its output.
 
-    Pads may exceed the size, as OpenCV's BORDER_REFLECT_101 allows. ONNX's Pad reflects less than a side, so it may take several.
-    Raises ValueError for a side of one pixel, which has nothing to reflect.
+    A pad may exceed the size, as in OpenCV's BORDER_REFLECT_101. ONNX's Pad must be smaller than the side, so several Pads may
+    be needed. Raises ValueError for a side of one pixel, which has nothing to reflect.
     """
     if min(size_hw) < 2 and any(pads):
         raise ValueError(f'{size_hw[0]}x{size_hw[1]} has a side of one pixel, and cannot be reflected')
@@ -83,7 +83,7 @@ def append_reflection(graph: OnnxGraph, blob: str, size_hw: Sequence[int], pads:
 
 
 def append_cut(graph: OnnxGraph, blob: str, corner: Sequence[int], size_hw: Sequence[int]) -> str:
-    """Append a cut of `size_hw` out of a blob (N, C, H, W), from row and column `corner` on; the name of its output."""
+    """Append a crop of `size_hw` from row and column `corner` of a blob (N, C, H, W); returns the name of its output."""
     ends = np.array(corner) + np.array(size_hw)
     return graph.add('Slice', blob, np.array(corner), ends, np.array([2, 3]))
 
@@ -105,7 +105,7 @@ def _deconvolution(graph, layer, sizes_hw, bottom, weight, *bias):
 
 
 def _pooling(graph, layer, sizes_hw, bottom):
-    """Caffe counts the zeros of the padding in an average, which not every engine does unless they are there."""
+    """Append a pooling. Caffe averages over the zeros of the padding too; a Pad makes every engine do so."""
     param = layer.pooling_param
     window = {'kernel_shape': [param.kernel_size] * 2, 'strides': [param.stride] * 2, 'ceil_mode': 1}
     if param.pool != param.AVE:

@@ -1,4 +1,4 @@
-"""Where weights come from: a stage trained here, the authors' file, or neither; and whether stored maps belong to a snapshot."""
+"""Finds out where weights come from: a stage trained here, the authors' file, or neither; checks stored maps of a snapshot."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,20 +18,23 @@ TRAINED, RELEASED, GIVEN = 'trained here', 'released', 'given'
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights come from. `stage` trained them here, or they are the file of the row `row` in pretrained/weights.py."""
+    """The origin of weights: `stage` trained them here, or they are the file of `row` in pretrained/weights.py."""
 
     stage: str = ''
     row: str = ''
 
     @property
     def kind(self) -> str:
-        """In words; 'released' is the file of a network that its authors published."""
+        """The kind of origin in one word; 'released' means a file that its authors published."""
         return TRAINED if self.stage else RELEASED if self.row in NETS else GIVEN
 
 
 def origin_of(path: Path) -> Origin:
-    """The origin of one file: by the run.json of its run folder, or by its place in pretrained/."""
-    for folder in (path.absolute().parent, path.absolute().parent.parent):  # snapshots that are scored lie in a folder within
+    """The origin of one file, from the run.json of its run folder or from its path in pretrained/."""
+    for folder in (
+        path.absolute().parent,
+        path.absolute().parent.parent,
+    ):  # scored snapshots lie in a folder inside the run folder
         with suppress(UserError):
             stage = read_record(folder)['settings'].get('stage', '')
             return Origin(stage=stage if stage in STAGES else '')
@@ -39,23 +42,23 @@ def origin_of(path: Path) -> Origin:
 
 
 def origin_of_all(paths: Sequence[Path]) -> Origin:
-    """The origin of weights in several files: that of the last, if the others are what it was trained on; else none."""
+    """The origin of several files: that of the last file, if it was trained on the others; else none."""
     *below, last = map(origin_of, paths)
     known = set(_starts(last.stage)) if last.stage else set()
     return last if all({origin.stage, origin.row} & known for origin in below) else Origin()
 
 
 def _starts(stage_name: str) -> Iterator[str]:
-    """The stages and rows of pretrained/weights.py that a stage goes on from, directly or not."""
+    """The stages and weight rows that a stage starts from, directly or not."""
     for name in stages_of((stage_name,)):
         stage = STAGES[name]
         yield from (source for source in (name, *stage.init, stage.features_from) if source and source != stage_name)
 
 
 def check_maps_of_snapshot(weights: Sequence[Path], features: Path, manifest: dict) -> None:
-    """UserError if a snapshot of `weights` was trained on maps of the same blob as those in `features`, by other weights.
+    """Raise UserError if a snapshot of `weights` was trained on maps that other weights made than those in `features`.
 
-    `manifest` is that of `features`. Files without a run.json beside them are taken as they are.
+    `manifest` is the manifest of `features`. Files without a run.json beside them are not checked.
     """
     for path in weights:
         trained_on = _trained_on(path)
@@ -69,7 +72,7 @@ def check_maps_of_snapshot(weights: Sequence[Path], features: Path, manifest: di
 
 
 def _trained_on(snapshot: Path) -> dict:
-    """The manifest of the maps that a snapshot was trained on; empty for other files, and for images."""
+    """The manifest of the maps that a snapshot was trained on; empty for other files and for training on images."""
     if not (snapshot.parent / RECORD).is_file():
         return {}
     manifest = read_record(snapshot.parent).get('lmdb', {}).get('manifest', {})

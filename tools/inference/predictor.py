@@ -1,4 +1,4 @@
-"""Label maps from images, or from stored maps of an intermediate blob."""
+"""Labels images, or stored maps of an intermediate blob."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +19,7 @@ from tools.support.errors import UserError
 
 
 def zoom_factor(net_name: str) -> int:
-    """Pixels per cell of `prob`: 8, or 1 for a network that upsamples by itself."""
+    """Pixels per cell of `prob`: 8, or 1 for a network that upsamples."""
     return 1 if NETS[net_name].pixels else STRIDE
 
 
@@ -30,10 +30,10 @@ def _load(net_name: str, weights: Sequence[Path], gpu: int | None, size_hw: tupl
 class Predictor:
     """A network applied to images tile by tile, with the mean colour of its data set subtracted.
 
-    `net_name` is a network of the table, or short for one; `weights` are its caffemodels, one or several.
-    Images are NumPy arrays, uint8 (H, W, 3), in OpenCV's channel order, BGR; other arrays raise ValueError.
-    `size_hw` replaces the tile of the network's row, and must leave a whole number of cells; with `tiling` 'tight',
-    tiles are made as small as each image allows (tools.inference.tiling). A network that takes images whole has no tiles.
+    `net_name` is a row of NETS, or short for one; `weights` are one or several caffemodels. Images are NumPy arrays, uint8
+    (H, W, 3), BGR as in OpenCV; other arrays raise ValueError. `size_hw` replaces the tile of the row and must give a whole
+    number of cells. With `tiling` 'tight', tiles are as small as each image allows (tools.inference.tiling). A network that
+    takes whole images has no tiles.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Predictor:
         return self._net_for(self.reference_hw)
 
     def _net_for(self, size_hw: tuple[int, int]):
-        """The net, made for inputs of `size_hw` if there is none yet: memory is taken for the size that it is made for."""
+        """The net. The first call makes it for inputs of `size_hw`, because Caffe takes memory for that size."""
         if self._net is None:
             self._net = self._load(size_hw)
         return self._net
 
     def predict_scores(self, image_bgr: np.ndarray) -> np.ndarray:
-        """Class probabilities (C, h, w) of an image, at the net's own resolution and reaching past the image."""
+        """Class probabilities (C, h, w) of an image at the net's own resolution; they reach past the image."""
         _check_image(image_bgr)
         size_hw = image_bgr.shape[:2]
         if self._row.whole:
@@ -84,11 +84,11 @@ class Predictor:
         return stitch(maps, columns=grid(size_hw, tile_hw)[1])
 
     def _centred(self, pixels: np.ndarray) -> np.ndarray:
-        """Less the mean, float32: of a tile, as a large image would take four times its memory, and as much again when padded."""
+        """A tile minus the mean, float32. Tile by tile: a whole large image in float takes four times its memory."""
         return pixels.astype(np.float32) - self.mean_bgr
 
     def _scores_of_whole(self, centred: np.ndarray, whole: Whole) -> np.ndarray:
-        """The same of an image, less its mean, that goes in whole."""
+        """predict_scores for a network that takes whole images."""
         size_hw = input_hw(self._row, (centred.shape[0], centred.shape[1]), fill=self.tiling == 'reference')
         return forward(self._net_for(size_hw), extended(centred, size_hw, whole.border).transpose(2, 0, 1))
 
@@ -102,7 +102,7 @@ class Predictor:
 
 
 def _check_image(image_bgr: np.ndarray) -> None:
-    """ValueError for an array that is no image; one of another type, from 0 to 1 say, would be labelled as a black one."""
+    """Raise ValueError for an array that is no image. A float image from 0 to 1 would be labelled like a black one."""
     if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or 0 in image_bgr.shape:
         raise ValueError(f'an image is uint8 (H, W, 3), blue first; this array is {image_bgr.dtype} {image_bgr.shape}')
 
@@ -110,7 +110,7 @@ def _check_image(image_bgr: np.ndarray) -> None:
 class MapPredictor:
     """The layers of a network after blob `start`, applied to stored maps of that blob.
 
-    With CRF-RNN (`reads_image`) it takes the image that the maps are of beside them, uint8 (H, W, 3) BGR.
+    A network with CRF-RNN (`reads_image`) also takes the image of the maps, uint8 (H, W, 3) BGR.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Score maps as files: what a network says of an image, small enough to keep for a whole split, so that it need not run again.
+"""Stores score maps in files, small enough for a whole split, so that the network need not run again.
 
 `<id>.scores`: the line of MAGIC, a line of JSON (version, size_hw of the image, shape (C, h, w), pixels per cell), then the class
 probabilities as float16, little-endian, compressed by zlib. `settings.json` beside them says what made them.
@@ -17,31 +17,31 @@ from tools.support.errors import UserError
 from tools.support.made_with import claim
 
 MAGIC, VERSION, SUFFIX = b'dilation score map\n', 1, '.scores'
-LEVEL = 1  # of zlib: higher ones take longer and save little
+LEVEL = 1  # zlib level; higher ones take longer and save little
 _FLOAT = np.dtype('<f2')
 
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """Probabilities float32 (C, h, w) on cells of `factor` pixels, of an image of `size_hw` pixels."""
+    """Probabilities float32 (C, h, w) on cells of `factor` pixels for an image of `size_hw` pixels."""
 
     prob: np.ndarray
     size_hw: tuple[int, int]
     factor: int
 
     def full(self) -> np.ndarray:
-        """float32 (C, H, W): at every pixel, as testing interpolates them."""
+        """Probabilities of every pixel, float32 (C, H, W), interpolated as in testing."""
         return zoom(self.prob, self.size_hw, self.factor)
 
 
 def score_path(folder: Path, image_id: str) -> Path:
-    """Where the score map of an image lies."""
+    """Path of the score map of an image."""
     return folder / f'{image_id}{SUFFIX}'
 
 
 def write_scores(path: Path, scores: ScoreMap) -> None:
-    """Store the cells that cover the image, whole or not at all."""
-    high, wide = (-(-side // scores.factor) + 1 for side in scores.size_hw)  # and the one that the last is interpolated with
+    """Write the cells that cover the image, whole or not at all."""
+    high, wide = (-(-side // scores.factor) + 1 for side in scores.size_hw)  # and the cell after the last, for the interpolation
     cells = np.ascontiguousarray(scores.prob[:, :high, :wide], _FLOAT)
     head = {'version': VERSION, 'size_hw': list(scores.size_hw), 'shape': list(cells.shape), 'factor': scores.factor}
     with whole_file(path) as temporary:
@@ -49,7 +49,7 @@ def write_scores(path: Path, scores: ScoreMap) -> None:
 
 
 def read_scores(path: Path) -> ScoreMap:
-    """A stored score map; UserError if it is missing, damaged, or of a later version."""
+    """A stored score map. Raises UserError if it is missing, damaged, or from a later version."""
     if not path.is_file():
         raise UserError(f'no score map at {path}; make it by tools/test.py --save-scores {path.parent}')
     try:
@@ -66,8 +66,8 @@ def read_scores(path: Path) -> ScoreMap:
 
 
 def prepare_folder(folder: Path, settings: dict) -> None:
-    """Make `folder` ready for score maps made with `settings` (plain JSON); those made with others are moved aside.
+    """Prepare `folder` for score maps made with `settings` (plain JSON); maps made with other settings are moved aside.
 
-    UserError if it holds score maps that nothing says the origin of.
+    Raises UserError if it holds score maps without a settings.json.
     """
     claim(folder, settings, f'*{SUFFIX}', strange='score maps that no earlier test wrote', option='--save-scores')

@@ -1,6 +1,6 @@
-"""Label maps made by several processes, on this machine or on many: joblib does it, through Dask where a scheduler is named.
+"""Labels images in several processes with joblib, on this machine or, through a Dask scheduler, on many.
 
-Every machine must see the checkout, the data set, the weights and the folder of results under the same paths.
+Every machine must see the checkout, the data set, the weights and the results under the same paths.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tools.support.errors import Fault, UserError
 from tools.support.hashing import file_sum
 from tools.support.pipeline import begun
 
-PORTIONS = 4  # for each process: small enough that all end at about the same time
+PORTIONS = 4  # portions for each process, so that all end at about the same time
 CONNECT_S = 20
 SAME_PATHS = 'every machine must have the same folders under the same paths'
 
@@ -27,9 +27,9 @@ SAME_PATHS = 'every machine must have the same folders under the same paths'
 def label_in_processes(
     job: Job, records: Sequence[Record], folder: Path, jobs: int, gpus: Sequence[int] = (), scheduler: str | None = None
 ) -> dict[str, Fault]:
-    """As label_records, by `jobs` processes, or one a GPU; with `scheduler`, by the workers of a Dask cluster.
+    """label_records in `jobs` processes, one per GPU, or with `scheduler` on the workers of a Dask cluster.
 
-    Raises UserError for a scheduler that does not answer, a machine that does not see the files, or a process that was ended.
+    Raises UserError if the scheduler does not answer, a machine does not see the files, or a process was ended.
     """
     with _engine(scheduler, jobs) as workers, tqdm(total=len(records), unit='image', desc='labelling', disable=None) as bar:
         work = joblib.Parallel(n_jobs=workers, return_as='generator_unordered')
@@ -39,14 +39,14 @@ def label_in_processes(
             for count, found in begun(work, tasks):
                 faults |= found
                 bar.update(count)
-        except TerminatedWorkerError as error:  # Caffe ended it, or the system for want of memory
+        except TerminatedWorkerError as error:  # Caffe ended the process, or the system did because memory ran out
             said = f'a process that labels images was ended; the label maps in {folder} stay, the same command goes on'
             raise UserError(said) from error
         return faults
 
 
 def label_portion(job: Job, records: Sequence[Record], folder: Path) -> tuple[int, dict[str, Fault]]:
-    """What one process does at a time: how many records, and their faults. Those whose map came into being are passed over."""
+    """Label one portion; returns the number of records and their faults. Records that have a map by now are skipped."""
     if not (folder / 'settings.json').is_file():
         raise UserError(f'{gethostname()} does not see {folder}; {SAME_PATHS}')
     check_weights(job.weights, job.weights_sha256)
@@ -56,7 +56,7 @@ def label_portion(job: Job, records: Sequence[Record], folder: Path) -> tuple[in
 
 @lru_cache(maxsize=1)
 def check_weights(weights: tuple[Path, ...], sums: tuple[str, ...]) -> None:
-    """UserError if a file is not here, or holds something else than it should."""
+    """Raise UserError if a file is missing on this machine or has another SHA-256."""
     for path, expected in zip(weights, sums, strict=True):
         if not path.is_file():
             raise UserError(f'{gethostname()} does not see {path}; {SAME_PATHS}')
@@ -65,7 +65,7 @@ def check_weights(weights: tuple[Path, ...], sums: tuple[str, ...]) -> None:
 
 
 def _tasks(job: Job, records: Sequence[Record], workers: int, gpus: Sequence[int]) -> list[tuple[Job, list[Record]]]:
-    """A job and the records for it: one task a GPU, so that each process holds one network on one device; else portions."""
+    """Pairs of a job and its records: one for each GPU, so that a process holds one network; without GPUs, portions."""
     if gpus:
         shares = [(job.on_gpu(gpu), list(records[i :: len(gpus)])) for i, gpu in enumerate(gpus)]
         return [share for share in shares if share[1]]
@@ -75,7 +75,7 @@ def _tasks(job: Job, records: Sequence[Record], workers: int, gpus: Sequence[int
 
 @contextmanager
 def _engine(scheduler: str | None, jobs: int):
-    """joblib set to its own processes or to a Dask cluster; yields the number of workers."""
+    """Set joblib to local processes or a Dask cluster; yields the number of workers."""
     if scheduler is None:
         with joblib.parallel_config(backend='loky', n_jobs=jobs):
             yield jobs
@@ -94,12 +94,12 @@ def _client(scheduler: str):
         return Client(scheduler, timeout=CONNECT_S, set_as_default=True)
     except (OSError, ValueError) as error:
         raise UserError(f'no Dask scheduler answers at {scheduler} ({error}); tools/README.md says how to start one') from error
-    except TypeError as error:  # what Dask raises for an address that begins with tls:// when it has no certificate
+    except TypeError as error:  # Dask raises this for a tls:// address without a certificate
         raise UserError(f'{scheduler}: Dask has no certificate for TLS; tools/README.md says where to write its name') from error
 
 
 def _threads(client, scheduler: str) -> int:
-    """Workers of the cluster. UserError for none, or one of several threads: Caffe's network serves one at a time."""
+    """Number of workers. Raises UserError if there are none, or if one has several threads: a caffe.Net serves one."""
     threads = client.nthreads()
     if not threads:
         raise UserError(

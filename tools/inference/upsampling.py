@@ -1,17 +1,20 @@
-"""From a stride-8 map of class probabilities to a label for each pixel (fyu/dilation util.py, interp_map).
+"""Turns a stride-8 map of class probabilities into a label for each pixel (fyu/dilation util.py, interp_map).
 
-The authors' arithmetic, step for step, so that label maps are theirs in every pixel: interpolation between rows, then between
-columns, in double, rounded to float, then the first of the most probable classes.
+The steps are the authors', so that every pixel gets their label: interpolate between rows, then between columns, in double;
+round to float; take the first of the most probable classes.
 """
 
+import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
-from tools.inference import native
+from tools.support.native import library, pointer
 
+SOURCE = Path(__file__).with_name('zoom.c')  # what _fill does, in C
 BAND = 32  # pixel rows that one thread takes at a time
 WORTH_THREADS = 1 << 16  # pixels
 
@@ -27,7 +30,7 @@ def zoom(prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> np.ndarray:
 
 
 def argmax(prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> np.ndarray:
-    """The most probable class, uint8 (H, W), after `zoom`; the first one where several are equal.
+    """The most probable class of each pixel after `zoom`, uint8 (H, W); the first one if several are equal.
 
     The enlarged probabilities are not stored. Raises ValueError if the map does not cover the image.
     """
@@ -35,7 +38,7 @@ def argmax(prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> np.ndarra
     labels = np.empty(size_hw, np.uint8)
     prob = np.ascontiguousarray(prob, np.float32)
     bands = [range(top, min(top + BAND, size_hw[0])) for top in range(0, size_hw[0], BAND)]
-    fill = _fill_natively if factor in (1, 8) and native.library() else _fill
+    fill = _fill_natively if factor in (1, 8) and compiled() else _fill
 
     def work(rows: range) -> None:
         fill(prob, labels, rows, factor)
@@ -50,21 +53,47 @@ def argmax(prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> np.ndarra
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """One a core, kept from image to image."""
+    """One thread per core, kept from image to image."""
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
 
+class _Sizes(ctypes.Structure):
+    """The struct of zoom.c."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ('classes', 'cells_high', 'cells_wide', 'width')]
+
+
+def compiled() -> ctypes.CDLL | None:
+    """The functions of zoom.c; None if it does not compile here."""
+    return library(SOURCE)
+
+
 def _fill_natively(prob: np.ndarray, labels: np.ndarray, rows: range, factor: int) -> None:
-    native.label_rows(prob, labels, rows, factor)
+    """Fill `rows` of `labels`, uint8 (H, W), from `prob`, float32 (C, h, w), by zoom.c; other Python threads run meanwhile.
+
+    Both arrays are contiguous and `factor` is 8 or 1. The C code does not check that the map covers the labels.
+    """
+    found = compiled()
+    if found is None:
+        raise RuntimeError('zoom.c is not compiled')
+    width = labels.shape[1]
+    cells = -(-width // factor)
+    row, best, label = np.empty(cells + 1), np.empty(cells * factor, np.float32), np.empty(cells * factor, np.int32)
+    sizes = _Sizes(*prob.shape, width)
+    function = found.label_rows_8 if factor == 8 else found.label_rows_1
+    function(
+        pointer(prob), ctypes.byref(sizes), ctypes.c_int32(rows.start), ctypes.c_int32(rows.stop),
+        pointer(labels), pointer(row), pointer(best), pointer(label),
+    )  # fmt: skip
 
 
 def _fill(prob: np.ndarray, labels: np.ndarray, rows: range, factor: int) -> None:
-    """The same in NumPy."""
+    """The same as _fill_natively in NumPy."""
     labels[rows.start : rows.stop] = _zoom_rows(prob, rows, labels.shape[1], factor).argmax(axis=0)
 
 
 def _check(prob: np.ndarray, size_hw: tuple[int, int], factor: int) -> None:
-    """ValueError unless the map covers the image."""
+    """Raise ValueError if the map does not cover the image."""
     _, cells_high, cells_wide = prob.shape
     if cells_high * factor < size_hw[0] or cells_wide * factor < size_hw[1]:
         raise ValueError(
@@ -82,6 +111,6 @@ def _zoom_rows(prob: np.ndarray, rows: range, width: int, factor: int) -> np.nda
 
 
 def _neighbours(pixels: range, cells: int, factor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each pixel: the cell it lies in, the next one (or the last), and the next one's weight."""
+    """For each pixel: its cell, the next cell (or the last one), and the weight of the next cell."""
     low, rest = np.divmod(np.array(pixels), factor)
     return low, np.minimum(low + 1, cells - 1), rest / factor

@@ -1,4 +1,4 @@
-"""A video labelled frame by frame: its frames in the colours of their classes, as another video."""
+"""Labels a video frame by frame and writes the label maps in colour as another video."""
 
 import os
 import sys
@@ -16,28 +16,28 @@ from tools.inference.predictor import Predictor
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
-VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')  # in small letters
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')  # in lower case
 CODEC = 'mp4v'  # MPEG-4, which OpenCV's wheels write on every platform
 FFMPEG_QUIET, OPENCV_ERRORS = '-8', 2  # levels of what they print
-USUAL_FPS = 25.0  # of a file that does not say
+USUAL_FPS = 25.0  # for a file that does not state it
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is one by its name."""
+    """Whether a file is a video by its suffix."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def first_frame(path: Path) -> np.ndarray:
-    """The first frame of a video, uint8 (H, W, 3) BGR; UserError if there is none to read."""
+    """The first frame of a video, uint8 (H, W, 3) BGR. Raises UserError if no frame can be read."""
     with _opened(path) as capture:
         return next(_frames(path, capture))
 
 
 def label_video(predictor: Predictor, path: Path, facts: Dataset, out: Path) -> None:
-    """Write the label maps of the frames of a video at `path` in their colours to `out`, an .mp4.
+    """Label the frames of the video `path` and write the maps in colour to `out`, an .mp4.
 
-    If it is stopped by Ctrl-C, or the video ends too soon, the frames so far become `<out>-first-N.mp4`, a whole video. Raises
-    UserError for a video that is damaged or cut off. MPEG-4 has even sides: an odd last row or column is left out.
+    After Ctrl-C, or if the video ends too soon, the frames so far become a whole video `<out>-first-N.mp4`. Raises UserError for
+    a damaged or cut-off video. MPEG-4 needs even sides, so an odd last row or column is left out.
     """
     with _opened(path) as capture, whole_file(out) as temporary:
         fps, expected = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -84,7 +84,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         raise UserError(f'{path} cannot be read ({error.strerror})') from error
     except UnicodeEncodeError as error:
         raise UserError(f'{path} has a name that is no UTF-8, which OpenCV cannot open; rename it') from error
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', FFMPEG_QUIET)  # what FFmpeg and OpenCV would say is said here
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', FFMPEG_QUIET)  # FFmpeg and OpenCV print nothing; our error says it
     level = cv2.utils.logging.setLogLevel(OPENCV_ERRORS)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     cv2.utils.logging.setLogLevel(level)
@@ -97,7 +97,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 
 def _frames(path: Path, capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """The frames that can be read, turned as the file says; UserError if there is none."""
+    """The readable frames, turned as the file says. Raises UserError if there is none."""
     there, frame = capture.read()
     if not there:
         raise UserError(f'no frame of {path} can be read; get the file anew')
@@ -107,7 +107,7 @@ def _frames(path: Path, capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 def _writer(path: Path, fps: float, frame: np.ndarray) -> cv2.VideoWriter:
-    """A new video for frames like this one."""
+    """A new video for frames of this size."""
     height, width = frame.shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), fps, (width, height))
     if not writer.isOpened():

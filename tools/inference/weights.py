@@ -1,4 +1,4 @@
-"""Which weight files a network is run with when none are named."""
+"""Chooses the weight files of a network if the user names none."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ from tools.training.runs import newest_snapshot
 
 
 def add_weights_argument(parser: argparse.ArgumentParser) -> None:
-    """--weights of one network, the files that find_weights() takes as given."""
+    """Add --weights, the `given` files of find_weights()."""
     parser.add_argument(
         '--weights', action='append', type=Path, metavar='FILE',
         help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
@@ -28,9 +28,9 @@ def add_weights_argument(parser: argparse.ArgumentParser) -> None:
 def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = None) -> list[Path]:
     """Files that together hold the layers of `net_name` after blob `start`, in the order to load them.
 
-    Those `given`; else the newest snapshot of a stage that trains the network, after the weights that made the maps which
-    the stage was trained on; else pretrained/<net>.caffemodel. UserError if a file is missing or nothing is found, and for a
-    file with layers that the network does not have.
+    The `given` files; else the newest snapshot of a stage that trains the network, after the weights that made that stage's
+    maps; else pretrained/<net>.caffemodel. Raises UserError if a file is missing, if nothing is found, and for a file with
+    layers that the network does not have.
     """
     for path in given or ():
         if not path.is_file():
@@ -41,12 +41,12 @@ def find_weights(net_name: str, start: str = 'data', given: list[Path] | None = 
 
 
 def say_weights(weights: Sequence[Path]) -> None:
-    """Name the files on stderr: which they are is a choice made for the user where none were given."""
+    """Print the files on stderr: the user may not have chosen them."""
     print(f'weights: {" ".join(map(str, weights))}', file=sys.stderr)
 
 
 def warn_if_seen(weights: Sequence[Path], dataset: str, split: str) -> None:
-    """A line on stderr if a released file was trained on images of the split, as its score would mislead whoever reads it."""
+    """Warn on stderr if a released file was trained on images of the split: its score would be too high."""
     row = seen_in_training([path.name for path in weights], dataset, split)
     if row:
         print(
@@ -58,7 +58,7 @@ def warn_if_seen(weights: Sequence[Path], dataset: str, split: str) -> None:
 
 
 def _trained(net_name: str, start: str) -> list[Path]:
-    """Files from the stages that train `net_name`; empty when none has a snapshot."""
+    """Weight files of the stages that train `net_name`; empty if none has a snapshot."""
     found: dict[Path, Stage] = {}
     for stage_name, stage in STAGES.of(net_name).items():
         with suppress(UserError):
@@ -70,7 +70,7 @@ def _trained(net_name: str, start: str) -> list[Path]:
 
 
 def _below(stage: Stage, start: str) -> list[Path]:
-    """Files with the layers between blob `start` and the maps that `stage` was trained on."""
+    """Files with the layers from blob `start` to the maps that `stage` was trained on."""
     source = stage.features_from
     if source is None or stage.start == start:
         return []
@@ -80,13 +80,13 @@ def _below(stage: Stage, start: str) -> list[Path]:
 
 
 def cut_from(path: Path, whole: Path) -> bool:
-    """Whether a file is `whole`, or the layers of it up to some blob, which lie beside it."""
+    """Whether `path` is `whole`, or a file beside it with its layers up to some blob."""
     names = [whole, *(whole.with_stem(f'{whole.stem}_{window.name}') for window in FRONT_END)]
     return path.absolute() in names or path.resolve() in [name.resolve() for name in names]
 
 
 def _trunk(path: Path, start: str) -> Path:
-    """`path`, or a file beside it with its layers up to blob `start` only if it has more: the net's fc6 may be narrower."""
+    """`path`; if it has layers after blob `start`, a file beside it without them, because the net's fc6 may be narrower."""
     names = [window.name for window in FRONT_END]
     trunk = names[: names.index(start) + 1]
     held = stored(path)
@@ -99,7 +99,7 @@ def _trunk(path: Path, start: str) -> Path:
 
 
 def _pretrained(name: str) -> Path:
-    """pretrained/<name>.caffemodel; UserError with what would make it if it is not there."""
+    """pretrained/<name>.caffemodel. If it is missing, raises UserError with the commands that make it."""
     path = PRETRAINED / f'{name}.caffemodel'
     if not path.is_file():
         commands = [f'make weights-{row}' for row in WEIGHTS if row == name]

@@ -19,7 +19,7 @@ from tools.recipes.rehearsal_rows import Asked, Row, failed, markdown, read_rows
 from tools.recipes.start_weights import needs_file, write_start
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
-from tools.support.gpu_memory import MemoryWatch
+from tools.support.memory import MemoryWatch
 from tools.training.options import Options
 from tools.training.overview import overview
 from tools.training.record import RECORD, loss_scale, read_record

@@ -1,4 +1,4 @@
-"""What tools/test.py tests: a network with its weights on a split. Labels its images, by the network or by the dense CRF."""
+"""A network with its weights on a split, as tools/test.py evaluates it. Labels the images, by the network or by the dense CRF."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -24,12 +24,12 @@ from tools.support.errors import Fault, UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
 
-PLAIN = 'plain'  # folder of the network's own label maps, beside those of the dense CRF
+PLAIN = 'plain'  # folder with the network's own label maps, when the dense CRF makes the results
 
 
 @dataclass
 class Evaluation:
-    """What is tested: a network with its weights, on images or on the maps of a blob that `manifest` describes."""
+    """A network with its weights and a split: images, or the maps of a blob that `manifest` describes."""
 
     net_name: str
     facts: Dataset
@@ -40,21 +40,21 @@ class Evaluation:
     gpus: tuple[int, ...]
     features: Path | None
     manifest: dict | None
-    tile_hw: tuple[int, int] | None = None  # in place of the network's own
+    tile_hw: tuple[int, int] | None = None  # replaces the tile of the network
     scores: Path | None = None  # where score maps are kept
 
     @cached_property
     def sums(self) -> tuple[str, ...]:
-        """SHA-256 of each file of weights."""
+        """SHA-256 of each weight file."""
         return tuple(file_sum(path) for path in self.weights)
 
     @cached_property
     def origin(self) -> Origin:
-        """Which training, or whose file, the weights are."""
+        """Which stage trained the weights, or whose file they are."""
         return origin_of_all(self.weights)
 
     def origin_said(self) -> dict:
-        """The same as plain JSON, with each file's own; by it `make tables` knows which row of the paper the scores are of."""
+        """`origin` as plain JSON, with the origin of each file. `make tables` finds the row of the paper by it."""
         files = [
             {'file': str(path), 'sha256': total, **asdict(origin_of(path))}
             for path, total in zip(self.weights, self.sums, strict=True)
@@ -62,7 +62,7 @@ class Evaluation:
         return {'kind': self.origin.kind, **asdict(self.origin), 'weights': files}
 
     def job(self) -> Job:
-        """What the processes that label are told; paths are absolute, as they may be elsewhere."""
+        """The job of the labelling processes. Paths are absolute, because a process may have another working folder."""
         weights, gpu = tuple(path.absolute() for path in self.weights), self.gpus[0] if self.gpus else None
         scores = self.scores and self.scores.absolute()
         if not self.features or not self.manifest:
@@ -72,7 +72,7 @@ class Evaluation:
         return Job(self.net_name, weights, gpu=gpu, scores=scores, weights_sha256=self.sums, **maps)
 
     def settings(self) -> dict:
-        """What the label maps depend on, as plain JSON."""
+        """Everything that the label maps depend on, as plain JSON."""
         return {
             'net': self.net_name,
             'weights': [[path.name, total] for path, total in zip(self.weights, self.sums, strict=True)],
@@ -90,7 +90,7 @@ def prepare(
     net_name: str, *, tiling: str, data: Path | None = None, split: str | None = None, weights: list[Path] | None = None,
     features: Path | None = None, scores: Path | None = None, gpus: tuple[int, ...] = (),
 ) -> Evaluation:  # fmt: skip
-    """The evaluation of a network. What is None is chosen: the data set's folder, the split, the newest weights.
+    """The evaluation of a network. Arguments that are None are chosen: the folder of the data set, the split, the newest weights.
 
     Raises UserError if a file is missing, or if weights, maps and network do not fit together.
     """
@@ -123,7 +123,7 @@ def default_split(net_name: str, data: Path, features: Path | None) -> str:
 
 
 def features_manifest(path: Path, net: Net, split: str) -> dict:
-    """Manifest of an LMDB of maps; UserError if they are not maps of `split` that layers of `net` take."""
+    """Manifest of an LMDB of maps. Raises UserError if `net` does not take these maps, or if they are of another split."""
     manifest = read_manifest(path)
     if manifest['kind'] != 'features':
         raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
@@ -143,12 +143,12 @@ def default_out(test: Evaluation, with_crf: bool, limit: int | None) -> Path:
 
 
 def first(images: int) -> str:
-    """The end of a name of results of a split's first images."""
+    """The end of the name of a folder or file about the first images of a split."""
     return f'-first-{images}'
 
 
 def check_dataset(records: list[Record], test: Evaluation) -> None:
-    """UserError if the images are of another data set than the network: scores would have the names of other classes."""
+    """Raise UserError if the images belong to another data set than the network: the classes would not match."""
     found, net = records[0].dataset, test.net_name
     if found != test.facts.name:
         own = f'{net.partition("@")[0]}@{found}'
@@ -158,10 +158,7 @@ def check_dataset(records: list[Record], test: Evaluation) -> None:
 
 
 def say_lacking(records: list[Record]) -> None:
-    """Name on stderr the images that there is no label for, which is better known before they are labelled.
-
-    UserError if there is none for any.
-    """
+    """Warn on stderr of images without a label file, before hours of labelling. Raises UserError if no image has one."""
     lacking = [record for record in records if record.label is None or not record.label.is_file()]
     for record in lacking:
         print(f'warning: no label of {record.id} at {record.label}; nothing will be scored without', file=sys.stderr)
@@ -170,12 +167,12 @@ def say_lacking(records: list[Record]) -> None:
 
 
 def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> dict[str, Fault]:
-    """Make the label maps that are not there yet; by id, the faults of images that cannot be labelled."""
+    """Make the missing label maps; returns by id the faults of images that cannot be labelled."""
     if test.scores:
         prepare_folder(test.scores, test.settings())
         for record in records:
             if not score_path(test.scores, record.id).exists():
-                label_maps.path(record.id).unlink(missing_ok=True)  # both come from one run of the network
+                label_maps.path(record.id).unlink(missing_ok=True)  # score map and label map come from one pass of the network
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:
         return {}
@@ -188,9 +185,9 @@ def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: 
 def label_by_crf(
     test: Evaluation, records: list[Record], label_maps: LabelMaps, crf: CrfParameters, jobs: int, scheduler: str | None
 ) -> dict[str, Fault]:
-    """Make the label maps that are not there yet by the dense CRF, from score maps; the network makes those that are missing.
+    """Make the missing label maps by the dense CRF from score maps; the network makes missing score maps.
 
-    By id, the faults of images that cannot be labelled.
+    Returns by id the faults of images that cannot be labelled.
     """
     pending = [record for record in records if not label_maps.path(record.id).exists()]
     if not pending:

@@ -30,7 +30,7 @@ def report(
     test: Evaluation, records: list[Record], label_maps: LabelMaps, settings: dict, faults: dict[str, Fault],
     *, every: bool, bands: bool,
 ) -> None:  # fmt: skip
-    """Score the maps, write and print the scores, draw the pictures. UserError if there are faults, or labels that have some."""
+    """Score the label maps, write and print the scores, draw the pictures. Raises UserError if an image or label has a fault."""
     out = label_maps.folder
     (matrix, *near), ignored = score(records, label_maps, test.facts, faults, bands=bands)
     plain = score_without_crf(test, records, out / PLAIN, bands=bands) if settings['crf'] else None
@@ -62,14 +62,14 @@ def report(
 
 
 def score_without_crf(test: Evaluation, records: list[Record], folder: Path, *, bands: bool) -> np.ndarray | None:
-    """What `score` counts of the network's own label maps; None if some lack, of an earlier version's test."""
+    """score() of the network's own label maps; None if some are missing."""
     plain = LabelMaps(folder, test.settings())
     whole = all(plain.path(record.id).is_file() for record in records)
     return score(records, plain, test.facts, {}, bands=bands)[0] if whole else None
 
 
 def rows_beside(test: Evaluation, images: int, *, crf: bool) -> tuple[PaperRow | None, PaperRow | None]:
-    """The paper's rows of what is tested, by class and by category; none beside a part of a split, or images of the training."""
+    """The paper's rows for this evaluation, by class and by category; None for a part of a split and for training images."""
     seen = seen_in_training([path.name for path in test.weights], test.facts.name, test.split)
     if seen or images < test.facts.splits.get(test.split, 0):
         return None, None
@@ -78,7 +78,7 @@ def rows_beside(test: Evaluation, images: int, *, crf: bool) -> tuple[PaperRow |
 
 
 def suffix_beside(path: Path, images: int) -> str:
-    """What to add to the names of results lest those of a few images replace those of more; nothing where there are none."""
+    """A suffix for the names of results, if the folder holds results of more images; else empty."""
     try:
         more = path.is_file() and json.loads(path.read_text())['images'] > images
     except (ValueError, KeyError, TypeError):
@@ -91,10 +91,10 @@ def suffix_beside(path: Path, images: int) -> str:
 def score(
     records: list[Record], label_maps: LabelMaps, facts: Dataset, faults: dict[str, Fault], *, bands: bool = False
 ) -> tuple[np.ndarray, int]:
-    """Confusion matrix over all records, int64 (1, classes, classes), and the number of pixels that do not count.
+    """Confusion matrix over all records, int64 (1, classes, classes), and the number of ignored pixels.
 
-    With `bands`, the matrices of the bands along boundaries (tools.scoring.trimap) follow it.
-    UserError that names all `faults`, those of images without a map, and those of labels and maps: part of a split has no score.
+    With `bands`, the matrices of the bands along boundaries (tools.scoring.trimap) follow the first one. Raises UserError with
+    all `faults` and all damaged labels and maps: a part of a split gets no score.
     """
 
     def count(record: Record) -> tuple[np.ndarray, int]:
@@ -123,7 +123,7 @@ def score(
 
 
 def draw(records: list[Record], label_maps: LabelMaps, facts: Dataset, out: Path, every: bool) -> None:
-    """The contact sheet, and with `every` a strip for each image, in the folder `out`."""
+    """Write the contact sheet, and with `every` a strip for each image, to the folder `out`."""
     chosen = np.unique(np.linspace(0, len(records) - 1, SHEET_IMAGES).round().astype(int))
     rows = [(records[i].id, pictures_of(records[i], label_maps, facts)) for i in chosen]
     write_png(out / 'contact_sheet.png', contact_sheet(rows, facts))
@@ -133,5 +133,5 @@ def draw(records: list[Record], label_maps: LabelMaps, facts: Dataset, out: Path
 
 
 def pictures_of(record: Record, label_maps: LabelMaps, facts: Dataset) -> list[np.ndarray]:
-    """image | truth | prediction | overlay."""
+    """The panels image, truth, prediction and overlay."""
     return panels(read_image(record), read_label(record), label_maps.read(record.id), facts)

@@ -1,5 +1,6 @@
 """One clear line for a user's mistake, instead of a traceback."""
 
+import difflib
 import errno
 import io
 import os
@@ -86,3 +87,9 @@ def _line(error: Exception) -> str:
     files = ' -> '.join(os.fsdecode(file) for file in (error.filename, error.filename2) if isinstance(file, (str, bytes)))
     advice = '; make room there and run the same command again' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
     return (f'{files}: {error.strerror}' if files else error.strerror) + advice
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The names that `name` may be meant for, as a question; empty if none is near."""
+    near = difflib.get_close_matches(name, known)
+    return f'did you mean {" or ".join(near)}? ' if near else ''

@@ -1,21 +1,44 @@
-"""C files of this toolkit that NumPy arrays are passed to. Where one does not compile, its work is done without, only slower."""
+"""Compiles the C files of this toolkit when they are first needed. Without a compiler NumPy and OpenCV do the work, slower."""
 
 import ctypes
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
-from tools.support.compiling import shared_library
+from tools.support.atomic import whole_file
+from tools.support.bootstrap import system_first
 from tools.support.paths import VENV
 
 OPTIONS = ('-O3', '-ffp-contract=off')
-
+COMMON = ('-shared', '-fPIC', '-std=gnu11')
 
 _one_at_a_time = Lock()
+
+
+def shared_library(source: Path, folder: Path, options: Sequence[str] = (), libraries: Sequence[str] = ()) -> Path:
+    """`source` compiled into `folder`, where it stays until the source or how it is compiled changes.
+
+    Raises OSError without a compiler, CalledProcessError when it does not compile.
+    """
+    flags = (*options, *COMMON)
+    path = folder / f'{source.stem}-{sha256(source.read_bytes() + repr((flags, libraries)).encode()).hexdigest()[:16]}.so'
+    if not path.exists():
+        programs = system_first()
+        compiler = os.environ.get('CC') or shutil.which('cc', path=programs) or shutil.which('gcc', path=programs)
+        if compiler is None:
+            raise FileNotFoundError('no C compiler: neither cc nor gcc is there')
+        with whole_file(path) as temporary:
+            command = [*compiler.split(), *flags, '-o', str(temporary), str(source), *libraries]
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {'PATH': programs})
+    return path
 
 
 def library(source: Path) -> ctypes.CDLL | None:

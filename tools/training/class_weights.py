@@ -16,8 +16,7 @@ from dataset_prep.datasets import Dataset
 from dataset_prep.lists import composed, read_lines
 from pretrained.caffemodel import caffe_pb2
 from tools.support.atomic import whole_file
-from tools.support.errors import UserError
-from tools.support.unknown import nearest
+from tools.support.errors import UserError, nearest
 
 MEDIAN = 'median'  # the word for median frequency balancing
 MATRIX = 'class_weights.binaryproto'  # in the run folder, where Caffe runs

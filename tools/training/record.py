@@ -8,10 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from prototxt.experiments import STAGES
-from tools.support.atomic import whole_file
+from tools.support.atomic import to_disk, whole_file
 from tools.support.blas_in_use import blas_in_use
 from tools.support.caffe_in_use import in_use, manifest_in_use
-from tools.support.durable import to_disk
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import CAFFE

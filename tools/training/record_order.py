@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from tools.support.compiling import shared_library
+from tools.support.native import shared_library
 from tools.support.paths import VENV
 
 SOURCE = Path(__file__).with_name('first_record.c')

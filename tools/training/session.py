@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt import networks
 from prototxt.experiments import STAGES
-from tools.netinfo.free import warn_of_memory
+from tools.netinfo.fit import warn_of_memory
 from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED

@@ -9,7 +9,7 @@ import numpy as np
 
 from pretrained import caffemodel
 from prototxt.shapes import param_shapes
-from tools.support.durable import to_disk
+from tools.support.atomic import to_disk
 from tools.support.errors import UserError
 from tools.support.wire import VARINT, fields
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import NoReturn
 
-from tools.support.durable import to_disk
+from tools.support.atomic import to_disk
 from tools.support.errors import UserError
 from tools.support.memory import Peak
 from tools.training import process, record, runs
