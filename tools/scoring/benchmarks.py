@@ -1,4 +1,4 @@
-"""How each benchmark scores label maps on disk: which files belong together, which ids count, and what the scores are called."""
+"""The rules by which each benchmark scores label maps on disk: which files belong together and which ids count."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -66,5 +66,5 @@ BENCHMARKS = {
 
 
 def benchmark(name: str) -> Benchmark:
-    """The rules of a data set: one of BENCHMARKS, or PASCAL VOC's with the classes of a user's own."""
+    """The rules of a data set: one of BENCHMARKS, or for a user's own data PASCAL VOC's rules with its classes."""
     return BENCHMARKS.get(name) or replace(_of(dataset(name)), encodings=OWN_ENCODINGS)

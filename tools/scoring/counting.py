@@ -1,4 +1,4 @@
-"""Counting pixels of each true label by predicted label."""
+"""Counts the pixels of each true label by predicted label."""
 
 from ctypes import c_int64
 from pathlib import Path
@@ -10,7 +10,7 @@ from dataset_prep.datasets import IGNORE_LABEL
 from tools.support.native import library, pointer
 
 LABELS_C = Path(__file__).with_name('labels.c')
-VALUES = 256  # of a label, which is one byte
+VALUES = 256  # values of a one-byte label
 EXACT = 1 << 24  # pixels that OpenCV counts without rounding: its counts are float32
 
 
@@ -21,8 +21,8 @@ class NoClass(ValueError):
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int | None = IGNORE_LABEL) -> np.ndarray:
     """int64 (classes, classes): pixels of each true class (row) by predicted class (column).
 
-    Both maps are uint8 (H, W). Pixels whose truth is `ignore` do not count (None: all do). Raises ValueError if the two differ
-    in size, NoClass if they hold ids that are no class; `ignore` may not be predicted.
+    Both maps are uint8 (H, W). Pixels whose truth is `ignore` do not count; with None all pixels count. Raises ValueError if
+    the sizes differ, and NoClass for ids without a class. A prediction may not hold `ignore`.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f'the prediction is {_size(prediction)}, the ground truth is {_size(truth)}')
@@ -37,7 +37,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: i
 
 
 def count_pairs(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """int64 (256, 256): pixels of each true value (row) by predicted value (column); both maps uint8, of one shape."""
+    """int64 (256, 256): pixels of each true value (row) by predicted value (column). Both maps are uint8 of one shape."""
     truth, prediction = np.ascontiguousarray(truth, np.uint8), np.ascontiguousarray(prediction, np.uint8)
     total = np.zeros((VALUES, VALUES), np.int64)
     compiled = library(LABELS_C)
@@ -58,7 +58,7 @@ def _size(label_map: np.ndarray) -> str:
 
 
 def _refuse(label_map: np.ndarray, wrong: np.ndarray, classes: int, what: str, first: int = 0) -> None:
-    """NoClass naming the first pixel with a wrong label; `wrong` holds the pixels of each label from `first` on."""
+    """Raise NoClass with the first pixel that has a wrong label. `wrong` counts the pixels of each label from `first` on."""
     values = np.flatnonzero(wrong) + first
     if values.size:
         row, column = np.argwhere(np.isin(label_map, values))[0]

@@ -1,4 +1,4 @@
-"""Scoring a folder of predicted label maps against a folder of ground truth, on all cores."""
+"""Scores a folder of predicted label maps against a folder of ground truth, on all cores."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ LAST_CHARACTER = chr(sys.maxunicode)
 
 
 class Pair(NamedTuple):
-    """A prediction, its ground truth, and how that names classes if its name says it."""
+    """A prediction and its ground truth; `encoding` says how the truth file names classes, if its name tells."""
 
     prediction: Path
     truth: Path
@@ -33,9 +33,9 @@ class Pair(NamedTuple):
 
 
 def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path, ids: Sequence[str] | None = None) -> list[Pair]:
-    """A pair for each ground-truth file below `truths`, or for those of `ids`.
+    """A pair for each ground-truth file below `truths`, or for each of `ids`.
 
-    UserError if one has no prediction, or several, or if there is none of an id.
+    Raises UserError if a file has no prediction or several, or if an id has no file.
     """
     for folder in (predictions, truths):
         if not folder.is_dir():
@@ -62,7 +62,7 @@ def find_pairs(benchmark: Benchmark, predictions: Path, truths: Path, ids: Seque
 
 
 def _say_unused(pairs: Sequence[Pair], maps: Sequence[tuple[str, Path]], truths: Path) -> None:
-    """A line on stderr if there are maps beside those of `pairs` that belong to no ground truth."""
+    """Print a line on stderr if there are label maps that belong to no ground truth."""
     used = {pair.prediction for pair in pairs}
     known, folders = used | {_coloured(path) for path in used}, {path.parent for path in used}
     unused = [path for _, path in maps if path not in known and path.parent in folders]
@@ -82,7 +82,7 @@ Truths = Mapping[str, tuple[Path, str | None]]  # the ground-truth file of each 
 
 
 def _ground_truth(benchmark: Benchmark, folder: Path) -> Truths:
-    """Files by the id of their image. The longest suffix that a name has counts."""
+    """Ground-truth files by image id. If several suffixes fit a name, the longest counts."""
     order = list(benchmark.suffixes)
     found: dict[str, tuple[int, Path]] = {}
     for path in _pngs(folder):
@@ -109,7 +109,7 @@ def _listed(names: Truths, ids: Sequence[str], folder: Path) -> Truths:
 
 
 def _pngs(folder: Path) -> list[Path]:
-    """The PNGs below a folder, in order; links to folders are followed, once each, and hidden files left out."""
+    """The PNGs below a folder, sorted. Linked folders are followed once each; hidden files are left out."""
     found, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
         status = os.stat(place)
@@ -122,19 +122,19 @@ def _pngs(folder: Path) -> list[Path]:
 
 
 def _by_name(folder: Path) -> list[tuple[str, Path]]:
-    """The PNGs below a folder with their names, in the order of names."""
+    """The PNGs below a folder with their names, sorted by name."""
     return sorted((_name(path), path) for path in _pngs(folder))
 
 
 def _name(path: Path) -> str:
-    """The name of a PNG, its suffix in small letters: names that look the same are the same."""
+    """The name of a PNG in one Unicode form, with its suffix in lower case."""
     return composed(f'{path.stem}{path.suffix.lower()}')
 
 
 def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
-    """The maps of an image: those directly in `folder` if there are any, else those further down.
+    """The label maps of an image: those directly in `folder`, else those further down.
 
-    The coloured picture that tools/predict.py writes beside each map is none.
+    The coloured picture that tools/predict.py writes beside each map does not count.
     """
     if benchmark.loose:  # as cityscapesScripts looks for them
         found = _beginning(maps, name)
@@ -147,7 +147,7 @@ def _predictions(benchmark: Benchmark, name: str, truth: Path, maps: Sequence[tu
 
 
 def _beginning(maps: Sequence[tuple[str, Path]], start: str) -> list[Path]:
-    """The maps whose names begin with `start`: they are neighbours."""
+    """The maps whose names begin with `start`; they are neighbours in the sorted list."""
     first, last = (bisect_left(maps, (bound,)) for bound in (start, start + LAST_CHARACTER))
     return [path for _, path in maps[first:last]]
 
@@ -159,7 +159,7 @@ def score_pairs(
 
     With `bands`, the matrices of the bands along boundaries (tools.scoring.trimap) follow it.
 
-    By threads: what takes time lets go of Python's lock, and processes would take longer to start than many maps to score.
+    Threads do the work: the slow parts release Python's global lock, and starting processes would take longer.
     """
     yield from in_order(partial(attempt, partial(count_pair, benchmark, encoding, bands)), pairs)
 
@@ -182,9 +182,9 @@ def count_pair(benchmark: Benchmark, encoding: str, bands: bool, pair: Pair) -> 
 
 
 def other_numbering(benchmark: Benchmark, matrix: np.ndarray) -> str:
-    """A line if the predictions look like ids of another numbering; empty if they do not.
+    """A line if the predictions look like ids of another numbering, else empty.
 
-    They do if most of those that count are of ids that are not evaluated, or none is as high as ids that the truth has.
+    That is so if most counted pixels have ids that are not evaluated, or if all ids are lower than ids of the truth.
     """
     evaluated, count = list(benchmark.classes.values()), len(benchmark.classes)
     predicted = matrix[evaluated].sum(axis=0)
@@ -207,7 +207,7 @@ def read_encoded(path: Path, encoding: str, name: str) -> np.ndarray:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """A label map, uint8 (H, W): values of a grey PNG, or indices of one with a palette. UserError if it is no whole one."""
+    """A label map, uint8 (H, W): the values of a grey PNG, or the indices of a palette PNG. Raises UserError if it is damaged."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -12,9 +12,9 @@ import numpy as np
 
 
 def group_iou(matrix: np.ndarray, ids: Sequence[int], evaluated: Iterable[int]) -> float:
-    """IoU of the ids in `ids` taken as one; NaN if they are in neither truth nor predictions.
+    """IoU of the ids in `ids` taken as one class; NaN if they are in neither truth nor predictions.
 
-    A pixel of the group predicted as any id outside it is a miss; pixels whose true id is not `evaluated` are left out.
+    A pixel of the group that is predicted outside it is a miss. Pixels whose true id is not `evaluated` do not count.
     """
     group = list(ids)
     others = [label for label in evaluated if label not in group]
@@ -26,7 +26,7 @@ def group_iou(matrix: np.ndarray, ids: Sequence[int], evaluated: Iterable[int]) 
 
 
 def iou(matrix: np.ndarray, evaluated: Sequence[int] | None = None) -> np.ndarray:
-    """Per evaluated id (default: all), float64; NaN for one that is in neither truth nor predictions."""
+    """IoU of each evaluated id (default: all), float64; NaN for an id in neither truth nor predictions."""
     ids = range(len(matrix)) if evaluated is None else evaluated
     return np.array([group_iou(matrix, [label], ids) for label in ids])
 
@@ -38,7 +38,7 @@ def category_iou(matrix: np.ndarray, categories: Mapping[str, Sequence[int]]) ->
 
 
 def mean(values: Iterable[float]) -> float:
-    """Mean of those that are numbers; NaN if none is."""
+    """Mean of the values that are not NaN; NaN if all are."""
     present = [value for value in map(float, values) if not isnan(value)]
     return sum(present) / len(present) if present else nan
 
@@ -56,13 +56,13 @@ def mean_class_accuracy(matrix: np.ndarray, evaluated: Sequence[int] | None = No
 
 
 def frequency_weighted_iou(matrix: np.ndarray, evaluated: Sequence[int] | None = None) -> float:
-    """Mean of `iou` in which each class has the weight of its share of the true pixels; NaN if there are none."""
+    """Mean of `iou` weighted by each class's share of the true pixels; NaN if there are none."""
     ids = list(range(len(matrix)) if evaluated is None else evaluated)
     pixels = matrix[ids].sum(axis=1)
     return float(np.nan_to_num(iou(matrix, ids)) @ pixels / pixels.sum()) if pixels.sum() else nan
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
-    """Pixels given their true class, as a fraction of those that count; NaN if none does."""
+    """Fraction of the counted pixels that got their true class; NaN if no pixel counts."""
     total = matrix.sum()
     return float(np.trace(matrix) / total) if total else nan

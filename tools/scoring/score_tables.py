@@ -1,4 +1,4 @@
-"""Scores as JSON and as a table to read."""
+"""Scores as JSON and as text tables."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan
@@ -9,7 +9,7 @@ from tools.report.paper_tables import CATEGORIES, PaperRow
 from tools.scoring.measures import category_iou, frequency_weighted_iou, iou, mean, mean_class_accuracy, mean_iou
 from tools.support.text_tables import columns
 
-# FCN's measures beside mean IoU, as keys of `summary` and in words.
+# FCN's measures other than mean IoU: keys of summary(), and names.
 OTHER_MEASURES = {
     'frequency_weighted_iou': 'frequency-weighted IoU',
     'mean_class_accuracy': 'mean class accuracy',
@@ -20,9 +20,9 @@ OTHER_MEASURES = {
 def summary(
     classes: Mapping[str, int] | Sequence[str], matrix: np.ndarray, categories: Mapping[str, Sequence[int]] | None = None
 ) -> dict:
-    """Scores as fractions for JSON; None for a class or category that is in neither truth nor predictions: means leave it out.
+    """Scores as fractions for JSON. A class or category in neither truth nor predictions is None, and means leave it out.
 
-    `classes` are the evaluated ids of `matrix` by name, or the names of all ids in order.
+    `classes`: the evaluated ids of `matrix` by name, or the names of all ids in order.
     """
     ids = classes if isinstance(classes, Mapping) else {name: i for i, name in enumerate(classes)}
     evaluated = list(ids.values())
@@ -48,16 +48,16 @@ def summary(
 
 
 def fraction(value: float) -> float | None:
-    """JSON has no NaN."""
+    """The value, or None for NaN, which JSON lacks."""
     return None if isnan(value) else float(value)
 
 
 def table(
     classes: Sequence[str], matrix: np.ndarray, paper: PaperRow | None = None, without_crf: np.ndarray | None = None
 ) -> str:
-    """IoU in percent: a line for each class and for the mean, with the paper's beside it; absent classes are marked and named.
+    """IoU in percent: a line for each class and for the mean, beside the paper's. Absent classes are marked and named.
 
-    `without_crf` is the confusion matrix of the same images before a CRF refined them, whose numbers get a column.
+    `without_crf`: the confusion matrix of the same images before the CRF; its numbers get a column.
     """
     shown = [('class', *classes, 'mean IoU'), ('IoU %', *map(percent, [*iou(matrix), mean_iou(matrix)]))]
     if without_crf is not None:
@@ -68,7 +68,7 @@ def table(
 
 
 def summary_table(scores: dict) -> str:
-    """The same from what `summary` gave, with the categories and the other measures below the classes."""
+    """A table from a summary(), with categories and other measures below the classes."""
     names, values = list(scores['class_iou']), list(scores['class_iou'].values())
     lines = _lines([('class', *names, 'mean IoU'), ('IoU %', *map(percent, [*values, scores['mean_iou']]))])
     lines += absent(names, values)
@@ -78,7 +78,7 @@ def summary_table(scores: dict) -> str:
 
 
 def other_measures(scores: dict) -> str:
-    """FCN's measures beside mean IoU in one line, from what `summary` gave."""
+    """The other measures of FCN in one line, from a summary()."""
     return ', '.join(f'{words} {percent(scores[key])} %' for key, words in OTHER_MEASURES.items())
 
 
@@ -93,22 +93,22 @@ def category_table(scores: dict, paper: PaperRow | None = None) -> str:
 
 
 def _published(paper: PaperRow, values: Sequence[float | None]) -> tuple[str, ...]:
-    """A column of the paper's `values`, in percent, and its mean; blank where it has none."""
+    """A column with the paper's `values` in percent and its mean; blank where the paper has none."""
     numbers = ('' if value is None else f'{value:.1f}' for value in [*values, paper.mean_iou])
     return f'{paper.table}, {paper.name}', *numbers
 
 
 def _lines(shown: Sequence[tuple[str, ...]], align: str = '<>') -> list[str]:
-    """The columns `shown` beside each other; the paper's, under its long heading, to the left."""
+    """The columns `shown` side by side; the paper's column is left-aligned under its long heading."""
     return columns(list(zip(*shown, strict=True)), f'{align}<')
 
 
 def absent(names: Sequence[str], values: Sequence[float | None]) -> list[str]:
-    """A line that names the classes without a value, if there are such."""
+    """A line that names the classes without a value; empty if there are none."""
     missing = [name for name, value in zip(names, values, strict=True) if value is None or isnan(value)]
     return [f'not in truth or prediction, left out of the mean: {", ".join(missing)}'] if missing else []
 
 
 def percent(value: float | None) -> str:
-    """0.6712 -> 67.1; a dash where there is no number."""
+    """0.6712 -> 67.1; a dash for None."""
     return '-' if value is None or isnan(value) else f'{100 * value:.1f}'

@@ -1,8 +1,8 @@
-"""Scores of the pixels near boundaries of the ground truth, in bands of 1 to 40 pixels: how sharp a segmentation is.
+"""Scores the pixels near boundaries of the ground truth, in bands of 1 to 40 pixels, to show how sharp a segmentation is.
 
-Chen et al. 2015 (DeepLab, Sec. 5) draw them as a curve. As in their evaluation (MyVOCevalsegBoundary.m), a pixel is in the
-band of w pixels if a boundary is in the square of 2 w + 1 pixels around it, and void pixels never count. Their boundary is
-void, which rims every object of VOC. Other data sets have no rims: there a boundary is where two labels meet, and void is a
+Chen et al. 2015 (DeepLab, Sec. 5) draw these scores as a curve. As in their code (MyVOCevalsegBoundary.m), a pixel is in the
+band of w pixels if a boundary lies in the square of 2 w + 1 pixels around it, and void pixels never count. In VOC a boundary is
+the void rim that surrounds every object. Other data sets have no rims; there a boundary is where two labels meet, and void is a
 label like the others.
 """
 
@@ -23,10 +23,10 @@ SQUARE = np.ones((3, 3), np.uint8)
 
 
 def boundary_distance(truth: np.ndarray, *, void_rims: bool) -> np.ndarray:
-    """The smallest w whose band each pixel of `truth`, uint8 (H, W), is in: float32 (H, W); large without a boundary.
+    """The width w of the narrowest band that holds each pixel, float32 (H, W); large if there is no boundary.
 
-    With `void_rims` it is the distance to void, whose own pixels have 0; else the distance to the nearest pixel of another label.
-    Both are chessboard distances.
+    `truth` is uint8 (H, W). With `void_rims` w is the distance to void (0 in void); else the distance to the nearest pixel of
+    another label. Both are chessboard distances.
     """
     if void_rims:
         inside = truth != IGNORE_LABEL
@@ -36,7 +36,7 @@ def boundary_distance(truth: np.ndarray, *, void_rims: bool) -> np.ndarray:
 
 
 def confusions(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int | None, *, void_rims: bool) -> np.ndarray:
-    """int64 (len(WIDTHS), classes, classes): the confusion matrix of each band. Both maps are ones that `confusion` takes."""
+    """int64 (len(WIDTHS), classes, classes): the confusion matrix of each band. Both maps are as in confusion()."""
     distance = boundary_distance(truth, void_rims=void_rims)
     counts = distance <= WIDTHS[-1]
     if ignore is not None:
@@ -47,7 +47,7 @@ def confusions(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: 
 
 
 def curve(bands: np.ndarray, evaluated: Sequence[int] | None = None) -> dict[str, list]:
-    """Scores by width as fractions for JSON, from the sum of `confusions` over all images; None where a band has no pixels."""
+    """Scores by width as fractions for JSON, from the sum of confusions() over all images; None for a band without pixels."""
     ids = list(range(bands.shape[1]) if evaluated is None else evaluated)
     pixels = bands[:, ids].sum(axis=(1, 2))
     hits = bands[:, ids, ids].sum(axis=1)
@@ -60,14 +60,14 @@ def curve(bands: np.ndarray, evaluated: Sequence[int] | None = None) -> dict[str
 
 
 def line(found: dict[str, list], name: str = '') -> str:
-    """Mean IoU of some of the bands, from what `curve` gave; `name` says of what, where it is not clear."""
+    """A line with the mean IoU of some bands, from a curve(); `name` says what was scored, if that is not clear."""
     values = dict(zip(found['width_px'], found['mean_iou'], strict=True))
     shown = ', '.join(f'{percent(values[width])} within {width} px' for width in SHOWN)
     return f'mean IoU % near boundaries{name}: {shown}'
 
 
 def draw(curves: Mapping[str, dict[str, list]], title: str, path: Path) -> None:
-    """Write mean IoU and pixel accuracy over the width of the band as a PNG, a pair of lines for each of `curves` by its name."""
+    """Write a PNG with mean IoU and pixel accuracy over the width of the band: two lines for each of `curves`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

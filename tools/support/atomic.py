@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Writes files and folders that are either complete or absent, even after a kill."""
 
 import ctypes
 import errno
@@ -14,15 +14,15 @@ from typing import IO, Any
 from tools.support.errors import UserError
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, what a user may have of it, or what a file may be
-_NOT_OFFERED = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # by an old kernel, a file system, a sandbox
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, the quota is used up, or the file is too large
+_NOT_OFFERED = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # errors of an old kernel, a file system or a sandbox without renameat2
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, of the same suffix; it becomes `path` when the block ends well, else it goes.
+    """Yield a temporary path beside `path` with the same suffix. It becomes `path` if the block succeeds; else it is deleted.
 
-    An OSError of the block that the disk is full, which names no file by itself, is given the name `path`.
+    If the block raises an OSError because the disk is full, the error gets the name `path`, as it has none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,14 +39,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON, whole or not at all."""
+    """Write `content` as JSON, complete or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + '\n')
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; when the block ends well it takes the place of `path`, else it goes.
+    """Yield an empty temporary folder beside `path`. It replaces `path` if the block succeeds; else it is deleted.
 
     Raises UserError while another process writes the same folder.
     """
@@ -65,16 +65,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def check_own_folder(path: Path, mark: str) -> None:
-    """Raise UserError if there are files at `path` but not the file `mark`, by which a folder is known that may be replaced."""
+    """Raise UserError if the folder `path` has files but no file `mark`, which marks a folder that may be replaced."""
     if path.exists() and not (path / mark).exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f'{path} holds what this command did not write, and would be replaced; move it away, or write elsewhere')
 
 
 def put_folder(new: Path, path: Path) -> None:
-    """Put the folder `new`, a neighbour of `path`, in its place and remove what was there; the caller holds the lock of `path`.
+    """Replace the folder `path` by its neighbour `new` and delete the old one. The caller holds the lock of `path`.
 
-    The two trade names in one step: at every moment `path` is either the old one or the new one. Where the file system cannot
-    do that, a kill between two renames leaves the old folder as `.NAME.old`, which bring_back puts back.
+    The two exchange names in one step, so `path` is always the old folder or the new one. If the file system cannot do that, a
+    kill between two renames leaves the old folder as `.NAME.old`; bring_back() restores it.
     """
     if not path.exists():
         os.replace(new, path)
@@ -89,7 +89,7 @@ def put_folder(new: Path, path: Path) -> None:
 
 
 def bring_back(path: Path) -> None:
-    """Undo the first half of a put_folder that was killed in the middle."""
+    """Restore the old folder after a kill in the middle of put_folder()."""
     if _aside(path).exists() and not path.exists():
         os.replace(_aside(path), path)
 
@@ -99,7 +99,7 @@ def _aside(path: Path) -> Path:
 
 
 def _exchanged(first: Path, second: Path) -> bool:
-    """Let two folders trade names in one step; False where that is not offered."""
+    """Exchange the names of two folders in one step; False if the system cannot do that."""
     trade = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None)
     if trade is None:
         return False
@@ -113,7 +113,7 @@ def _exchanged(first: Path, second: Path) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`, the file `.NAME.lock` beside it; the end of the process frees it too.
+    """Hold the lock of `path`, the file `.NAME.lock` beside it. It is also freed when the process ends.
 
     Raises UserError while another process holds it.
     """
@@ -125,7 +125,7 @@ def locked(path: Path) -> Iterator[None]:
             except BlockingIOError as error:
                 raise UserError(f'{path} is being written by another process; wait for it, or write to another folder') from error
             if not _is_at(file, lock):
-                continue  # the process that held it took it away between the opening and the locking
+                continue  # the process that held the lock deleted it after we had opened it
             try:
                 yield
             finally:
@@ -134,7 +134,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _is_at(file: IO, path: Path) -> bool:
-    """Whether the open file is the one that now is at `path`."""
+    """Whether the open file is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def _is_at(file: IO, path: Path) -> bool:
 
 
 def to_disk(*paths: Path) -> None:
-    """Wait until the content of files, and their names, are on the disk and not only in the system's memory."""
+    """Wait until the content and the names of files are on the disk, so that they survive a power cut."""
     for path in [*paths, *{path.parent for path in paths}]:
         descriptor = os.open(path, os.O_RDONLY)
         try:

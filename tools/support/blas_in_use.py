@@ -1,7 +1,7 @@
-"""The library that the Caffe in use multiplies matrices with, and the kernel it chose for this processor. Both are asked of it.
+"""Asks the BLAS library of the Caffe in use for its version and for the kernel that it chose for this processor.
 
-`python -m tools.support.blas_in_use` prints them. OpenBLAS picks a kernel when it is loaded. One that is older than the processor
-picks its oldest without a word, and every pass then takes several times as long.
+`python -m tools.support.blas_in_use` prints them. OpenBLAS picks a kernel when it is loaded. A version that does not
+know the processor silently picks its oldest kernel, and every pass then takes several times as long.
 """
 
 import ctypes
@@ -13,24 +13,24 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-# OpenBLAS's names of the kernels that do without AVX, which every processor of these ten years has.
+# OpenBLAS's names of its kernels without AVX. Every processor of the last ten years has AVX.
 WITHOUT_AVX = frozenset(
     ['Katmai', 'Coppermine', 'Northwood', 'Prescott', 'Banias', 'Core2', 'Penryn', 'Dunnington', 'Nehalem', 'Atom', 'Nano']
     + ['Athlon', 'Opteron', 'Opteron_SSE3', 'Barcelona', 'Bobcat']
 )
-CORETYPE = 'OPENBLAS_CORETYPE'  # OpenBLAS's own: the name of the kernel to take
-_SAID = 'DILATION_TOOLKIT_BLAS_SAID'  # set once the warning was printed: processes started from this one keep quiet
+CORETYPE = 'OPENBLAS_CORETYPE'  # OpenBLAS takes the kernel that this variable names
+_SAID = 'DILATION_TOOLKIT_BLAS_SAID'  # set after the warning, so that child processes do not repeat it
 
 
 @dataclass(frozen=True)
 class Blas:
-    """A BLAS library as it says itself what it is; `kernel` is empty and `threads` 0 if it does not say."""
+    """What a BLAS library says about itself. `kernel` is empty and `threads` is 0 if it does not say."""
 
     library: str  # 'OpenBLAS 0.3.34'
     kernel: str = ''
     threads: int = 0
     file: str = ''
-    prefix: str = ''  # of its functions: scipy_cblas_sgemm in the library of tools/caffe_build/openblas.py
+    prefix: str = ''  # prefix of its functions, as in scipy_cblas_sgemm (tools/caffe_build/openblas.py)
 
     def __str__(self) -> str:
         threads = f'{self.threads} thread{"s" if self.threads > 1 else ""}' if self.threads else ''
@@ -45,7 +45,7 @@ class _Place(ctypes.Structure):
 
 @cache
 def blas_in_use() -> Blas | None:
-    """The BLAS of the Caffe that `import caffe` finds; None without one, or if it calls no BLAS that can be found."""
+    """The BLAS of the Caffe that `import caffe` finds; None if there is no Caffe or its BLAS cannot be found."""
     spec = find_spec('caffe')
     module = Path(spec.origin).with_name('_caffe.so') if spec and spec.origin else None
     if module is None or not module.is_file():
@@ -61,9 +61,9 @@ def blas_in_use() -> Blas | None:
 
 
 def _asked(loaded: ctypes.CDLL, prefix: str) -> Blas:
-    """What the library says that a lookup from `loaded` finds `cblas_sgemm` in."""
+    """The answers of the library in which `loaded` finds cblas_sgemm."""
     file = _file_of(getattr(loaded, f'{prefix}cblas_sgemm'))
-    # OpenCV brings Debian's OpenBLAS into every process: only the functions beside cblas_sgemm speak for it.
+    # OpenCV loads Debian's OpenBLAS into every process, so only functions from the file of cblas_sgemm count.
     corename = getattr(loaded, f'{prefix}openblas_get_corename', None)
     if corename is None or _file_of(corename).parent != file.parent:
         return Blas(file.name, file=str(file), prefix=prefix)
@@ -76,14 +76,14 @@ def _asked(loaded: ctypes.CDLL, prefix: str) -> Blas:
 
 
 def _file_of(function) -> Path:
-    """The file that a function was loaded from, links followed."""
+    """The file that a function was loaded from, with links resolved."""
     place = _Place()
     ctypes.CDLL(None).dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place))
     return Path(os.fsdecode(place.file or b'')).resolve()
 
 
 def slow_kernel(blas: Blas | None) -> str:
-    """One line on a kernel far below what this processor can do, with the remedy; empty if there is nothing to say."""
+    """A line about a kernel far below what this processor can do, with the remedy; empty if the kernel is fine."""
     flags = _processor_flags()
     if blas is None or blas.kernel not in WITHOUT_AVX or 'avx2' not in flags:
         return ''
@@ -96,7 +96,7 @@ def slow_kernel(blas: Blas | None) -> str:
 
 
 def warn_of_slow_kernel() -> None:
-    """Print slow_kernel's line on stderr, if there is one: once, and not again in processes that this one starts."""
+    """Print the line of slow_kernel() on stderr, once for this process and those that it starts."""
     line = '' if os.environ.get(_SAID) else slow_kernel(blas_in_use())
     if line:
         os.environ[_SAID] = '1'
@@ -105,7 +105,7 @@ def warn_of_slow_kernel() -> None:
 
 @cache
 def _processor_flags() -> frozenset[str]:
-    """What Linux says that the processor can do; nothing on a processor whose kernel names no `flags`."""
+    """The `flags` of /proc/cpuinfo; empty if the kernel lists none."""
     try:
         found = re.search(r'^flags\s*:(.*)$', Path('/proc/cpuinfo').read_text(encoding='utf-8'), re.M)
     except OSError:

@@ -1,4 +1,4 @@
-"""The import of the Python package `caffe`, quiet, and with a clear word when it is not there."""
+"""Imports the Python package `caffe`, with quiet logging and a clear error if it is missing."""
 
 import ctypes
 import os
@@ -12,21 +12,21 @@ from tools.support.errors import UserError
 
 
 def import_caffe() -> ModuleType:
-    """The module `caffe` of the reference framework, logging warnings and errors only (GLOG_minloglevel overrides)."""
+    """The module `caffe`. It logs warnings and errors only; GLOG_minloglevel overrides that."""
     os.environ.setdefault('GLOG_minloglevel', '2')
     try:
         import caffe
         from caffe.proto import caffe_pb2
     except ImportError as error:
         raise UserError(f'the Python package caffe does not import ({error}); run: make caffe') from error
-    # If pretrained.caffemodel.caffe_pb2() loaded the classes before, the import finds them but does not name them in the package.
+    # If pretrained.caffemodel.caffe_pb2() has loaded the classes before, the import does not set this attribute.
     caffe.proto.caffe_pb2 = caffe_pb2
     _end_with_a_word()
     return caffe
 
 
 def net_of(message, phase: str = 'test'):
-    """A caffe.Net from a NetParameter, in `phase`, 'train' or 'test'; Caffe takes nets from files only."""
+    """A caffe.Net from a NetParameter, in `phase` 'train' or 'test'. It goes through a temporary file: Caffe reads nets from files."""
     from google.protobuf import text_format  # comes with Caffe
 
     caffe = import_caffe()
@@ -38,13 +38,13 @@ def net_of(message, phase: str = 'test'):
 
 @ctypes.CFUNCTYPE(None)
 def _ended() -> None:
-    """What comes after the line of a check that failed in Caffe, in place of abort()."""
+    """Ends the process after a failed check of Caffe, in place of abort()."""
     print('error: Caffe ended this; the check that failed is named above', file=sys.stderr, flush=True)
     os._exit(1)
 
 
 def _end_with_a_word() -> None:
-    """Have a check that fails in Caffe (a GPU without memory left, say) end the process with 1 and a line, not with abort()."""
+    """Make a failed check of Caffe, such as a full GPU, end the process with a line and status 1 instead of abort()."""
     loaded = re.search(r'\S*/libglog\.so\S*', Path('/proc/self/maps').read_text())
     if loaded:
         ctypes.CDLL(loaded[0])['_ZN6google22InstallFailureFunctionEPFvvE'](_ended)

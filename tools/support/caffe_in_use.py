@@ -1,4 +1,4 @@
-"""Which build of Caffe is in use, and what it was made of."""
+"""Finds the build of Caffe that is in use, and its manifest."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,18 @@ MANIFEST = 'manifest.json'  # in the folder of a build
 
 
 def in_use() -> Path | None:
-    """The folder of the Caffe whose program `.venv/bin/caffe` is, the one that holds bin/; None without that program."""
+    """The folder with bin/ of the build that `.venv/bin/caffe` belongs to; None if there is no such program."""
     return CAFFE.resolve().parents[1] if CAFFE.exists() else None
 
 
 def manifest_in_use() -> dict:
-    """The manifest of the Caffe in use; empty if there is none, or one that this toolkit did not build."""
+    """The manifest of the Caffe in use; empty if there is no Caffe, or if this toolkit did not build it."""
     folder = in_use()
     return (read_manifest(folder) if folder else None) or {}
 
 
 def read_manifest(folder: Path) -> dict | None:
-    """The manifest of a build; None when it is missing or not readable."""
+    """The manifest of a build; None if it is missing or not readable."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
     except (OSError, ValueError):

@@ -10,24 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-MOST_NAMED = 1000  # faults in one message
+MOST_NAMED = 1000  # faults named in one message
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
 class UserError(Exception):
-    """Something the user can mend; the message says what, where and what to do next."""
+    """A fault that the user can mend. The message says what, where, and what to do next."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why one item of a batch cannot be used, in a line that names its file. The batch goes on without it."""
+    """Why one item of a batch cannot be used: a line that names its file. The batch goes on without the item."""
 
     reason: str
 
 
 def attempt(function: Callable[[Item], Result], item: Item) -> Result | Fault:
-    """function(item), or the Fault that its UserError stands for."""
+    """function(item), or a Fault with the message of its UserError."""
     try:
         return function(item)
     except UserError as error:
@@ -35,9 +35,9 @@ def attempt(function: Callable[[Item], Result], item: Item) -> Result | Fault:
 
 
 def end_with_faults(faults: Sequence[Fault], total: int, what: str, rest: str) -> None:
-    """Raise a UserError that names the faults of a batch of `total` items; nothing if there is none.
+    """Raise a UserError that names the faults of a batch of `total` items, if there are any.
 
-    `what` are the items, in the plural; `rest` says what became of those without a fault.
+    `what` names the items in the plural; `rest` says what happened to the items without a fault.
     """
     if faults:
         listed = ''.join(f'\n  {fault.reason}' for fault in faults[:MOST_NAMED])
@@ -46,10 +46,10 @@ def end_with_faults(faults: Sequence[Fault], total: int, what: str, rest: str) -
 
 
 def run_command(main: Callable[[list[str] | None], int | None], *, after_stop: str = '') -> None:
-    """Run a command's `main(argv)` and exit: 0 or its return value, 130 on Ctrl-C, with `after_stop`, what a user may do then.
+    """Run `main(argv)` of a command and exit with its return value or 0; after Ctrl-C with 130 and the line `after_stop`.
 
-    Bad data, or a file that the system refuses, is one `error:` line and 1; a reader of the output that went away is no line.
-    A `~` that no shell has expanded, as in `--data=~/x` or in a variable of make, stands for the home folder here too.
+    Bad data or a file that the system refuses gives one `error:` line and status 1; a closed pipe gives no line. A `~` that no
+    shell has expanded, as in `--data=~/x`, means the home folder.
     """
     sys.argv[1:] = map(_with_home, sys.argv[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -75,13 +75,13 @@ def run_command(main: Callable[[list[str] | None], int | None], *, after_stop: s
 
 
 def _with_home(word: str) -> str:
-    """A word of the command line, or the value after its `=`, with the home folder in place of a `~` at its beginning."""
+    """A word of the command line in which a leading `~`, or one after `=`, is replaced by the home folder."""
     option, equals, value = word.partition('=') if word.startswith('--') else ('', '', word)
     return option + equals + (value if os.path.lexists(value) else os.path.expanduser(value))
 
 
 def _line(error: Exception) -> str:
-    """The message of an error: for one of the system the file and its reason, not its number; of a full disk what to do, too."""
+    """The message of an error. A system error gives file and reason without a number; a full disk also what to do."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     files = ' -> '.join(os.fsdecode(file) for file in (error.filename, error.filename2) if isinstance(file, (str, bytes)))
@@ -90,6 +90,6 @@ def _line(error: Exception) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The names that `name` may be meant for, as a question; empty if none is near."""
+    """A question with the known names closest to `name`; empty if none is close."""
     near = difflib.get_close_matches(name, known)
     return f'did you mean {" or ".join(near)}? ' if near else ''

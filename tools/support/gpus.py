@@ -1,6 +1,6 @@
-"""Which GPUs a command is to use: what a user writes, and whether the Caffe in use can compute there, with the reason if not.
+"""Reads which GPUs a command shall use, and checks that the Caffe in use can compute on them.
 
-Nothing is asked of a GPU, of the driver or of Caffe unless a user names a GPU.
+GPU, driver and Caffe are only asked if the user names a GPU.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from tools.support.errors import UserError
 from tools.support.paths import CAFFE
 
 ALL = 'all'
-DRIVER = Path('/proc/driver/nvidia/version')  # there when the driver's kernel module is loaded
+DRIVER = Path('/proc/driver/nvidia/version')  # exists if the kernel module of the driver is loaded
 WITHOUT = 'leave out --gpu (GPU=)'
 
-# A whole net, so that a kernel has to run: code for another architecture fails there and not before.
+# A net, so that a kernel must run: code for another architecture fails only then.
 _PROBE = """
 import sys, tempfile, caffe
 caffe.set_device(int(sys.argv[1]))
@@ -33,14 +33,14 @@ sys.exit(int(net.forward()['relu'][0] != 3))
 
 
 def gpu_number(text: str) -> int:
-    """The number of one GPU, for argparse."""
+    """The number of a GPU, as an argparse type."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f'{text} is not the number of a GPU, counted from 0')
     return int(text)
 
 
 def gpu_list(text: str) -> tuple[int, ...] | str:
-    """Numbers of GPUs ('0' or '0,1'), or 'all', for argparse."""
+    """Numbers of GPUs ('0' or '0,1') or 'all', as an argparse type."""
     if text == ALL:
         return ALL
     numbers = tuple(gpu_number(part) for part in text.split(','))
@@ -58,7 +58,7 @@ def check_gpus(asked: tuple[int, ...] | str) -> tuple[int, ...]:
 
 
 def check_gpu(number: int) -> None:
-    """Raise UserError unless Caffe can compute on a GPU; asked in a process of its own, which Caffe ends if it cannot."""
+    """Raise UserError unless Caffe can compute on a GPU. A separate process tries it, because Caffe ends a process on failure."""
     finished = _run([sys.executable, '-c', _PROBE, str(number)])
     if finished.returncode:
         reason, todo = _why_not(finished.stderr)
@@ -66,7 +66,7 @@ def check_gpu(number: int) -> None:
 
 
 def count_gpus() -> int:
-    """How many GPUs Caffe sees. Raises UserError if none."""
+    """Number of GPUs that Caffe sees. Raises UserError if there is none."""
     finished = _run([str(CAFFE), 'device_query', '--gpu', ALL])
     count = len(re.findall(r'\] Device id: ', finished.stderr))
     if finished.returncode or not count:
@@ -76,13 +76,13 @@ def count_gpus() -> int:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command with all that Caffe says."""
+    """Run a command with full logging of Caffe."""
     variables = os.environ | {'GLOG_logtostderr': '1', 'GLOG_minloglevel': '0'}
     return subprocess.run(command, env=variables, capture_output=True, text=True)
 
 
 def _why_not(said: str) -> tuple[str, str]:
-    """The reason for which Caffe could not use a GPU, from what it said, and what to do about it."""
+    """Why Caffe could not use a GPU, taken from its log, and what to do about it."""
     for pattern, reason, todo in _REASONS:
         if re.search(pattern, said):
             return reason, todo

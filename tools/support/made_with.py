@@ -1,4 +1,4 @@
-"""A folder of results and the settings that they were made with: those of the same settings are kept, others are moved aside."""
+"""Keeps results in a folder that were made with the same settings, and moves other results aside."""
 
 import json
 import sys
@@ -13,12 +13,11 @@ SETTINGS = 'settings.json'
 
 
 def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = (), *, strange: str, option: str) -> None:
-    """Make `folder` ready for results made with `settings` (plain JSON), as `<folder>/settings.json` says from then on.
+    """Prepare `folder` for results made with `settings` (plain JSON), and write these to `<folder>/settings.json`.
 
-    `results` and `beside` are patterns of file names: of the results, and of what was made from them. Those of an earlier run
-    with other settings, which may have taken hours, are moved to `<folder>.1`, or the first such name that is free, and stderr
-    tells. UserError if nothing says what made the results that are there: `strange` is what to call them, `option` is what
-    names the folder.
+    `results` and `beside` are patterns of file names: the results, and files made from them. Results with other settings may
+    have taken hours, so they are moved to `<folder>.1`, or the first free name like it, with a line on stderr. Raises UserError
+    if there are results without a settings.json; the message calls them `strange` and names the `option` of the folder.
     """
     said = folder / SETTINGS
     old = _settings(said)
@@ -38,7 +37,7 @@ def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = ()
 
 
 def _settings(path: Path) -> dict:
-    """Settings of an earlier run; none without one, or if the file is none of ours."""
+    """Settings of an earlier run; None if there is no settings.json that we can read."""
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -47,5 +46,5 @@ def _settings(path: Path) -> dict:
 
 
 def _free_name(folder: Path) -> Path:
-    """`<folder>.1`, or the first such name that is not taken."""
+    """`<folder>.1`, or the first free name like it."""
     return next(path for number in count(1) if not (path := folder.with_name(f'{folder.name}.{number}')).exists())

@@ -11,27 +11,27 @@ INTERVAL_MS = 100
 
 
 def peak_bytes(pid: str | int = 'self') -> int:
-    """The most memory that a process has had, with pages of files it maps, without what it inherited at a fork."""
+    """Peak resident memory of a process in bytes, with mapped files and without memory inherited at a fork."""
     lines = Path(f'/proc/{pid}/status').read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith('VmHWM')).split()[1])
 
 
 class Peak:
-    """Looks at a process now and then; the kernel keeps the maximum, so only what came after the last look is lost."""
+    """Samples the peak memory of a process. The kernel keeps the maximum, so only the time after the last sample is lost."""
 
     def __init__(self, pid: int) -> None:
         self.bytes, self._pid = 0, pid
 
     def look(self) -> None:
-        """Take the peak so far; of a process that has ended the last one stays."""
+        """Read the peak so far. After the process has ended, the last value stays."""
         with suppress(OSError, StopIteration):
             self.bytes = max(self.bytes, peak_bytes(self._pid))
 
 
 class MemoryWatch:
-    """Watches the memory in use on GPU `number` while the block runs; `taken` is the most it grew by, bytes.
+    """Watches the used memory of a GPU while the block runs; `taken` is its largest growth in bytes.
 
-    Caffe's process and PyTorch's are measured alike, with what the driver and its libraries take for them.
+    It counts what driver and libraries take, alike for Caffe and PyTorch.
     """
 
     def __init__(self, number: int) -> None:
@@ -43,7 +43,7 @@ class MemoryWatch:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        while not self._readings and self._process.poll() is None:  # the first is the one before anything runs
+        while not self._readings and self._process.poll() is None:  # the first reading comes before anything runs
             time.sleep(INTERVAL_MS / 1000)
         return self
 

@@ -24,7 +24,7 @@ _one_at_a_time = Lock()
 
 
 def shared_library(source: Path, folder: Path, options: Sequence[str] = (), libraries: Sequence[str] = ()) -> Path:
-    """`source` compiled into `folder`, where it stays until the source or how it is compiled changes.
+    """Path of `source` compiled into `folder`; it is compiled again if the source or the flags change.
 
     Raises OSError without a compiler, CalledProcessError when it does not compile.
     """
@@ -42,7 +42,7 @@ def shared_library(source: Path, folder: Path, options: Sequence[str] = (), libr
 
 
 def library(source: Path) -> ctypes.CDLL | None:
-    """The compiled code of a C file; None where it cannot be had, which is said once on stderr."""
+    """The compiled code of a C file; None, with one line on stderr, if it does not compile."""
     with _one_at_a_time:
         return _library(source)
 
@@ -57,5 +57,5 @@ def _library(source: Path) -> ctypes.CDLL | None:
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
-    """To the values of a contiguous array."""
+    """A pointer to the values of a contiguous array."""
     return ctypes.c_void_p(array.ctypes.data)

@@ -1,6 +1,6 @@
-"""Reading ahead and writing behind in processes of their own.
+"""Reads ahead and writes behind in separate processes.
 
-Threads will not do: Caffe's Python module keeps Python's lock while a network computes.
+Threads do not help: pycaffe holds Python's global lock while a network computes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,9 +17,9 @@ DONE = 'done'
 
 @contextmanager
 def read_ahead(function: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[Iterator[Any]]:
-    """An iterator over function(item), of which the next is being made while the last is in use.
+    """An iterator over function(item) that computes the next result while the last one is in use.
 
-    `function` must be importable. An error of it is raised when its result would come.
+    `function` must be importable. Its error is raised in place of the result.
     """
     context = get_context('forkserver')
     here, there = context.Pipe()
@@ -36,9 +36,9 @@ def read_ahead(function: Callable[[Item], Any], items: Sequence[Item]) -> Iterat
 
 @contextmanager
 def write_behind(function: Callable[..., None]) -> Iterator[Callable[..., None]]:
-    """A function that passes its arguments to `function`, which works on them meanwhile; at the end all is done.
+    """Yield a function that hands its arguments to `function` in another process. At the end of the block all is done.
 
-    An error of `function` is raised by a later call, or at the end.
+    An error of `function` is raised by a later call or at the end.
     """
     context = get_context('forkserver')
     here, there = context.Pipe()
@@ -65,7 +65,7 @@ def write_behind(function: Callable[..., None]) -> Iterator[Callable[..., None]]
 
 
 def begun(parallel: Callable[[Iterable], Iterator[Any]], tasks: Iterable) -> Iterator[Any]:
-    """parallel(tasks) of a joblib.Parallel that gives its results one by one; its processes do not hear of Ctrl-C."""
+    """parallel(tasks) of a joblib.Parallel that yields results one by one. Its processes do not get Ctrl-C."""
     from joblib.externals.loky.backend import resource_tracker
 
     resource_tracker.ensure_running()  # as multiprocessing's in not_for_helpers
@@ -74,7 +74,7 @@ def begun(parallel: Callable[[Iterable], Iterator[Any]], tasks: Iterable) -> Ite
 
 
 def _next(connection: Connection) -> Any:
-    """What the other process sends; its error is raised here, and its sudden end as one."""
+    """The next value from the other process. Its error, or its sudden end, is raised here."""
     try:
         result = connection.recv()
     except (EOFError, ConnectionResetError) as error:
@@ -96,7 +96,7 @@ def _read(function: Callable, items: Sequence, connection: Connection) -> None:
 
 
 def _write(function: Callable, connection: Connection) -> None:
-    """The process that writes. It ends after what it has begun when the other is gone."""
+    """The process that writes. If the other process is gone, it ends after its current item."""
     try:
         while (arguments := connection.recv()) is not None:
             function(*arguments)

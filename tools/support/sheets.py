@@ -1,6 +1,6 @@
-"""What all sheets of pictures are made of: label maps in colour, overlays, rows, captions, legends.
+"""Draws the parts of picture sheets: coloured label maps, overlays, rows, captions and legends.
 
-All pictures are uint8 (H, W, 3) in OpenCV's channel order, BGR; colours by name are RGB. Text may be in any alphabet of Europe.
+All pictures are uint8 (H, W, 3), BGR as in OpenCV; palettes are RGB. Text may be in any European alphabet.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from dataset_prep.datasets import Colour, Dataset
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-GAP, LINE, SWATCH = 8, 20, 14  # pixels between pictures, of a line of text, of a colour in a legend
+GAP, LINE, SWATCH = 8, 20, 14  # pixels: between pictures, height of a text line, side of a colour in a legend
 TEXT_SIZE = 13
 
 
 def colorize(label_map: np.ndarray, facts: Dataset, ignored: Colour = BLACK) -> np.ndarray:
-    """`label_map` (H, W) in the colours of the data set's classes; `ignored` where there is no class."""
+    """`label_map` (H, W) in the colours of the classes; `ignored` is the colour of pixels without a class."""
     table = np.full((256, 3), ignored[::-1], np.uint8)
     table[: facts.num_classes] = np.array(facts.palette, np.uint8)[:, ::-1]
     return table[label_map]
@@ -30,7 +30,7 @@ def overlay(image_bgr: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def scaled(picture: np.ndarray, *, width: int | None = None, height: int | None = None, pure: bool = False) -> np.ndarray:
-    """`picture` brought to a width or a height, its shape kept; `pure` takes nearest pixels, so that colours stay as they are."""
+    """`picture` scaled to a width or a height. `pure` takes the nearest pixels, so that no new colours appear."""
     rows, columns = picture.shape[:2]
     size = (width, max(1, round(rows * width / columns))) if width else (max(1, round(columns * (height or rows) / rows)), height)
     shrinks = size[0] < columns
@@ -38,13 +38,13 @@ def scaled(picture: np.ndarray, *, width: int | None = None, height: int | None 
 
 
 def beside(pictures: Sequence[np.ndarray], gap: int = GAP) -> np.ndarray:
-    """Pictures of one height in a row."""
+    """Pictures of equal height side by side."""
     space = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
     return np.hstack([part for picture in pictures for part in (space, picture)][1:])
 
 
 def below(blocks: Sequence[np.ndarray], gap: int = GAP) -> np.ndarray:
-    """Pictures of any width under each other, on white."""
+    """Pictures of any width below each other on white."""
     width = max(block.shape[1] for block in blocks)
     parts = []
     for block in blocks:
@@ -60,7 +60,7 @@ def framed(picture: np.ndarray, gap: int = GAP) -> np.ndarray:
 
 
 def caption(text: str, width: int) -> np.ndarray:
-    """A line of text, black on white; what does not fit is cut off."""
+    """A line of text, black on white, cut off at `width` pixels."""
     return _drawn(width, LINE, lambda draw: draw.text((0, 2), text, BLACK, _font()))
 
 

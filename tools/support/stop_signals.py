@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed, for a program that has a child to wait for."""
+"""Handles Ctrl-C, SIGTERM and a closed terminal in a program that waits for a child."""
 
 import os
 import signal
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
-STOPPED = 130  # exit status after a stop, as shells have it for Ctrl-C
+STOPPED = 130  # exit status after a stop, as in shells after Ctrl-C
 
 
 @contextmanager
 def not_for_helpers() -> Iterator[None]:
-    """Processes that are started in the block do not hear of Ctrl-C, which a terminal sends to all: who started them ends them.
+    """Processes started in the block do not get Ctrl-C, which a terminal sends to all; the process that started them ends them.
 
-    One that comes meanwhile reaches this process when the block ends.
+    A Ctrl-C in the block reaches this process when the block ends.
     """
     resource_tracker.ensure_running()  # multiprocessing's own: starting it lets Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
