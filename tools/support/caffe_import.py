@@ -26,7 +26,7 @@ def import_caffe() -> ModuleType:
 
 
 def net_of(message, phase: str = 'test'):
-    """A caffe.Net from a NetParameter, in `phase` 'train' or 'test'. It goes through a temporary file: Caffe reads nets from files."""
+    """A caffe.Net from a NetParameter, in `phase` 'train' or 'test', through a temporary file: Caffe only reads files."""
     from google.protobuf import text_format  # comes with Caffe
 
     caffe = import_caffe()

@@ -1,1 +1,1 @@
-"""Training with the stock program `caffe train`: what is checked before, watched during, and kept after."""
+"""Training with the stock program `caffe train`: checks before, the watch during, and what is kept after."""

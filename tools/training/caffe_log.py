@@ -1,11 +1,11 @@
-"""What `caffe train` says while it runs, line by line (src/caffe/solver.cpp, solvers/sgd_solver.cpp)."""
+"""Reads the log of `caffe train` line by line (src/caffe/solver.cpp, solvers/sgd_solver.cpp)."""
 
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SESSION = '=== training from iteration '  # tools/train.py's own line, before each start of Caffe
+SESSION = '=== training from iteration '  # a line of tools/train.py before each start of Caffe
 WORST_LOSS = 87.33  # -ln FLT_MIN, to which softmax_loss_layer.cpp clips each pixel's loss
 WORST_LOSS_WEIGHTED = 46.05  # -ln kLOG_THRESHOLD (loss_layer.hpp), to which infogain_loss_layer.cpp clips it before the weight
 _LOSS = re.compile(r'\] Iteration (\d+) \(\S+ iter/s, (\S+)s/\d+ iters\), loss = (\S+)')
@@ -17,7 +17,7 @@ _SESSION = re.compile(re.escape(SESSION) + r'(\d+)')
 
 @dataclass(frozen=True)
 class Row:
-    """One training iteration: its loss before the update, the learning rate of the update, seconds since the row before."""
+    """One training iteration: loss before the update, learning rate, and seconds since the previous row."""
 
     iteration: int
     loss: float
@@ -26,25 +26,25 @@ class Row:
 
     @property
     def finite(self) -> bool:
-        """Whether the loss is a number: if not, the weights are spoiled for good."""
+        """Whether the loss is finite; if not, the weights are lost."""
         return math.isfinite(self.loss)
 
     def sound(self, worst: float = WORST_LOSS) -> bool:
-        """Whether the loss is a number below `worst`, the most that the loss layer can report.
+        """Whether the loss is finite and below `worst`, the largest loss that the layer can report.
 
-        Caffe reports that most when the scores have grown so large that the next losses are no numbers.
+        Caffe reports that value when the scores have become so large that the next losses will not be finite.
         """
         return self.finite and self.loss < worst
 
 
 class LogReader:
-    """Joins the two lines that Caffe writes for an iteration."""
+    """Joins the two lines that Caffe logs for each iteration."""
 
     def __init__(self) -> None:
         self._loss: tuple[int, float, float] | None = None
 
     def feed(self, line: str) -> Row | None:
-        """The Row that `line` completes, if it does."""
+        """The Row that `line` completes; None if it completes none."""
         if match := _LOSS.search(line):
             self._loss = int(match[1]), float(match[3]), float(match[2])
         elif (match := _RATE.search(line)) and self._loss and self._loss[0] == int(match[1]):
@@ -54,24 +54,24 @@ class LogReader:
 
 
 def last_pass(line: str) -> Row | None:
-    """The loss after the last update, which Caffe shows when it has written the last snapshot; no update follows."""
+    """The loss after the last update, if `line` shows it. Caffe logs it after the last snapshot."""
     match = _LAST.search(line)
     return Row(int(match[1]), float(match[2]), lr=0.0, seconds=0.0) if match else None
 
 
 def snapshot_begun(line: str) -> bool:
-    """Whether `line` announces the second and last file of a snapshot; it is written after the line."""
+    """Whether `line` announces the second and last file of a snapshot, which Caffe then writes."""
     return _SNAPSHOT.search(line) is not None
 
 
 def session_start(line: str) -> int | None:
-    """The iteration that a session began at, if `line` is the one that says so."""
+    """The first iteration of a session, if `line` states it."""
     match = _SESSION.match(line)
     return int(match[1]) if match else None
 
 
 def joined_rows(lines: Iterable[str]) -> list[Row]:
-    """The rows of all sessions as one run: what was done over after a snapshot counts once, as done last."""
+    """The rows of all sessions as one run. An iteration that was repeated after a snapshot counts once, as done last."""
     rows: list[Row] = []
     reader = LogReader()
     for line in lines:
@@ -83,6 +83,6 @@ def joined_rows(lines: Iterable[str]) -> list[Row]:
 
 
 def failure_lines(lines: Iterable[str], count: int = 5) -> list[str]:
-    """The last `count` lines that say something: no stack frames, no empty lines."""
+    """The last `count` lines without stack frames and empty lines."""
     telling = [line.rstrip() for line in lines if line.strip() and not re.match(r'\s*(@ +0x|\*\*\*)', line)]
     return telling[-count:]

@@ -1,4 +1,4 @@
-"""Weights of the classes in a stage's loss: asked for as a word or a file, counted, and written for Caffe.
+"""Class weights in the loss of a stage: reads or counts them, and writes them for Caffe.
 
 Stock InfogainLoss multiplies the loss of a pixel by the weight of its class when its matrix is diagonal. It honours
 `ignore_label` and `normalization` as SoftmaxWithLoss does (infogain_loss_layer.cpp at 9b89154).
@@ -25,9 +25,9 @@ Asked = str | tuple[float, ...] | None  # MEDIAN, a weight for each class id, or
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """The weight of each class by id, and the mean weight of a labelled pixel of the LMDB.
+    """The weight of each class by id, and the mean weight of a labelled pixel in the LMDB.
 
-    The loss of a uniform guess is that mean times ln C, where it is ln C without weights.
+    The loss of a uniform guess is this mean times ln C.
     """
 
     weights: tuple[float, ...]
@@ -35,9 +35,9 @@ class ClassWeights:
 
 
 def read_weights(text: str, facts: Dataset) -> Asked:
-    """What CLASS_WEIGHTS= asks for: MEDIAN, or the weights in a file that has a class and its weight on each line.
+    """The value of CLASS_WEIGHTS=: MEDIAN, or the weights in a file with a class and its weight on each line.
 
-    Raises UserError for a line that is not understood, an unknown class, and a class without a weight.
+    Raises UserError for an unreadable line, an unknown class, and a class without a weight.
     """
     if text == MEDIAN:
         return MEDIAN
@@ -61,7 +61,7 @@ def read_weights(text: str, facts: Dataset) -> Asked:
 
 
 def _parsed(where: str, line: str) -> tuple[str, float]:
-    """Class and weight in a line. The name may hold blanks."""
+    """Class and weight on a line. A class name may contain blanks."""
     match = re.fullmatch(r'(.*[^\s,:=])[\s,:=]+(\S+)', line)
     try:
         weight = float(match[2]) if match else math.nan
@@ -73,9 +73,9 @@ def _parsed(where: str, line: str) -> tuple[str, float]:
 
 
 def count_weights(asked: str | tuple[float, ...], lmdb: Path, facts: Dataset) -> ClassWeights:
-    """The weights that are asked for and their mean over the labelled pixels of an LMDB.
+    """The class weights and their mean over the labelled pixels of an LMDB.
 
-    Raises UserError if no pixel has a label, or only pixels of classes whose weight is 0.
+    Raises UserError if no pixel has a label with a weight above 0.
     """
     counts = count_classes(lmdb, facts.num_classes)
     if not counts.pixels.any():

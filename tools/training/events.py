@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, for those who like it: loss, learning rate, mean IoU. Needs the package tensorboardX."""
+"""Event files for TensorBoard: loss, learning rate and mean IoU. Needs the package tensorboardX."""
 
 from pathlib import Path
 
@@ -10,28 +10,28 @@ FOLDER = 'tensorboard'
 
 
 class Events:
-    """Writes to RUN/tensorboard/ what is after iteration `start`; TensorBoard forgets what an earlier session said of it."""
+    """Writes RUN/tensorboard/ from iteration `start` on. TensorBoard drops earlier values of these iterations."""
 
     def __init__(self, run_dir: Path | None, start: int) -> None:
-        """Without a folder nothing is written. Raises UserError if the package is not there."""
+        """Without a folder nothing is written. Raises UserError if tensorboardX is not installed."""
         self._writer = self._open(run_dir / FOLDER, start) if run_dir else None
         self._scored = -1
 
     def add(self, row: Row) -> None:
-        """Loss and learning rate of an iteration."""
+        """Add loss and learning rate of an iteration."""
         if self._writer:
             self._writer.add_scalar('loss', row.loss, row.iteration)
             self._writer.add_scalar('learning rate', row.lr, row.iteration)
 
     def add_scores(self, scores: list[Score]) -> None:
-        """Those scores that are new."""
+        """Add the scores that are new."""
         for score in scores:
             if self._writer and score.iteration > self._scored:
                 self._writer.add_scalar('mean IoU', score.mean_iou, score.iteration)
                 self._scored = score.iteration
 
     def close(self) -> None:
-        """Write what is in memory."""
+        """Write everything to the file."""
         if self._writer:
             self._writer.close()
 
@@ -44,7 +44,7 @@ class Events:
 
 
 def check_tensorboard() -> None:
-    """Raise UserError if the package that writes event files is not there."""
+    """Raise UserError if tensorboardX is not installed."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What it means when `caffe train`, or the watch over it, ends badly."""
+"""Explains why `caffe train`, or the watch over it, failed."""
 
 import errno
 import re
@@ -11,14 +11,14 @@ _LESS = 'a smaller --batch-per-pass or --crop-size needs less'
 _ROOM = 'make room (a smaller --keep needs less); the same command then goes on from the newest whole snapshot'
 _MEANINGS = (
     (r'out of memory|bad_alloc|Cannot allocate memory', f'out of memory: {_LESS}'),
-    # Of a file that it cannot write whole Caffe says no more than the call that failed (io.cpp, WriteProtoToBinaryFile).
+    # If Caffe cannot write a file, its log only names the call that failed (io.cpp, WriteProtoToBinaryFile).
     (r'No space left on device|SerializeToOstream', f'the disk is full: {_ROOM}'),
     (r'Check failed', 'a check inside Caffe failed, which the checks before the start should have foreseen'),
 )
 
 
 def meaning(returncode: int, lines: list[str]) -> str:
-    """In words why Caffe ended with `returncode` (negative: a signal), from that and from the last `lines` of its log."""
+    """Why Caffe ended with `returncode` (negative: a signal), in words, from the code and the last `lines` of its log."""
     text = '\n'.join(lines)
     for pattern, words in _MEANINGS:
         if re.search(pattern, text):
@@ -33,13 +33,13 @@ def meaning(returncode: int, lines: list[str]) -> str:
 
 
 def failure_message(returncode: int, lines: list[str], log: object) -> str:
-    """One message: the meaning, the last lines of the log, and where the rest is."""
+    """One message with the meaning, the last lines of the log, and the path of the log."""
     last = '\n'.join(f'    {line}' for line in failure_lines(lines))
     return f'caffe train: {meaning(returncode, lines)}; its last words in {log}:\n{last}'
 
 
 def system_failure(error: OSError, run_dir: Path) -> str:
-    """One message for what the system refused while a training ran in `run_dir`: which file, why, and what next."""
+    """One message about a system error during a training in `run_dir`: which file, why, and what to do next."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f'{run_dir}: the disk is full: {_ROOM}'
     return f'{error.filename or run_dir}: {error.strerror or error}; the same command goes on from the newest whole snapshot'

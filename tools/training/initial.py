@@ -1,4 +1,4 @@
-"""Where a run's weights start from: the names in a stage's row, resolved to files."""
+"""Resolves the names in a stage's `init` to weight files, and makes the starts that no file holds."""
 
 from pathlib import Path
 
@@ -15,19 +15,19 @@ from tools.training.settings import RANDOM_FC, Settings
 
 
 def vgg16_convolutions(_net_name: str) -> Weights:
-    """VGG-16's convolutions alone, for a network whose fc6 and fc7 are narrower than those that the file may have."""
+    """A file with VGG-16's convolutions only, for a network with narrower fc6 and fc7."""
     held = caffemodel.stored(_file_of('vgg16'))
     return {name: [blob.array() for blob in held[name]] for name in VGG_CONVOLUTIONS}
 
 
-# Starts that are made: paper eq. 4 and 5 for the context module; the upsampling of FCN; a part of another start.
+# Generated starts: the identity of eq. 4 and 5 for the context module, the upsampling of FCN, VGG-16 without fc6 and fc7.
 GENERATED = {'identity': identity_weights, 'bilinear': bilinear_weights, 'vgg16-trunk': vgg16_convolutions}
 
 
 def weight_files(settings: Settings, folder: Path) -> list[Path]:
-    """The caffemodels to start from, in the order that Caffe is to load them; what is GENERATED goes into `folder`.
+    """The caffemodels to start from, in loading order; GENERATED ones are written to `folder`.
 
-    Raises UserError for a file that is not there, with the command that makes it, and for a path that Caffe would split.
+    Raises UserError for a missing file, with the command that makes it, and for a path that Caffe would split.
     """
     given = settings.weights
     paths = list(given) if given is not None else [_resolve(name, settings, folder) for name in settings.stage.init]
@@ -43,7 +43,7 @@ def weight_files(settings: Settings, folder: Path) -> list[Path]:
 
 
 def without_fresh(settings: Settings, paths: list[Path], folder: Path) -> list[Path]:
-    """The same files, but for copies in `folder` of those that have layers which are to start anew: Caffe takes all it knows."""
+    """The files, or copies in `folder` without the fresh layers: Caffe would load these too."""
     made = _made_anew(settings)
     files = paths[:-1] if made else paths
     copies = (folder / f'weights_{number}.caffemodel' for number in range(1, len(files) + 1))
@@ -51,7 +51,7 @@ def without_fresh(settings: Settings, paths: list[Path], folder: Path) -> list[P
 
 
 def _without(path: Path, layers: tuple[str, ...], copy: Path) -> Path:
-    """`copy`, written as the file `path` without some layers; or `path` if it has none of them."""
+    """`copy`, a copy of `path` without some layers; `path` itself if it has none of them."""
     held = caffemodel.stored(path)
     if not held.keys() & set(layers):
         return path
@@ -61,7 +61,7 @@ def _without(path: Path, layers: tuple[str, ...], copy: Path) -> Path:
 
 
 def _made_anew(settings: Settings) -> Weights:
-    """The starts of fresh layers that no filler makes: the identity of a context module, bilinear upsampling."""
+    """Starts of fresh layers that have no filler: the identity of a context module, and bilinear upsampling."""
     net_name = settings.stage.net
     if not settings.fresh:
         return {}
@@ -70,26 +70,26 @@ def _made_anew(settings: Settings) -> Weights:
 
 
 def fresh_layers(settings: Settings) -> tuple[str, ...]:
-    """Names of the layers that start from their fillers, or from what is made for them."""
+    """Names of the layers that start from their fillers or from a generated start."""
     named = settings.stage.fresh + (RANDOM_FC if settings.options.random_fc else ())
     return named + tuple(name for name in settings.fresh if name not in named)
 
 
 def asked_weights(settings: Settings) -> list[str]:
-    """What the run starts from as a record that can be compared: names of the row, or hashes of files given."""
+    """What the run starts from, in a form that can be compared: names of the row, or hashes of given files."""
     if settings.weights is None:
         return list(settings.stage.init)
     return [file_sum(path) if path.is_file() else f'{path} (missing)' for path in settings.weights]
 
 
 def _refuse_split(path: Path) -> None:
-    """Raise UserError for a path that Caffe would take for another, or for two."""
+    """Raise UserError for a path that Caffe would misread or split in two."""
     if ',' in str(path) or str(path) != str(path).strip():
         raise UserError(f'{path}: Caffe splits --weights at commas and trims it; move or link the file to a plain path')
 
 
 def _resolve(name: str, settings: Settings, folder: Path) -> Path:
-    """File of one name in a row's `init`."""
+    """The file for one name in `init`."""
     if name in GENERATED:
         _refuse_split(settings.run_dir)
         path = folder / f'{name}.caffemodel'
@@ -101,7 +101,7 @@ def _resolve(name: str, settings: Settings, folder: Path) -> Path:
 
 
 def _file_of(name: str) -> Path:
-    """File of a row of the table of weights."""
+    """The file of a row of pretrained.weights."""
     path = WEIGHTS[name].path
     if not path.is_file():
         raise UserError(f'no weights at {path}; run: make weights-{name}')

@@ -1,4 +1,4 @@
-"""metrics.csv: one row an iteration, whatever number of sessions the run took."""
+"""metrics.csv: one row per iteration, over all sessions of a run."""
 
 import csv
 from collections.abc import Iterable
@@ -11,24 +11,24 @@ COLUMNS = ('iteration', 'loss', 'lr', 'seconds')
 
 
 class Metrics:
-    """The rows of a run, in memory and in `path`. They are a function of Caffe's log, so that a kill loses none of them."""
+    """The rows of a run, in memory and in `path`. They are computed from Caffe's log, so a kill loses none."""
 
     def __init__(self, path: Path, log: Path) -> None:
-        """Write `path` anew from the sessions in `log`, which may not be there yet."""
+        """Write `path` from the sessions in `log`, if that file exists."""
         self.path = path
         self.rows = _rows(log) if log.exists() else []
         with whole_file(path) as temporary, temporary.open('w', newline='') as file:
             csv.writer(file).writerows([COLUMNS, *map(_cells, self.rows)])
 
     def append(self, row: Row) -> None:
-        """Add a row, in the file at once."""
+        """Append a row and write it to the file at once."""
         self.rows.append(row)
         with self.path.open('a', newline='') as file:
             csv.writer(file).writerow(_cells(row))
 
 
 def _rows(log: Path) -> list[Row]:
-    """The rows of a log, which is not held in memory: that of weeks has a hundred megabytes, of many stops more."""
+    """The rows of a log, read line by line: a log of weeks has 100 MB."""
     with log.open(errors='replace') as lines:
         return joined_rows(lines)
 

@@ -1,6 +1,6 @@
-"""The options of a training, each declared once, as a field of Options. tools/train.py, make and the chains read it here.
+"""The options of a training, each declared once, as a field of Options. tools/train.py, make and the chains read them here.
 
-`python3 -m tools.training.options` prints them as the Makefile wants them. Nothing but Python's own library is imported.
+`python3 -m tools.training.options` prints them for the Makefile. This module only imports the standard library.
 """
 
 import argparse
@@ -13,7 +13,11 @@ from tools.support.arguments import positive, positive_number
 from tools.support.errors import UserError
 from tools.support.gpus import ALL, gpu_list
 
-EACH, ONE, CHAIN = 'of each stage', 'of one stage', 'of the chain'  # whose option it is where several stages are trained
+EACH, ONE, CHAIN = (
+    'of each stage',
+    'of one stage',
+    'of the chain',
+)  # which command takes the option when a chain of stages is trained
 
 
 def _rate(text: str) -> float:
@@ -24,7 +28,7 @@ def _rate(text: str) -> float:
 
 
 def _class_weights(text: str) -> str:
-    """The word `median`, or the path of a file, absolute: a chain hands it on to commands that run in the checkout."""
+    """The word `median`, or the absolute path of a file: a chain passes it to commands that run in the checkout."""
     return text if text == 'median' else str(Path(text).absolute())
 
 
@@ -32,14 +36,14 @@ def _option(
     kind: Callable[[str], Any] | None, metavar: str, help: str, *, of: str = EACH, default: Any = None, several: bool = False,
     make: bool = True,
 ) -> Any:  # fmt: skip
-    """A field of Options. `kind` makes its value of a word; None: a switch. `make`: whether it is a variable of make, too."""
+    """A field of Options. `kind` converts the word on the command line; None means a switch. `make`: also a variable of make."""
     facts = {'kind': kind, 'metavar': metavar, 'help': help, 'of': of, 'several': several, 'make': make}
     return field(default=False if kind is None else default, metadata=facts)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of a training beside its stage. None: as the stage's row says."""
+    """What the user asks of a training besides the stage. None means the value of the stage's row."""
 
     chain: bool = _option(None, '', 'first train what the stage starts from, as far as it is not done', of=CHAIN)
     iters: int | None = _option(positive, 'N', "last iteration (default: the row's)")
@@ -82,7 +86,7 @@ class Options:
     runs: str | None = _option(str, 'DIR', 'of a chain: folder of the run folders (default: runs/)', of=CHAIN, make=False)
 
     def check(self, *, several: bool) -> None:
-        """Raise UserError for an option that would do nothing without another; `several`: whether several stages are trained."""
+        """Raise UserError for an option that needs another one. `several`: whether several stages are trained."""
         if self.runs and not several:
             raise UserError('--runs is the folder of the runs of a chain; give --run-dir, or --chain')
         for name in ('val_split', 'val_limit'):
@@ -90,13 +94,13 @@ class Options:
                 raise UserError(f'{_flag(name)} without --val-every (VAL_EVERY=) scores nothing; give that too')
 
     def given(self, *of: str) -> dict[str, Any]:
-        """The options that are not as they are by default, of the kinds named (EACH, ONE, CHAIN)."""
+        """The options of the named kinds (EACH, ONE, CHAIN) that are not at their defaults."""
         chosen = (row for row in fields(self) if row.metadata['of'] in of)
         return {row.name: value for row in chosen if (value := getattr(self, row.name)) != row.default}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declare all options."""
+    """Declare all options in an argparse parser."""
     for row in fields(Options):
         facts = row.metadata
         if facts['kind'] is None:
@@ -114,7 +118,7 @@ def options_of(args: argparse.Namespace) -> Options:
 
 
 def words_of(options: Options) -> list[str]:
-    """A command line that gives these options, without those that are as by default."""
+    """The words of a command line with these options, without those at their defaults."""
     words: list[str] = []
     for name, value in options.given(EACH, ONE, CHAIN).items():
         words.append(_flag(name))
@@ -128,7 +132,7 @@ def words_of(options: Options) -> list[str]:
 
 
 def flag_and_variable(name: str) -> str:
-    """An option as it is typed, for messages: --val-every (VAL_EVERY=)."""
+    """How an option is typed, for messages: --val-every (VAL_EVERY=)."""
     return f'{_flag(name)} ({name.upper()}=)'
 
 
@@ -137,7 +141,7 @@ def _flag(name: str) -> str:
 
 
 def for_make() -> str:
-    """The options that are variables of make, in the form of its function `options`: --iters=ITERS --restart:RESTART."""
+    """The options that are variables of make, for its function `options`: --iters=ITERS --restart:RESTART."""
     rows = [row for row in fields(Options) if row.metadata['make']]
     return ' '.join(f'{_flag(row.name)}{":" if row.metadata["kind"] is None else "="}{row.name.upper()}' for row in rows)
 

@@ -1,4 +1,4 @@
-"""What a run folder says about its run at a glance."""
+"""Summarises run folders: state, progress and score of each run."""
 
 import fcntl
 import re
@@ -13,13 +13,13 @@ from tools.training.runs import LOCK, LOG, METRICS, TRAIN_PROTOTXT
 from tools.training.scores import best_score, contact_sheets, read_scores
 
 TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # beside what record.py has
-TAIL_BYTES = 4096  # of metrics.csv that are read: some hundred rows
-AVERAGED = 25  # rows that the loss is the mean of
+TAIL_BYTES = 4096  # bytes of metrics.csv that are read: some hundred rows
+AVERAGED = 25  # rows whose mean is `loss`
 
 
 @dataclass(frozen=True)
 class Overview:
-    """A run: how it is, how far, and how good. `loss` is the mean of the last 25 iterations, `best_iou` a fraction."""
+    """The state, progress and score of a run. `loss` is the mean of the last 25 iterations, `best_iou` a fraction."""
 
     name: str
     state: str
@@ -38,13 +38,13 @@ class Overview:
 
 
 def overviews(folder: Path) -> Iterator[Overview]:
-    """Of all runs in `folder`, by name."""
+    """The overviews of all runs in `folder`, sorted by name."""
     for run_dir in sorted(path for path in folder.iterdir() if (path / TRAIN_PROTOTXT).exists()):
         yield overview(run_dir)
 
 
 def overview(run_dir: Path) -> Overview:
-    """Of one run; damaged files are a state, not an error."""
+    """The overview of one run. Damaged files are a state, not an error."""
     try:
         return _overview(run_dir)
     except (UserError, OSError) as error:
@@ -54,7 +54,7 @@ def overview(run_dir: Path) -> Overview:
 
 
 def _overview(run_dir: Path) -> Overview:
-    """Of one run, whose files are as they should be."""
+    """The overview of a run with sound files."""
     record = read_record(run_dir)
     session = record['sessions'][-1]
     state, _, problem = str(session.get('how', KILLED)).partition(': ')
@@ -80,7 +80,7 @@ def _overview(run_dir: Path) -> Overview:
 
 
 def is_held(run_dir: Path) -> bool:
-    """Whether a training holds the folder."""
+    """Whether a training holds the lock of the folder."""
     try:
         with (run_dir / LOCK).open('rb') as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -92,13 +92,13 @@ def is_held(run_dir: Path) -> bool:
 
 
 def _last_rows(path: Path) -> list[Row]:
-    """The last whole rows of metrics.csv, without reading all of it. Raises UserError for what is no row."""
+    """The last complete rows of metrics.csv, without reading the whole file. Raises UserError for a damaged row."""
     if not path.exists():
         return []
     with path.open('rb') as file:
         file.seek(-min(TAIL_BYTES, path.stat().st_size), 2)
         lines = file.read().decode(errors='replace').splitlines(keepends=True)
-    whole = [line for line in lines[1:] if line.endswith('\n')]  # the first is the head, or a part of a row
+    whole = [line for line in lines[1:] if line.endswith('\n')]  # the first line is the header or a part of a row
     try:
         return [_row(*line.rstrip().split(',')) for line in whole[-AVERAGED:]]
     except (ValueError, TypeError) as error:
@@ -110,6 +110,6 @@ def _row(iteration: str, loss: str, lr: str, seconds: str) -> Row:
 
 
 def _newest_name(run_dir: Path) -> str | None:
-    """The name of the newest caffemodel, which is not looked into."""
+    """The name of the newest caffemodel; the file is not read."""
     found = ((re.fullmatch(r'.*_iter_(\d+)\.caffemodel', path.name), path.name) for path in run_dir.iterdir())
     return max(((int(match[1]), name) for match, name in found if match), default=(0, None))[1]

@@ -12,11 +12,11 @@ from tools.training.runs import PLOT
 from tools.training.scores import Score, best_score, read_scores
 from tools.training.settings import Settings
 
-SMOOTHED_OVER = 25  # a running mean takes in one part of this many of the run
+SMOOTHED_OVER = 25  # the running mean covers this fraction of the run
 
 
 def draw(settings: Settings, rows: list[Row]) -> None:
-    """Draw a run's loss.png from its `rows` and the scores that it has; nothing where there is no row."""
+    """Draw loss.png of a run from its `rows` and scores; nothing if there are no rows."""
     if rows:
         weights = class_weights_of(read_record(settings.run_dir))
         scale = settings.pixels_summed * (weights.mean if weights else 1)
@@ -25,7 +25,7 @@ def draw(settings: Settings, rows: list[Row]) -> None:
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the last `window` of `values` (n,) at each place, of fewer at the start."""
+    """Mean of the last `window` values at each place of `values` (n,); of fewer at the start."""
     total = np.cumsum(np.insert(np.asarray(values, float), 0, 0))
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - window, 0)
@@ -35,8 +35,8 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int, scale: float = 1) -> None:
     """Draw the loss of each row, its running mean, and `scale` times ln C, the loss of a uniform guess.
 
-    `scale` is the number of pixels that the loss sums, times their mean class weight. Below it the learning rate, and where there
-    are scores, mean IoU in percent with the best marked.
+    `scale` is the number of pixels that the loss sums, times their mean class weight. Further plots show the learning rate and,
+    if there are scores, mean IoU in percent with the best marked.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What is checked before Caffe starts: whatever Caffe would only find by aborting."""
+"""The checks before Caffe starts: everything that would make Caffe abort."""
 
 import shutil
 from contextlib import suppress
@@ -29,13 +29,13 @@ from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
 from tools.training.storing import how_to_store
 
-_SAMPLED = 4  # Datums whose labels are looked at; their order is shuffled
+_SAMPLED = 4  # Datums whose labels are checked; their order is shuffled
 _MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', NIGHT: 'make camvid-night DATA=FOLDER'}
 _BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
 
 
 def check_lmdb(settings: Settings) -> dict:
-    """The manifest of the stage's LMDB if the two fit together and Caffe can open it, else a UserError."""
+    """The manifest of the stage's LMDB. Raises UserError if it does not fit the stage or Caffe cannot open it."""
     path, stage = settings.lmdb, settings.stage
     if not (path / 'data.mdb').is_file():
         raise UserError(f'no LMDB at {path}; run: {_how_to_make(settings)}')
@@ -59,7 +59,7 @@ def check_lmdb(settings: Settings) -> dict:
 
 
 def check_features_source(settings: Settings, manifest: dict) -> None:
-    """Raise UserError if stored maps were made with other weights than those that the stage's row names, where they are there."""
+    """Raise UserError if other weights made the stored maps than those that the stage names, if those exist."""
     source = settings.stage.features_from
     if source is None or not (weights := _source_weights(settings, source)).is_file():
         return
@@ -68,7 +68,7 @@ def check_features_source(settings: Settings, manifest: dict) -> None:
 
 
 def check_weights(settings: Settings, net, paths: list[Path]) -> None:
-    """Raise UserError unless each learnable layer starts from one of `paths` in the right shape, or is declared fresh."""
+    """Raise UserError unless each learnable layer is fresh or has weights of the right shape in one of `paths`."""
     held = {layer for path in paths for layer, blobs in caffemodel.stored(path).items() if blobs}
     wanted = [layer for layer in RANDOM_FC if layer in param_shapes(net) and layer not in settings.stage.fresh]
     lacking = [layer for layer in wanted if layer not in held]
@@ -91,7 +91,7 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
 
 
 def _anew(settings: Settings, net, paths: list[Path]) -> str:
-    """The way to train another number of classes, if the layers that lack or do not fit are those that depend on it."""
+    """How to train another number of classes, if the missing or unfitting layers depend on it."""
     held = {name for path in paths for name in caffemodel.stored(path)}
     needed = param_shapes(net).keys() - held - set(fresh_layers(settings)) - caffemodel.bilinear(net)
     needed |= {name for path in paths for name in caffemodel.unfit(net, path)} - set(settings.fresh)
@@ -102,14 +102,14 @@ def _anew(settings: Settings, net, paths: list[Path]) -> str:
 
 
 def check_restart(settings: Settings) -> None:
-    """Raise UserError for weights to start from in the very folder that --restart moves aside."""
+    """Raise UserError if the weights to start from lie in the folder that --restart moves aside."""
     for path in settings.weights or ():
         if settings.options.restart and path.is_relative_to(settings.run_dir):
             raise UserError(f'{path} is in the run that --restart moves aside; give a copy of it, or another --run-dir')
 
 
 def check_disk(settings: Settings, net) -> None:
-    """Raise UserError unless the snapshots that are kept, and the one that is written before the oldest goes, have room."""
+    """Raise UserError if the disk has no room for the kept snapshots and one more."""
     weights = sum(prod(shape) for shapes in param_shapes(net).values() for shape in shapes)
     replaced = [] if settings.options.restart else snapshots(settings.run_dir)  # a run that is moved aside keeps its own
     there = sum(path.stat().st_size for snapshot in replaced for path in snapshot.files())
@@ -124,7 +124,7 @@ def check_disk(settings: Settings, net) -> None:
 
 
 def _source_weights(settings: Settings, source: str) -> Path:
-    """The file that `source`, a stage or a weights row, stands for now; a stage that was not run gives its folder's name."""
+    """The file that `source`, a stage or a weights row, stands for now; for a stage that was not run, its folder's name."""
     if source not in STAGES:
         return WEIGHTS[source].path
     run_dir = settings.run_of(source)
@@ -132,7 +132,7 @@ def _source_weights(settings: Settings, source: str) -> Path:
 
 
 def _check_images(settings: Settings, manifest: dict) -> None:
-    """Crop size and margin of an LMDB of images."""
+    """Check crop size and margin of an LMDB of images."""
     crop_size = check_crop_size(settings.stage.crop_size or 0)
     _expect(settings, manifest, 'margin_px', MARGIN)
     smallest = min(manifest['min_side_hw'])
@@ -146,14 +146,14 @@ def _check_images(settings: Settings, manifest: dict) -> None:
 
 
 def _check_features(settings: Settings, manifest: dict) -> None:
-    """The blob that an LMDB of maps holds, the labels beside it, and whether mirror images are among them."""
+    """Check blob, labels and mirror images of an LMDB of maps."""
     _expect(settings, manifest, 'blob', settings.stage.start)
     _expect(settings, manifest, 'label_stride', settings.stage.stored_label_stride)
     _expect(settings, manifest, 'mirror', settings.stage.mirror)
 
 
 def check_images_beside(settings: Settings) -> Path:
-    """The LMDB of the images that CRF-RNN reads beside stored maps. Raises UserError unless they are of one size it can have."""
+    """The LMDB of the images that CRF-RNN reads beside stored maps. Raises UserError unless they have one size that fits."""
     path = settings.lmdb.with_name(whole_images_of(train_split(settings.stage)))
     if not (path / 'data.mdb').is_file():
         raise UserError(
@@ -171,7 +171,7 @@ def check_images_beside(settings: Settings) -> Path:
 
 
 def _check_images_are_those_of_maps(settings: Settings, manifest: dict) -> None:
-    """Raise UserError unless the images of the maps lie beside them, as large as these say and in their order."""
+    """Raise UserError unless the LMDB beside the maps holds their images in the same order and sizes."""
     path = check_images_beside(settings)
     images, how_to_make = read_manifest(path), _how_to_make_whole(settings)
     if (images['kind'], images.get('margin_px')) != ('images', 0) or stored_ids(path) != stored_ids(settings.lmdb):
@@ -190,9 +190,9 @@ def _how_to_make_whole(settings: Settings) -> str:
 
 
 def _check_opens(path: Path) -> None:
-    """Open the LMDB as Caffe does, with its lock file, which must be writable unless the whole file system is not.
+    """Open the LMDB as Caffe does, with its lock file, which must be writable on a writable file system.
 
-    Before that without it, so that another fault is not taken for one of the lock file.
+    First it is opened without the lock file, so that another fault is not blamed on that file.
     """
     with opened(path):
         pass
@@ -203,7 +203,7 @@ def _check_opens(path: Path) -> None:
 
 
 def _check_labels(settings: Settings) -> None:
-    """Raise UserError for an empty LMDB, or a label of the first records that is no class of the data set."""
+    """Raise UserError for an empty LMDB, or if a label of the first records is no class of the data set."""
     classes, sampled = settings.dataset.num_classes, 0
     for name, array in islice(iterate(settings.lmdb), _SAMPLED):
         labels = np.unique(array[_blob_channels(settings) :])
@@ -219,7 +219,7 @@ def _check_labels(settings: Settings) -> None:
 
 
 def _expect(settings: Settings, manifest: dict, name: str, wanted: object) -> None:
-    """Raise UserError if the manifest says something else than the stage needs."""
+    """Raise UserError if the manifest does not say what the stage needs."""
     if manifest.get(name) != wanted:
         raise UserError(
             f'{settings.lmdb} has {name} {manifest.get(name)}, stage {settings.stage_name} needs {wanted}; '
@@ -228,7 +228,7 @@ def _expect(settings: Settings, manifest: dict, name: str, wanted: object) -> No
 
 
 def _channels(settings: Settings) -> int:
-    """Channels of a Datum: what the blob has, and the label, which at stride 1 has those of a cell's pixels."""
+    """Channels of a Datum: those of the blob, and the label, which at stride 1 has one channel per pixel of a cell."""
     stage = settings.stage
     planes = 1 if stage.start == 'data' else (STRIDE // stage.stored_label_stride) ** 2
     return _blob_channels(settings) + planes
@@ -248,7 +248,7 @@ def _how_to_make(settings: Settings) -> str:
     if '@' not in name and stage.source in _MAPS_MADE_BY:
         return _MAPS_MADE_BY[stage.source]
     chain = f'{make_train(name, "CHAIN=1")}, which makes what it starts from too'
-    with suppress(UserError):  # nothing has trained yet what the maps are made by
+    with suppress(UserError):  # the stage that makes the maps has not been trained yet
         runs = settings.run_of(str(stage.features_from)).parent
         return f'{chain}; or {how_to_store(stage, train_split(stage), settings.data, runs)}'
     return chain
@@ -257,7 +257,7 @@ def _how_to_make(settings: Settings) -> str:
 def images_made_by(stage: Stage, dataset_name: str) -> str:
     """The command that makes the LMDB of images that `stage` trains on."""
     command = how_to_prepare(dataset_name, stage.split).removeprefix('run: ')
-    net = NETS[stage.net]  # crops beside those that a data set's command writes by itself
+    net = NETS[stage.net]  # crop sizes that the data set's command only writes on request
     if net.images_wh:
         return f'{command} SIZE={"{}x{}".format(*net.images_wh)} OUT=data/{net.folder} CROP_SIZE={stage.crop_size}'
     own_crop = dataset_name not in DATASETS or net.crf_rnn or not (stage.split or isinstance(net.front_end, FrontEnd))

@@ -1,4 +1,4 @@
-"""The program `caffe` as a child process: it dies with us, it is stopped once, its log goes to a file that we follow."""
+"""Runs the program `caffe` as a child that dies with us, stops it once, and follows its log file."""
 
 import ctypes
 import os
@@ -29,30 +29,30 @@ def check_program() -> None:
 def start(
     command: list[str], cwd: Path, log: IO[bytes], lock: int | None = None, variables: dict[str, str] | None = None
 ) -> subprocess.Popen:
-    """Start Caffe in `cwd` with all it says appended to `log`, holding the descriptor `lock` for as long as it lives.
+    """Start Caffe in `cwd`. Its output is appended to `log`, and it holds the descriptor `lock` while it lives.
 
-    `variables` are environment variables beside ours.
+    `variables` are additional environment variables.
     """
     parent = os.getpid()
 
     def die_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the parent died before the line above
             os._exit(1)
 
     return subprocess.Popen(
         command, cwd=cwd, env=_environment() | (variables or {}), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         pass_fds=() if lock is None else (lock,), preexec_fn=die_with_parent,
-        start_new_session=True,  # a terminal's Ctrl-C then reaches us only, and Caffe through us, once
+        start_new_session=True,  # Ctrl-C in a terminal then reaches only us, and Caffe once, through us
     )  # fmt: skip
 
 
 @contextmanager
 def stopping(child: subprocess.Popen) -> Iterator[list[int]]:
-    """While the block runs, turn stop signals into Caffe's own way to stop; yields the list of those that came.
+    """While the block runs, pass stop signals on to Caffe; yields the list of signals that came.
 
-    The first is passed on as SIGINT: Caffe ends its iteration, writes a snapshot and stops. A Ctrl-C after it kills Caffe;
-    other signals may come more than once for one stop, from the system, a shell, make and a recipe.
+    The first is passed on as SIGINT: Caffe ends its iteration, writes a snapshot and stops. A further Ctrl-C kills Caffe. Other
+    signals may come several times for one stop: from the system, a shell, make and a recipe.
     """
     came: list[int] = []
 
@@ -74,13 +74,13 @@ def stopping(child: subprocess.Popen) -> Iterator[list[int]]:
 
 
 def follow(child: subprocess.Popen, log: Path, offset: int, look: Callable[[], None]) -> Iterator[str]:
-    """The whole lines that are appended to `log` after byte `offset`, until the child has ended; `look` is called meanwhile."""
+    """The complete lines appended to `log` after byte `offset`, until the child has ended. `look` is called in between."""
     with log.open('rb') as file:
         file.seek(offset)
         pending = b''
         while True:
             look()
-            ended = child.poll() is not None  # before reading, so that nothing written before the end is missed
+            ended = child.poll() is not None  # asked before reading, so that the last lines are not missed
             pending += file.read()
             *lines, pending = pending.split(b'\n')
             yield from (line.decode(errors='replace') for line in lines)
@@ -90,18 +90,18 @@ def follow(child: subprocess.Popen, log: Path, offset: int, look: Callable[[], N
 
 
 def _say(text: str) -> None:
-    """Write to stderr from a signal handler: not through the buffer that the handler may have interrupted.
+    """Write to stderr from a signal handler, without the buffer that the handler may have interrupted.
 
-    Who reads it may be gone, as `tee` is, which the same Ctrl-C has ended.
+    The reader may be gone: the same Ctrl-C also ends a `tee`.
     """
     with suppress(OSError):
         os.write(2, text.encode())
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with Caffe's log whole and on stderr (importing `caffe` here may have asked for less).
+    """Our environment, with Caffe's full log on stderr (importing `caffe` here may have reduced it).
 
-    Python layers are found in this checkout, and what they import in our own Python's folders, which Caffe does not know of.
+    PYTHONPATH holds this checkout, for the Python layers, and our Python's packages, which Caffe does not know.
     """
     python_path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     log = {'GLOG_logtostderr': '1', 'GLOG_minloglevel': '0', 'GLOG_log_prefix': '1'}

@@ -1,4 +1,4 @@
-"""The progress bar of a training, and what is said beside it."""
+"""The progress bar of a training, and lines beside it."""
 
 import sys
 from contextlib import suppress
@@ -7,11 +7,11 @@ from tqdm import tqdm
 
 from tools.training.caffe_log import Row
 
-_SECONDS_BETWEEN_LINES = 30  # when stderr is a file, where each update is a line
+_SECONDS_BETWEEN_LINES = 30  # seconds between updates if stderr is a file, where each is a line
 
 
 class Progress:
-    """Iterations done of all, time left, loss, learning rate and images a second, on stderr."""
+    """Shows iterations, time left, loss, learning rate and images per second on stderr."""
 
     def __init__(self, name: str, start: int, end: int, batch_size: int) -> None:
         interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
@@ -34,12 +34,12 @@ class Progress:
             self._bar.update(row.iteration + 1 - self._bar.n)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """End the bar and leave it on the screen."""
         with suppress(OSError):
             self._bar.close()
 
 
 def say(text: str) -> None:
-    """A line on stderr that leaves the progress bar whole; one that nobody can read any more is lost, and nothing with it."""
+    """Print a line on stderr without breaking the progress bar. If stderr is closed, the line is lost and nothing else."""
     with suppress(OSError):
         tqdm.write(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""run.json: what a run was begun with and how it was gone on with; and whether what is asked for now is the same run."""
+"""run.json: the settings of a run and its sessions. Checks whether a command asks for the same run."""
 
 import datetime
 import hashlib
@@ -23,7 +23,7 @@ from tools.training.settings import Settings
 RECORD = 'run.json'
 FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
-_OPTIONS = {  # field that must stay -> options that set it; what was typed is often the same but for one of them
+_OPTIONS = {  # setting that must stay -> options that set it; often only one of them differs
     'crop_size': ('crop_size',), 'batch_size': ('batch',), 'iter_size': ('batch_per_pass',), 'base_lr': ('base_lr',),
     'random_seed': ('seed',),
     'upsample_loss': ('upsample_loss',), 'class_weights': ('class_weights',), 'init': ('weights',),
@@ -34,7 +34,7 @@ _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'fr
 
 
 def settings_record(settings: Settings, net) -> dict:
-    """What may not change within a run, as JSON values; `net` is the training NetParameter."""
+    """The settings that may not change within a run, as JSON values. `net` is the training NetParameter."""
     row = {name: value for name, value in _plain(settings).items() if name not in _MAY_CHANGE}
     start = {'init': asked_weights(settings), 'fresh': list(fresh_layers(settings))}
     start['class_weights'] = json.loads(json.dumps(settings.class_weights))
@@ -56,25 +56,25 @@ def begin(settings: Settings, net, weights: list[Path], manifest: dict, class_we
 
 
 def _named(class_weights: ClassWeights, settings: Settings) -> dict:
-    """Weights by the names of their classes, for a person to read, and their mean over the pixels."""
+    """Class weights by class name, and their mean over the pixels."""
     by_name = dict(zip(settings.dataset.classes, class_weights.weights, strict=True))
     return {'weights': by_name, 'mean': class_weights.mean}
 
 
 def class_weights_of(record: dict) -> ClassWeights | None:
-    """The class weights of the run that `record` is of; None if all classes count alike."""
+    """The class weights in a run.json; None if all classes count alike."""
     found = record.get('class_weights')
     return found and ClassWeights(tuple(found['weights'].values()), found['mean'])
 
 
 def loss_scale(record: dict) -> float:
-    """How many times ln C the reported loss of a uniform guess is: the pixels that it sums, times their mean class weight."""
+    """The reported loss of a uniform guess divided by ln C: the number of summed pixels times their mean class weight."""
     found = class_weights_of(record)
     return record.get('pixels_summed', 1) * (found.mean if found else 1)
 
 
 def session(command: list[str], start: int, first_record: int, settings: Settings) -> dict:
-    """One start of Caffe: when, from which iteration to which, at which record, with what code and what Caffe."""
+    """One start of Caffe: time, iterations, first record, version of the code and of Caffe."""
     return {
         'begun': _now(),
         'from_iteration': start,
@@ -94,19 +94,19 @@ def add_session(record: dict, session: dict) -> dict:
 
 
 def amend_session(run_dir: Path, **said: object) -> None:
-    """Note in run.json something more, or something else, of the last session."""
+    """Update fields of the last session in run.json."""
     record = read_record(run_dir)
     *before, last = record['sessions']
     write_record(run_dir, record | {'sessions': [*before, last | said]})
 
 
 def end_session(run_dir: Path, how: str) -> None:
-    """Note in run.json how the last session ended, in words; after a kill nothing is noted."""
+    """Write to run.json how the last session ended, in words. After a kill nothing is written."""
     amend_session(run_dir, ended=_now(), how=how)
 
 
 def note_finished(run_dir: Path, reached: int) -> bool:
-    """Note that the last session came to its end, if it did and a kill kept that from being noted; whether it was so."""
+    """Mark the last session as finished, if a kill prevented that; returns whether it did."""
     last = read_record(run_dir)['sessions'][-1]
     missing = reached >= last['max_iter'] and last.get('how') != FINISHED
     if missing:
@@ -123,7 +123,7 @@ def write_record(run_dir: Path, record: dict) -> None:
 
 
 def read_record(run_dir: Path) -> dict:
-    """run.json; a UserError if it is missing or damaged."""
+    """The content of run.json. Raises UserError if it is missing or damaged."""
     path = run_dir / RECORD
     try:
         record = json.loads(path.read_text())
@@ -135,7 +135,7 @@ def read_record(run_dir: Path) -> dict:
 
 
 def refuse_other(run_dir: Path, asked: dict) -> None:
-    """Raise UserError if the run in `run_dir` was begun with something else than `asked`, with both values of the first."""
+    """Raise UserError with both values if the run in `run_dir` was begun with another setting than in `asked`."""
     began = read_record(run_dir)['settings']
     for name, value in asked.items():
         if began.get(name) != value:

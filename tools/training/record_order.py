@@ -1,6 +1,6 @@
-"""The order of an LMDB's records over several sessions of a run: each goes on with the record after the last one's.
+"""Keeps the order of LMDB records over several sessions: each session continues after the last record of the previous one.
 
-The program `caffe` stays as it is. A small library is loaded before liblmdb and moves the cursor on once (first_record.c).
+The program `caffe` is not changed. A small library is loaded before liblmdb and moves the cursor once (first_record.c).
 """
 
 import os
@@ -15,22 +15,22 @@ _SAID = re.compile(r'=== the first record is number (\d+)')
 
 
 def first_record(iteration: int, batch_size: int, count: int) -> int:
-    """The record that iteration `iteration` begins with, from 0, of `count` that are read round and round.
+    """The first record (from 0) of iteration `iteration`; the `count` records are read in a cycle.
 
-    `batch_size` is images an update: of all passes, and of all GPUs, which share the records out among themselves.
+    `batch_size` counts the images of one update, over all passes and all GPUs.
     """
     return iteration * batch_size % count
 
 
 def variables(record: int) -> dict[str, str]:
-    """The environment variables that make Caffe begin with a record; none for the first.
+    """Environment variables that make Caffe begin with a given record; none for record 0.
 
-    Raises OSError or CalledProcessError where the library cannot be compiled.
+    Raises OSError or CalledProcessError if the library does not compile.
     """
     if record == 0:
         return {}
     library = shared_library(SOURCE, VENV / 'native', ('-O2',), ('-ldl', '-lpthread'))
-    # By name, found in its folder: LD_PRELOAD takes a blank in a path for the end of it.
+    # By name, found through its folder: a blank in a path would end it in LD_PRELOAD.
     folders = ':'.join(filter(None, [str(library.parent), os.environ.get('LD_LIBRARY_PATH')]))
     others = os.environ.get('LD_PRELOAD')
     return {
@@ -39,6 +39,6 @@ def variables(record: int) -> dict[str, str]:
 
 
 def record_begun_with(line: str) -> int | None:
-    """The number of the record that Caffe began with, if `line` of its log says so."""
+    """The record that Caffe began with, if `line` of its log states it."""
     match = _SAID.match(line)
     return int(match[1]) if match else None

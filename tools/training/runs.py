@@ -1,4 +1,4 @@
-"""Run folders: what lies where in runs/<stage>/, the snapshots that other stages start from, and the lock."""
+"""Run folders runs/<stage>/: names of their files, the newest snapshot, and the lock."""
 
 import fcntl
 import os
@@ -19,19 +19,19 @@ from tools.training.snapshots import Snapshot, snapshots, whole_caffemodel
 TRAIN_PROTOTXT, SOLVER_PROTOTXT = 'train.prototxt', 'solver.prototxt'
 LOG, METRICS, PLOT = 'caffe.log', 'metrics.csv', 'loss.png'
 LOCK = '.lock'
-_LOCK_PATIENCE_S = 5.0  # a killed training's Caffe is gone by then
+_LOCK_PATIENCE_S = 5.0  # by then the Caffe of a killed training is gone
 
 
 def newest_snapshot(run: str | Path) -> Path:
-    """The newest whole caffemodel of a stage (by name) or of a run folder (by path).
+    """The newest complete caffemodel of a stage (by name) or of a run folder (by path).
 
-    Raises UserError with the command that makes one when there is none.
+    If there is none, raises UserError with the command that makes one.
     """
     return newest_weights(RUNS / run if isinstance(run, str) else run).caffemodel
 
 
 def newest_weights(run_dir: Path) -> Snapshot:
-    """The newest snapshot in a run folder whose caffemodel is whole; raises UserError as newest_snapshot does."""
+    """The newest snapshot with a complete caffemodel in a run folder. Raises UserError as newest_snapshot()."""
     if (run_dir / TRAIN_PROTOTXT).exists():
         net = read_net(run_dir / TRAIN_PROTOTXT)
         for snapshot in reversed(snapshots(run_dir)):
@@ -41,7 +41,7 @@ def newest_weights(run_dir: Path) -> Snapshot:
 
 
 def _how_to_train(run_dir: Path) -> str:
-    """The command that fills `run_dir`; a folder named as no stage is could hold any of them."""
+    """The command that fills `run_dir`, from its name; a general hint if no stage has that name."""
     stage = run_dir.name if run_dir.name in STAGES else 'STAGE'
     return make_train(stage) if run_dir == RUNS / stage else f'python3 tools/train.py {stage} --run-dir {run_dir}'
 
@@ -56,10 +56,10 @@ def read_net(path: Path):
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[int]:
-    """Hold `run_dir` (made if need be) against other trainings; yields the lock's descriptor for Caffe to inherit.
+    """Lock `run_dir`, which is created if it is missing; yields the lock's descriptor for Caffe to inherit.
 
-    The lock lasts until the last process that has the descriptor is gone. A folder in which nothing was written goes again.
-    Raises UserError when another training holds it.
+    The lock lasts until the last process with the descriptor is gone. A folder that stays empty is deleted. Raises UserError if
+    another training holds the lock.
     """
     descriptor = _lock(run_dir)
     try:
@@ -67,13 +67,13 @@ def locked(run_dir: Path) -> Iterator[int]:
     finally:
         if _is_at(run_dir / LOCK, descriptor) and len(list(run_dir.iterdir())) == 1:
             (run_dir / LOCK).unlink()
-            with suppress(OSError):  # another training may have begun there meanwhile
+            with suppress(OSError):  # another training may have started there in the meantime
                 run_dir.rmdir()
         os.close(descriptor)
 
 
 def move_aside(run_dir: Path) -> bool:
-    """Rename `run_dir`, which this process holds, and its lock with it; whether there was a run in it."""
+    """Rename `run_dir`, locked by this process, together with its lock; returns whether it held a run."""
     if not (run_dir / TRAIN_PROTOTXT).exists():
         return False
     moved = _free_name(run_dir)
@@ -83,18 +83,18 @@ def move_aside(run_dir: Path) -> bool:
 
 
 def _lock(run_dir: Path) -> int:
-    """Descriptor of the folder's lock, held."""
+    """Take the lock of the folder; returns its descriptor."""
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # another training, which wrote nothing, took the folder away meanwhile
+        except FileNotFoundError:  # another training, which wrote nothing, has deleted the folder
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(run_dir / LOCK, descriptor):
-                return descriptor  # else the folder was moved aside or taken away meanwhile
+                return descriptor  # else the folder was moved aside or deleted
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(descriptor)
@@ -104,7 +104,7 @@ def _lock(run_dir: Path) -> int:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file `descriptor` is the one at `path` now."""
+    """Whether the open file `descriptor` is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _free_name(run_dir: Path) -> Path:
-    """The first of <run>.old1, <run>.old2, ... that is not there."""
+    """The first free name of <run>.old1, <run>.old2, ..."""
     number = 1
     while (name := run_dir.with_name(f'{run_dir.name}.old{number}')).exists():
         number += 1

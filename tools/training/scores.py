@@ -1,4 +1,4 @@
-"""What was scored of a run's snapshots on the validation split: validation.csv, best.json beside the best weights, pictures."""
+"""Validation scores of a run's snapshots: validation.csv, best.json beside the best weights, and pictures."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 
 TABLE, BEST, BEST_SCORE = 'validation.csv', 'best.caffemodel', 'best.json'
-FOLDER = 'validation'  # in the run folder: iter_N.png, the contact sheet of tools/test.py, of each snapshot that was scored
+FOLDER = 'validation'  # in the run folder; iter_N.png is the contact sheet of a scored snapshot
 COLUMNS = ('iteration', 'mean_iou')
 
 
@@ -23,7 +23,7 @@ class Score:
 
 
 def read_scores(run_dir: Path) -> list[Score]:
-    """What was scored so far in a run, in the order of iterations. Raises UserError if the table is damaged."""
+    """The scores of a run, sorted by iteration. Raises UserError if validation.csv is damaged."""
     path = run_dir / TABLE
     if not path.exists():
         return []
@@ -37,31 +37,31 @@ def read_scores(run_dir: Path) -> list[Score]:
 
 
 def write_scores(run_dir: Path, scores: list[Score]) -> None:
-    """Write the table, whole."""
+    """Write validation.csv, complete or not at all."""
     with whole_file(run_dir / TABLE) as temporary, temporary.open('w', newline='') as file:
         csv.writer(file).writerows([COLUMNS, *map(astuple, scores)])
 
 
 def contact_sheets(run_dir: Path) -> dict[int, Path]:
-    """The contact sheets of the snapshots that were scored, by iteration, in that order. They all show the same images."""
+    """Contact sheets of the scored snapshots by iteration, sorted. All show the same images."""
     found = ((re.fullmatch(r'iter_(\d+)\.png', path.name), path) for path in (run_dir / FOLDER).glob('iter_*.png'))
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
 def best_score(scores: list[Score]) -> Score | None:
-    """The best, of equals the first; None of none."""
+    """Highest mean IoU; the earliest one on a tie; None if nothing was scored."""
     return max(scores, key=lambda score: score.mean_iou, default=None)
 
 
 def write_best(run_dir: Path, score: Score, split: str, limit: int | None) -> None:
-    """Say in best.json which score the best weights have: on the first `limit` images of `split`, or (None) on all."""
+    """Write the score of the best weights to best.json: on the first `limit` images of `split`, or on all (None)."""
     said = {'iteration': score.iteration, 'mean_iou': score.mean_iou, 'split': split, 'limit': limit}
     with whole_file(run_dir / BEST_SCORE) as temporary:
         temporary.write_text(json.dumps(said) + '\n')
 
 
 def check_same_images(run_dir: Path, split: str, limit: int | None) -> None:
-    """Raise UserError if the scores in a run are of other images: the best of both would be no best."""
+    """Raise UserError if the scores in a run belong to other images: they cannot be compared."""
     path = run_dir / BEST_SCORE
     if not path.exists():
         return

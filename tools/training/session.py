@@ -1,4 +1,4 @@
-"""One call of tools/train.py: whether the run goes on or begins, the checks, and then Caffe."""
+"""One call of tools/train.py: decides whether a run begins or continues, checks everything, and runs Caffe."""
 
 import shutil
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ from tools.training.validation import Validation, check_validation
 
 
 def train(settings: Settings) -> int:
-    """Train a stage, or go on with it, to its last iteration; the exit status: 0, or 130 when it was stopped.
+    """Train a stage to its last iteration, from the start or from its newest snapshot; returns 0, or 130 after a stop.
 
-    Raises UserError for whatever keeps it from starting or from ending well.
+    Raises UserError if it cannot start or fails.
     """
     process.check_program()
     stage = settings.stage
@@ -60,7 +60,7 @@ def train(settings: Settings) -> int:
 
 @contextmanager
 def _refusals_named(run_dir: Path) -> Iterator[None]:
-    """Make of what the system refuses in the block a UserError that names the file and what next."""
+    """Turn a system error in the block into a UserError that names the file and the next step."""
     try:
         yield
     except OSError as error:
@@ -68,11 +68,11 @@ def _refusals_named(run_dir: Path) -> Iterator[None]:
 
 
 def _run(settings: Settings, net, start: Start, lock: int, class_weights: ClassWeights | None) -> int:
-    """Run Caffe to its end, note in run.json how that was, and say it; the exit status."""
+    """Run Caffe to its end, and report and record the outcome; returns the exit status."""
     try:
         with _refusals_named(settings.run_dir):
             last = Supervisor(settings, net, class_weights).run(start, lock)
-    except KeyboardInterrupt:  # Caffe did not run yet, or the last snapshots were scored
+    except KeyboardInterrupt:  # Caffe has not run yet, or the last snapshots are being scored
         record.end_session(settings.run_dir, record.STOPPED)
         raise
     except UserError as error:
@@ -86,7 +86,7 @@ def _run(settings: Settings, net, start: Start, lock: int, class_weights: ClassW
 
 
 def _report(settings: Settings, last: Snapshot | None) -> None:
-    """Say on stdout how far the run is, and where its files are."""
+    """Print the progress of the run and the paths of its files."""
     run_dir, end = settings.run_dir, settings.stage.max_iter
     reached, where = (last.iteration, last.caffemodel) if last else (0, 'no snapshot')
     print(f'{settings.stage_name}: iteration {reached} of {end}, {where}')
@@ -98,7 +98,7 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
 
 
 def _end_well(settings: Settings, net, last: Snapshot) -> None:
-    """Do for a run that is at its end what a stop or a kill after Caffe's own end has left undone."""
+    """Complete a run whose training is done, but whose last steps a stop or kill prevented."""
     before = read_scores(settings.run_dir)
     _score_rest(settings, net)
     if record.note_finished(settings.run_dir, last.iteration) or read_scores(settings.run_dir) != before:
@@ -106,7 +106,7 @@ def _end_well(settings: Settings, net, last: Snapshot) -> None:
 
 
 def _score_rest(settings: Settings, net) -> None:
-    """Score what is left to score."""
+    """Score the snapshots that are left."""
     check_validation(settings)
     validation = Validation(settings)
     try:
@@ -117,10 +117,10 @@ def _score_rest(settings: Settings, net) -> None:
 
 
 def _resumed(settings: Settings, net) -> Snapshot | None:
-    """The snapshot to go on from, if there is one; a UserError if it belongs to another run than the one asked for.
+    """The snapshot to continue from; None if there is none. Raises UserError if it belongs to another run.
 
-    Whole weights that cannot be gone on from are someone's work all the same: a UserError, too. What a kill cut short at the
-    first snapshot is worth nothing: the run begins anew.
+    Also raises UserError for complete weights that cannot be continued from, as they are somebody's work. A first snapshot that a
+    kill cut short is worth nothing: the run begins again.
     """
     run_dir = settings.run_dir
     there, found = run_dir / runs.TRAIN_PROTOTXT, snapshots(run_dir)
@@ -140,7 +140,7 @@ def _resumed(settings: Settings, net) -> Snapshot | None:
 
 
 def _refuse_other_data(settings: Settings) -> None:
-    """Raise UserError if the LMDB, where it is still there, is not the one that the run was begun on, or of other weights."""
+    """Raise UserError if the LMDB exists and is not the one that the run began with, or was made by other weights."""
     if (settings.lmdb / 'data.mdb').is_file():
         manifest = read_manifest(settings.lmdb)
         record.refuse_other_data(settings.run_dir, settings.lmdb, manifest)
@@ -148,9 +148,9 @@ def _refuse_other_data(settings: Settings) -> None:
 
 
 def _checked(settings: Settings, net, resumed: Snapshot | None, folder: Path) -> tuple[dict, list[Path]]:
-    """The manifest of the LMDB and the files to start from, after everything was checked. Writes to `folder` alone.
+    """Check everything; returns the manifest of the LMDB and the files to start from. Writes only to `folder`.
 
-    A run that is `resumed` starts from no file.
+    A `resumed` run starts from no file.
     """
     weights: list[Path] = []
     manifest = preflight.check_lmdb(settings)
@@ -169,12 +169,12 @@ def _checked(settings: Settings, net, resumed: Snapshot | None, folder: Path) ->
 
 
 def _kept(weights: list[Path], made: Path, run_dir: Path) -> list[Path]:
-    """The files to start from; those in the folder `made` are moved into the run's."""
+    """The files to start from, after those in the folder `made` have been moved to the run folder."""
     return [Path(shutil.move(path, run_dir / path.name)) if path.parent == made else path for path in weights]
 
 
 def _class_weights(settings: Settings, resumed: Snapshot | None) -> ClassWeights | None:
-    """The weights of the classes in the loss, if any are asked for; of a run that goes on those that it began with."""
+    """The class weights of the loss, if asked for; a run that continues keeps its own."""
     if resumed:
         return record.class_weights_of(record.read_record(settings.run_dir))
     if settings.class_weights is None:
@@ -186,12 +186,12 @@ def _class_weights(settings: Settings, resumed: Snapshot | None) -> ClassWeights
 
 
 def _say_unfinished(settings: Settings) -> None:
-    """Say of each stage that this one starts from whether it has not come to its end: what follows is not the paper's then."""
+    """Warn of each stage before this one that is not finished: the result is then not the paper's."""
     init = () if settings.weights else settings.stage.init
     for name in (*init, settings.stage.features_from):
         if name and name in STAGES:
             run_dir = settings.run_of(name)
-            with suppress(UserError, LookupError):  # no run, or one whose record is gone: the weights are checked elsewhere
+            with suppress(UserError, LookupError):  # no run, or a run without run.json: the weights are checked elsewhere
                 reached, end = runs.newest_weights(run_dir).iteration, record.read_record(run_dir)['sessions'][-1]['max_iter']
                 if reached < end:
                     say(f'{settings.stage_name} starts from {run_dir}, which is at iteration {reached} of {end}')

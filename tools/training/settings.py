@@ -1,4 +1,4 @@
-"""What one training run is to do: a stage's row with the values from the command line put in."""
+"""The settings of one training run: a stage's row with the values from the command line."""
 
 import fnmatch
 import shlex
@@ -20,16 +20,16 @@ from tools.support.paths import DATA, RUNS
 from tools.training.class_weights import Asked, read_weights
 from tools.training.options import Options
 
-VAL_SPLIT = 'val'  # that snapshots are scored on where nothing is said
-RANDOM_FC = ('fc6', 'fc7')  # the layers that --random-fc starts from their filler
+VAL_SPLIT = 'val'  # images that snapshots are scored on by default
+RANDOM_FC = ('fc6', 'fc7')  # layers that --random-fc starts from their fillers
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A run as asked for: the `options`, and what follows from them.
+    """The settings of a run: the `options`, and what follows from them.
 
-    `stage` is the row after overrides; `weights` are files given in place of the row's `init`; `fresh` are layers that start
-    anew, whatever the weights have of them; `gpus` is empty on the CPU; `data` is the folder of the data sets' own.
+    `stage`: the row after overrides. `weights`: files that replace the row's `init`. `fresh`: layers that start from their
+    fillers even if the weights hold them. `gpus`: empty on the CPU. `data`: the folder with the data sets.
     """
 
     stage_name: str
@@ -45,7 +45,7 @@ class Settings:
 
     @property
     def val_split(self) -> str:
-        """The split that snapshots are scored on."""
+        """The split on which snapshots are scored."""
         return self.options.val_split or VAL_SPLIT
 
     @property
@@ -65,21 +65,21 @@ class Settings:
 
     @property
     def pixels_summed(self) -> int:
-        """How many pixels' losses the reported loss is the sum of; 1 if it is their mean. Of stored maps the LMDB says it."""
+        """Number of pixels whose losses the reported loss adds up; 1 if it is their mean. The LMDB tells for stored maps."""
         if self.stage.normalization == 'NONE' and self.stage.crop_size is None:
             return pixels_summed(self.stage, read_manifest(self.lmdb)['min_side_hw'])
         return pixels_summed(self.stage)
 
     def run_of(self, stage_name: str) -> Path:
-        """The run folder of another stage: the one beside this run's if it is there, else the one in runs/."""
+        """The run folder of another stage: the one beside this run's folder if it exists, else the one in runs/."""
         beside = self.run_dir.parent / stage_name
         return beside if beside.exists() else RUNS / stage_name
 
 
 def settings(stage_name: str, options: Options) -> Settings:
-    """The settings of a stage's run; relative paths are taken from the current folder.
+    """The settings of a stage's run. Relative paths start at the current folder.
 
-    Raises UserError for what does not fit together, and for a GPU that Caffe cannot use.
+    Raises UserError for options that contradict each other, and for a GPU that Caffe cannot use.
     """
     name = resolve(stage_name, STAGES, 'stage')
     gpus = check_gpus(options.gpu) if options.gpu else ()
@@ -103,7 +103,7 @@ def settings(stage_name: str, options: Options) -> Settings:
 
 
 def _layers_of(net_name: str, asked: str) -> tuple[str, ...]:
-    """The layers of a network that the words of `asked` name, with blanks or commas between them; ctx_* is all that begin so."""
+    """The layers of a network named in `asked`, separated by blanks or commas; ctx_* means all that begin so."""
     names = [name for name in param_shapes(deploy(net_name)) if name not in UPSAMPLINGS]
     found: list[str] = []
     for word in asked.replace(',', ' ').split():
@@ -114,23 +114,23 @@ def _layers_of(net_name: str, asked: str) -> tuple[str, ...]:
 
 
 def _files(word: str) -> list[Path]:
-    """The file that a word names, or the several that one word names with blanks between them, as make's WEIGHTS= gives them."""
+    """The file that a word names, or several files in one word separated by blanks, as in make's WEIGHTS=."""
     if Path(word).exists() or ' ' not in word:
         return [Path(word)]
     try:
         return [Path(part).expanduser() for part in shlex.split(word)]
-    except ValueError:  # an apostrophe without its other
+    except ValueError:  # an unbalanced apostrophe
         return [Path(word)]
 
 
 def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
-    """The LMDB of the stage's training split; one with a crop_size of the user's own is cut from the row's unless it is there."""
+    """The LMDB of the stage's training split: that of the user's crop_size if it exists, else the row's."""
     own = data / lmdb_of(stage)
     return own if own.exists() or row.start != 'data' else data / lmdb_of(row)
 
 
 def _override(row: Stage, asked: Options, devices: int) -> Stage:
-    """The row with iterations, batch, crop, rate, seed, snapshot interval and kind of loss replaced where they are given."""
+    """The row with the given iterations, batch, crop, rate, seed, snapshot interval and kind of loss."""
     if asked.crop_size and row.crop_size is None:
         raise UserError(f'--crop-size {asked.crop_size}: this stage trains on whole maps; leave it out')
     batch = asked.batch or row.batch_size
@@ -145,24 +145,24 @@ def _override(row: Stage, asked: Options, devices: int) -> Stage:
 
 
 def _scored(row: Stage, asked: Options) -> int | None:
-    """Iterations between snapshots where those of the row are not the ones that --val-every scores."""
+    """Iterations between snapshots if --val-every needs others than the row's."""
     return asked.val_every if asked.val_every and asked.val_every % row.snapshot else None
 
 
 def _share(batch_size: int, devices: int) -> int:
-    """Images of a batch for each device, so that all of them together see the batch of the row."""
+    """Images of a batch for each GPU, so that all GPUs together see the batch of the row."""
     if batch_size % devices:
         raise UserError(f'a batch of {batch_size} does not split over {devices} GPUs; give another --batch (BATCH=)')
     return batch_size // devices
 
 
 def largest_divisor(number: int, most: int) -> int:
-    """The largest divisor of `number` that is not above `most`."""
+    """The largest divisor of `number` that is at most `most`."""
     return max(count for count in range(1, most + 1) if number % count == 0)
 
 
 def per_pass(row: Stage, batch_size: int, asked: int | None) -> int:
-    """Images in one forward pass: as asked, or the most that divide the batch and do not exceed the row's (memory)."""
+    """Images in one forward pass: as asked, or the largest divisor of the batch that is at most the row's value."""
     if asked is None:
         return largest_divisor(batch_size, row.batch_per_pass)
     if batch_size % asked:

@@ -1,4 +1,4 @@
-"""Snapshots of a run: which are there, which are whole, which are old enough to go."""
+"""Finds the snapshots of a run, checks that they are complete, and deletes old ones."""
 
 import re
 from collections.abc import Iterable
@@ -19,30 +19,30 @@ _ITER, _HISTORY, _CURRENT_STEP = 1, 3, 4
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The two files that Caffe writes at an iteration: the weights, then the solver's state."""
+    """The two files that Caffe writes at an iteration: first the weights, then the state of the solver."""
 
     iteration: int
     caffemodel: Path
 
     @property
     def solverstate(self) -> Path:
-        """The file with the momentum of each weight; written after the caffemodel."""
+        """The file with the momentum of each weight. Caffe writes it after the caffemodel."""
         return self.caffemodel.with_suffix('.solverstate')
 
     def files(self) -> list[Path]:
-        """Those of the two files that are there."""
+        """The files of the two that exist."""
         return [path for path in (self.caffemodel, self.solverstate) if path.exists()]
 
 
 def snapshots(run_dir: Path) -> list[Snapshot]:
-    """All snapshots in `run_dir`, whole or not, oldest first."""
+    """All snapshots in `run_dir`, complete or not, oldest first."""
     found = (re.fullmatch(r'.*_iter_(\d+)', path.stem) for path in run_dir.glob('*_iter_*.caffemodel'))
     named = [Snapshot(int(match[1]), run_dir / f'{match[0]}.caffemodel') for match in found if match]
     return sorted(named, key=lambda snapshot: snapshot.iteration)
 
 
 def whole_caffemodel(path: Path, net) -> bool:
-    """Whether the file ends where it should and holds every layer of `net` (a NetParameter) in its shape, whatever its values."""
+    """Whether the file is complete and holds every layer of `net` (a NetParameter) in its shape. Values are not checked."""
     try:
         caffemodel.check(net, [path], finite=False)
     except UserError:
@@ -51,7 +51,7 @@ def whole_caffemodel(path: Path, net) -> bool:
 
 
 def whole_solverstate(path: Path, iteration: int, net) -> bool:
-    """Whether the file ends where it should, with the state at `iteration` and a momentum (Adam: two) for each learnable blob."""
+    """Whether the file is complete, with the state at `iteration` and a momentum (Adam: two) for each learnable blob."""
     try:
         found = list(fields(memoryview(np.memmap(path, mode='r'))))  # type: ignore[arg-type]
     except (OSError, ValueError):
@@ -63,7 +63,7 @@ def whole_solverstate(path: Path, iteration: int, net) -> bool:
 
 
 def fault(snapshot: Snapshot, net) -> str | None:
-    """What keeps training of `net` from going on from both files, if anything does."""
+    """Why training of `net` cannot continue from the two files; empty if it can."""
     if not snapshot.solverstate.exists():
         return f'{snapshot.solverstate.name} is missing'
     if not whole_solverstate(snapshot.solverstate, snapshot.iteration, net):
@@ -74,22 +74,22 @@ def fault(snapshot: Snapshot, net) -> str | None:
 
 
 def resumable(snapshot: Snapshot, net) -> bool:
-    """Whether training of `net` can go on from both files."""
+    """Whether training of `net` can continue from the two files."""
     return fault(snapshot, net) is None
 
 
 def whole_snapshots(run_dir: Path, net) -> list[Snapshot]:
-    """Those that training can go on from, oldest first."""
+    """The snapshots that training can continue from, oldest first."""
     return [snapshot for snapshot in snapshots(run_dir) if resumable(snapshot, net)]
 
 
 def newest_whole(run_dir: Path, net) -> Snapshot | None:
-    """The newest snapshot that training can go on from; those that a kill cut short are passed over."""
+    """The newest snapshot that training can continue from; snapshots that a kill cut short are skipped."""
     return next((snapshot for snapshot in reversed(snapshots(run_dir)) if resumable(snapshot, net)), None)
 
 
 def prune(run_dir: Path, whole: list[Snapshot], keep: int) -> None:
-    """Delete what is older than the newest `keep` of the `whole` snapshots, once those are on the disk: the power may go."""
+    """Delete snapshots older than the newest `keep` of the `whole` ones, after fsyncing those."""
     if len(whole) > keep:
         for snapshot in whole[-keep:]:
             to_disk(*snapshot.files())
@@ -97,7 +97,7 @@ def prune(run_dir: Path, whole: list[Snapshot], keep: int) -> None:
 
 
 def delete_all(some: Iterable[Snapshot]) -> None:
-    """Delete snapshots, of each the solver's state first: without it nothing resumes from the rest."""
+    """Delete snapshots, each with its solverstate first: without it nothing resumes from the rest."""
     for snapshot in some:
         for path in reversed(snapshot.files()):
             path.unlink()

@@ -1,4 +1,4 @@
-"""The files of a run, and the command that starts Caffe on them."""
+"""Writes the files of a run and makes the command that starts Caffe."""
 
 import subprocess
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from tools.training.snapshots import Snapshot, delete_all, snapshots
 
 @dataclass(frozen=True)
 class Start:
-    """One start of Caffe: from which iteration and record, with what command line, and environment variables beside ours."""
+    """One start of Caffe: first iteration and record, command line, and additional environment variables."""
 
     iteration: int
     first_record: int
@@ -29,9 +29,9 @@ def prepare(
     settings: Settings, net, resumed: Snapshot | None, manifest: dict, weights: list[Path],
     class_weights: ClassWeights | None = None,
 ) -> Start:  # fmt: skip
-    """Write the files of the run, delete what a kill cut short after `resumed`; how Caffe is to be started.
+    """Write the files of the run and delete incomplete snapshots after `resumed`; returns how to start Caffe.
 
-    `weights` are those that a run which begins starts from.
+    A new run starts from `weights`.
     """
     run_dir, iteration = settings.run_dir, resumed.iteration if resumed else 0
     begun = record.read_record(run_dir) if resumed else record.begin(settings, net, weights, manifest, class_weights)
@@ -50,7 +50,7 @@ def prepare(
 
 
 def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) -> list[str]:
-    """The command line of Caffe, to be run in the run's folder, so that the folder can be moved."""
+    """The command line of Caffe. It runs in the run folder, so that the folder can be moved."""
     command = [str(CAFFE), 'train', '--solver', runs.SOLVER_PROTOTXT]
     if resumed:
         command += ['--snapshot', resumed.solverstate.name]
@@ -59,16 +59,16 @@ def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) 
     if settings.gpus:
         command += ['--gpu', ','.join(map(str, settings.gpus))]
     if settings.several_gpus:
-        command += ['--sigint_effect', 'snapshot']  # 'stop' ends the first GPU's thread, for which the others then wait for ever
+        command += ['--sigint_effect', 'snapshot']  # with 'stop' the first GPU's thread ends, and the others wait for it for ever
     return command
 
 
 def _solver(settings: Settings, start: int):
     """SolverParameter of the run from iteration `start`.
 
-    Each iteration is displayed, so that short runs have a curve too. Caffe seeds its random numbers when it starts: a session
-    that goes on gets a seed of its own, else it would draw the crops and the dropout of the first one again.
-    Several GPUs add their gradients layer by layer while the pass goes on, which must not meet the next pass of a split batch.
+    Caffe displays each iteration, so that short runs have a curve too. Caffe seeds its random numbers at its start. A session
+    that continues gets another seed; else it would repeat the crops and dropout of the first session. Several GPUs add their
+    gradients layer by layer during the pass, and a split batch must not begin its next pass before that is done.
     """
     stage = settings.stage
     if stage.random_seed is not None:
@@ -80,7 +80,7 @@ def _solver(settings: Settings, start: int):
 
 
 def _skip_to(first: int) -> dict[str, str]:
-    """Environment variables that make Caffe begin with record `first`; where that cannot be had, the user hears of it."""
+    """Environment variables that make Caffe begin with record `first`; a line on stderr if that is impossible."""
     try:
         return record_order.variables(first)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -89,5 +89,5 @@ def _skip_to(first: int) -> dict[str, str]:
 
 
 def say_order_lost(first: int, reason: str) -> None:
-    """A line on stderr: Caffe does not begin with the record that it should."""
+    """Print a line on stderr: Caffe does not begin with the right record."""
     say(f'the records begin again at the first, not at number {first}: {reason}')

@@ -1,4 +1,4 @@
-"""The command that stores the maps that a stage goes on from: for a chain to run, and for a person to type."""
+"""The command that stores the maps for a stage, for a chain to run and for a person to type."""
 
 import shlex
 from pathlib import Path
@@ -11,10 +11,10 @@ from tools.training.runs import newest_snapshot
 
 
 def store_command(stage: Stage, split: str, data: Path, runs: Path) -> tuple[object, ...]:
-    """The command that stores the maps of a split that a stage goes on from, in the folders of the data sets and of the runs.
+    """The command that stores the maps of a split for a stage, with the folders of data sets and runs.
 
-    From the images; or, where the stage whose weights make them was itself trained on maps, from those.
-    Raises UserError if that stage has no weights yet.
+    The maps come from images, or from stored maps if the stage whose weights make them was trained on maps itself. Raises
+    UserError if that stage has no weights yet.
     """
     maker = str(stage.features_from)
     net, weights = stage.net, WEIGHTS[maker].path if maker in WEIGHTS else newest_snapshot(runs / maker)
@@ -31,9 +31,9 @@ def store_command(stage: Stage, split: str, data: Path, runs: Path) -> tuple[obj
 
 
 def how_to_store(stage: Stage, split: str, data: Path, runs: Path) -> str:
-    """The same, and what must be stored before it, as a person types it in the checkout.
+    """The command, after those that must run before it, as a person types it in the checkout.
 
-    Raises UserError as store_command does.
+    Raises UserError as store_command().
     """
     maker = STAGES[str(stage.features_from)] if stage.features_from in STAGES else None
     command = shlex.join(['python3', *map(str, store_command(stage, split, data, runs))])

@@ -1,4 +1,4 @@
-"""The watch over a running Caffe: its log as it grows, its snapshots, its end."""
+"""Watches a running Caffe: its log, its snapshots and its end."""
 
 import math
 import shlex
@@ -29,11 +29,15 @@ from tools.training.watch import Watch
 
 _SECONDS_BETWEEN_PLOTS = 10
 _TAIL = 200  # lines of the log kept to explain a failure
-_ENDS_OF_STOPPED = (0, -signal.SIGINT, -signal.SIGKILL)  # as it should; before Caffe listened; by a second Ctrl-C
+_ENDS_OF_STOPPED = (
+    0,
+    -signal.SIGINT,
+    -signal.SIGKILL,
+)  # normal end; stopped before Caffe handled signals; killed by a second Ctrl-C
 
 
 class Supervisor:
-    """Follows Caffe from one start to its end, and makes of its log what the run folder holds beside it."""
+    """Follows Caffe from start to end, and writes metrics, curves and scores to the run folder."""
 
     def __init__(self, settings: Settings, net, class_weights: ClassWeights | None = None) -> None:
         self._settings, self._net = settings, net
@@ -44,21 +48,21 @@ class Supervisor:
         self._watch, self._validation = Watch(settings, class_weights), Validation(settings)
 
     def run(self, start: Start, lock: int) -> Snapshot | None:
-        """Run Caffe to its end; the newest snapshot that can be gone on from.
+        """Run Caffe to its end; returns the newest snapshot that training can continue from.
 
-        Raises UserError if Caffe ended badly, or without the snapshot of its last iteration.
+        Raises UserError if Caffe failed, or ended without the snapshot of its last iteration.
         """
         events = self._run_dir if self._settings.options.tensorboard else None
-        self._events = Events(events, start.iteration)  # imports for seconds
+        self._events = Events(events, start.iteration)  # this import takes seconds
         with self._log.open('ab') as log:
             log.write(f'\n{SESSION}{start.iteration}: {shlex.join(start.command)}\n'.encode())
             log.flush()
             self._metrics = Metrics(self._run_dir / runs.METRICS, self._log)
             for row in self._metrics.rows:
                 self._watch.fault(row)
-            offset = log.tell()  # before the start: Caffe writes at the same place, and moves it
+            offset = log.tell()  # before the start: Caffe appends to the same file
             child = process.start(start.command, self._run_dir, log, lock, start.variables)
-        self._awaited = start.first_record  # until Caffe says that it begins with it
+        self._awaited = start.first_record  # until Caffe logs its first record
         stage, peak = self._settings.stage, Peak(child.pid)
         self._progress = Progress(self._settings.stage_name, start.iteration, stage.max_iter, stage.batch_size)
         try:
@@ -67,7 +71,7 @@ class Supervisor:
                     self._take(line, child, stopping=bool(signals))
             record.amend_session(self._run_dir, peak_bytes=peak.bytes)
             self._keep_up(last=True)
-            self._progress.close()  # its rate is that of the training, not of what is scored after it
+            self._progress.close()  # its rate shall not count the scoring after the training
             if not signals and child.wait() == 0:
                 self._validation.finish()
                 self._draw()
@@ -78,11 +82,11 @@ class Supervisor:
         return self._result(child.wait(), stopped=bool(signals))
 
     def _take(self, line: str, child: subprocess.Popen, *, stopping: bool) -> None:
-        """One line of Caffe's log; `stopping` once a stop signal was passed on."""
+        """Handle one line of Caffe's log. `stopping`: a stop signal was passed on."""
         self._tail.append(line)
         if snapshot_begun(line):
             self._snapshot_begun = True
-            to_disk(self._log)  # before the snapshot may be whole: else a power cut could leave it without the rows before it
+            to_disk(self._log)  # before the snapshot is complete: else a power cut could leave it without its rows
         if record_begun_with(line) is not None:
             self._awaited = 0
         last = last_pass(line)
@@ -102,14 +106,14 @@ class Supervisor:
             self._end_diverged(child, row, fault)
         if self._validation.busy:
             self._validation.keep_up()
-        if self._snapshot_begun:  # and ended: Caffe computes again
+        if self._snapshot_begun:  # again: Caffe has gone on computing
             self._snapshot_begun = False
             self._keep_up()
-            if stopping and self._settings.several_gpus:  # it has written the snapshot and goes on
+            if stopping and self._settings.several_gpus:  # Caffe has written the snapshot and goes on
                 child.kill()
 
     def _keep_up(self, *, last: bool = False) -> None:
-        """After a snapshot, and after the `last`: see that it is scored, let the oldest go, draw the curve now and then."""
+        """After each snapshot, and after the `last`: start its scoring, delete the oldest, and draw the curve now and then."""
         whole = whole_snapshots(self._run_dir, self._net)
         self._validation.note(whole)
         self._validation.keep_up()
@@ -118,19 +122,19 @@ class Supervisor:
             self._draw()
 
     def _draw(self) -> None:
-        """Draw the curves of what is known."""
+        """Draw the curves so far."""
         self._drawn = time.monotonic()
         self._events.add_scores(read_scores(self._run_dir))
         draw(self._settings, self._metrics.rows)
 
     def _end_diverged(self, child: subprocess.Popen, row: Row, fault: str) -> NoReturn:
-        """End Caffe, whose weights are spoiled."""
+        """End Caffe after its weights have diverged."""
         child.kill()
         child.wait()
         raise UserError(self._diverged(row, fault))
 
     def _diverged(self, row: Row, fault: str) -> str:
-        """What happened, why that may be, and what is left; snapshots of weights that are no numbers are deleted."""
+        """What happened, likely causes, and what is left. Deletes snapshots with weights that are not finite."""
         if not row.finite:
             good = max((other.iteration for other in self._metrics.rows if other.sound(self._watch.worst)), default=-1)
             delete_all(snapshot for snapshot in snapshots(self._run_dir) if snapshot.iteration > good)
@@ -143,7 +147,7 @@ class Supervisor:
         )
 
     def _result(self, status: int, *, stopped: bool) -> Snapshot | None:
-        """The newest whole snapshot; a UserError unless Caffe ended as it should, or as one that was `stopped`."""
+        """The newest complete snapshot. Raises UserError unless Caffe ended normally or was `stopped`."""
         last, end = newest_whole(self._run_dir, self._net), self._settings.stage.max_iter
         if status not in (_ENDS_OF_STOPPED if stopped else (0,)):
             raise UserError(failure_message(status, list(self._tail), self._log))

@@ -1,8 +1,8 @@
-"""Snapshots scored on the validation split while the training goes on, one after the other, by tools/test.py.
+"""Scores snapshots on the validation split during a training, one after the other, by tools/test.py.
 
-A snapshot's weights are linked to validation/iter_N.caffemodel, so that they stay until they are scored though the snapshot
-may go; the best so far are best.caffemodel. validation.csv has a row for each that was scored, and validation/iter_N.png shows
-what it makes of some images, the same each time.
+A snapshot's weights are linked to validation/iter_N.caffemodel, so that they stay until they are scored, even if the snapshot is
+deleted. The best weights so far are best.caffemodel. validation.csv has a row for each scored snapshot, and
+validation/iter_N.png shows its predictions on the same few images each time.
 """
 
 import json
@@ -31,9 +31,9 @@ UNSCORED = '.unscored'  # in place of .caffemodel
 
 
 def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
-    """Raise UserError if snapshots are to be scored and that cannot be done, with what to do instead.
+    """Raise UserError if snapshots shall be scored and cannot be, with what to do instead.
 
-    `maps_to_come`: the stored maps of the split, for a stage that begins with such, are made before it begins.
+    `maps_to_come`: for a stage on stored maps, the maps of the split are made before it begins.
     """
     every, split = settings.options.val_every, settings.val_split
     earlier = None if settings.options.restart else read_scores(settings.run_dir)  # a run that is moved aside keeps its own
@@ -53,7 +53,7 @@ def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
 
 
 def _check_maps(settings: Settings, maps: Path) -> None:
-    """Raise UserError unless the stored maps of the split are there."""
+    """Raise UserError unless the stored maps of the split exist."""
     stage, split, there = settings.stage, settings.val_split, (maps / 'data.mdb').is_file()
     if there and (stored := read_manifest(maps).get('split')) == split:
         return
@@ -63,7 +63,7 @@ def _check_maps(settings: Settings, maps: Path) -> None:
 
 
 def _check_split(settings: Settings) -> None:
-    """Raise UserError unless the split is there, with ground truth."""
+    """Raise UserError unless the split exists and has ground truth."""
     name, split, folder = settings.dataset.name, settings.val_split, settings.data / NETS[settings.stage.net].folder
     if split not in settings.dataset.splits:
         raise UserError(
@@ -90,7 +90,7 @@ class Validation:
         return self._child is not None
 
     def note(self, snapshots: list[Snapshot]) -> None:
-        """Keep the weights of those that are to be scored and were not."""
+        """Keep the weights of snapshots that are still to be scored."""
         if self._settings.options.val_every is None:
             return
         done = {score.iteration for score in read_scores(self._settings.run_dir)}
@@ -101,7 +101,7 @@ class Validation:
                 _link(snapshot.caffemodel, path)
 
     def keep_up(self) -> None:
-        """Take the score of what is done, and begin with the next."""
+        """Take a finished score and start the next one."""
         if self._child and self._child.poll() is not None:
             self._take(self._child.returncode)
         waiting = [] if self._child else self.waiting()
@@ -109,46 +109,46 @@ class Validation:
             self._begin(waiting[0])
 
     def finish(self) -> None:
-        """Score all that wait, and once more what could not be scored: beside Caffe, which may have had the memory for it."""
+        """Score all waiting snapshots, and retry those that failed, perhaps because Caffe used the memory."""
         self._score_all()
         for failed in self._folder.glob(f'iter_*{UNSCORED}') if self._settings.options.val_every else ():
             failed.rename(failed.with_suffix('.caffemodel'))
         self._score_all()
 
     def _score_all(self) -> None:
-        """Begin with what waits until nothing does."""
+        """Score until nothing waits."""
         self.keep_up()
         while self._child:
             self._child.wait()
             self.keep_up()
 
     def close(self) -> None:
-        """Leave what is not done; it is gone on with next time."""
+        """Stop scoring; the next session continues."""
         if self._child and self._child.poll() is None:
             self._child.kill()
             self._child.wait()
 
     def waiting(self) -> list[Path]:
-        """Weights that are to be scored, the oldest first."""
+        """Weights that wait to be scored, oldest first."""
         if self._settings.options.val_every is None:
             return []
         return sorted(self._folder.glob('iter_*.caffemodel'), key=_iteration)
 
     def _begin(self, weights: Path) -> None:
-        """Start scoring."""
+        """Start to score the oldest waiting weights."""
         say(f'scoring {self._settings.stage_name} at iteration {_iteration(weights)} on {self._settings.val_split}')
         with (self._folder / f'{weights.stem}.log').open('wb') as log:
             self._child, self._now = process.start(_command(self._settings, weights), ROOT, log), weights
 
     def _take(self, status: int) -> None:
-        """Read the score of `self._now`, keep the weights if they are the best, and let the rest go."""
+        """Read the score of `self._now`; keep its weights if they are the best, else delete them."""
         weights, run_dir = self._now, self._settings.run_dir
         self._child = self._now = None
         assert weights is not None
         if status:
             log = weights.with_suffix('.log')
             say(f'{weights.stem} could not be scored (status {status}); see {log}')
-            weights.rename(weights.with_suffix(UNSCORED))  # lest it be tried again at once
+            weights.rename(weights.with_suffix(UNSCORED))  # so that it is not retried at once
             return
         out = weights.with_suffix('')
         score = Score(_iteration(weights), json.loads((out / 'scores.json').read_text())['mean_iou'] or 0.0)  # none: all ignored
@@ -178,7 +178,7 @@ def _command(settings: Settings, weights: Path) -> list[str]:
 
 
 def _maps(settings: Settings) -> Path | None:
-    """The stored maps of the validation split, for a stage that begins with such."""
+    """The stored maps of the validation split, for a stage on stored maps."""
     return None if settings.stage.start == 'data' else settings.data / lmdb_of(settings.stage, settings.val_split)
 
 
@@ -188,7 +188,7 @@ def _iteration(path: Path) -> int:
 
 
 def _link(source: Path, path: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no such thing."""
+    """Make a hard link to a file, or a copy if the file system has no hard links."""
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as temporary:
         try:

@@ -1,4 +1,4 @@
-"""Whether a training goes well, by its loss; and if it does not, why that may be."""
+"""Judges a training by its loss, and names likely causes if it goes badly."""
 
 import math
 from collections import deque
@@ -8,13 +8,13 @@ from tools.training.caffe_log import WORST_LOSS, WORST_LOSS_WEIGHTED, Row
 from tools.training.class_weights import ClassWeights
 from tools.training.settings import Settings
 
-WARM_UP = 100  # iterations in which the loss may be anything that is a number
-WINDOW = 50  # iterations after it whose mean is looked at
+WARM_UP = 100  # first iterations, in which any finite loss is accepted
+WINDOW = 50  # iterations after those, whose mean loss is checked
 TOO_MUCH = 3.0  # times ln C, which is the loss of a uniform guess
 
 
 class Watch:
-    """Looks at one row after the other, of all sessions of a run."""
+    """Checks the rows of a run one after the other, over all sessions."""
 
     def __init__(self, settings: Settings, class_weights: ClassWeights | None = None) -> None:
         self._settings = settings
@@ -24,10 +24,10 @@ class Watch:
         self._limit = settings.options.max_loss or TOO_MUCH * self._uniform
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._first: float | None = None
-        self.good = -1  # the last iteration up to which all was well
+        self.good = -1  # the last iteration at which all was well
 
     def fault(self, row: Row) -> str | None:
-        """What is wrong after `row`, in words, if anything is."""
+        """What is wrong after `row`, in words; None if nothing is."""
         self._first = row.loss if self._first is None else self._first
         if row.iteration >= WARM_UP:
             self._recent.append(row.loss)
@@ -45,7 +45,7 @@ class Watch:
         return None
 
     def causes(self) -> str:
-        """Likely causes, the likeliest first: a loss that was too large from the start did not come from the learning rate."""
+        """Likely causes, most likely first. A loss that was too large from the start does not come from the learning rate."""
         settings = self._settings
         row = STAGES[settings.stage_name]
         own = '' if settings.stage.base_lr == row.base_lr else f", the row's is {row.base_lr:g}"
