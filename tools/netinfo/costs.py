@@ -1,4 +1,4 @@
-"""What a layer costs beside its outputs and weights: multiply-adds, the im2col buffer, what it keeps; and how far it looks.
+"""The costs of a layer besides outputs and weights: multiply-adds, the im2col buffer, values it keeps; and its field of view.
 
 Shapes come from Caffe (setup.py). Sources: src/caffe/layers/*_layer.cpp of BVLC Caffe.
 """
@@ -20,7 +20,7 @@ POINT: tuple[Pair, Pair] = (1, 1), (1, 1)
 
 @dataclass(frozen=True)
 class Costs:
-    """Counts are of values of four bytes. A type of layer that has no row in COSTS costs nothing but its outputs."""
+    """Numbers count values of four bytes. A layer type without a row in COSTS costs only its outputs."""
 
     multiply_adds: int = 0
     column: int = 0  # the im2col buffer, of one image
@@ -60,16 +60,16 @@ def reach_of(layer, kind: str, bottoms: Sequence[Shape]) -> tuple[Pair, Pair]:
 
 
 def data_costs(layer, top: Shape) -> Costs:
-    """A Data layer: its output is one of the batches that are read ahead.
+    """A Data layer. Its output is one of the batches that are read ahead.
 
-    Records that are not cropped are stored maps, of four bytes a value: the thread that reads holds one as bytes and as a Datum.
+    Records without a crop are stored maps of four bytes a value. The reading thread holds one record as bytes and as a Datum.
     """
     record = 0 if layer.transform_param.crop_size else prod(top[1:])
     return Costs(kept=(layer.data_param.prefetch - 1) * prod(top), kept_host=2 * record)
 
 
 def _convolution(layer, bottoms, tops, params) -> Costs:
-    """The bias goes in by a product with a row of ones, which is kept."""
+    """A convolution. The bias is added by a product with a row of ones, which is kept."""
     param, out, weight = layer.convolution_param, tops[0][2:], params[0]
     kernel, stride, pad, _ = _window(param)
     plain = kernel == stride == (1, 1) and pad == (0, 0)
@@ -84,7 +84,7 @@ def _convolution(layer, bottoms, tops, params) -> Costs:
 
 
 def _deconvolution(layer, bottoms, tops, params) -> Costs:
-    """A convolution backwards: its columns have the input's size."""
+    """A deconvolution, a convolution backwards: its columns have the size of the input."""
     param, size, weight = layer.convolution_param, bottoms[0][2:], params[0]
     kernel, stride, pad, _ = _window(param)
     plain = kernel == stride == (1, 1) and pad == (0, 0)
@@ -111,7 +111,7 @@ def _pair(values, default: int) -> tuple[int, int]:
 
 
 def _python(layer, bottoms, tops, params) -> Costs:
-    """Our own layers in Python; what those of others hold is not known."""
+    """Our own Python layers; what other Python layers hold is unknown."""
     param = layer.python_param
     match param.module, param.layer:
         case 'prototxt.reflect_pad', _:
@@ -151,7 +151,7 @@ def _lattice(points: int, dimensions: int) -> int:
 
 
 def _pooling(layer, bottoms, tops, params) -> Costs:
-    """A maximum remembers where it was, unless that is a top of its own."""
+    """A pooling. Max pooling keeps the position of each maximum, unless that is a top of its own."""
     remembers = layer.pooling_param.pool != layer.pooling_param.AVE and len(tops) == 1
     return Costs(kept=prod(tops[0]) if remembers else 0)
 
@@ -176,12 +176,12 @@ def _softmax_loss(layer, bottoms, tops, params) -> Costs:
 
 
 def _as_input(times: int) -> Callable[..., Costs]:
-    """Keeps `times` the values of its input."""
+    """Keeps `times` as many values as its input."""
     return lambda layer, bottoms, tops, params: Costs(kept=times * prod(bottoms[0]))
 
 
 def _in_training(times: int) -> Callable[..., Costs]:
-    """The same, in training only; of a Scale with two inputs nothing."""
+    """The same, in training only; nothing for a Scale with two inputs."""
     return lambda layer, bottoms, tops, params: Costs(kept_training=times * prod(bottoms[0]) if len(bottoms) == 1 else 0)
 
 

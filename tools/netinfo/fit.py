@@ -20,11 +20,11 @@ from tools.support.errors import UserError
 SizeHW = tuple[int, int]
 UNITS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'T': 10**12, 'Ki': 2**10, 'Mi': 2**20, 'Gi': 2**30, 'Ti': 2**40}
 MEMINFO = Path('/proc/meminfo')
-CGROUP = Path('/sys/fs/cgroup')  # of a container, where the limit is lower than the machine's memory
+CGROUP = Path('/sys/fs/cgroup')  # a container's limit may be lower than the memory of the machine
 
 
 def memory_size(text: str) -> int:
-    """Bytes that a person means by 4G, 800M, 3.5GiB: powers of ten, or of two with an i. For argparse."""
+    """Bytes from a text such as 4G, 800M or 3.5GiB: powers of ten, or of two with an i. An argparse type."""
     found = re.fullmatch(r'([0-9]*\.?[0-9]+)\s*([KMGT]i?)?B?', text.strip(), re.IGNORECASE)
     if not found:
         raise argparse.ArgumentTypeError(f'{text} is no amount of memory; write it as 4G or 800M')
@@ -35,10 +35,10 @@ def memory_size(text: str) -> int:
 def fit_tile(
     net_name: str, weights: Sequence[Path], images_hw: Iterable[SizeHW], max_memory: int | None, gpu: int | None = None
 ) -> SizeHW | None:
-    """Tile (height, width) to use in place of the network's own, the largest that `max_memory` bytes have room for.
+    """The largest tile (height, width) that fits into `max_memory` bytes, for images of the sizes `images_hw`.
 
-    None, the network's own, without a limit or where it fits. What is chosen is said on stderr. `images_hw` are the sizes of
-    the images to be labelled. Raises UserError if even the smallest tile needs more.
+    None means the network's own tile: without a limit, or if it fits. The choice is printed on stderr. Raises UserError if even
+    the smallest tile needs more.
     """
     if max_memory is None:
         return None
@@ -67,15 +67,15 @@ def fit_tile(
 
 
 def usual_tile(row: Net, images_hw: Iterable[SizeHW]) -> SizeHW:
-    """Tile (height, width) that a network takes without a limit: its own, or the largest image for one that takes them whole."""
+    """Tile (height, width) without a limit: the network's own, or the largest image for a network that takes whole images."""
     sizes = (input_hw(row, size, fill=True) for size in images_hw) if row.whole else ()
     return max(sizes, key=prod, default=row.input_size_hw)
 
 
 def largest_tile(own: SizeHW, max_memory: float, need: Callable[[SizeHW], float]) -> SizeHW | None:
-    """The tile of most cells, no side longer than that of `own`, for which `need` gives at most `max_memory`; None if none does.
+    """The tile with the most cells whose `need` is at most `max_memory` and whose sides do not exceed `own`; None if none fits.
 
-    Of tiles with as many cells, the one nearest to a square: it has least edge.
+    Of tiles with equally many cells, the one closest to a square, which has the least edge.
     """
     rows, columns = ((side - SHRINK) // STRIDE for side in own)
     best: SizeHW | None = None
@@ -91,7 +91,7 @@ def largest_tile(own: SizeHW, max_memory: float, need: Callable[[SizeHW], float]
 
 
 def tile_memory(net_name: str, file_bytes: int, images_hw: Iterable[SizeHW], gpu: bool) -> Callable[[SizeHW], float]:
-    """Bytes that labelling images takes, as a function of the tile; on a GPU, of its memory."""
+    """Bytes for labelling images, as a function of the tile; on a GPU, bytes of its memory."""
     net, pictures = Sizes(deploy(net_name)), 0 if gpu else max((picture_bytes(net_name, size) for size in images_hw), default=0)
 
     def need(tile: SizeHW) -> float:
@@ -102,9 +102,9 @@ def tile_memory(net_name: str, file_bytes: int, images_hw: Iterable[SizeHW], gpu
 
 
 def picture_bytes(net_name: str, size_hw: SizeHW) -> int:
-    """Bytes of what stands around the net while an image of `size_hw` pixels is labelled: its pixels and its enlarged scores.
+    """Bytes outside the net while an image of `size_hw` pixels is labelled: its pixels and its enlarged scores.
 
-    Pixels with and without their margin; scores stitched; scores of cells also three times as wide while they are interpolated.
+    They are: pixels with and without margin, stitched scores, and scores of cells at three times their width while interpolated.
     """
     row, (height, width) = NETS[net_name], size_hw
     zoom = 1 if row.pixels else STRIDE
@@ -115,7 +115,7 @@ def picture_bytes(net_name: str, size_hw: SizeHW) -> int:
 
 
 def gb(size: float) -> str:
-    """A size for people."""
+    """A size in GB, as text."""
     return f'{size / 1e9:.2f} GB' if size >= 1e8 else f'{size / 1e6:.1f} MB'
 
 
@@ -128,7 +128,7 @@ def _say(line: str) -> None:
 
 
 def warn_of_memory(stage_name: str, net, batch_per_pass: int, gpus: tuple[int, ...] = ()) -> None:
-    """Warn on stderr if training `net` (NetParameter) is estimated to take more memory than is free; a guess, so no error."""
+    """Warn on stderr if training `net` (NetParameter) seems to need more memory than is free. It is an estimate, so no error."""
     found = estimate(layers_of(net, 'train'), training=True, gpu=bool(gpus))
     for what, needed, free in _needs(found, gpus):
         smaller = 'BATCH_PER_PASS= (--batch-per-pass) splits the batch, ' if batch_per_pass > 1 else ''
@@ -141,7 +141,7 @@ def warn_of_memory(stage_name: str, net, batch_per_pass: int, gpus: tuple[int, .
 def warn_of_tile(
     net_name: str, weights: Sequence[Path], images_hw: Iterable[SizeHW], gpus: Sequence[int], tile_hw: SizeHW | None
 ) -> None:
-    """Warn on stderr of each GPU whose free memory the tile is estimated to exceed; `tile_hw` None is the network's own."""
+    """Warn on stderr of each GPU whose free memory the tile seems to exceed. `tile_hw` None means the network's own tile."""
     if not gpus:
         return  # before images are opened for their sizes
     tile = tile_hw or usual_tile(NETS[net_name], images_hw)
@@ -153,14 +153,14 @@ def warn_of_tile(
 
 
 def warn_of_extraction(net, gpu: int) -> None:
-    """Warn on stderr if a forward pass of `net` (NetParameter) is estimated to exceed the free memory of a GPU."""
+    """Warn on stderr if a forward pass of `net` (NetParameter) seems to exceed the free memory of a GPU."""
     needed = estimate(layers_of(net, 'test'), training=False, gpu=True).device
     advice = 'CAFFE_COLUMN_MIB=1024 in the environment makes it less'
     _warn('each image, whole,', _memory_of(gpu), needed, gpu_free(gpu), advice)
 
 
 def _warn(who: str, memory: str, needed: float, free: float | None, advice: str) -> None:
-    """Say on stderr that `who` needs more than is free; nothing where that is not so, or not known."""
+    """Warn on stderr if `who` needs more than is free; nothing if it fits or if free memory is unknown."""
     if free is not None and needed > free:
         print(f'warning: {who} takes about {gb(needed)} of {memory}, {gb(free)} are free; {advice}', file=sys.stderr)
 
@@ -170,13 +170,13 @@ def _memory_of(gpu: int) -> str:
 
 
 def _needs(found: Estimate, gpus: tuple[int, ...]) -> list[tuple[str, float, float | None]]:
-    """(which memory, bytes needed, bytes free or None where nothing tells)."""
+    """Tuples (which memory, bytes needed, bytes free or None if unknown)."""
     devices = [(_memory_of(gpu), found.device, gpu_free(gpu)) for gpu in gpus]
     return [('memory', found.host, host_free()), *devices]
 
 
 def host_free() -> float | None:
-    """Bytes that the system can give to a new process; in a container, no more than its limit leaves."""
+    """Bytes that the system can give to a new process; in a container at most what its limit leaves."""
     try:
         line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith('MemAvailable'))
     except (OSError, StopIteration):
@@ -184,13 +184,13 @@ def host_free() -> float | None:
     available = 1024.0 * int(line.split()[1])
     try:
         limit, used = (int((CGROUP / name).read_text()) for name in ('memory.max', 'memory.current'))
-    except (OSError, ValueError):  # no container, or 'max': no limit
+    except (OSError, ValueError):  # not in a container, or 'max', which is no limit
         return available
     return min(available, limit - used)
 
 
 def gpu_free(gpu: int) -> float | None:
-    """Bytes free on a GPU, as its driver's program tells; None without it."""
+    """Free bytes on a GPU, from nvidia-smi; None without that program."""
     command = ['nvidia-smi', f'--id={gpu}', '--query-gpu=memory.free', '--format=csv,noheader,nounits']
     try:
         return 2**20 * float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip())

@@ -1,4 +1,4 @@
-"""How much memory a net will take, before anything runs: Caffe's own blobs counted from the shapes, and the program around them.
+"""Estimates the memory of a net before anything runs: Caffe's blobs, counted from their shapes, and the program around them.
 
 What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers/sgd_solver.cpp):
   - a blob's values when a layer first writes them, its gradient when a backward pass does; a layer in place has its input's;
@@ -30,7 +30,7 @@ GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes that a net takes, by what for. `device` is where the blobs are: the host's memory on a CPU, else the GPU's."""
+    """Bytes of a net by purpose. `device` is the memory that holds the blobs: the host's on a CPU, else the GPU's."""
 
     program: float
     weights: float
@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def working(self) -> float:
-        """What stays from pass to pass, wherever the blobs are, without the program."""
+        """Memory that stays from pass to pass, without the program."""
         weights = self.weights + self.weight_gradients + self.momentum
         return weights + self.blobs + self.blob_gradients + self.kept + self.column
 
@@ -69,9 +69,9 @@ class Estimate:
 
 
 def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_bytes: int | None = None) -> Estimate:
-    """The memory of a net whose layers are `layers`, run forward, or trained by SGD with momentum.
+    """The memory of a net with these `layers`, run forward or trained by SGD with momentum.
 
-    `file_bytes` is the size of the largest weight file that is read; the weights' own if not given.
+    `file_bytes`: size of the largest weight file; by default the size of the net's weights.
     """
     sizes = [prod(shape) for layer in layers for shape in layer.params]
     weights = VALUE_BYTES * sum(sizes)
@@ -101,7 +101,7 @@ def program_bytes(phase: str) -> float:
 
 
 def _program(layers: list[Layer], training: bool) -> float:
-    """Bytes of the program before the first blob, with what layers in Python import."""
+    """Bytes of the program before the first blob, with the imports of Python layers."""
     imported = {module for layer in layers for module in layer.costs.imports}
     if not training:
         imported.discard('numpy')  # the program is one in Python
@@ -109,10 +109,10 @@ def _program(layers: list[Layer], training: bool) -> float:
 
 
 def _written(sizes: list[int]) -> int:
-    """Values in memory at most while blobs of `sizes` are added to a message one after the other.
+    """Largest number of values in memory while blobs of `sizes` are added to a message one after the other.
 
-    A field has room for a power of two. When it is full, its values are copied to one twice as large, and both are there:
-    together as many as the next power of two from the blob's size.
+    A field has room for a power of two. A full field is copied to one twice as large, and for that moment both exist: together
+    as many values as the power of two above the size of the blob.
     """
     peak = before = 0
     for size in sizes:
@@ -125,7 +125,7 @@ def _column(layer: Layer, training: bool) -> int:
 
 
 def _column_on_gpu(layer: Layer) -> int:
-    """All of it, or a band of as many rows of the output as CAFFE_COLUMN_MIB has room for (caffe_build/cuda_bands.py)."""
+    """The whole buffer, or a band with as many output rows as CAFFE_COLUMN_MIB allows (caffe_build/cuda_bands.py)."""
     whole, row, room = VALUE_BYTES * layer.costs.column, VALUE_BYTES * layer.costs.column_row, os.environ.get('CAFFE_COLUMN_MIB')
     return min(whole, row * max(1, int(float(room) * 2**20 // row))) if room and row else whole
 
@@ -133,8 +133,8 @@ def _column_on_gpu(layer: Layer) -> int:
 def _blobs(layers: list[Layer]) -> tuple[int, int]:
     """Values of all blobs, and of their gradients in training.
 
-    A blob that several layers take is split by Caffe into one for each: the values are shared, the gradients are not. What
-    only renames its input, such as Reshape, shares both.
+    Caffe splits a blob that several layers read into one for each: they share values but not gradients. A layer that only renames
+    its input, such as Reshape, shares both.
     """
     values = gradients = 0
     size: dict[str, int] = {}

@@ -1,1 +1,1 @@
-"""Recipes: commands of this toolkit that are run one after the other, as data for the chain of stages."""
+"""Recipes: commands of this toolkit that run one after the other, as data for the chain of stages."""

@@ -1,4 +1,4 @@
-"""A chain of stages as steps: weights to start from, each stage, stored maps between them. What is done is not done again."""
+"""Runs a chain of stages as steps: starting weights, stages, and stored maps between them. Finished steps are skipped."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,10 @@ from tools.training.validation import check_validation
 
 
 def follow(name: str, last: tuple[str, ...], options: Options) -> None:
-    """Train the stages that end in `last`, storing the maps that some train on.
+    """Train the stages that lead to `last`, and store the maps that some of them train on.
 
-    Raises UserError for an option that is for one stage, for what a later stage lacks before the first begins, and for the step
-    that fails.
+    Raises UserError for an option of a single stage, for a file that a later stage lacks (before the first stage begins), and for
+    a step that fails.
     """
     for option in options.given(ONE):
         raise UserError(f'--{option.replace("_", "-")} is for one stage, and {name} is several: {", ".join(stages_of(last))}')
@@ -43,12 +43,12 @@ class Chain:
         self._runs = Path(options.runs).absolute() if options.runs else RUNS
         self._data = Path(options.data).absolute() if options.data else DATA
         self._gpus = check_gpus(options.gpu) if options.gpu else ()
-        self._stored: set[object] = set()  # two stages may train on the same maps, of a trunk that is the same in both their nets
+        self._stored: set[object] = set()  # two stages may train on the same maps, if their nets have the same trunk
         self._steps = Steps(self._runs / f'chain-{name}.json', TRAIN_ANEW)
 
     def check(self, name: str, asked: Settings) -> None:
-        """Raise UserError if a stage lacks what no step before it makes: its images or their LMDBs, and what it is scored on."""
-        run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # which has its own checks, and may have outlived its data
+        """Raise UserError if a stage lacks something that no step makes: images, their LMDBs, or validation data."""
+        run_is_there = (asked.run_dir / TRAIN_PROTOTXT).exists()  # a run that exists has its own checks, and its data may be gone
         if run_is_there:
             return
         if STAGES[name].start == 'data':
@@ -60,7 +60,7 @@ class Chain:
         check_validation(asked, maps_to_come=True)
 
     def follow(self) -> None:
-        """Do all steps."""
+        """Run all steps."""
         for name in dict.fromkeys(source for stage in self.stages for source in _files(STAGES[stage])):
             if not WEIGHTS[name].path.is_file():
                 words = (f'pretrained.{name}',) if WEIGHTS[name].made_by else ('pretrained.fetch', name)
@@ -69,12 +69,12 @@ class Chain:
             self.train(name)
 
     def train(self, name: str, **changes: Any) -> None:
-        """Store the maps that a stage trains on, and train it; `changes` are options for this stage alone."""
+        """Store the maps of a stage and train it. `changes`: options for this stage only."""
         self.store_maps(name)
         self._steps.do(f'Train {name}', 'tools/train.py', name, *words_of(replace(self.options(name), **changes)))
 
     def store_maps(self, name: str) -> None:
-        """The maps that a stage trains on, and those that its snapshots are scored on; none for a stage on images."""
+        """Store the maps that a stage trains and is scored on; nothing for a stage on images."""
         stage = STAGES[name]
         if stage.start == 'data':
             return
@@ -83,7 +83,7 @@ class Chain:
             self._store(stage, self._asked.val_split or VAL_SPLIT)
 
     def _store(self, stage: Stage, split: str) -> None:
-        """The maps of one split."""
+        """Store the maps of one split."""
         command = store_command(stage, split, self._data, self._runs)
         place = command[command.index('--out') + 1]
         if place in self._stored:
@@ -95,8 +95,8 @@ class Chain:
     def options(self, name: str) -> Options:
         """The options of one stage.
 
-        A batch that does not split over all GPUs is given to fewer, a net with layers in Python to one. Of --batch-per-pass a
-        stage takes as many images as divide its batch.
+        If a batch does not split over all GPUs, fewer GPUs get it; a net with Python layers gets one GPU. With --batch-per-pass a
+        stage takes the largest number of images that divides its batch.
         """
         stage, asked = STAGES[name], self._asked
         most = 1 if NETS[stage.net].python_layers else len(self._gpus)
@@ -117,5 +117,5 @@ class Chain:
 
 
 def _files(stage: Stage) -> list[str]:
-    """The weights that one starts from, or that made its maps, and that no stage makes."""
+    """The weight files that a stage needs and that no stage makes."""
     return [name for name in (*stage.init, stage.features_from) if name in WEIGHTS]

@@ -1,12 +1,12 @@
-"""A network with the dense CRF: its scores of val, the grid search of the CRF's parameters on them, and the test with the best.
+"""Refines a network by the dense CRF: scores val, searches the CRF's parameters on it, and tests with the best ones.
 
 .venv/bin/python -m tools.recipes.crf_recipe NET...
 
 The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
 pretrained/<NET>.caffemodel, the same in all steps. Results lie in out/test/<NET>-crf/, scores and search in out/scores/<NET>/
-and out/crf/<NET>/; those of the authors' weights in out/released/<NET>-crf/ and <NET>-released/. Stopped, the same command
-goes on. Files that their authors trained on images of val are warned of: their scores there, and so the parameters found on
-them, are not those of unseen images.
+and out/crf/<NET>/; those of the authors' weights in out/released/<NET>-crf/ and <NET>-released/. If stopped, the same
+command goes on. The recipe warns of files that their authors trained on images of val: their scores there, and the parameters
+found on them, are not those of unseen images.
 """
 
 import argparse
@@ -33,13 +33,13 @@ def follow(net: str, weights: Sequence[Path]) -> None:
     kept = crf_folder(net, released)
     commands = test_commands(net, split_to_test(net), list(map(as_typed, weights)), crf=True, released=released)
     steps = Steps(ROOT / 'out' / 'crf' / kept / 'steps.json', f'delete out/crf/{kept} and out/scores/{kept}')
-    warn_if_seen(weights, NETS[net].dataset, 'val')  # before the first step, which may be done already
+    warn_if_seen(weights, NETS[net].dataset, 'val')  # before the first step, which may be finished already
     for title, command in zip(TITLES, commands, strict=True):
         steps.do(f'{title}: {net}', *command[1:])
 
 
 def split_to_test(net: str) -> str:
-    """The split that the paper's tables are on, else test; val where there is no test, which is said on stderr."""
+    """The split of the paper's tables, else test; val, said on stderr, if there is no test split."""
     facts = dataset(NETS[net].dataset)
     if facts.test in facts.splits:
         return facts.test
@@ -51,12 +51,12 @@ def split_to_test(net: str) -> str:
 
 
 def as_typed(path: Path) -> str:
-    """A path as it is typed in the checkout."""
+    """A path as a person types it in the checkout."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def check_val(net: str) -> None:
-    """UserError for a data set without a val split: parameters chosen on test would make its score no measure."""
+    """Raise UserError for a data set without a val split: parameters must not be chosen on test."""
     facts = dataset(NETS[net].dataset)
     if 'val' not in facts.splits:
         raise UserError(
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     nets = [network(name) for name in parser.parse_args(argv).nets]
     for net in nets:
         check_val(net)
-    weights = [find_weights(net) for net in nets]  # what is missing is better known before hours of the first
+    weights = [find_weights(net) for net in nets]  # so that a missing file is known before hours of work
     for net, files in zip(nets, weights, strict=True):
         follow(net, files)
 

@@ -1,4 +1,4 @@
-"""The recipes that train on CamVid on a CPU, as rows: which stages, how the images are prepared, what the report says.
+"""The recipes that train on CamVid on a CPU, as rows: stages, preparation of the images, and text of the report.
 
 Each recipe prepares the images, stores the maps that a stage trains on, trains every stage and tests its last snapshot on all
 test images. All start from VGG-16's convolutions (pretrained/vgg16.caffemodel).
@@ -28,9 +28,9 @@ VGG16 = PRETRAINED / 'vgg16.caffemodel'
 class Recipe:
     """Stages trained and tested on CamVid.
 
-    `systems`: name in the report -> stage. They are trained in this order. `preparation`: options of dataset_prep.camvid.
+    `systems`: name in the report -> stage, in the order of training. `preparation`: options of dataset_prep.camvid.
     `val_every`: stage -> iterations between the snapshots that are scored on the validation images.
-    `table`: number of the paper's table whose rows of the same name stand in the report, or None.
+    `table`: number of the paper's table whose rows of the same name are in the report, or None.
     `order`: whether the report compares the order of the scores with that of the table.
     """
 
@@ -104,14 +104,14 @@ RECIPES = {
 
 
 def begin(out: Path) -> Steps:
-    """The steps of a recipe, which are kept in `out`. Raises UserError if VGG-16 is not there."""
+    """The steps of a recipe, recorded in `out`. Raises UserError if VGG-16 is missing."""
     if not VGG16.exists():
         raise UserError(f'no weights at {VGG16}; run: make weights-vgg16')
     return Steps(out / 'steps.json', TRAIN_ANEW)
 
 
 def train_and_test(recipe: Recipe, steps: Steps, source: Path, out: Path) -> None:
-    """All steps of a recipe: CamVid is in `source`; scores go to `out`/<stage>."""
+    """Run all steps of a recipe. CamVid is in `source`; scores go to `out`/<stage>."""
     prepare = '-m', 'dataset_prep.camvid', '--data', source, '--out', recipe.data
     steps.do('Prepare the images', *prepare, *recipe.preparation)
     stored: set[Path] = set()
@@ -126,7 +126,7 @@ def train_and_test(recipe: Recipe, steps: Steps, source: Path, out: Path) -> Non
 
 
 def store_maps(steps: Steps, stage: str, split: str, stored: set[Path]) -> None:
-    """Store the maps of a split that a stage goes on from, unless they are among those `stored`; none for a stage on images."""
+    """Store the maps of a split for a stage, unless they are in `stored`; nothing for a stage on images."""
     row, maps = STAGES[stage], maps_of(stage, split)
     if row.start != 'data' and maps not in stored:
         stored.add(maps)
@@ -134,7 +134,7 @@ def store_maps(steps: Steps, stage: str, split: str, stored: set[Path]) -> None:
 
 
 def maps_of(stage: str, split: str) -> Path:
-    """The LMDB with the maps of a split that a stage goes on from."""
+    """The LMDB with the maps of a split for a stage."""
     return DATA / lmdb_of(STAGES[stage], split)
 
 
@@ -149,7 +149,7 @@ def test(steps: Steps, stage: str, split: str, out: Path, *options: object, titl
 
 
 def report(recipe: Recipe, steps: Steps, out: Path) -> Report:
-    """The page: scores, pictures and curves of what was run."""
+    """The report: scores, pictures and curves."""
     paper = {row.name: row for row in TABLE[recipe.table].rows if row.name in recipe.systems} if recipe.table else {}
     systems = [System(name, out / stage) for name, stage in recipe.systems.items()]
     means = {name: row.mean_iou for name, row in paper.items()}
@@ -167,7 +167,7 @@ def report(recipe: Recipe, steps: Steps, out: Path) -> Report:
 
 
 def orders(scores: Sequence[Scores], paper: Mapping[str, float]) -> str:
-    """The systems that are in the paper from the lowest to the highest mean IoU, here and there, as a sentence."""
+    """A sentence with the systems of the paper from lowest to highest mean IoU, here and in the paper."""
     here = {row.name: 100 * row.mean_iou for row in scores if row.name in paper}
     said = [' < '.join(f'{name} {means[name]:.1f}' for name in sorted(means, key=means.__getitem__)) for means in (here, paper)]
     return f'Order here: {said[0]}. In the paper: {said[1]}.'
@@ -180,9 +180,9 @@ def follow(name: str, source: Path, out: Path) -> None:
     publish(report(recipe, steps, out), out)
 
 
-# Table 3 in miniature goes on from camvid-cpu.
+# Table 3 in miniature starts from camvid-cpu.
 PLAIN = {'Front end': 'camvid-cpu-front', 'Front + Basic': 'camvid-cpu-basic', 'Front + Large': 'camvid-cpu-large'}
-SEARCH_SPLIT, EVERY, ROUNDS = 'val_tenth', 10, 2  # of the grid search: its list of images, which of val they are, grids
+SEARCH_SPLIT, EVERY, ROUNDS = 'val_tenth', 10, 2  # the grid search: its list of images, their share of val, and the grids
 STRUCTURED = 'camvid-cpu-structured'
 STRUCTURED_NOTES = (
     ON_A_CPU,
@@ -198,7 +198,7 @@ def crf_rnn_of(stage: str) -> str:
 
 
 def refine(steps: Steps, source: Path, out: Path) -> None:
-    """The steps after those of camvid-cpu: for each of the three a dense CRF and a CRF-RNN."""
+    """The steps after those of camvid-cpu: a dense CRF and a CRF-RNN for each of the three systems."""
     data = RECIPES['camvid-cpu'].data
     save_split(data, SEARCH_SPLIT, load_split(data, 'val')[::EVERY])
     stored: set[Path] = set()

@@ -1,4 +1,4 @@
-"""The stages one after the other, each by the commands of its chain, and what is noted of each."""
+"""Runs the stages one after the other with the commands of their chains, and records the results."""
 
 import csv
 import math
@@ -29,7 +29,7 @@ ROWS, TABLE = 'rehearsal.json', 'rehearsal.md'
 
 
 class Rehearsal:
-    """Stages, and all that they start from, in one folder: `data`, `runs`, the rows of those that ran, the table."""
+    """Runs stages, with all that they start from, in one folder: `data`, `runs`, the recorded rows and the table."""
 
     def __init__(self, chosen: tuple[str, ...], asked: Asked, folder: Path) -> None:
         """All files go to `folder`."""
@@ -41,7 +41,7 @@ class Rehearsal:
         self._failed: dict[str, str] = {}
 
     def follow(self) -> int:
-        """Run what did not run yet; the exit status: 1 if a stage failed or began with a loss that is not as it should be."""
+        """Run the stages that have not run yet; returns 1 if a stage failed or began with a wrong loss, else 0."""
         names = self._chain.stages
         prepare_data([STAGES[name] for name in names], self._data)
         for name in names:
@@ -50,7 +50,7 @@ class Rehearsal:
         return 0 if not self._failed and all(self._rows[name].sound for name in names) else 1
 
     def table(self) -> str:
-        """A line for each stage that ran or failed, in Markdown; written down too."""
+        """A Markdown line for each stage that ran or failed; also written to a file."""
         lines = [
             failed(name, self._failed[name]) if name in self._failed else self._rows[name].cells()
             for name in self._chain.stages
@@ -61,12 +61,12 @@ class Rehearsal:
         return markdown(lines)
 
     def _done(self, name: str) -> bool:
-        """Whether a stage ran as asked, or for more iterations."""
+        """Whether a stage already ran with these settings, or for more iterations."""
         row = self._rows.get(name)
         return row is not None and row.asked.covers(self._asked) and (self._runs / name / RECORD).exists()
 
     def _try(self, name: str) -> None:
-        """Run one stage, and note it; a stage that fails does not keep others from running."""
+        """Run one stage and record it. If it fails, the others still run."""
         lacking = [other for other in stages_of((name,)) if other in self._failed]
         try:
             if lacking:
@@ -77,7 +77,7 @@ class Rehearsal:
             self._failed[name] = str(error)
 
     def _run(self, name: str) -> Row:
-        """Train a stage from its beginning, what an earlier call left of it being gone; its row."""
+        """Delete what an earlier call left of a stage, and train it from its beginning; returns its row."""
         stage, run_dir, start = STAGES[name], self._runs / name, self._folder / 'start.caffemodel'
         shutil.rmtree(run_dir, ignore_errors=True)
         images = min(self._asked.batch_per_pass, stage.batch_per_pass)
@@ -85,7 +85,7 @@ class Rehearsal:
         if needs_file(stage):
             write_start(stage, start)
             changes['weights'] = [str(start)]
-        self._chain.store_maps(name)  # which takes memory of its own
+        self._chain.store_maps(name)  # validation takes memory of its own
         watch = nullcontext() if self._asked.gpu is None else MemoryWatch(self._asked.gpu)
         try:
             with watch as gpu:
@@ -99,7 +99,7 @@ class Rehearsal:
         return row
 
     def _forget(self, name: str) -> None:
-        """Delete what nothing starts from: the momentum, and the weights of a stage that is the last of its chain."""
+        """Delete files that nothing starts from: the momentum, and the weights of a last stage."""
         needed = any(name in stages_of((other,))[:-1] for other in STAGES)
         for pattern in ('*.solverstate',) if needed else ('*.solverstate', '*.caffemodel'):
             for path in (self._runs / name).glob(pattern):
@@ -107,12 +107,12 @@ class Rehearsal:
 
 
 def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | None) -> Row:
-    """What the files of a run say."""
+    """The row of a run, from its files."""
     record, net = read_record(run_dir), read_net(run_dir / TRAIN_PROTOTXT)
     manifest = record['lmdb']['manifest']
     with (run_dir / METRICS).open(newline='') as lines:
         rows = list(csv.DictReader(lines))
-    later = rows[1:] or rows  # the first iteration has no update before it, and first asks the system for the memory
+    later = rows[1:] or rows  # the first iteration has no update before it, and allocates the memory
     images = min(asked.batch_per_pass, stage.batch_per_pass)
     whole = networks.training(name, record['lmdb']['folder'], stage.crop_size, stage.batch_per_pass)
     return Row(
@@ -132,5 +132,5 @@ def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | 
 
 
 def _estimate(net, asked: Asked) -> float:
-    """What training `net` should take of the memory that holds its blobs."""
+    """Estimated memory for training `net`, where its blobs are."""
     return estimate(layers_of(net, 'train'), training=True, gpu=asked.gpu is not None).device

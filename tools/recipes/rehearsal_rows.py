@@ -1,4 +1,4 @@
-"""What came of each stage, as a row that is kept, and the table of them."""
+"""The results of a rehearsal: a row for each stage, and their table."""
 
 import json
 import math
@@ -15,25 +15,25 @@ HEAD = (
     "estimated, the row's pass", 'remark',
 )  # fmt: skip
 OK = 'ok'
-TOO_FAR = 1.5  # times the loss of one who knows nothing
+TOO_FAR = 1.5  # times the loss of a uniform guess
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What all stages are run with: iterations, images in a pass at most, a GPU or the CPU."""
+    """The settings of all stages: iterations, most images in a pass, and a GPU or the CPU."""
 
     iters: int
     batch_per_pass: int
     gpu: int | None = None
 
     def covers(self, other: 'Asked') -> bool:
-        """Whether what ran so need not run again for `other`."""
+        """Whether a run with these settings also serves `other`."""
         return replace(self, iters=other.iters) == other and self.iters >= other.iters
 
 
 @dataclass(frozen=True)
 class Row:
-    """A stage that ran. `expected` is the loss of one who knows nothing, ln C; bytes are of the GPU if there was one."""
+    """A stage that ran. `expected` is the loss of a uniform guess, ln C; bytes are those of the GPU if one was used."""
 
     stage: str
     asked: Asked
@@ -46,16 +46,16 @@ class Row:
     peak_bytes: int
     estimate_bytes: float
     row_estimate_bytes: float
-    goes_on: bool  # from what another stage learned, which may know something already
+    goes_on: bool  # it starts from another stage, which may have learned something
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Whether the first loss is as expected."""
         return self.remark == OK
 
     @property
     def remark(self) -> str:
-        """What is wrong with the first loss, if anything is."""
+        """What is wrong with the first loss; empty if nothing is."""
         if not math.isfinite(self.first_loss) or self.first_loss > TOO_FAR * self.expected:
             return 'first loss too large: do weights and labels fit?'
         if not self.goes_on and self.first_loss < self.expected / TOO_FAR:
@@ -63,7 +63,7 @@ class Row:
         return OK
 
     def cells(self) -> tuple[str, ...]:
-        """The row for people."""
+        """The cells of the row, as text."""
         estimates = map(gb, (self.estimate_bytes, self.row_estimate_bytes))
         return (
             self.stage, self.size, f'{self.images} of {self.row_images}', f'{self.first_loss:.4g}', f'{self.expected:.4g}',
@@ -72,13 +72,13 @@ class Row:
 
 
 def read_rows(path: Path) -> dict[str, Row]:
-    """The rows that are kept, by stage."""
+    """The recorded rows by stage."""
     rows = json.loads(path.read_text()) if path.exists() else []
     return {row['stage']: Row(**(row | {'asked': Asked(**row['asked'])})) for row in rows}
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Keep them, whole or as they were."""
+    """Write the rows, all or none."""
     write_json(path, [asdict(row) for row in rows])
 
 
@@ -88,5 +88,5 @@ def markdown(lines: Iterable[tuple[str, ...]]) -> str:
 
 
 def failed(stage: str, reason: str) -> tuple[str, ...]:
-    """The cells of a stage that did not run to its end."""
+    """The cells of a stage that failed."""
     return (stage, *[''] * (len(HEAD) - 2), f'FAILED: {reason}')

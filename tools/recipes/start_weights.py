@@ -1,4 +1,4 @@
-"""Weights that a first stage starts from: VGG-16's as far as they are in pretrained/, small random values elsewhere."""
+"""Writes weights for a first stage: VGG-16's if they are in pretrained/, small random values otherwise."""
 
 from pathlib import Path
 
@@ -16,19 +16,19 @@ def needs_file(stage: Stage) -> bool:
 
 
 def write_start(stage: Stage, path: Path) -> None:
-    """Write a caffemodel of all layers that are not fresh. From small random values all classes are alike, and the loss ln C."""
+    """Write a caffemodel with all layers that are not fresh. Small random values make all classes alike, with a loss of ln C."""
     wanted = start_shapes(stage)
     caffemodel.write(path, random_blobs(wanted) | _known(stage, wanted))
 
 
 def start_shapes(stage: Stage) -> dict[str, list[caffemodel.Shape]]:
-    """Shapes of the blobs that a stage does not start from their fillers, by layer."""
+    """Blob shapes of the layers that do not start from their fillers, by layer."""
     shapes = param_shapes(networks.deploy(stage.net))
     return {layer: blobs for layer, blobs in shapes.items() if layer not in stage.fresh}
 
 
 def _known(stage: Stage, wanted: dict[str, list[caffemodel.Shape]]) -> dict:
-    """The blobs of the layers that a file in pretrained/ holds in the right shape."""
+    """Blobs of the layers that a file in pretrained/ holds in the right shape."""
     files = [WEIGHTS[name].path for name in stage.init if name in WEIGHTS and WEIGHTS[name].path.is_file()]
     return {
         layer: [blob.view() for blob in blobs]

@@ -1,4 +1,4 @@
-"""Commands of this toolkit, run one after the other. Each is shown as a person could type it."""
+"""Runs commands of this toolkit one after the other, and shows each as a person could type it."""
 
 import json
 import shlex
@@ -17,14 +17,14 @@ from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.support.stop_signals import STOPPED, on_stop
 
-TRAIN_ANEW = 'run the training among the commands above with --restart, then this again'  # where its steps are trainings
+TRAIN_ANEW = 'run the training among the commands above with --restart, then this again'  # for steps that are trainings
 
 
 class Steps:
     """Runs steps in the checkout with this Python, and keeps what ran in a JSON file.
 
-    Every command does nothing when its result is there, so a recipe that was stopped goes on where it was; the seconds
-    of a command add up, those of a stopped or failed run included. `anew` is what to do to begin from nothing.
+    A command whose result exists does nothing, so a stopped recipe goes on where it was. The seconds of a command add up over
+    all its runs, also stopped and failed ones. `anew` says how to begin from nothing.
     """
 
     def __init__(self, record: Path, anew: str) -> None:
@@ -33,7 +33,7 @@ class Steps:
         self._rows = _read(record) if record.exists() else {}
 
     def do(self, title: str, *argv: object) -> None:
-        """Run one step, given as after `python`; UserError when it fails, SystemExit 130 when it was stopped."""
+        """Run one step, given as the words after `python`. Raises UserError if it fails, and SystemExit 130 if it was stopped."""
         words = [str(word) for word in argv]
         typed = shlex.join(['python', *words])
         print(f'\n[{len(self.done) + 1}] {title}\n$ {typed}', flush=True)
@@ -52,7 +52,7 @@ class Steps:
 
     @contextmanager
     def _timed(self, title: str, typed: str) -> Iterator[None]:
-        """Add the seconds that the block takes to the row of a command, in the file too."""
+        """Add the seconds of the block to the row of a command, and write the file."""
         before = self._rows[typed].seconds if typed in self._rows else 0.0
         began = time.monotonic()
         try:
@@ -63,7 +63,7 @@ class Steps:
 
 
 def _read(record: Path) -> dict[str, Done]:
-    """The rows of an earlier run by their commands. Raises UserError for a file that holds something else."""
+    """The rows of an earlier run by command. Raises UserError if the file holds something else."""
     try:
         return {row['command']: Done(**row) for row in json.loads(record.read_text())}
     except (ValueError, TypeError, LookupError) as error:
@@ -72,7 +72,7 @@ def _read(record: Path) -> dict[str, Done]:
 
 
 def _run(command: list[str]) -> tuple[int, bool]:
-    """Run `command` to its own end in the checkout: its status, and whether it was asked to stop.
+    """Run `command` in the checkout to its end; returns its status, and whether a stop was asked for.
 
     Ctrl-C reaches the command from the terminal, which sends it to the whole process group; other signals are passed on.
     """
@@ -85,7 +85,7 @@ def _run(command: list[str]) -> tuple[int, bool]:
             for child in children:
                 child.send_signal(number)
 
-    with on_stop(pass_on):  # before the start, lest a signal between the two leave the child alone
+    with on_stop(pass_on):  # before the start, so that a signal between the two does not leave the child alone
         children.append(subprocess.Popen(command, cwd=ROOT))
         status = children[0].wait()
     return status, bool(came)

@@ -1,4 +1,4 @@
-"""What a report shows, read from the files that the commands wrote."""
+"""Reads the content of a report from the files that the commands wrote."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from tools.training.record import loss_scale, read_record
 
 @dataclass(frozen=True)
 class Done:
-    """A command that was run: what for, as a person would type it, and its seconds, of all times it was run."""
+    """A command that was run: its purpose, its text as a person would type it, and its seconds over all runs."""
 
     title: str
     command: str
@@ -23,7 +23,7 @@ class Done:
 
 @dataclass(frozen=True)
 class System:
-    """One row of the table: its name in the paper's words, and the folder that tools/test.py wrote."""
+    """One row of the table: its name in the paper's words, and the folder with the results of tools/test.py."""
 
     name: str
     folder: Path
@@ -31,9 +31,9 @@ class System:
 
 @dataclass(frozen=True)
 class Scores:
-    """Intersection over union, as fractions; a class that the ground truth lacks and nothing predicts is None.
+    """Intersection over union as fractions. A class in neither truth nor predictions is None.
 
-    `other` are FCN's other measures by their names; an earlier version's scores.json has not all of them.
+    `other`: the other measures of FCN by name; an old scores.json may lack some.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """A training run's loss, per pixel, and the mean IoU of its snapshots on validation images, by iteration, where scored.
+    """Loss per pixel of a training run and mean IoU of its scored snapshots on validation images, by iteration.
 
-    `run_folder` is where it lies, for what else is shown of it.
+    `run_folder`: the folder of the run.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Curve:
 
 
 def read_scores(system: System) -> Scores:
-    """Scores of a tested system; UserError when it was not tested."""
+    """Scores of a tested system. Raises UserError if it was not tested."""
     path = system.folder / 'scores.json'
     if not path.exists():
         raise UserError(f'no scores at {path}; run tools/test.py for {system.name} first')
@@ -70,7 +70,7 @@ def read_scores(system: System) -> Scores:
 def read_curve(name: str, run_folder: Path) -> Curve:
     """Loss by iteration from a run folder's metrics.csv, mean IoU from its validation.csv.
 
-    A loss that is a sum is divided by the pixels, one with class weights by their mean, so that a uniform guess has ln C.
+    A summed loss is divided by the number of pixels, a weighted one by the mean weight, so that a uniform guess has ln C.
     """
     with (run_folder / 'metrics.csv').open() as lines:
         rows = list(csv.DictReader(lines))
@@ -80,7 +80,7 @@ def read_curve(name: str, run_folder: Path) -> Curve:
 
 
 def _loss_scale(run_folder: Path) -> float:
-    """How many times ln C the run's loss of a uniform guess is, as run.json says; 1 without a readable one."""
+    """The loss of a uniform guess in this run divided by ln C, from run.json; 1 if that cannot be read."""
     try:
         return loss_scale(read_record(run_folder))
     except UserError:
@@ -88,7 +88,7 @@ def _loss_scale(run_folder: Path) -> float:
 
 
 def share_named(system: System, classes: Sequence[str]) -> float:
-    """The share of the pixels of `classes` that a tested system names rightly; NaN if the ground truth has none."""
+    """Share of the pixels of `classes` that a tested system labels correctly; NaN if the ground truth has none."""
     found = json.loads((system.folder / 'scores.json').read_text())
     places = [list(found['class_iou']).index(name) for name in classes]
     pixels = sum(sum(found['confusion'][place]) for place in places)

@@ -1,4 +1,4 @@
-"""Pictures in the manner of the paper's Figures 2 to 5, from label maps on disk: small, each a file's bytes for a page."""
+"""Small pictures like the paper's Figures 2 to 5, from label maps on disk, for a page."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ from tools.support.paths import DATA, ROOT
 from tools.support.sheets import colorize
 
 WIDTH = 300  # pixels of a picture
-STAGES_WIDTH = 480  # where one image is shown through the stages
+STAGES_WIDTH = 480  # pixels, for one image through the stages
 WORST, EVEN = 4, 3
 
 
 def records_of(result: Result) -> list[Record]:
-    """The images that a result is of and whose files are there; none where the data set was moved away."""
+    """The images of a result whose files exist; none if the data set was moved away."""
     for folder in (DATA / NETS[result.net].folder, result.folder.parents[1] / 'data', ROOT / 'demo' / 'data'):
         try:
             records = load_split(folder, result.split)
@@ -33,13 +33,13 @@ def records_of(result: Result) -> list[Record]:
 
 
 def is_there(record: Record, result: Result) -> bool:
-    """Whether image, truth and prediction are on the disk."""
+    """Whether image, truth and prediction exist."""
     files = (record.image, record.label, result.folder / f'{record.id}.png')
     return all(path is not None and path.is_file() for path in files)
 
 
 def image_scores(result: Result, records: Sequence[Record]) -> list[float]:
-    """Mean IoU of each image alone, over the classes that occur in it."""
+    """Mean IoU of each image over the classes that occur in it."""
     classes = dataset(result.dataset).num_classes
 
     def score(record: Record) -> float:
@@ -49,7 +49,7 @@ def image_scores(result: Result, records: Sequence[Record]) -> list[float]:
 
 
 def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list[Strip]:
-    """Figure 4: image, our result, ground truth of the images with the lowest scores, the worst first."""
+    """Figure 4: image, our result and ground truth of the images with the lowest scores, worst first."""
     scores = image_scores(result, records)
     order = sorted(range(len(records)), key=lambda i: (scores[i], records[i].id))
     return [
@@ -59,12 +59,12 @@ def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list
 
 
 def side_by_side(results: Sequence[Result], records: Sequence[Record], count: int = EVEN) -> list[Strip]:
-    """Figures 2 and 3: image, a prediction of each system, ground truth, of images at even distances through the split."""
+    """Figures 2 and 3: image, the prediction of each system, and ground truth, for images at even distances in the split."""
     return [row(record, [(result.name, result) for result in results]) for record in evenly_spaced(records, count)]
 
 
 def through_stages(results: Sequence[Result], record: Record) -> list[Strip]:
-    """Figure 5: one image, larger, as the network sees it after each stage of training."""
+    """Figure 5: one image, larger, with the prediction after each stage of training."""
     return [row(record, [(result.name, result) for result in results], STAGES_WIDTH)]
 
 

@@ -1,4 +1,4 @@
-"""The HTML page of a report, everything inside one file."""
+"""Writes the HTML page of a report, everything in one file."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,10 @@ PICTURE_PX = 360  # width of a picture in the page
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is made of. `notes` are paragraphs on what was run; `paper` the paper's row of a system, if it has one.
+    """The content of a page. `notes`: paragraphs about what was run. `paper`: the paper's row of a system, if there is one.
 
-    `unseen`: an image that no network was trained or tested on, and who labelled it. `next_steps`: what for, and what to type.
+    `unseen`: an image that no network was trained or tested on, and the system that labelled it. `next_steps`: pairs of a purpose
+    and a command.
     """
 
     title: str
@@ -53,7 +54,7 @@ def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Pat
 
 
 def publish(report: Report, folder: Path) -> None:
-    """Write picture and page, and print the table of scores and where they lie."""
+    """Write picture and page, and print the table of scores and the paths."""
     picture, page = write_report(report, folder)
     print('\n' + text_table([read_scores(system) for system in report.systems]))
     print(f'\npicture: {picture}\nreport:  {page}')
@@ -67,7 +68,7 @@ def text_table(scores: Sequence[Scores]) -> str:
 
 
 def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Strip:
-    """The pictures of a record, each by itself, so that a narrow window shows them below each other."""
+    """The pictures of a record, each on its own, so that a narrow window stacks them."""
     image, *maps = page_pictures.row(record, systems, dataset)
     names = ['Ground truth', *(system.name for system in systems)]
     drawn = [Picture(name, drawing(labels, PICTURE_PX)) for name, labels in zip(names, maps, strict=True)]
@@ -75,7 +76,7 @@ def _strip(record: Record, systems: Sequence[System], dataset: Dataset) -> Strip
 
 
 def _bars(report: Report, scores: Sequence[Scores]) -> bytes | None:
-    """Bars of each class beside the paper's, where the paper has a row on the same data set."""
+    """Bars of each class beside the paper's, if the paper has a row on the same data set."""
     rows = {f"{name}, the paper's": row for name, row in report.paper.items() if row.dataset == report.dataset.name}
     if not rows:
         return None

@@ -1,4 +1,4 @@
-"""Pictures of a report: rows of image, truth and predictions; loss curves."""
+"""Draws the pictures of a report: rows of image, truth and predictions, and curves."""
 
 import base64
 import io
@@ -21,13 +21,13 @@ from matplotlib import pyplot  # noqa: E402  (the backend is chosen before)
 
 
 def evenly_spaced(records: Sequence[Record], count: int) -> list[Record]:
-    """`count` of the records at even distances, from the first to the last: a choice made without looking at the scores."""
+    """`count` records at even distances from the first to the last, chosen without looking at the scores."""
     count = min(count, len(records))
     return [records[i * (len(records) - 1) // max(count - 1, 1)] for i in range(count)]
 
 
 def row(record: Record, systems: Sequence[System], dataset: Dataset) -> list[np.ndarray]:
-    """BGR pictures of one record: image, ground truth, then each system's prediction, all at the ground truth's size."""
+    """BGR pictures of one record: image, ground truth, and each system's prediction, all at the size of the ground truth."""
     truth = read_label(record)
     height, width = truth.shape
     maps = [truth] + [_label_map(system.folder / f'{record.id}.png') for system in systems]
@@ -41,7 +41,7 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], width_px:
 
 
 def loss_plot(curves: Sequence[Curve], chance: float | None) -> bytes:
-    """PNG of the loss curves, smoothed over a twentieth of each, with the loss of guessing, ln C, as a line where given."""
+    """PNG of the loss curves, each smoothed over a twentieth of its length, with the loss of a uniform guess, ln C, if given."""
     figure, axes = pyplot.subplots(figsize=(7, 3.2), dpi=120)
     for curve in curves:
         span = max(1, len(curve.losses) // 20)
@@ -56,7 +56,7 @@ def loss_plot(curves: Sequence[Curve], chance: float | None) -> bytes:
 
 
 def validation_plot(curves: Sequence[Curve]) -> bytes:
-    """PNG of the mean IoU on validation images, in percent, of the snapshots of each run."""
+    """PNG of each run's mean IoU in percent on validation images, by snapshot."""
     figure, axes = pyplot.subplots(figsize=(7, 3.2), dpi=120)
     for curve in curves:
         iterations, means = [score.iteration for score in curve.val_iou], [100 * score.mean_iou for score in curve.val_iou]
@@ -68,7 +68,7 @@ def validation_plot(curves: Sequence[Curve]) -> bytes:
 
 
 def class_bars(classes: Sequence[str], systems: dict[str, Sequence[float]]) -> bytes:
-    """PNG of the IoU of each class, in percent: a group of bars a class, in it a bar for each of `systems`."""
+    """PNG of the IoU of each class in percent: a group of bars per class, with a bar for each of `systems`."""
     figure, axes = pyplot.subplots(figsize=(11, 3.6), dpi=120)
     width, places = 0.8 / len(systems), np.arange(len(classes))
     for number, (name, values) in enumerate(systems.items()):
@@ -80,7 +80,7 @@ def class_bars(classes: Sequence[str], systems: dict[str, Sequence[float]]) -> b
 
 
 def _png(figure) -> bytes:
-    """A figure as a file's bytes; it is closed."""
+    """PNG bytes of a figure, which is then closed."""
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
@@ -89,7 +89,7 @@ def _png(figure) -> bytes:
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as text that an <img> takes."""
+    """A PNG as a data URI for an <img>."""
     return 'data:image/png;base64,' + base64.b64encode(png).decode()
 
 

@@ -1,9 +1,8 @@
-"""The paper's Tables 2 to 8 (Yu & Koltun, ICLR 2016), every row, prior work included: IoU in percent, to set beside ours.
+"""All rows of the paper's Tables 2 to 8 (Yu & Koltun, ICLR 2016), with prior work: IoU in percent.
 
-Copied from the published text, a number a cell; where the paper prints 82, it is 82.0 here. tests/test_paper_tables.py checks
-each row by the paper's own arithmetic.
-Each row also states how it is made here, or why it is not. tools/test.py, `make tables` and its report read it from here, so that
-a score stands beside the number of its own system or beside none.
+The numbers are those of the published text; 82 in the paper is 82.0 here. tests/test_paper_tables.py checks each row by the
+paper's own arithmetic. Each row also states how it is made here, or why it is not. tools/test.py, `make tables` and the report
+read that, so that a score stands beside the number of its own system or beside none.
 """
 
 from collections.abc import Sequence
@@ -16,11 +15,11 @@ CATEGORIES = ('flat', 'nature', 'object', 'sky', 'construction', 'human', 'vehic
 
 @dataclass(frozen=True)
 class Here:
-    """The system of a row, as it is made here.
+    """How the system of a row is made here.
 
-    `net` is a row of prototxt.experiments.NETS. `stages` each train its last weights (the first is the paper's own way), and
-    `weights` is the row of pretrained.weights with the file of its authors; either may be missing. `crf`: a dense CRF refines
-    the scores. `note`: what a reader must know who compares; `missing`: why it cannot be trained here.
+    `net`: a row of prototxt.experiments.NETS. `stages`: each of them trains the system's last weights; the first is the paper's
+    way. `weights`: the row of pretrained.weights with the authors' file. Either may be missing. `crf`: a dense CRF
+    refines the scores. `note`: what a reader must know to compare. `missing`: why it cannot be trained here.
     """
 
     net: str
@@ -31,16 +30,16 @@ class Here:
     missing: str = ''
 
     def is_made_by(self, net: str, stage: str, weights: str, *, crf: bool) -> bool:
-        """Whether scores of `net` are this system's: `stage` trained its weights, or they are the file of the row `weights`."""
+        """Whether scores of `net` belong to this system: `stage` trained the weights, or they are the file of `weights`."""
         known = stage in self.stages or (weights != '' and weights == self.weights)
         return known and (net, crf) == (self.net, self.crf)
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of results; `class_iou` is in the order of the table's columns, None where the paper has no column.
+    """A row of results. `class_iou` follows the columns of the table; None where the paper has no column.
 
-    `source` is the work that the row is of. `here` is how it is made here; where that is None, `why_not` is the reason.
+    `source`: the work that the row comes from. `here`: how it is made here; if None, `why_not` is the reason.
     """
 
     table: str
@@ -56,7 +55,7 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table. `section` is where the paper describes what was run; `columns` are class or category names in our order."""
+    """One table. `section`: where the paper describes the experiment. `columns`: class or category names in our order."""
 
     number: int
     title: str
@@ -77,7 +76,7 @@ class PaperTable:
 
 OURS = 'this paper'
 LONG, CHEN, ZHENG = 'Long et al., 2015', 'Chen et al., 2015a', 'Zheng et al., 2015'
-BACKGROUND = None  # counts in VOC's mean, and is not printed
+BACKGROUND = None  # it counts in VOC's mean but is not printed
 
 
 OTHER_PROGRAM = 'no convolutional network, but a program of its own'
@@ -107,9 +106,9 @@ def _table(
     *rows: tuple[str, str, str, Here | str],
     columns: Sequence[str] = (),
 ) -> PaperTable:
-    """A table from rows of (name, source, its numbers as printed, the mean last, how it is made here or why not).
+    """A table from rows (name, source, the printed numbers with the mean last, how it is made here or why not).
 
-    VOC's rows get their missing background.
+    VOC rows get a blank for the background, which the paper does not print.
     """
     made = []
     for name, source, printed, here in rows:
@@ -246,9 +245,9 @@ TABLE = {table.number: table for table in TABLES}
 def paper_row(
     net: str, split: str, stage: str, weights: str = '', *, crf: bool = False, by_category: bool = False
 ) -> PaperRow | None:
-    """The row of classes (or of categories) whose system is `net` with these weights, on a split; None if the paper has none.
+    """The row of classes (or categories) for `net` with these weights on a split; None if the paper has none.
 
-    `stage` trained the last of the weights, or they are the authors' file `weights`, by its row of pretrained.weights.
+    `stage` trained the last weights, or `weights` is the row of pretrained.weights with the authors' file.
     """
     rows = (row for table in TABLES if table.by_category == by_category for row in table.rows if row.split == split)
     return next((row for row in rows if row.here and row.here.is_made_by(net, stage, weights, crf=crf)), None)

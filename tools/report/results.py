@@ -1,4 +1,4 @@
-"""Scores that tools/test.py wrote anywhere below out/ and demo/, or a server sent, and the cells of the tables that they fill."""
+"""Finds the scores below out/ and demo/, from tools/test.py or a server, and assigns them to cells of the tables."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ FOLDERS = (ROOT / 'out', ROOT / 'demo')
 
 @dataclass(frozen=True)
 class Result:
-    """One scores.json, or a server's answer, which has no confusion. `crf`: a dense CRF refined the network's scores."""
+    """One scores.json, or a server's answer, which has no confusion matrix. `crf`: a dense CRF refined the scores."""
 
     folder: Path
     net: str
@@ -35,7 +35,7 @@ class Result:
     confusion: list[list[int]] = field(repr=False)
     category_iou: dict[str, float | None] = field(default_factory=dict)
     mean_category_iou: float | None = None
-    seen: Row | None = None  # the file of weights that was trained on images of the split, if one is known to have been
+    seen: Row | None = None  # a weight file known to be trained on images of the split
     written: float = 0.0
 
     @property
@@ -45,19 +45,19 @@ class Result:
 
     @property
     def name(self) -> str:
-        """What to call it: the network, and whose weights."""
+        """The name of the result: network and origin of the weights."""
         origin = {TRAINED: self.origin.stage, RELEASED: RELEASED}.get(self.origin.kind, 'weights given')
         return f'{self.net}{" + crf" if self.crf else ""}, {origin}'
 
     def is_of(self, row: PaperRow) -> bool:
-        """Whether it is the score of a row's system, which may stand in the row: of the whole split, of images never seen."""
+        """Whether the score may stand in a row: same system, the whole split, and images that the weights have not seen."""
         if row.here is None or not self.whole or self.seen or self.split != row.split:
             return False
         return row.here.is_made_by(self.net, self.origin.stage, self.origin.row, crf=self.crf)
 
     @property
     def left_out(self) -> str:
-        """Why it is shown nowhere, as its weights have seen the images; empty if they have not."""
+        """Why the score is not shown: its weights have seen the images. Empty if they have not."""
         return f'{self.seen.file} was trained on images of {self.split} ({self.seen.saw_by})' if self.seen else ''
 
     def scores(self, table: PaperTable) -> list[float | None]:
@@ -72,7 +72,7 @@ def percent(fraction: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table with what was measured: from released weights, from weights trained here, and what fills a blank."""
+    """A row of a table with our results from released weights and from weights trained here, and the commands for blank cells."""
 
     name: str
     split: str
@@ -82,20 +82,20 @@ class Line:
     trained: Result | None = None
     released_todo: tuple[Command, ...] = ()
     trained_todo: tuple[Command, ...] = ()
-    not_run: str = ''  # why nothing is measured here, where nothing is
-    not_trained: str = ''  # why nothing is trained here, where only released weights are tested
-    note: str = ''  # what a reader must know who compares
+    not_run: str = ''  # why nothing can be measured here
+    not_trained: str = ''  # why only released weights are tested here
+    note: str = ''  # what a reader must know to compare
 
 
 def find_results(folders: Sequence[Path] = FOLDERS) -> list[Result]:
-    """All scores below the folders, newest first; files of another sort are passed over, but not a faulty one of a server."""
+    """All scores below the folders, newest first. Other files are skipped; a faulty server answer is an error."""
     found = [read_result(path) for folder in folders for path in sorted(folder.rglob('scores.json'))]
     found += [read_server_result(path) for folder in folders for path in sorted(folder.rglob(SERVER_SCORES))]
     return sorted((result for result in found if result), key=lambda result: -result.written)
 
 
 def read_result(path: Path) -> Result | None:
-    """The result in a scores.json; None if it is not one of tools/test.py, or of a network that there is no more."""
+    """The result in a scores.json; None if tools/test.py did not write it, or if its network is no longer in NETS."""
     try:
         scores = json.loads(path.read_text())
         return _result(path, scores['settings'], scores, scores['images'], scores.get('origin', {}))
@@ -104,9 +104,9 @@ def read_result(path: Path) -> Result | None:
 
 
 def read_server_result(path: Path) -> Result | None:
-    """What a test server answered for the label maps that tools/test.py wrote beside `path`; None if they were made anew since.
+    """A test server's answer for the label maps beside `path`; None if the maps are newer than the answer.
 
-    UserError if it is faulty: it was typed by hand.
+    Raises UserError if it is faulty, because it was typed by hand.
     """
     said = path.with_name('settings.json')
     try:
@@ -124,7 +124,7 @@ def read_server_result(path: Path) -> Result | None:
 
 
 def _result(path: Path, settings: dict, scores: dict, images: int, origin: dict) -> Result | None:
-    """The result that a file of scores holds; None of a network, or a user's own data set, that is no more what it was."""
+    """The result in a file of scores; None if its network, or the user's data set, has changed since."""
     net, name, files = settings['net'], settings['dataset'], [file for file, _ in settings['weights']]
     if net not in NETS or name not in (*DATASETS, *own_names()) or not scores['class_iou'].keys() <= set(dataset(name).classes):
         return None
@@ -138,13 +138,13 @@ def _result(path: Path, settings: dict, scores: dict, images: int, origin: dict)
 
 
 def tables_of(results: Sequence[Result]) -> list[PaperTable]:
-    """The paper's tables, and one for each of the user's own data sets that was tested."""
+    """The paper's tables, and one for each tested data set of the user."""
     own = sorted({result.dataset for result in results if result.dataset not in DATASETS})
     return [*TABLES, *(PaperTable(0, f'Your own data: {name}', '', name, dataset(name).classes, ()) for name in own)]
 
 
 def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
-    """The rows of a table with our numbers beside them; after them, results of networks that the paper does not have."""
+    """The rows of a table with our numbers, then the results of networks that the paper does not have."""
     lines = [_line(row, results) for row in table.rows]
     if table.number in (2, 4, 8):  # shown with the table of the same data set that can be scored here
         return lines
@@ -160,7 +160,7 @@ def lines_of(table: PaperTable, results: Sequence[Result]) -> list[Line]:
 
 
 def _line_of(result: Result) -> Line:
-    """A row that the paper does not have; without the numbers where the weights have seen the images."""
+    """A row that is not in the paper; without numbers if the weights have seen the images."""
     if result.left_out:
         return Line(result.name, result.split, 'not in the paper', None, not_run=f'a score that is left out: {result.left_out}')
     whose = (result, None) if result.origin.kind == RELEASED else (None, result)
@@ -183,7 +183,7 @@ def _line(row: PaperRow, results: Sequence[Result]) -> Line:
 
 
 def released_commands(here: Here, split: str) -> tuple[Command, ...]:
-    """What tests the authors' file; nothing where they released none."""
+    """The commands that test the authors' file; none if they released none."""
     if not here.weights:
         return ()
     tests = test_commands(here.net, split, [f'pretrained/{WEIGHTS[here.weights].file}'], crf=here.crf, released=True)
@@ -191,7 +191,7 @@ def released_commands(here: Here, split: str) -> tuple[Command, ...]:
 
 
 def trained_commands(here: Here, split: str) -> tuple[Command, ...]:
-    """What trains a system with all that it starts from, the stored maps between included, and tests it."""
+    """The commands that train a system, with all stages and stored maps before it, and test it."""
     if not here.stages:
         return ()
     stage, *_ = here.stages
@@ -203,7 +203,7 @@ def trained_commands(here: Here, split: str) -> tuple[Command, ...]:
 
 
 def snapshots(stage: str) -> list[str]:
-    """The last snapshot of a stage, as it is typed, after those with the layers below the maps that it was trained on."""
+    """The last snapshot of a stage as a person types it, after the files with the layers below its maps."""
     below = STAGES[stage].features_from or ''
     return [*(snapshots(below) if below in STAGES else []), f'runs/{stage}/{stage}_iter_{STAGES[stage].max_iter}.caffemodel']
 
@@ -211,10 +211,10 @@ def snapshots(stage: str) -> list[str]:
 def test_commands(
     net: str, split: str, weights: Sequence[str] = (), stage: str = '', *, crf: bool, released: bool = False
 ) -> tuple[Command, ...]:
-    """What labels a split and scores it, or packs it for the server that does; before it, the search of a CRF's parameters.
+    """The commands that label a split and score it, or pack it for a server; with a CRF, first the search of its parameters.
 
-    `weights` are files; without them the command finds its own. `stage` is named where the network has several: its results then
-    lie in folders of its own, beside those of the others. So do those of the weights that its authors `released`.
+    Without `weights` (files) the command finds them. If the network has several stages, `stage` is named and its results have
+    their own folder. So have results of weights that the authors `released`.
     """
     facts, folder, name = dataset(NETS[net].dataset), NETS[net].folder, stage or net
     test: Command = ('python3', 'tools/test.py', '--net', net, *(('--weights', *weights) if weights else ()))
@@ -237,5 +237,5 @@ def test_commands(
 
 
 def crf_folder(name: str, released: bool) -> str:
-    """What the folders of a network's (or stage's) scores and of its search are called: those of released weights apart."""
+    """Name of the folders with scores and CRF search of a network (or stage); released weights have their own."""
     return f'{name}-released' if released else name

@@ -1,10 +1,10 @@
-"""What a benchmark's server answered for label maps that were sent to it: a small file, typed by hand, in percent."""
+"""Reads a benchmark server's answer: a small file in percent, typed by hand."""
 
 SERVER_SCORES = 'server_scores.json'  # in the folder of the label maps
 
 
 def fractions(answer: dict, names: set[str]) -> dict:
-    """A server's answer in fractions; ValueError for a name that is not among `names`, and for what is no percent."""
+    """A server's answer as fractions. Raises ValueError for a name not in `names` and for a value that is no percentage."""
     made: dict = {'class_iou': {}}
     for key, value in answer.items():
         if key in ('class_iou', 'category_iou'):

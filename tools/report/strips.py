@@ -23,7 +23,7 @@ SHOWN = 10  # snapshots of a run in its timeline, from the first to the last
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what stands below it."""
+    """A picture and the text below it."""
 
     caption: str
     uri: str
@@ -31,7 +31,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures beside each other, under a title."""
+    """Pictures side by side below a title."""
 
     title: str
     pictures: tuple[Picture, ...]
@@ -44,15 +44,15 @@ def photo(image: np.ndarray, width: int) -> str:
 
 
 def drawing(picture: np.ndarray, width: int) -> str:
-    """A label map in colours, which stay what they are."""
+    """A label map in colours, as a data URI without new colours."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return data_uri(cv2.imencode('.png', cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))[1].tobytes())
 
 
 def timeline(curve: Curve) -> Strip | None:
-    """Validation images, ground truth, and what each snapshot of a run predicted, from its contact sheets.
+    """Validation images, ground truth, and the predictions of each snapshot of a run, from its contact sheets.
 
-    None for a run without such, or one whose stage is no longer in the table.
+    None for a run without contact sheets, or if its stage is no longer in STAGES.
     """
     facts, sheets = _shown(curve.run_folder) if curve.run_folder else (None, {})
     if not facts or not sheets:
@@ -65,7 +65,7 @@ def timeline(curve: Curve) -> Strip | None:
 
 
 def _shown(run_folder: Path) -> tuple[Dataset | None, dict[int, np.ndarray]]:
-    """The data set of a run, None where that is not known, and the contact sheets to show, by iteration."""
+    """The data set of a run (None if unknown) and the contact sheets to show, by iteration."""
     paths = contact_sheets(run_folder)
     try:
         facts = dataset(NETS[STAGES[read_record(run_folder)['settings']['stage']].net].dataset) if paths else None

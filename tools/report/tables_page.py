@@ -23,7 +23,7 @@ from tools.support.paths import RUNS
 
 @dataclass(frozen=True)
 class Section:
-    """A table with what is shown of it."""
+    """A table and its rows."""
 
     table: PaperTable
     lines: Sequence[Line]
@@ -50,7 +50,7 @@ class Section:
 
     @property
     def unprinted(self) -> list[str]:
-        """Columns for which the paper has no number in any row: VOC's background."""
+        """Columns without a number of the paper in any row: VOC's background."""
         if not self.table.rows:
             return []
         printed = zip(*(row.class_iou for row in self.table.rows), strict=True)
@@ -58,13 +58,13 @@ class Section:
 
     @property
     def measured(self) -> list[Line]:
-        """Rows with numbers of ours."""
+        """Rows that have our numbers."""
         return [line for line in self.lines if sides(line)]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of one data set's split; `folder` is where it lies in data/."""
+    """Pictures of one split; `folder` is the folder of its data set in data/."""
 
     facts: Dataset
     folder: str
@@ -80,7 +80,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix as parts of each true class, rows adding up to one, with the measures that stand in no table."""
+    """A confusion matrix as fractions of each true class, with rows that sum to one, and measures that are in no table."""
 
     title: str
     measures: str
@@ -89,12 +89,12 @@ class Matrix:
 
 
 def sections(results: Sequence[Result]) -> list[Section]:
-    """All tables."""
+    """All tables with their rows."""
     return [Section(table, lines_of(table, results)) for table in tables_of(results)]
 
 
 def galleries(results: Sequence[Result]) -> list[Gallery]:
-    """Pictures of every split that was tested here, of results whose images and maps are on the disk."""
+    """Pictures of every tested split whose images and label maps exist."""
     found = []
     for folder, split in dict.fromkeys((NETS[result.net].folder, result.split) for result in results):
         fitting = [result for result in results if (NETS[result.net].folder, result.split) == (folder, split)]
@@ -116,7 +116,7 @@ def galleries(results: Sequence[Result]) -> list[Gallery]:
 
 
 def matrices(results: Sequence[Result]) -> list[Matrix]:
-    """Of every result that was scored here."""
+    """Confusion matrices of every result that was scored here."""
     made = []
     for result in (result for result in results if result.confusion):  # a server's answer has none
         classes = dataset(result.dataset).classes
@@ -130,7 +130,7 @@ def matrices(results: Sequence[Result]) -> list[Matrix]:
 
 
 def curves() -> list[tuple[str, str, Strip | None]]:
-    """Of each training run here its name, a picture of its loss, and how its snapshots label validation images, where scored."""
+    """For each training run its name, its loss curve, and its snapshots on validation images, if they were scored."""
     found = []
     for path in sorted(RUNS.glob('*/metrics.csv')):
         curve: Curve = read_curve(path.parent.name, path.parent)
@@ -140,7 +140,7 @@ def curves() -> list[tuple[str, str, Strip | None]]:
 
 
 def write_page(path: Path, results: Sequence[Result]) -> None:
-    """Write the page, whole. Of results whose weights have seen the images, only the reason is shown, as in the tables."""
+    """Write the page. A result whose weights have seen the images is only named with the reason, as in the tables."""
     shown = [result for result in results if not result.left_out]
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters['number'] = number

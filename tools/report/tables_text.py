@@ -26,12 +26,12 @@ SERVER_NOTE = (
 
 
 def title(table: PaperTable) -> str:
-    """The heading of a table: the paper's have a number."""
+    """The heading of a table; the paper's tables have a number."""
     return f'Table {table.number}. {table.title}' if table.number else table.title
 
 
 def cells(line: Line, table: PaperTable) -> list[str]:
-    """One row as text: name, split, and means in percent; a blank where nothing was run, a dash where nothing will be."""
+    """One row as text: name, split, and means in percent; blank if nothing was run, a dash if nothing can be run."""
     paper = line.paper.mean_iou if line.paper else None
     row = [line.name, line.split, number(paper)]
     if line.not_run:
@@ -48,12 +48,12 @@ def number(value: float | None) -> str:
 
 
 def difference(ours: float | None, paper: float | None) -> str:
-    """Ours less the paper's, with its sign."""
+    """Our number minus the paper's, with its sign."""
     return '' if ours is None or paper is None else f'{ours - paper:+.1f}'
 
 
 def per_class(line: Line, table: PaperTable) -> list[tuple[str, list[float | None]]]:
-    """What there is of the paper, released weights and weights trained here: mean and columns, in percent."""
+    """Mean and columns in percent for the paper, released weights and weights trained here, where they exist."""
     found: list[tuple[str, list[float | None]]] = []
     if line.paper:
         found.append(('paper', [line.paper.mean_iou, *line.paper.class_iou]))
@@ -68,7 +68,7 @@ def sides(line: Line) -> list[tuple[str, Result]]:
 
 
 def todo(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
-    """Row, column and commands of each cell that is blank and can be filled."""
+    """Row, column and commands of each blank cell that can be filled."""
     found = []
     for line in lines:
         for column, commands in (('released weights', line.released_todo), ('trained here', line.trained_todo)):
@@ -78,18 +78,18 @@ def todo(lines: Sequence[Line]) -> list[tuple[str, str, str]]:
 
 
 def notes(blanks: Sequence[tuple[str, str, str]]) -> list[str]:
-    """What is to be said below the commands that fill blanks."""
+    """The notes below the commands that fill blank cells."""
     return [f'({SERVER_NOTE}: tools/README.md)'] if any('tools/submit.py' in commands for _, _, commands in blanks) else []
 
 
 def only_papers(lines: Sequence[Line]) -> list[tuple[str, str]]:
-    """Row and reason of each that stays the paper's number, or of which nothing is trained here."""
+    """Rows that only have the paper's number, or are not trained here, with the reason."""
     reasons = [(f'{line.name}, {line.split}', line.not_run) for line in lines if line.not_run]
     return reasons + [(f'{line.name}, {line.split}, trained here', line.not_trained) for line in lines if line.not_trained]
 
 
 def remarks(lines: Sequence[Line]) -> list[tuple[str, str]]:
-    """Row and what a reader must know who compares its numbers."""
+    """Rows with what a reader must know to compare their numbers."""
     return [(f'{line.name}, {line.split}', line.note) for line in lines if line.note]
 
 
@@ -104,7 +104,7 @@ def missing_data(table: PaperTable, lines: Sequence[Line]) -> list[tuple[str, st
 
 
 def _needed(table: PaperTable, line: Line) -> Iterator[tuple[str, str]]:
-    """What filling a row's blank cells reads, relative to data/, and the command that makes it."""
+    """What the commands of a row's blank cells read, relative to data/, and the command that makes it."""
     here = line.paper.here if line.paper else None
     if here is None or not (line.released_todo or line.trained_todo):
         return
@@ -115,7 +115,7 @@ def _needed(table: PaperTable, line: Line) -> Iterator[tuple[str, str]]:
 
 
 def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
-    """Aligned columns, the means of all rows, then the columns of those that have numbers of ours, then what fills blanks."""
+    """The table for a terminal: the means of all rows, the columns of rows with our numbers, and commands for blank cells."""
     text = [f'{title(table)}{f" (paper, {table.section})" if table.section else ""}; mean IoU in percent']
     text += columns([HEAD, *(cells(line, table) for line in lines)], '<>')
     for line in lines:
@@ -139,7 +139,7 @@ def terminal(table: PaperTable, lines: Sequence[Line]) -> str:
 
 
 def markdown(table: PaperTable, lines: Sequence[Line]) -> str:
-    """The same as Markdown."""
+    """The table as Markdown."""
     text = [f'## {title(table)}', '', f'{f"Paper, {table.section}. " if table.section else ""}IoU in percent.', '']
     text += markdown_table([HEAD, *(cells(line, table) for line in lines)])
     rows = [
