@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Time and memory on a GPU: Caffe and PyTorch with the same networks, forward and in training steps, with and without TF32.
+"""Measure time and memory on a GPU: Caffe and PyTorch on the same networks, forward and in training steps, with and without TF32.
 
-Forward passes are of Dilation8-VOC at 900x900 and Dilation10 at 1396x1396; training steps of each stage of the table at its
-crop and batch, in as many passes as the memory makes necessary. Weights, images and labels are random; Caffe reads images from
-an LMDB, PyTorch has them on the GPU already. Each measurement is a process of its own; memory is what nvidia-smi sees it take.
-`changed` is what a variant does to Caffe's own probabilities; of random weights, whose labels lie closer than trained ones'.
+Forward passes: Dilation8-VOC at 900x900 and Dilation10 at 1396x1396. Training steps: each stage of the table at its crop and
+batch, in as many passes as the memory requires. Weights, images and labels are random. Caffe reads images from an LMDB; PyTorch
+has them on the GPU. Each measurement runs in its own process, and nvidia-smi reports its memory. `changed` is the effect of a
+variant on Caffe's probabilities, for random weights, whose labels are closer to each other than those of trained weights.
 """
 
 import sys
@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, printing each case as it is done, and write results.json and results.md."""
+    """Measure, print each case when it is done, and write results.json and results.md."""
     args = parse_args(argv)
     cases = [case for case in (REHEARSAL if args.rehearse else full_cases()) if re.search(args.only, case.name)]
     if not cases:
@@ -86,7 +86,7 @@ def row(result: Result) -> str:
 
 
 def heading(setup: Setup, torch_python: str | None) -> list[str]:
-    """What was measured on, and what is missing."""
+    """The machine, and what is missing."""
     where = 'rehearsal on the CPU: these figures mean nothing' if setup.gpu is None else gpu_name(setup.gpu)
     meant = ', '.join(f'{name}: {key}={value}' for name, more in CAFFE_VARIANTS.items() for key, value in more.items())
     lines = [f'{where}, {platform.platform()}', f'median of {setup.repeat}; {meant}']
@@ -106,7 +106,7 @@ def notes(results: list[Result]) -> list[str]:
 
 
 def write(out: Path, results: list[Result], lines: list[str]) -> None:
-    """Both files, whole, after each case."""
+    """Write both files after each case."""
     rows = [{**asdict(result), 'prob': None} for result in results]
     for name, text in (('results.json', json.dumps(rows, indent=1)), ('results.md', '\n'.join(lines))):
         with whole_file(out / name) as temporary:

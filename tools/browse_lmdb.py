@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Look into an LMDB: print what its manifest says, and write a contact sheet of a few of its records as Caffe reads them.
+"""Print the manifest of an LMDB, and write a contact sheet of a few records as Caffe reads them.
 
-Images: the pixels with their margin, the label in the colours of the classes (white where ignored), both laid over each other; a
-line is drawn around the image itself. Stored maps: the class with the largest score in each cell (of other maps, their mean), and
-the label. Below are the names of the classes with their share of the labelled pixels: in an LMDB of images of all of them, in one
-of maps of those shown.
+For images the sheet shows the pixels with their margin, the label in the colours of the classes (white where ignored), and an
+overlay; a line marks the image itself. For stored maps it shows the class with the largest score in each cell (or the mean of
+other maps) and the label. The legend gives the share of each class in the labelled pixels: of all records for images, of the
+shown records for maps.
 """
 
 import sys
@@ -36,7 +36,7 @@ HEIGHT, LINE_BGR = 280, (0, 0, 255)  # pixels of a picture; the line around the 
 
 
 def chosen(path: Path, count: int, ids: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """(id, array) of the records `ids`, or of `count` at even distances. Raises UserError if one is not there, or none is."""
+    """(id, array) of the records `ids`, or of `count` at even distances. Raises UserError if a record is missing."""
     keys = stored_keys(path)
     by_id = {id_of(stored_key): stored_key for stored_key in keys}
     if unknown := [name for name in ids if name not in by_id]:
@@ -49,20 +49,20 @@ def chosen(path: Path, count: int, ids: Sequence[str]) -> list[tuple[str, np.nda
 
 
 def image_pictures(stacked: np.ndarray, size_hw: tuple[int, int] | None, facts: Dataset) -> list[np.ndarray]:
-    """Image, label and overlay of a Datum of B, G, R, label; a line around the image of `size_hw` in its middle."""
+    """Image, label and overlay of a Datum of B, G, R and label, with a line around the image of `size_hw` in the middle."""
     image = np.ascontiguousarray(stacked[:3].transpose(1, 2, 0))
     pictures = [image, *label_pictures(image, stacked[3], facts)]
     if size_hw:
         top, left = ((stored - side) // 2 for stored, side in zip(stacked.shape[1:], size_hw, strict=True))
         for picture in pictures:
-            width = 1 + stacked.shape[1] // HEIGHT  # it is to be seen after shrinking
+            width = 1 + stacked.shape[1] // HEIGHT  # wide enough to be seen after shrinking
             corner = left - width // 2 - 1, top - width // 2 - 1
             cv2.rectangle(picture, corner, (left + size_hw[1] + width // 2, top + size_hw[0] + width // 2), LINE_BGR, width)
     return pictures
 
 
 def map_pictures(stacked: np.ndarray, planes: int, facts: Dataset) -> list[np.ndarray]:
-    """The maps and the label of a Datum of stored maps; of labels of all pixels the first of each cell."""
+    """The maps and the label of a Datum of stored maps; if it has labels of all pixels, the first one of each cell."""
     maps, label = stacked[:-planes], stacked[-planes].astype(np.uint8)
     if len(maps) == facts.num_classes:
         shown = colorize(maps.argmax(axis=0).astype(np.uint8), facts)
@@ -73,7 +73,7 @@ def map_pictures(stacked: np.ndarray, planes: int, facts: Dataset) -> list[np.nd
 
 
 def shares(counts: dict[str, int], ignored: int, facts: Dataset) -> list[tuple[str, tuple[int, int, int]]]:
-    """Legend entries: each class with its share of the labelled pixels, and the ignored ones with theirs of all."""
+    """Legend entries: each class with its share of the labelled pixels, and the ignored pixels with their share of all."""
     labelled = sum(counts.values())
     entries = [
         (f'{name} {100 * counts[name] / labelled:.1f} %' if labelled else name, colour)
@@ -83,7 +83,7 @@ def shares(counts: dict[str, int], ignored: int, facts: Dataset) -> list[tuple[s
 
 
 def counted(manifest: dict, records: Sequence[tuple[str, np.ndarray]], facts: Dataset) -> tuple[dict[str, int], int]:
-    """Pixels of each class and ignored ones: those that the manifest has, else those of the labels of `records`."""
+    """Pixels of each class and ignored pixels, from the manifest, else from the labels of `records`."""
     if 'pixels_per_class' in manifest:
         return manifest['pixels_per_class'], manifest['ignored_pixels']
     labels = np.concatenate([stacked[-label_planes(manifest) :].ravel() for _, stacked in records]).astype(np.uint8)
@@ -92,7 +92,7 @@ def counted(manifest: dict, records: Sequence[tuple[str, np.ndarray]], facts: Da
 
 
 def print_manifest(manifest: dict) -> None:
-    """One line a fact."""
+    """Print a line for each fact."""
     shown = dict(manifest)
     if 'pixels_per_class' in manifest:
         shown['pixels_per_class'] = ', '.join(f'{one} {count:,}' for one, count in manifest['pixels_per_class'].items())

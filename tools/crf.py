@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Refine stored scores of a network by the dense CRF (Kraehenbuehl and Koltun 2011): labels that follow the image's edges.
+"""Refine stored scores by the dense CRF (Kraehenbuehl and Koltun 2011), so that labels follow the edges of the image.
 
-For each image, DIR of --scores holds <stem>.scores (tools/test.py --save-scores DIR); --out gets <stem>.png, class ids in one
-channel. Parameters come from --crf, a file by tools/crf_search.py, and from the options, which go before it.
-An image that cannot be read, or has no scores, is left out; all such are named at the end, and the exit status is 1.
+--scores is a folder with <stem>.scores for each image (tools/test.py --save-scores DIR). --out gets <stem>.png, one channel of
+class ids. Parameters come from --crf, a file of tools/crf_search.py; options override it. Images that cannot be read or have
+no scores are left out and named at the end; the exit status is then 1.
 """
 
 import sys
@@ -59,13 +59,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def chosen(args: argparse.Namespace) -> CrfParameters:
-    """The parameters of --crf, or the defaults, with what the options give put in."""
+    """The parameters of --crf, or the defaults, with the values of the options."""
     given = {field.name: getattr(args, field.name) for field in fields(CrfParameters) if getattr(args, field.name) is not None}
     return replace(load_parameters(args.crf) if args.crf else CrfParameters(), **given)
 
 
 def check(images: list[Path], out: Path) -> None:
-    """UserError if two images would write one file, or a result would overwrite an image."""
+    """Raise UserError if two images would write one file, or a result would overwrite an image."""
     stems = {image.stem: image for image in images}
     for image in images:
         if stems[image.stem] != image:
@@ -75,7 +75,7 @@ def check(images: list[Path], out: Path) -> None:
 
 
 def refine_image(scores: Path, parameters: CrfParameters, out: Path, image: Path) -> None:
-    """One image to one label map."""
+    """Refine one image to a label map."""
     write_png(out / f'{image.stem}.png', labels_of(score_path(scores, image.stem), read_image(image), parameters))
 
 

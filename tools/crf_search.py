@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Find the dense CRF's parameters by grid search, coarse to fine, on stored scores of a validation split.
+"""Find the parameters of the dense CRF by a coarse-to-fine grid search on stored scores of a validation split.
 
-The network does not run: its scores are those of tools/test.py --save-scores. --out gets crf.json, the best parameters, for --crf
-of tools/crf.py and tools/test.py; trials.jsonl, all that were tried; heat_map.png. Stopped, the same command goes on; what a
-search on other scores or images left there is moved to <out>.1, .2, ...
+The network does not run: the scores come from tools/test.py --save-scores. --out gets crf.json, the best parameters for --crf of
+tools/crf.py and tools/test.py; trials.jsonl, all trials; and heat_map.png. If you stop the search, the same command goes on.
+Files of a search on other scores or images are moved to <out>.1, .2, ...
 """
 
 import sys
@@ -67,12 +67,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def numbers(values: Sequence[float]) -> str:
-    """The values of an axis as they are given on the command line."""
+    """The values of an axis, from the command line."""
     return ' '.join(f'{value:g}' for value in values)
 
 
 def drawn(records: list[Record], scores: Path, images: int) -> list[Record]:
-    """The images to search on. UserError if one has no scores or no ground truth."""
+    """The images to search on. Raises UserError if one has no scores or no ground truth."""
     chosen = random.Random(SEED).sample(records, min(images, len(records)))
     for record in chosen:
         if not score_path(scores, record.id).is_file():
@@ -83,7 +83,7 @@ def drawn(records: list[Record], scores: Path, images: int) -> list[Record]:
 
 
 def settings(args: argparse.Namespace, records: list[Record]) -> dict:
-    """What the trials depend on, as plain JSON."""
+    """Everything that the trials depend on, as plain JSON."""
     said = args.scores / 'settings.json'
     return {
         'scores_sha256': file_sum(said) if said.is_file() else None,
@@ -93,7 +93,7 @@ def settings(args: argparse.Namespace, records: list[Record]) -> dict:
 
 
 def finish(search: Search, records: list[Record], out: Path) -> None:
-    """Write the best parameters and the picture; say them."""
+    """Write and print the best parameters, and draw the heat map."""
     best, without = search.best(), search.tried(None).mean_iou
     assert best.parameters
     found = {'mean_iou': best.mean_iou, 'mean_iou_without_crf': without, 'images': len(records), 'trials': len(search.trials) - 1}

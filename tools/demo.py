@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a context module is for, on a computer without a GPU and without any download: on scenes that this toolkit draws.
+"""Show what a context module is for, on drawn scenes, without a GPU and without a download.
 
-A plain is a lake if a boat is at it and a field if a barn is; it looks the same in both, and boat or barn are far from it.
-Draws the scenes, trains a narrow front end from random weights, then the context modules Basic and Large on its scores, tests
-all three on other scenes, labels one more, and writes DIR/report.html and DIR/picture.png. Run again after a stop, it goes on
-where it was.
+A plain is a lake if there is a boat in the picture, and a field if there is a barn. The plain looks the same in both cases, and
+boat or barn are far away. The demo draws scenes, trains a narrow front end from random weights, trains the context modules Basic
+and Large on its scores, tests all three on other scenes, labels one more scene, and writes DIR/report.html and DIR/picture.png.
+If you stop it, the same command goes on.
 """
 
 import sys
@@ -56,7 +56,7 @@ NEXT = (
 
 
 def follow(out: Path, train_images: int, test_images: int, iters: int | None, seed: int | None) -> list[Done]:
-    """All steps of the demonstration, in order; what ran comes back."""
+    """Run all steps of the demonstration in order; returns the steps."""
     anew = f'rm -r {shlex.quote(str(out))}, or give another --out'
     data, runs, recipe = out / 'data', out / 'runs', Steps(out / 'steps.json', anew)
     overrides = () if iters is None else ('--iters', iters)
@@ -101,12 +101,12 @@ def label(out: Path, *images: Path | str) -> list[str]:
 
 
 def learned(systems: Sequence[System]) -> str:
-    """What was learned where, with the share of the plains' pixels that each system names rightly."""
+    """A text about what each system learned, with its share of correctly labelled pixels of the plains."""
     return LEARNED.format(*(percent(share_named(system, PLAINS)) for system in systems))
 
 
 def report(out: Path, done: list[Done]) -> Report:
-    """The page: scores, pictures and curves of what was run."""
+    """Write the report: scores, pictures and curves."""
     systems = [System(name, out / 'test' / stage) for name, stage in SYSTEMS.items()]
     return Report(
         title='What a context module is for: drawn scenes on stock Caffe',

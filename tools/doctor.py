@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What is there and what is not: what everything needs, data sets and weights, which are optional, and what can be done next.
+"""Show what is installed and what is missing: Caffe and its needs, data sets and weights (both optional), and what to do next.
 
-+ is there; - is missing or broken, and what to do about it follows. Lines without a mark only inform.
++ is there; - is missing or broken, followed by what to do. Lines without a mark are information.
 
-Runs with any Python 3.11 or newer, before anything is installed. Exit status 1 when Caffe is not usable.
+Runs with any Python 3.11 or newer, before anything is installed. The exit status is 1 if Caffe is not usable.
 """
 
 import sys
@@ -37,7 +37,7 @@ NEEDED_MEMORY = 4 * GIB  # Dilation8 on one 900x900 tile
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the screen. `state` is '+' there, '-' missing or broken, ' ' for information; `todo` is a command or advice."""
+    """One line of the output. `state`: '+' there, '-' missing or broken, ' ' information. `todo`: a command or advice."""
 
     state: str
     name: str
@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None) -> int:
-    """Print the screen; 1 when Caffe is not usable."""
+    """Print everything; returns 1 if Caffe is not usable."""
     parse_args(argv)
     shell = shell_line(os.environ.pop('LEFT_OUT', '').split())
     caffe = caffe_lines()
@@ -72,7 +72,7 @@ def main(argv: list[str] | None) -> int:
 
 
 def next_lines(caffe: Sequence[Line], has_data: bool) -> list[Line]:
-    """What can be done now, and what else needs first. `caffe`: its lines; `has_data`: whether a data set is there."""
+    """What can be done now, and what else needs first. `caffe`: its lines. `has_data`: whether a data set is prepared."""
     broken = next((line.todo for line in caffe if line.state == '-' and line.todo), '')
     if broken:
         return [Line('-', 'everything', 'needs Caffe', broken)]
@@ -102,7 +102,7 @@ def machine_lines() -> list[Line]:
 
 
 def system_line() -> Line:
-    """The operating system, and the packages it lacks."""
+    """The operating system and missing packages."""
     release = system.os_release()
     name = release.get('PRETTY_NAME', platform.system())
     if not system.is_tried(release):
@@ -114,9 +114,9 @@ def system_line() -> Line:
 
 
 def shell_line(left_out: Sequence[str]) -> Line:
-    """Which variables the user's shell holds for other programs, beside those that make has `left_out`.
+    """Variables of the user's shell that are for other programs, and those that make has already `left_out`.
 
-    From here on they are left out as all commands leave them out.
+    They are removed from here on, as in all commands.
     """
     names = sorted({*left_out, *foreign(os.environ)})
     kept = cleaned(os.environ)
@@ -128,14 +128,14 @@ def shell_line(left_out: Sequence[str]) -> Line:
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Memory of this machine and what of it is available, bytes."""
+    """Total and available memory of this machine in bytes."""
     text = Path('/proc/meminfo').read_text(encoding='utf-8')
     total, free = (int(re.search(rf'^{name}:\s+(\d+) kB', text, re.M)[1]) for name in ('MemTotal', 'MemAvailable'))  # type: ignore[index]
     return total * 1024, free * 1024
 
 
 def gpu_name() -> str:
-    """What nvidia-smi calls the GPUs of this machine; empty without it."""
+    """The GPUs of this machine as nvidia-smi names them; empty without nvidia-smi."""
     if shutil.which('nvidia-smi') is None:
         return ''
     query = ['nvidia-smi', '--query-gpu=name,memory.total', '--format=csv,noheader']
@@ -144,7 +144,7 @@ def gpu_name() -> str:
 
 
 def caffe_lines() -> list[Line]:
-    """The virtual environment, and the Caffe in use: which it is, what it is linked to, what it lacks."""
+    """The virtual environment and the Caffe in use: its origin, its libraries, and what it lacks."""
     if not environment.PYTHON.exists():
         return [Line('-', '.venv', 'not there', 'make caffe')]
     module = module_folder()
@@ -160,7 +160,7 @@ def caffe_lines() -> list[Line]:
 
 
 def module_folder() -> Path | None:
-    """The folder of the package `caffe` that .venv's Python imports; None when it does not."""
+    """The folder of the package `caffe` that .venv's Python imports; None if the import fails."""
     command = [str(environment.PYTHON), '-c', 'import caffe; print(caffe.__file__)']
     finished = subprocess.run(command, capture_output=True, text=True, cwd='/', env={**os.environ, 'GLOG_minloglevel': '2'})
     return Path(finished.stdout.splitlines()[-1]).parent if finished.returncode == 0 else None
@@ -174,7 +174,7 @@ def origin(root: Path) -> str:
 
 
 def device(root: Path) -> str:
-    """Whether a Caffe can use a GPU, and whether there is one for it."""
+    """Whether the Caffe can use a GPU, and whether there is one."""
     said = caffe_root.fault('gpu', root)
     if said is None:
         return 'GPU'
@@ -182,7 +182,7 @@ def device(root: Path) -> str:
 
 
 def blas_line() -> Line:
-    """The library that Caffe multiplies matrices with, and its kernel; what to do if that is far below the processor."""
+    """The BLAS of Caffe and its kernel, and what to do if the kernel is far below the processor."""
     command = [str(environment.PYTHON), '-m', 'tools.support.blas_in_use']
     finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     fact, advice = (finished.stdout.splitlines() + ['', ''])[:2]
@@ -198,7 +198,7 @@ def fault_line(question: str, root: Path) -> Line:
 
 
 def dataset_line(name: str) -> Line:
-    """Which splits of a data set are listed, with their counts, and which LMDBs are whole."""
+    """The splits of a data set with their counts, and its complete LMDBs."""
     try:
         folder, expected = DATA / name, dataset(name).splits
     except UserError as error:  # a user's own
@@ -213,7 +213,7 @@ def dataset_line(name: str) -> Line:
 
 
 def record_count(path: Path) -> int:
-    """Records listed in a split's file; 0 when it is missing or broken."""
+    """Number of records in a split's file; 0 if it is missing or broken."""
     try:
         return len(json.loads(path.read_text(encoding='utf-8'))['records'])
     except (OSError, ValueError, KeyError, TypeError):
@@ -221,12 +221,12 @@ def record_count(path: Path) -> int:
 
 
 def preparation(name: str) -> str:
-    """How to get a data set ready."""
+    """How to prepare a data set."""
     return how_to_prepare(name).removeprefix('run: ') + (', or make demo' if name == 'toy' else '')
 
 
 def weight_line(name: str) -> Line:
-    """Whether a weight file is there, by its size; its sum is checked when it is fetched."""
+    """Whether a weight file is there, by its size. Its checksum is checked when it is fetched."""
     row = WEIGHTS[name]
     todo = row.made_by or f'make weights-{name}'
     if not row.path.is_file():
@@ -239,7 +239,7 @@ def weight_line(name: str) -> Line:
 
 
 def relative(path: Path) -> str:
-    """A path as seen from the checkout."""
+    """A path relative to the checkout."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 

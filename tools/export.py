@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Write a network with its weights as an ONNX file, which other programs run without Caffe and without this toolkit.
 
-The file labels pictures of one size as tools/predict.py does: mean subtraction, reflected margin, tiling and enlargement are
-in it. Its input is `data`, float32 (1, 3, H, W), blue first, 0 to 255; its output is `prob`, float32 (1, classes, H, W). Its
-metadata has the names and colours of the classes. Before it is written, onnxruntime runs it on a photograph beside Caffe: no
-probability may differ by 1e-5, or by what float32 rounds where the network's scores are very large.
+The file labels pictures of one size as tools/predict.py does; it contains mean subtraction, reflected margin, tiling and
+enlargement. Its input is `data`, float32 (1, 3, H, W), BGR, 0 to 255; its output is `prob`, float32 (1, classes, H, W). Its
+metadata holds the names and colours of the classes. Before the file is written, onnxruntime and Caffe run it on a photograph:
+probabilities may differ by less than 1e-5, or by the rounding of float32 if the scores are very large.
 """
 
 import sys

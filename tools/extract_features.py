@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Run part of a network once per image and keep the maps, to train and test the layers after it without running it again.
+"""Run a part of a network once per image and store its maps, to train and test the later layers without running it again.
 
-Writes an LMDB of float Datums: the channels of the blob, then the label of each cell, that of image pixel (8i, 8j); with
---label-stride 1, for a loss on upsampled scores, those of the 64 pixels from there. Images are padded by reflecting 186 pixels.
-Maps before fc6 reach farther on each side than the scores do (conv5_3 by 12 cells, pool3 by 21); their label is 255 there.
-Images come from a folder that dataset_prep wrote (--data, --split), one of its lists (--list), or an LMDB of images (--lmdb);
-with --features the layers run on stored maps. --stage takes all but the weights from a training stage's row; the maps of a split
-lie where that stage looks for them, mirrored only for training. An LMDB of another split is never replaced.
-A run that was stopped goes on where it was; one that is done already does nothing. Images that cannot be used are left out and
-named at the end, with status 1.
+Writes an LMDB of float Datums: the channels of the blob, then the label of each cell, which is that of image pixel (8i, 8j). With
+--label-stride 1, for a loss on upsampled scores, a cell has the labels of the 64 pixels from there. Images are padded by 186
+reflected pixels. Maps before fc6 are larger than the scores on each side (conv5_3 by 12 cells, pool3 by 21); their label there
+is 255. Images come from a folder of dataset_prep (--data, --split), from one of its lists (--list), or from an LMDB of images
+(--lmdb). With --features the layers run on stored maps. --stage takes everything but the weights from the row of a stage, and
+stores the maps where that stage looks for them, mirrored only for training. An LMDB of another split is never replaced.
+If you stop the command, it goes on where it was; if the maps are complete, it does nothing. Images that cannot be used are left
+out and named at the end, with status 1.
 """
 
 import sys
@@ -49,7 +49,7 @@ Source = TypeVar('Source', PictureSource, MapSource)
 
 
 def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapSource:
-    """Where the inputs come from. Raises UserError if they are of another data set than the network, or of another split."""
+    """The source of the inputs. Raises UserError if they belong to another data set or another split."""
     facts = dataset(NETS[net_name].dataset)
     options: dict = {
         'mirror': args.mirror, 'seed': args.seed, 'label_stride': args.label_stride,
@@ -73,7 +73,7 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
 
 
 def part_of_net(net_name: str, start: str, blob: str, input_hw: tuple[int, int]):
-    """NetParameter of the layers from blob `start` to `blob`. Raises UserError if the network has no such maps after `start`."""
+    """NetParameter of the layers from blob `start` to `blob`. Raises UserError if `blob` does not come after `start`."""
     row = NETS[net_name]
     blobs = [*TRUNK_ENDS, row.front_end.final]
     if blob not in blobs or blob == start:
@@ -96,7 +96,7 @@ def forward(net, start: str, blob: str, bottom: np.ndarray) -> np.ndarray:
 
 
 def settings(args: argparse.Namespace, net_name: str, source: PictureSource | MapSource) -> dict:
-    """What the manifest says beside sizes and counts; `weights_sha256` is that of the file given last."""
+    """The manifest without sizes and counts. `weights_sha256` is that of the last weight file."""
     facts = dataset(NETS[net_name].dataset)
     weights = [{'file': path.name, 'sha256': file_sum(path)} for path in args.weights]
     return {
@@ -108,7 +108,7 @@ def settings(args: argparse.Namespace, net_name: str, source: PictureSource | Ma
 
 
 def extract(args: argparse.Namespace, net_name: str) -> None:
-    """Store the maps of every input that has none yet."""
+    """Store the maps of every input that has none."""
     source = find_source(args, net_name)
     net_param = part_of_net(net_name, source.start, args.blob, source.input_hw)
     with FeatureWriter(args.out, source.ids, settings(args, net_name, source)) as writer:
@@ -129,7 +129,7 @@ def extract(args: argparse.Namespace, net_name: str) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options, those of the stage put in where it was given."""
+    """The options of the command, completed from --stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         '--stage', help='the stage that is to train on the maps: gives --net, --blob, --split, --mirror, --out ...'
@@ -158,7 +158,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
-    """The options with what the stage's row says; it is an error if something is said twice in two ways, or not at all."""
+    """The options completed from the stage's row. Raises an error if the two contradict, or if something is missing."""
     if args.stage:
         row = STAGES[resolve(args.stage, STAGES, 'stage')]
         if row.start == 'data':
@@ -186,7 +186,7 @@ def _complete(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argp
 
 
 def main(argv: list[str] | None) -> None:
-    """Store maps, and say what was stored."""
+    """Store the maps, and print what was stored."""
     args = parse_args(argv)
     for path in args.weights:
         if not path.is_file():
@@ -204,7 +204,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def _checked(source: Source, where: Path, facts: Dataset, split: str | None) -> Source:
-    """The source if it is of the data set and of the split asked for, if one was."""
+    """The source, if data set and split are as asked."""
     _check_same(where, (source.dataset, source.split), (facts.name, split or source.split))
     return source
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Label images and videos with a trained network.
 
-For each image, --out gets <stem>.png (one channel, class ids) and <stem>_color.png (the classes in the data set's colours).
-For each video it gets <stem>_color.mp4, every frame in these colours; one that is stopped leaves <stem>_color-first-N.mp4.
-Images are read as 8-bit colour: grey becomes three equal channels, transparency is left out, 16-bit values are divided by 256.
-They are turned as their orientation tag (EXIF) says, and so are the results. With --keep a run that was stopped goes on.
-An image that cannot be read is left out; all such are named at the end, and the exit status is 1.
+For each image, --out gets <stem>.png (one channel of class ids) and <stem>_color.png (the colours of the data set). For each
+video it gets <stem>_color.mp4 with every frame in these colours; if you stop it, <stem>_color-first-N.mp4.
+Images are read as 8-bit colour: grey becomes three equal channels, transparency is dropped, 16-bit values are divided by 256.
+Images are turned by their orientation tag (EXIF), and so are the results. With --keep a stopped run goes on. Images that
+cannot be read are left out and named at the end; the exit status is then 1.
 """
 
 import sys
@@ -64,7 +64,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def label(args: argparse.Namespace, net_name: str, images: list[Path]) -> dict[Path, Fault]:
-    """Label the images; the faults of those that cannot be read."""
+    """Label the images; returns the faults of images that cannot be read."""
     weights = find_weights(net_name, 'data', args.weights)
     say_weights(weights)
     tile_hw = fit_tile(net_name, weights, sizes_of(images), args.max_memory, args.gpu)
@@ -101,21 +101,21 @@ def check_file(path: Path) -> None:
 
 
 def results(image: Path, out: Path) -> tuple[Path, ...]:
-    """Where the label map and its coloured picture go; of a video, the coloured video."""
+    """Paths of the label map and its coloured picture, or of the coloured video."""
     if is_video(image):
         return (out / f'{image.stem}_color.mp4',)
     return out / f'{image.stem}.png', out / f'{image.stem}_color.png'
 
 
 def without_results(images: list[Path], out: Path) -> list[Path]:
-    """The images that are still to be labelled; how many are not is said on stderr."""
+    """The images that are still to be labelled; the number of the others is printed on stderr."""
     rest = [image for image in images if not all(path.is_file() for path in results(image, out))]
     print(f'{len(images) - len(rest)} of {len(images)} images have their results in {out}', file=sys.stderr)
     return rest
 
 
 def check_results(images: list[Path], out: Path) -> None:
-    """UserError if two images would write the same file, or one would overwrite an image that is to be read, or another's map."""
+    """Raise UserError if two images would write the same file, or a result would overwrite an input or another result."""
     read = {image.resolve() for image in images}
     writer: dict[Path, Path] = {}
     for image in images:

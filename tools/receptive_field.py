@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measure what one element of each layer sees, by the gradient through real Caffe, and draw it as the paper's Figure 1.
+"""Measure the receptive field of each layer by the gradient through real Caffe, and draw it like the paper's Figure 1.
 
-Context module (default where a network has one): in cells of the front end's scores, Table 1. Front end, whole: in pixels.
---dilations 1 2 4 is Figure 1 itself.
+Context module (the default if a network has one): in cells of the front end's scores, as in Table 1. Front end or whole network:
+in pixels. --dilations 1 2 4 is Figure 1 itself.
 """
 
 import sys
@@ -23,7 +23,7 @@ from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
 
 PARTS = ('context', 'front', 'whole')
-LARGEST = 256  # of the dilations given; the map that is measured on has four times as many elements a side
+LARGEST = 256  # sum of the dilations; the measured map has four times as many elements on a side
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -37,13 +37,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def check_dilations(dilations: list[int]) -> None:
-    """UserError for dilations that make no module, or one too large to measure."""
+    """Raise UserError for dilations that make no module, or one too large to measure."""
     if len(dilations) < 3 or min(dilations) < 1 or sum(dilations) > LARGEST:
         raise UserError(f'--dilations {" ".join(map(str, dilations))}: give three or more from 1 on, {LARGEST} in sum at most')
 
 
 def asked_part(net_name: str, part: str | None) -> str:
-    """The part of a network that is asked for; UserError for one that it does not have."""
+    """The part of a network that is asked for. Raises UserError if the network does not have it."""
     row, context = NETS[net_name], NETS[net_name].context
     if row.whole or row.front_end.aligned:
         raise UserError(f'{net_name} pads its maps, so what a layer sees depends on where it is; give a network without padding')
@@ -53,7 +53,7 @@ def asked_part(net_name: str, part: str | None) -> str:
 
 
 def measured(args: argparse.Namespace) -> tuple[str, str, list]:
-    """What was asked for, in words; the unit; the receptive fields, measured."""
+    """The part in words, the unit, and the measured receptive fields."""
     from tools.receptive.measure import context_fields, dilation_fields, whole_fields
 
     if args.dilations:

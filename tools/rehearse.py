@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Does every stage of the paper fit into this machine, and run there? A few iterations of each, before weeks of training.
+"""Train a few iterations of every stage of the paper, to see before weeks of training that each fits into this machine and runs.
 
-Pictures in the sizes of each data set are drawn and prepared; then each stage is trained at its own crop, from what the stage
-before it left, with the stored maps between them made on the way. Where VGG-16 is not in pretrained/, the first stages start
-from small random values. A pass has one image unless --batch-per-pass says more, and an iteration is one pass; the memory of
-the row's own pass is estimated beside. Ends in a table, printed and in OUT/rehearsal.md and rehearsal.json: first loss beside
-that of one who knows nothing (ln C; times the pixels where the loss is a sum), seconds of an iteration, peak memory beside
-its estimate. All that is written lies in OUT (3 GB when all is done). Run again, it goes on with the stages that are missing.
+The command draws and prepares pictures in the sizes of each data set. Then it trains each stage at its own crop, from the result
+of the stage before it, with the stored maps between them. If VGG-16 is not in pretrained/, the first stages start from small
+random values. An iteration is one pass of one image, or of --batch-per-pass images; the memory of the row's own pass is estimated
+beside it. The result is a table, printed and in OUT/rehearsal.md and rehearsal.json: the first loss beside that of a uniform
+guess (ln C, times the pixels if the loss is a sum), seconds per iteration, and peak memory beside its estimate. All files lie in
+OUT (3 GB at the end). If you run it again, it goes on with the missing stages.
 """
 
 import sys
@@ -34,13 +34,13 @@ PAPER, ALL = 'paper', 'all'
 
 
 def of_paper(stage: Stage) -> bool:
-    """Whether a stage trains one of the paper's own networks, at full size."""
+    """Whether a stage trains one of the paper's own networks at full size."""
     front_end = NETS[stage.net].front_end
     return front_end == FrontEnd(final=front_end.final)
 
 
 def chosen(words: list[str]) -> tuple[str, ...]:
-    """The stages that the words stand for, each once. Those on maps of VGG-16's own are none: make camvid-cpu runs them."""
+    """The stages that the words stand for, each once. Stages on maps of VGG-16 are left out: make camvid-cpu runs them."""
     known = {name: stage for name, stage in STAGES.items() if stage.source != RECIPE}
     groups = {
         PAPER: [name for name, stage in known.items() if of_paper(stage)],
@@ -68,7 +68,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Rehearse; the exit status."""
+    """Rehearse; returns the exit status."""
     args = parse_args(argv)
     out, stages = args.out.resolve(), chosen(args.stages)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """List the training runs: state, iteration, loss, best mean IoU.
 
-States: training (now), finished, stopped (goes on when asked), failed (with the reason), killed (goes on when asked),
-damaged (files of it do not read; which).
-The loss is the mean of the last 25 iterations. Scores are those of --val-every; the best weights are RUN/best.caffemodel, and
-the newest pictures of validation images with truth and prediction are named below the table.
+States: training (now), finished, stopped or killed (the same command goes on), failed (with the reason), damaged (with the
+file). The loss is the mean of the last 25 iterations. Scores come from --val-every; the best weights are RUN/best.caffemodel.
+The newest pictures of validation images with truth and prediction are named below the table.
 """
 
 import sys
@@ -46,19 +45,19 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _plain(run: Overview) -> dict[str, object]:
-    """A run for JSON, which has no NaN: the loss of one that diverged is null."""
+    """A run for JSON, which has no NaN: the loss of a diverged run is null."""
     return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(run).items()}
 
 
 def table(runs: Sequence[Overview]) -> str:
-    """A line for each run under a heading, in columns; a line more for its newest pictures, and where there is a problem."""
+    """A table with a line for each run, and further lines for newest pictures and problems."""
     pictures = [f'{run.name}: pictures {run.pictures}' for run in runs if run.pictures]
     problems = [f'{run.name}: {run.problem}' for run in runs if run.problem]
     return '\n'.join([*columns([HEAD, *map(line, runs)]), *pictures, *problems])
 
 
 def line(run: Overview) -> tuple[str, ...]:
-    """The cells of a run; a dash where there is nothing to say."""
+    """The cells of a run; a dash for unknown values."""
     best = None if run.best_iou is None else f'{100 * run.best_iou:.1f} at {run.best_iteration:,}'
     far = None if run.max_iter is None else f'{run.iteration:,} of {run.max_iter:,}'
     begun = run.begun and run.begun[:16].replace('T', ' ')

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Score anybody's label maps: IoU of each class and their mean, by the rules of the data set's benchmark.
+"""Score any label maps: IoU of each class and their mean, by the rules of the data set's benchmark.
 
---pred and --gt are folders of PNGs with one channel of class ids (a palette is looked up by its index), searched with all they
-hold. A ground-truth file and its prediction have the same name; CamVid's <id>_L.png belong to <id>.png, and Cityscapes'
-<id>_gtFine_labelIds.png to <id>*.png of label ids, or with --dataset cityscapes_train_ids to <id>*.png of ids 0 to 18, as does
-<id>_gtFine_labelTrainIds.png. The <id>_color.png that tools/predict.py writes beside a map is passed over.
-Pixels whose truth is void do not count: 255, and for Cityscapes the ids that its evaluator leaves out. A class that is
-in neither truth nor predictions has no score and does not enter the mean.
---trimap scores the pixels near boundaries too, in bands of 1 to 40 pixels, and draws both curves.
+--pred and --gt are folders, searched with their subfolders, of PNGs with one channel of class ids (of a palette PNG the index).
+A ground-truth file and its prediction have the same name. CamVid's <id>_L.png belongs to <id>.png. Cityscapes'
+<id>_gtFine_labelIds.png belongs to <id>*.png with label ids; with --dataset cityscapes_train_ids it and
+<id>_gtFine_labelTrainIds.png belong to <id>*.png with ids 0 to 18. The <id>_color.png of tools/predict.py is skipped.
+Pixels whose truth is void do not count: 255, and for Cityscapes the ids that its evaluator leaves out. A class in neither truth
+nor predictions has no score and does not enter the mean.
+--trimap also scores the pixels near boundaries, in bands of 1 to 40 pixels, and draws both curves.
 """
 
 import sys
@@ -57,7 +57,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def encodings() -> str:
-    """The choices of --gt-encoding, for those data sets that have any."""
+    """The choices of --gt-encoding by data set."""
     several = {name: row.encodings for name, row in BENCHMARKS.items() if len(row.encodings) > 1} | {'your own': OWN_ENCODINGS}
     return '; '.join(f'{", ".join(choices)} for {name}' for name, choices in several.items()) + ' (default: %(default)s)'
 
@@ -83,12 +83,12 @@ def main(argv: list[str] | None) -> None:
 
 
 def listed(path: Path) -> list[str]:
-    """The ids in a list, or in a split's file that dataset_prep wrote."""
+    """The ids in a list, or in a split file of dataset_prep."""
     return [record.id for record in load_split(path.parent, path.stem)] if path.suffix == '.json' else read_ids(path)
 
 
 def check_dataset(folder: Path, dataset: str) -> None:
-    """UserError if the label maps in a folder are of another data set, as the file says that tools/test.py writes beside them."""
+    """Raise UserError if the settings.json of tools/test.py says that the label maps belong to another data set."""
     try:
         made_for = json.loads((folder / SETTINGS).read_text())['dataset']
     except (OSError, ValueError, KeyError, TypeError):
@@ -98,9 +98,9 @@ def check_dataset(folder: Path, dataset: str) -> None:
 
 
 def score(name: str, pairs: list, encoding: str, *, bands: bool = False) -> dict:
-    """Scores over all pairs, as tools.scoring.summary has them; with `bands` also `trimap`, the scores near boundaries.
+    """Scores over all pairs, as in tools.scoring.summary; with `bands` also `trimap`, the scores near boundaries.
 
-    UserError naming all that cannot be scored.
+    Raises UserError with all pairs that cannot be scored.
     """
     rules = benchmark(name)
     matrices, faults = np.zeros((1 + bands * len(trimap.WIDTHS), rules.ids, rules.ids), np.int64), []

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Pack the label maps of a test split for a benchmark's evaluation server, and check the archive by reading it again.
 
---pred is a folder that tools/test.py wrote. VOC 2012: a .tar.gz with results/VOC2012/Segmentation/comp6_test_cls/<id>.png, ids 0
-to 20 with the colours of VOC (comp6: data other than VOC's own was trained on; --competition comp5 if not). Cityscapes: a .zip
-with <city>_<sequence>_<frame>.png of label ids, which are not the ids that networks predict.
+--pred is a folder of tools/test.py. VOC 2012: a .tar.gz with results/VOC2012/Segmentation/comp6_test_cls/<id>.png, ids 0 to 20
+in the colours of VOC (comp6: trained on other data too; else --competition comp5). Cityscapes: a .zip with
+<city>_<sequence>_<frame>.png of label ids, which differ from the ids that networks predict.
 """
 
 import sys
@@ -46,7 +46,7 @@ TO_LABEL_ID[list(TRAIN_IDS.values())] = [LABEL_IDS[name] for name in TRAIN_IDS]
 
 @dataclass(frozen=True)
 class Server:
-    """What one evaluation server takes. `encode` makes PNG bytes of predicted ids, `decode` gives the ids back."""
+    """The format of an evaluation server. `encode` turns predicted ids into PNG bytes, `decode` turns them back."""
 
     suffix: str
     classes: int
@@ -82,7 +82,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def default_out(dataset: str, split: str, pred: Path) -> Path:
-    """Named after the folder of label maps, so that two networks' archives lie beside each other: out/released/<net>/<split>."""
+    """Path of the archive, named after the folder of label maps, so that the archives of two networks differ."""
     folder = pred.absolute()
     folder = folder.parent if folder.name == split else folder
     name = f'{folder.name}_released' if folder.parent.name == 'released' else folder.name
@@ -90,14 +90,14 @@ def default_out(dataset: str, split: str, pred: Path) -> Path:
 
 
 def check_present(records: list[Record], folder: Path) -> None:
-    """UserError unless every image has its map."""
+    """Raise UserError unless every image has a label map."""
     missing = [record.id for record in records if not (folder / f'{record.id}.png').is_file()]
     faults = [Fault(f'no file at {folder / name}.png') for name in missing]
     end_with_faults(faults, len(records), 'images', 'each needs its label map: run tools/test.py with the same --split first')
 
 
 def predicted(record: Record, folder: Path, server: Server) -> np.ndarray:
-    """The map of an image; UserError if its size is not the image's or an id is no class."""
+    """The label map of an image. Raises UserError if its size is not that of the image or an id is no class."""
     path = folder / f'{record.id}.png'
     labels = read_map(path)
     if labels.shape != record.size_hw:
@@ -112,7 +112,7 @@ def _size(size_hw: tuple[int, ...]) -> str:
 
 
 def write(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:
-    """Pack all maps. UserError naming those that the server would not take."""
+    """Pack all maps. Raises UserError with the maps that the server would reject."""
     faults = []
     with _packer(path) as add:
         for record in tqdm(records, unit='image', desc='packing', disable=None):
@@ -142,7 +142,7 @@ def _packer(path: Path) -> Iterator[Callable[[str, bytes], Any]]:
 
 
 def check(path: Path, server: Server, records: list[Record], folder: Path, competition: str) -> None:
-    """Read the archive again; UserError unless it holds the maps of all images, each with the ids that were predicted."""
+    """Read the archive again. Raises UserError unless it holds the label maps of all images with the predicted ids."""
     wanted = {server.name(record.id, competition): record for record in records}
     for name, content in tqdm(entries(path), total=len(records), unit='image', desc='checking', disable=None):
         record = wanted.pop(name, None)
@@ -153,7 +153,7 @@ def check(path: Path, server: Server, records: list[Record], folder: Path, compe
 
 
 def entries(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file of an archive, unpacked nowhere."""
+    """Name and content of each file in an archive, without unpacking it to disk."""
     if path.suffix == '.zip':
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
@@ -172,7 +172,7 @@ def png(picture: Image.Image) -> bytes:
 
 
 def opened(content: bytes, mode: str) -> np.ndarray:
-    """The values of a PNG, or indices; UserError if it is of another mode."""
+    """The values or palette indices of a PNG. Raises UserError for another mode."""
     with Image.open(io.BytesIO(content)) as picture:
         if picture.mode != mode:
             raise UserError(f'a map was written as a picture of mode {picture.mode}, the server takes {mode}')
@@ -190,7 +190,7 @@ def as_label_ids(labels: np.ndarray) -> bytes:
 
 
 def from_label_ids(content: bytes) -> np.ndarray:
-    """Predicted ids; UserError if there are ids that no class has."""
+    """Predicted ids from label ids. Raises UserError for ids without a class."""
     table = np.full(256, 255, np.uint8)
     table[TO_LABEL_ID] = np.arange(len(TO_LABEL_ID))
     return table[opened(content, 'L')]

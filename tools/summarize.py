@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Print a network: layers, output shapes, parameters, multiply-adds, receptive fields, memory.
 
-NET is a network of the table, or any prototxt; or give --stage for what a training stage runs. Caffe sets the net up; with --time
-it runs it too, with random weights. `sees` and `step` are the
-receptive field of an output cell and the distance to the next, in pixels of the input (of the maps, for a stage on stored maps).
+NET is a network of the table or any prototxt; --stage prints the net of a training stage. Caffe sets the net up; with --time it
+also runs it, with random weights. `sees` is the receptive field of an output cell and `step` the distance to the next cell, in
+pixels of the input (for a stage on stored maps, in cells of the maps).
 """
 
 import sys
@@ -60,7 +60,7 @@ def positive(text: str) -> int:
 
 
 def size(text: str) -> tuple[int, ...]:
-    """The numbers of a size such as 900, 900x1100 or 4x628x628."""
+    """The numbers in a size such as 900, 900x1100 or 4x628x628."""
     try:
         sides = tuple(int(side) for side in text.split('x'))
     except ValueError:
@@ -91,13 +91,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def print_timed(args: argparse.Namespace, net, layers: list[Layer], *, training: bool) -> None:
-    """Run the net and print its layers with their times. UserError if it would take more memory than is free."""
+    """Run the net and print its layers with their times. Raises UserError if it would need more memory than is free."""
     needed, free = estimate(layers, training=True).host, host_free()
     if free is not None and needed > free:
         raise UserError(f'both passes take about {gb(needed)}, {gb(free)} are free; give a smaller --input, or leave out --time')
     timed = net_to_time(net, layers)
     if not is_file(args.net or ''):
-        timed.force_backward = not training  # what a deployed network would take to train
+        timed.force_backward = not training  # memory that training the deploy net would need
     seconds = layer_seconds(timed, 'train' if training else 'test', args.time)
     bytes_per_s = memory_speed()
     print(table(layers, seconds, bound_by_memory(layers, seconds, bytes_per_s)))
@@ -109,7 +109,7 @@ def is_file(net: str) -> bool:
 
 
 def of_net(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
-    """A network of the table, for deployment."""
+    """The deploy net of a network."""
     name = resolve(args.net, NETS)
     tile = (args.input[-2], args.input[-1]) if args.input and len(args.input) > 1 else (args.input * 2 if args.input else None)
     net = networks.deploy(name, size_hw=tile)
@@ -117,7 +117,7 @@ def of_net(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
 
 
 def of_stage(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
-    """What a training stage runs, on images or on stored maps, whose size the LMDB tells where it is there."""
+    """The net of a training stage, on images or on stored maps, whose size comes from the LMDB if that exists."""
     name = resolve(args.stage, STAGES, 'stage')
     stage = STAGES[name]
     if stage.start == 'data':
@@ -130,7 +130,7 @@ def of_stage(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
 
 
 def of_file(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
-    """Any prototxt; the first input takes the size given."""
+    """The net in any prototxt; its first input gets the given size."""
     path, phase = Path(args.net), args.phase or 'test'
     net = read(path)
     if args.input and len(args.input) > 1:
@@ -140,7 +140,7 @@ def of_file(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
 
 
 def read(path: Path):
-    """The NetParameter in a file; UserError if it is none."""
+    """The NetParameter in a file. Raises UserError if it is none."""
     try:
         return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
     except (text_format.ParseError, UnicodeDecodeError) as error:

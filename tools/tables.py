@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The paper's Tables 2 to 8 beside what was measured here: from the authors' weights, and from weights trained here.
+"""Print the paper's Tables 2 to 8 beside our results, from the authors' weights and from weights trained here.
 Tables of your own data follow.
 
 Reads every scores.json below out/ and demo/ that tools/test.py wrote for a whole split, and every server_scores.json, a test
-server's answer typed in beside the label maps; prints the tables with what fills each blank
-cell, and writes OUT/tables.md and OUT/report.html, which has pictures, bars per class, confusion matrices and loss curves.
+server's answer typed in beside the label maps. Prints the tables with the commands that fill each blank cell, and writes
+OUT/tables.md and OUT/report.html, which has pictures, bars per class, confusion matrices and loss curves.
 """
 
 import sys
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def check_folders(folders: Sequence[Path]) -> None:
-    """UserError if a folder that was asked for is not there, which is not the same as one without results."""
+    """Raise UserError if a folder does not exist; a folder without results is fine."""
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f'no folder {folder}; give one that tools/test.py wrote to by --results')

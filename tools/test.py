@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Label a split of a data set with a trained network and score the result: IoU of each class and their mean.
 
-Writes to --out: <id>.png (class ids), settings.json, origin.json (which training made the weights, or whose file they are),
-scores.json, and pictures/contact_sheet.png (image | truth | prediction | overlay); with --overlay, pictures/<id>.png, such a
-strip for every image; with --trimap, pictures/trimap.png, the scores of pixels near boundaries. Where the paper has a row of
-this network, training and refinement, its numbers stand beside the scores of a whole split. Label maps that are there
-already, made with the same settings, are kept; results of other settings are moved to <out>.1, <out>.2, ...
-With --features, the layers after the stored blob are run, not the whole network.
-With --crf, the network's scores go to scores/ and its own label maps to plain/, and the dense CRF makes the label maps; their
-scores stand beside those of the network alone. Of images whose score maps are there already (--save-scores), made with the same
-settings, the network does not run.
-A split without ground truth, as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
-Images and labels that cannot be used are left out and named at the end; the others are labelled, nothing is scored, status 1.
+--out gets <id>.png (class ids), settings.json, origin.json (which training made the weights, or whose file they are),
+scores.json, and pictures/contact_sheet.png (image | truth | prediction | overlay). --overlay adds pictures/<id>.png, such a strip
+for every image; --trimap adds pictures/trimap.png, the scores of pixels near boundaries. If the paper has a row of this network,
+training and refinement, its numbers stand beside the scores of a whole split. Label maps made with the same settings are kept;
+results of other settings are moved to <out>.1, <out>.2, ...
+With --features, only the layers after the stored blob run.
+With --crf, the dense CRF makes the label maps; the network's scores go to scores/ and its own label maps to plain/. The scores
+with and without CRF stand side by side. If score maps of the same settings exist (--save-scores), the network does not run.
+A split without ground truth, such as the benchmarks' test images, is labelled and not scored (then: tools/submit.py).
+Images and labels that cannot be used are left out and named at the end. The others are labelled, nothing is scored, and the
+status is 1.
 """
 
 import sys

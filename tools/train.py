@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Train one stage with the stock program `caffe train`, or go on with it where it stopped; or a chain of stages.
+"""Train a stage, or a chain of stages, with the stock program `caffe train`, or continue it where it stopped.
 
-Everything is checked before Caffe starts. The run lies in runs/STAGE/: train.prototxt, solver.prototxt, run.json (settings,
-commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. Ctrl-C, SIGTERM or a closed terminal: Caffe
-ends its iteration, writes a snapshot and stops. After that, or a kill, the same command goes on from the newest whole
-snapshot and from the record after the last one that it was trained on; --iters may be raised. Crops, mirroring and dropout
-are drawn anew. A loss that is no number, or stays far above ln C, ends the training with the likely causes.
-A chain does what is not done yet: the weights to start from, each stage, and the stored maps between them.
+Everything is checked before Caffe starts. The run folder runs/STAGE/ gets train.prototxt, solver.prototxt, run.json (settings,
+commands, hashes), caffe.log, metrics.csv, loss.png and the newest snapshots. On Ctrl-C, SIGTERM or a closed terminal, Caffe ends
+its iteration, writes a snapshot and stops. After that, or after a kill, the same command continues from the newest complete
+snapshot and from the next record; --iters may be raised. Crops, mirroring and dropout are drawn anew. A loss that is not finite
+or stays far above ln C ends the training with the likely causes.
+A chain does what is missing: the weights to start from, each stage, and the stored maps between stages.
 """
 
 import sys
@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train; the exit status."""
+    """Train; returns the exit status."""
     args = parse_args(argv)
     several = args.options.chain or is_chain(args.stage)
     args.options.check(several=several)
