@@ -1,4 +1,4 @@
-"""A picture of a grid search: mean IoU over the two standard deviations of the bilateral kernel, one panel a weight."""
+"""Draws a grid search: mean IoU over the two standard deviations of the bilateral kernel, one panel for each weight."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ PANEL_INCHES, CELL_INCHES = 1.0, (0.4, 0.55)  # around the cells; height and wid
 
 
 def draw_heat_map(tried: dict[CrfParameters, float], path: Path, without: float) -> None:
-    """Panels of mean IoU in percent; a cell shows the best of its trials, white where nothing was tried, the best of all framed.
+    """Panels of mean IoU in percent. A cell shows its best trial, or white if there is none; the best of all has a frame.
 
-    `tried` are parameters and their mean IoU, `without` that without a CRF, as fractions.
+    `tried`: parameters and their mean IoU; `without`: mean IoU without a CRF; both as fractions.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def draw_heat_map(tried: dict[CrfParameters, float], path: Path, without: float)
 
 
 def cells(tried: dict[CrfParameters, float], weight: float, positions: Sequence[float], colours: Sequence[float]) -> np.ndarray:
-    """(positions, colours): the best mean IoU in percent at a weight of the bilateral kernel, NaN where nothing was tried."""
+    """(positions, colours): the best mean IoU in percent for a weight of the bilateral kernel, NaN without a trial."""
     values = np.full((len(positions), len(colours)), np.nan)
     for one, mean_iou in tried.items():
         if one.bilateral_weight == weight:
@@ -54,7 +54,7 @@ def cells(tried: dict[CrfParameters, float], weight: float, positions: Sequence[
 
 
 def _label(panel, values: np.ndarray, weight: float, positions: Sequence[float], colours: Sequence[float], bright: float) -> None:
-    """Numbers in the cells, black on those above `bright`, and the axes."""
+    """Write numbers into the cells, in black above `bright`, and label the axes."""
     for row, column in np.argwhere(~np.isnan(values)):
         colour = 'black' if values[row, column] > bright else 'white'
         panel.text(column, row, f'{values[row, column]:.1f}', ha='center', va='center', fontsize=7, color=colour)

@@ -1,4 +1,4 @@
-"""Score maps to label maps by the dense CRF, on all cores."""
+"""Turns score maps into label maps by the dense CRF, on all cores."""
 
 import os
 from collections.abc import Sequence
@@ -16,13 +16,17 @@ from tools.support.errors import Fault, UserError, attempt
 from tools.support.pipeline import begun
 from tools.support.png import write_png
 
-ONE_THREAD = {'CRF_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # in each process: there is one a core
+ONE_THREAD = {
+    'CRF_THREADS': '1',
+    'OPENBLAS_NUM_THREADS': '1',
+    'OMP_NUM_THREADS': '1',
+}  # in each process, as there is one per core
 
 
 def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | None) -> np.ndarray:
-    """Class ids uint8 (H, W) from a stored score map and its image; without `parameters`, the network's own.
+    """Class ids uint8 (H, W) from a stored score map and its image; without `parameters`, the network's labels.
 
-    UserError naming the file if they do not fit.
+    Raises UserError with the file if the two do not fit.
     """
     stored = read_scores(scores)
     if stored.size_hw != image_bgr.shape[:2]:
@@ -34,16 +38,16 @@ def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | N
 def refine_records(
     scores: Path, records: Sequence[Record], parameters: CrfParameters, out: Path, plain: Path
 ) -> dict[str, Fault]:
-    """Make `<out>/<id>.png` from `<scores>/<id>.scores` for each record, and where it lacks the network's own `<plain>/<id>.png`.
+    """Write `<out>/<id>.png` from `<scores>/<id>.scores` for each record, and a missing `<plain>/<id>.png` without the CRF.
 
-    Returns, by id, the faults of those that cannot be made.
+    Returns the faults by id.
     """
     results = run_on_cores(partial(attempt, partial(_refine_record, scores, parameters, out, plain)), records, 'dense CRF')
     return {record.id: fault for record, fault in zip(records, results, strict=True) if fault}
 
 
 def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> list:
-    """[work(item)], each in one of `jobs` processes (default: one a core), with a progress bar."""
+    """[work(item) for each item], in `jobs` processes (default: one per core), with a progress bar."""
     jobs = min(jobs or len(os.sched_getaffinity(0)), max(1, len(items)))
     with tqdm(total=len(items), unit='image', desc=title, disable=None) as bar:
         results = []

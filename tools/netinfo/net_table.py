@@ -1,4 +1,4 @@
-"""A network as a table for people: layers, shapes, parameters, multiply-adds, receptive fields, memory."""
+"""Prints a network as a table: layers, shapes, parameters, multiply-adds, receptive fields and memory."""
 
 from collections.abc import Collection, Mapping
 from math import prod
@@ -10,15 +10,15 @@ from tools.netinfo.setup import Layer
 from tools.netinfo.timing import Seconds
 from tools.support.text_tables import columns
 
-LEAST_SHOWN = 5e-5  # seconds; what takes less is mostly the call itself
+LEAST_SHOWN = 5e-5  # seconds; below this the time is mostly the call itself
 HEAD = ('layer', 'type', 'output', 'parameters', 'multiply-adds', 'sees', 'step', 'memory')
 TIME_HEAD = ('forward s', 'backward s', 'bound by')
 
 
 def table(layers: list[Layer], seconds: Mapping[str, Seconds] | None = None, by_memory: Collection[str] = ()) -> str:
-    """A line for each layer that is not in place, and their sums. `sees` and `step` are in pixels of the input.
+    """A line for each layer that is not in place, and the sums. `sees` and `step` are in pixels of the input.
 
-    With `seconds` by layer, layers in place have lines too, and each line its times; those `by_memory` are marked.
+    With `seconds` by layer, in-place layers have lines too, each line has its times, and layers in `by_memory` are marked.
     """
     shown = [layer for layer in layers if seconds or not layer.in_place]
     rows = [HEAD, *map(_row, shown)]
@@ -33,7 +33,7 @@ def table(layers: list[Layer], seconds: Mapping[str, Seconds] | None = None, by_
 
 
 def time_line(seconds: Mapping[str, Seconds], bytes_per_s: float) -> str:
-    """The times of whole passes, and what marks a layer as bound by memory."""
+    """The times of whole passes, and the meaning of the mark."""
     forward, backward = (sum(getattr(taken, way) for taken in seconds.values()) for way in ('forward', 'backward'))
     return (
         f'time: forward {forward:.3g} s, backward {backward:.3g} s\n'
@@ -43,7 +43,7 @@ def time_line(seconds: Mapping[str, Seconds], bytes_per_s: float) -> str:
 
 
 def memory_lines(found: Estimate) -> str:
-    """The estimate by what for, and its peaks."""
+    """The memory estimate by purpose, and its peaks."""
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
         ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept + found.kept_host),
@@ -71,7 +71,7 @@ def _row(layer: Layer) -> tuple[str, ...]:
 
 
 def _times(layer: Layer, seconds: Mapping[str, Seconds], by_memory: Collection[str]) -> tuple[str, str, str]:
-    """Seconds forward and backward, and the mark; blank where Caffe does next to nothing."""
+    """Seconds forward and backward, and the mark; blank if a layer does almost nothing."""
     taken = seconds.get(layer.name, Seconds(0, 0))
     forward, backward = (f'{value:.4f}' if value > LEAST_SHOWN else '' for value in (taken.forward, taken.backward))
     return forward, backward, 'memory' if forward and layer.name in by_memory else ''
@@ -82,7 +82,7 @@ def _parameters(layer: Layer) -> int:
 
 
 def _bytes(layer: Layer) -> int:
-    """What the layer's outputs and weights take in a forward pass, without the im2col buffer, which it shares."""
+    """Bytes of the layer's outputs and weights in a forward pass, without the shared im2col buffer."""
     outputs = 0 if layer.costs.shares_input else sum(prod(shape) for shape in layer.shapes)
     return VALUE_BYTES * (outputs + _parameters(layer) + layer.costs.kept + layer.costs.kept_host)
 
@@ -92,6 +92,6 @@ def _by(shape) -> str:
 
 
 def _pixels(pair: Pair) -> str:
-    """One number where both sides are alike."""
+    """One number if both sides are equal."""
     high, wide = (f'{side:g}' for side in pair)
     return high if high == wide else f'{high}x{wide}'

@@ -1,6 +1,6 @@
-"""The layers of a net in a phase: shapes as Caffe sets them up, what each layer costs (costs.py), and what it sees.
+"""Lists the layers of a net in a phase: shapes as Caffe sets them up, costs (costs.py) and receptive fields.
 
-Nothing runs. Caffe allocates the weights of a net when it sets it up, and no blob; the weights go when the call ends.
+Nothing runs. When Caffe sets a net up it allocates its weights and no blobs; the weights are freed when the call ends.
 """
 
 import json
@@ -25,7 +25,7 @@ SourceShape = tuple[int, int, int]  # channels, height, width of a record
 
 @dataclass(frozen=True)
 class View:
-    """What one cell of a blob sees of the net's input, in input pixels: its receptive field, and the step to the next cell."""
+    """The receptive field of one cell of a blob and the step to the next cell, in pixels of the input."""
 
     field: Pair = (1, 1)
     stride: Pair = (1, 1)
@@ -33,7 +33,7 @@ class View:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, set up; `shapes` are those of its tops."""
+    """One layer after setup; `shapes` are the shapes of its tops."""
 
     name: str
     type: str
@@ -48,12 +48,12 @@ class Layer:
 
     @property
     def in_place(self) -> bool:
-        """Whether it writes its result over its input."""
+        """Whether the layer writes its result over its input."""
         return bool(self.bottoms) and self.bottoms[:1] == self.tops[:1]
 
 
 class Row(NamedTuple):
-    """What Caffe says of a layer: shapes of its tops and of its weights."""
+    """Caffe's answer about a layer: shapes of its tops and of its weights."""
 
     name: str
     type: str
@@ -68,22 +68,22 @@ def layers_of(
 ) -> list[Layer]:
     """The layers of `net` (NetParameter) in `phase`, 'train' or 'test', in order.
 
-    `source` is the shape of what Data layers read, of all or by the layer's name; without it, the first record of their LMDB
-    tells. `apart`: in a process of its own, for a net that may not fit together, which ends the process that Caffe is in.
-    Raises UserError for that, and for a Data layer whose records have no known size.
+    `source`: shape of the records of Data layers, one for all or by layer name; by default the first record of their LMDB tells.
+    `apart`: use a separate process, because a net with a fault ends the process of Caffe. Raises UserError for such a net, and
+    for a Data layer whose records have no known size.
     """
     plain, read = _without_data(net, phase, source)
     return _layers(net, phase, read, _apart(plain, phase) if apart else list(_rows(_loaded(plain, phase))))
 
 
 class Sizes:
-    """A deploy net whose input takes one size after another; set up once."""
+    """A deploy net that is set up once and takes one input size after another."""
 
     def __init__(self, net) -> None:
         self._net, self._loaded = net, _loaded(net, 'test')
 
     def layers(self, size_hw: tuple[int, int]) -> list[Layer]:
-        """Its layers where the first input is of `size_hw`."""
+        """The layers for a first input of `size_hw` pixels."""
         blob = self._loaded.blobs[self._loaded.inputs[0]]
         blob.reshape(*blob.shape[:2], *size_hw)
         self._loaded.reshape()
@@ -91,7 +91,7 @@ class Sizes:
 
 
 def _without_data(net, phase: str, source) -> tuple[object, dict[str, Shape]]:
-    """A copy of `net` with Input layers in place of Data layers; the shapes of what these read, by the layer's name."""
+    """A copy of `net` with Input layers in place of Data layers, and the shapes of their records by layer name."""
     read = {}
     for layer in included(net, phase):
         if layer.type == 'Data':
@@ -103,7 +103,7 @@ def _without_data(net, phase: str, source) -> tuple[object, dict[str, Shape]]:
 
 
 def data_as_input(net, shapes: Mapping[str, Sequence[Shape]]):
-    """A copy of `net` with Input layers in place of the Data layers in `shapes`: those of their tops, by the layer's name."""
+    """A copy of `net` with Input layers in place of the Data layers in `shapes` (shapes of the tops by layer name)."""
     plain = type(net)()
     plain.CopyFrom(net)
     for layer in plain.layer:
@@ -117,7 +117,7 @@ def data_as_input(net, shapes: Mapping[str, Sequence[Shape]]):
 
 
 def _first_record(layer) -> SourceShape:
-    """Shape of the first record of a Data layer's LMDB; UserError without one, or a crop and a mean that tell."""
+    """Shape of the first record of a Data layer's LMDB, or from its crop and mean. Raises UserError if neither is there."""
     transform = layer.transform_param
     if transform.crop_size and len(transform.mean_value) > 1:
         return len(transform.mean_value), transform.crop_size, transform.crop_size
@@ -155,7 +155,7 @@ def _meets(state, rule, phase: str) -> bool:
 
 
 def _loaded(net, phase: str):
-    """A NetParameter in Caffe, without what takes time or files and changes no shape: fillers, the matrix of an InfogainLoss."""
+    """A NetParameter loaded into Caffe, without fillers and the matrix of InfogainLoss, which change no shape."""
     plain = type(net)()
     plain.CopyFrom(net)
     for layer in plain.layer:
@@ -169,7 +169,7 @@ def _loaded(net, phase: str):
 
 
 def _rows(net) -> Iterable[Row]:
-    """The layers of a net that Caffe has set up, without the splits that it adds."""
+    """The layers of a net in Caffe, without the Split layers that Caffe adds."""
     layers = list(zip(net._layer_names, net.layers, strict=True))
     added = {name for name, layer in layers if layer.type == 'Split' and re.search(r'_split$', name)}
     whole = {top: net.bottom_names[name][0] for name in added for top in net.top_names[name]}
@@ -182,7 +182,7 @@ def _rows(net) -> Iterable[Row]:
 
 
 def _apart(net, phase: str) -> list[Row]:
-    """The same in a process of its own. Raises UserError with Caffe's words if it cannot set the net up."""
+    """The layers, from a separate process. Raises UserError with Caffe's message if it cannot set the net up."""
     command = [sys.executable, '-m', 'tools.netinfo.setup', phase]
     text = text_format.MessageToString(net)
     done = subprocess.run(command, input=text, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -194,7 +194,7 @@ def _apart(net, phase: str) -> list[Row]:
 
 
 def _layers(net, phase: str, read: Mapping[str, Shape], rows: Iterable[Row]) -> list[Layer]:
-    """The layers with their costs; `read` has the shapes of what Data layers read."""
+    """The layers with their costs; `read` has the record shapes of Data layers."""
     said = {layer.name: layer for layer in included(net, phase)} | {layer.name: layer for layer in net.layers}
     shapes: dict[str, Shape] = {}
     views: dict[str, View] = {}
@@ -220,7 +220,7 @@ def _layers(net, phase: str, read: Mapping[str, Shape], rows: Iterable[Row]) -> 
 
 
 def _view(below: list[View], extent: Pair, stride: Pair) -> View:
-    """The view of a layer's output; where it has several inputs, that of the one that sees most."""
+    """The view of a layer's output; with several inputs, from the input that sees most."""
     if not below:
         return View()
     widest = max(below, key=lambda view: view.field)

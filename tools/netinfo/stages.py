@@ -1,4 +1,4 @@
-"""The layers of a training stage, with the shape of what it reads."""
+"""Lists the layers of a training stage for the records that it reads."""
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS, STAGES, Stage
@@ -8,9 +8,9 @@ from tools.netinfo.setup import Layer, layers_of
 
 
 def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[Layer]:
-    """The layers of `net`, a stage's NetParameter for training, on images or on stored maps of `maps_hw` cells.
+    """The layers of `net`, the training NetParameter of a stage on images or on stored maps of `maps_hw` cells.
 
-    Without `maps_hw`, the first record of the LMDB that `net` names tells. Raises UserError if it is not there.
+    Without `maps_hw`, the first record of the LMDB tells. Raises UserError if that is missing.
     """
     stage = STAGES[stage_name]
     if stage.start == 'data' or maps_hw is None:
@@ -22,5 +22,5 @@ def stage_layers(stage_name: str, net, maps_hw: tuple[int, int] | None) -> list[
 
 
 def label_planes(stage: Stage) -> int:
-    """Channels of a record of a stage that are labels: one, or one for each pixel of a cell of stored maps."""
+    """Number of label channels in a record of a stage: one, or one for each pixel of a cell of stored maps."""
     return STRIDE**2 if stage.start != 'data' and stage.stored_label_stride == 1 else 1

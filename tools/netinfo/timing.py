@@ -1,4 +1,4 @@
-"""How long each layer of a net takes on this machine's CPU, and which layers wait for memory rather than for arithmetic."""
+"""Measures the time of each layer of a net on this CPU, and finds the layers that wait for memory rather than arithmetic."""
 
 import os
 import time
@@ -14,31 +14,28 @@ from tools.netinfo.setup import Layer, data_as_input
 from tools.support.caffe_import import import_caffe, net_of
 
 VALUE_BYTES = 4
-MOST_OF_ITS_TIME = 0.5  # a layer that takes at least this part of its time to move its data is bound by memory
+MOST_OF_ITS_TIME = 0.5  # a layer that needs at least this fraction of its time to move data is bound by memory
 IMAGE_CHANNELS = 3, 4  # blue, green, red, and perhaps the label
 COPIED_BYTES = 1 << 28  # far more than caches hold
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """What one layer takes of a pass forward and of a pass backward."""
+    """Seconds of one layer in a forward and in a backward pass."""
 
     forward: float
     backward: float
 
 
 def net_to_time(message, layers: list[Layer]):
-    """The NetParameter `message`, whose set-up layers are `layers`, without the LMDBs that it reads.
-
-    Input layers take the place of its Data layers.
-    """
+    """The NetParameter `message`, whose layers after setup are `layers`, with Input layers in place of its Data layers."""
     return data_as_input(message, {layer.name: layer.shapes for layer in layers})
 
 
 def layer_seconds(message, phase: str, passes: int) -> dict[str, Seconds]:
-    """Median seconds of each layer of a NetParameter over `passes`, after one that is not counted; Caffe's own splits included.
+    """Median seconds of each layer over `passes`, after one uncounted pass, with the Split layers that Caffe adds.
 
-    Weights and inputs are random. A layer that Caffe takes no gradient of has next to nothing for its backward pass.
+    Weights and inputs are random. A layer without a gradient takes almost no time backward.
     """
     import_caffe().set_mode_cpu()
     net = net_of(message, phase)
@@ -48,7 +45,7 @@ def layer_seconds(message, phase: str, passes: int) -> dict[str, Seconds]:
         weight[...] = random.standard_normal(weight.shape, np.float32) * np.float32(np.sqrt(2 / max(1, prod(weight.shape[1:]))))
     for name in net.inputs:
         data = net.blobs[name].data
-        data[...] = random.integers(0, 2, data.shape)  # labels of two classes, which every net has, or maps
+        data[...] = random.integers(0, 2, data.shape)  # labels of two classes, which every net has; or maps
         if data.ndim == 4 and data.shape[1] in IMAGE_CHANNELS:
             data[:, :3] = random.integers(0, 256, data[:, :3].shape)
     count = len(net.layers)
@@ -66,7 +63,7 @@ def forward_seconds(net) -> list[float]:
 
 
 def bytes_moved(layer: Layer, bottoms: Mapping[str, tuple[int, ...]]) -> int:
-    """Bytes that a forward pass of a layer reads and writes, if caches hold none of it: blobs, weights, and columns twice.
+    """Bytes that a layer reads and writes in a forward pass without caches: blobs, weights, and twice the im2col columns.
 
     `bottoms` are the shapes of its inputs.
     """
@@ -76,7 +73,7 @@ def bytes_moved(layer: Layer, bottoms: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def bound_by_memory(layers: list[Layer], seconds: Mapping[str, Seconds], bytes_per_s: float) -> set[str]:
-    """Names of the layers whose forward pass spends most of its time on moving data."""
+    """Names of the layers whose forward pass spends most of its time moving data."""
     shapes: dict[str, tuple[int, ...]] = {}
     found = set()
     for layer in layers:
@@ -89,7 +86,7 @@ def bound_by_memory(layers: list[Layer], seconds: Mapping[str, Seconds], bytes_p
 
 
 def memory_speed() -> float:
-    """Bytes a second that all cores together read and write when they copy an array; the best of five."""
+    """Bytes per second that all cores read and write while they copy an array; the best of five."""
     cores = len(os.sched_getaffinity(0))
     source = np.ones(COPIED_BYTES // 8)
     target = np.zeros_like(source)
