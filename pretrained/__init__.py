@@ -1,4 +1,4 @@
-"""Weight files: where they come from, and how they become weights of our networks."""
+"""Weight files: fetches them and converts them into weights of our networks."""
 
 from tools.support.bootstrap import begin_module
 

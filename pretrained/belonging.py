@@ -1,4 +1,4 @@
-"""Whose layers a weight file holds: those of a network, of other networks, or of none."""
+"""Finds out whether the layers of a weight file belong to a network, to other networks, or to none."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -15,7 +15,7 @@ from tools.support.errors import UserError
 
 
 def check_nothing_left_over(net_name: str, paths: Iterable[Path]) -> None:
-    """Raise UserError if a file has layers that `net_name` does not have, with the networks that do take it."""
+    """Raise UserError if a file has layers that `net_name` lacks, and name the networks that take the file."""
     net = deploy(net_name)
     for path in paths:
         if over := caffemodel.left_over(net, path):
@@ -28,7 +28,7 @@ def check_nothing_left_over(net_name: str, paths: Iterable[Path]) -> None:
 
 
 def refuse_strangers(net_name: str, paths: Sequence[Path], more: Layers) -> None:
-    """Raise UserError if among layers that `net_name` does not have is one that no network here has, but for scores of a task."""
+    """Raise UserError if a layer that `net_name` lacks belongs to no network here; scoring layers are allowed."""
     if unknown := [name for name, blobs in more.items() if name not in known_layers() and not scores(blobs)]:
         raise UserError(
             f'{", ".join(map(str, paths))}: left over: {caffemodel.named(unknown)}, which no network here has; '
@@ -37,7 +37,7 @@ def refuse_strangers(net_name: str, paths: Sequence[Path], more: Layers) -> None
 
 
 def refuse_strange_files(net_name: str, paths: Iterable[Path]) -> list[str]:
-    """The same of caffemodels that another network may lend layers from; what to say of layers that are not used."""
+    """refuse_strangers() for caffemodels that may lend layers; returns lines about the unused layers."""
     net, said = deploy(net_name), []
     for path in paths:
         held = caffemodel.stored(path)
@@ -50,12 +50,12 @@ def refuse_strange_files(net_name: str, paths: Iterable[Path]) -> list[str]:
 
 @cache
 def known_layers() -> frozenset[str]:
-    """Names of the layers with weights of all networks, and of VGG-16's scores."""
+    """Names of all networks' layers with weights, and of VGG-16's scoring layer."""
     return frozenset({name for net_name in NETS for name in param_shapes(deploy(net_name))} | {'fc8', *UPSAMPLINGS})
 
 
 def networks_of(held: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The networks that take all of these layers and need no other."""
+    """The networks that have exactly these layers."""
     shapes = {name: [blob.shape for blob in blobs] for name, blobs in held.items() if name not in UPSAMPLINGS}
     return [name for name in NETS if _without_fixed(name) == shapes]
 

@@ -1,6 +1,6 @@
-"""The start of FCN's upsampling layers: bilinear for each class by itself, which no filler of Caffe makes, as a caffemodel.
+"""Makes the start of FCN's upsampling layers as a caffemodel: bilinear for each class on its own. Caffe has no filler for that.
 
-Released files hold weights (C, C, k, k) for them, and training keeps them as they are (shelhamer/fcn.berkeleyvision.org).
+Released files hold weights (C, C, k, k) for these layers, and training does not change them (shelhamer/fcn.berkeleyvision.org).
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def bilinear_weights(net_name: str) -> Weights:
 
 
 def bilinear_kernel(side: int) -> np.ndarray:
-    """Weights (side, side) of upsampling by half of `side`, rounded up; each cell is in the middle of its pixels, or on one."""
+    """Weights (side, side) for upsampling by half of `side`, rounded up. A cell is centred between its pixels, or on one."""
     distance = np.abs(np.arange(side) - (side - 1) / 2)
     ramp = 1 - distance / ((side + 1) // 2)
     return np.outer(ramp, ramp).astype(np.float32)

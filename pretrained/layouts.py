@@ -1,7 +1,7 @@
-"""Weights in the order of other frameworks, brought into Caffe's: kernels (out, in, height, width), matrices (out, in).
+"""Reorders weights of other frameworks for Caffe: kernels (out, in, height, width), matrices (out, in).
 
-TensorFlow has kernels (height, width, in, out) and matrices (in, out) on maps that are flattened as (height, width, channels);
-Theano and dumps of Caffe's own blobs have kernels in Caffe's order. Which it is, is told by the lengths of the biases.
+TensorFlow has kernels (height, width, in, out), and matrices (in, out) for maps flattened as (height, width, channels). Theano
+and dumps of Caffe's blobs have Caffe's order. The lengths of the biases tell which one it is.
 """
 
 from math import isqrt
@@ -38,7 +38,7 @@ def in_caffes_order(path: Path, layers: dict[str, list], *, inputs_first: bool) 
 
 
 def _channels_last(path: Path, kernels: dict[str, list]) -> bool:
-    """Whether kernels end with their outputs, as many as there are biases, and not begin with them."""
+    """Whether the outputs, as many as biases, are the last axis of the kernels and not the first."""
     sizes = [(blobs[0].shape, blobs[1].shape[0]) for blobs in kernels.values()]
     if all(shape[3] == outputs and shape[0] == shape[1] for shape, outputs in sizes):
         return True

@@ -1,8 +1,8 @@
-"""Arrays in a file of NumPy's: .npy and .npz, and pickles of dictionaries of arrays, read without running what is in the file.
+"""Reads arrays from NumPy's files (.npy, .npz) and from pickled dictionaries of arrays, without running what is in the file.
 
-A dictionary in an .npy file is a pickle, which in general is a program. This reader knows the few words by which containers of
-arrays are written, in Python 2 and 3 and by all of NumPy's versions (pickles name numpy.core.multiarray or numpy._core), and
-refuses every other. Sources: numpy/lib/format.py; array_reduce and array_setstate in NumPy's methods.c.
+A dictionary in an .npy file is a pickle, which in general is a program. This reader knows the few words that containers of arrays
+need, in Python 2 and 3 and in all versions of NumPy (pickles name numpy.core.multiarray or numpy._core), and refuses every other
+word. Sources: numpy/lib/format.py; array_reduce and array_setstate in NumPy's methods.c.
 """
 
 import io

@@ -1,6 +1,6 @@
-"""VGG-16 in an ONNX model: convolutions and dense layers by Keras's names, or by their order in the graph.
+"""Reads VGG-16 from an ONNX model: convolutions and dense layers by Keras's names, or by their order in the graph.
 
-The large fields of the message are looked at where they lie in the file; only nodes are decoded. Field numbers: onnx.proto.
+Large fields of the message stay in the file; only nodes are decoded. Field numbers: onnx.proto.
 """
 
 import re
@@ -63,7 +63,7 @@ def _layers(path: Path, data: memoryview) -> tuple[Layers, bool]:
 
 
 def _names(nodes: list, tensors: dict[str, np.ndarray]) -> dict[str, str]:
-    """Name of a layer's weights in the graph -> the layer's in Caffe, or its own where it is none of VGG-16's.
+    """Name of a layer's weights in the graph -> Caffe's layer name, or the own name of a layer that VGG-16 lacks.
 
     Convolutions by Keras's names, or else by their order; dense layers by their order, or convolutions after the trunk's.
     """

@@ -1,4 +1,4 @@
-"""What ports to other frameworks hold of a row of the table of weights, as its caffemodel."""
+"""Converts a port of a weights row to another framework into the caffemodel of that row."""
 
 import shutil
 import tarfile
@@ -24,17 +24,17 @@ SUFFIXES = ('.npy', '.npz', '.pkl', '.pickle', '.h5', '.keras', '.pth', '.safete
 
 
 def is_port(path: Path) -> bool:
-    """Whether a file begins as one of a framework's that is read here, or as an archive, and is none of Caffe's."""
+    """Whether a file begins like a file of another framework or an archive."""
     with path.open('rb') as file:
         start = file.read(16)
     return start.startswith(STARTS) and not caffemodel.is_caffes_hdf5(path)
 
 
 def put(name: str, source: Path, out: Path, origin: str) -> list[str]:
-    """Write the caffemodel of row `name` from a file of any form to `out`; what to say of it, a line each.
+    """Write the caffemodel of row `name` from a file of any form to `out`; returns lines for the user.
 
-    `origin` is noted in the file, but for a caffemodel in an archive, which stays as it is. Raises UserError for what does not
-    fit, with the layer.
+    `origin` is written into the file, except for a caffemodel from an archive, which is not changed. Raises UserError with the
+    layer that does not fit.
     """
     unpacked = out.with_name(f'.{out.name}.unpacked')
     try:

@@ -1,4 +1,4 @@
-"""Small random values in place of weights: what is only to be run, not to be good."""
+"""Small random values in place of weights, for nets that only have to run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
@@ -12,7 +12,7 @@ _BLOCK = 1 << 20
 
 
 def random_blobs(shapes: Mapping[str, Sequence[Shape]]) -> dict[str, list[Streamed]]:
-    """Blobs of the given shapes by layer, normally distributed; a block in memory at a time, over and over."""
+    """Blobs of the given shapes by layer, normally distributed; one block of values is repeated."""
     return {layer: [Streamed(shape, _pieces(prod(shape))) for shape in blobs] for layer, blobs in shapes.items()}
 
 

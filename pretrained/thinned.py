@@ -1,10 +1,10 @@
-"""The starts of DeepLab, pretrained/NAME.caffemodel: its authors' file, or else a VGG-16 with a thinned fc6 and fc7.
+"""Makes a start of DeepLab, pretrained/NAME.caffemodel: the authors' file, or a VGG-16 with thinned fc6 and fc7.
 
 .venv/bin/python -m pretrained.thinned NAME [FILE] [--out FILE] [--input KIND] [--drop-fc]
 
-NAME is vgg16_128 (plain DeepLab) or vgg16_20M (LargeFOV). FILE is a VGG-16 of any kind that pretrained.vgg16 reads, or one that
-is thinned already, as the authors' vgg16_20M is in PyTorch's form. Without FILE the authors' file is fetched; if that cannot be
-had, the best VGG-16 in pretrained/ is thinned. One without fc6 and fc7 gives its convolutions.
+NAME is vgg16_128 (plain DeepLab) or vgg16_20M (LargeFOV). FILE is a VGG-16 of any kind that pretrained.vgg16 reads, or a thinned
+one, such as the authors' vgg16_20M for PyTorch. Without FILE the authors' file is fetched; if that fails, the best VGG-16 in
+pretrained/ is thinned. A VGG-16 without fc6 and fc7 gives its convolutions.
 
 Known of the authors' files: fc6 is decimated from 7x7 to 4x4 or 3x3 (Chen et al. 2015); vgg16_20M has 1024 instead of 4096
 channels in fc6 and fc7, taken from VGG-16's (weiliu89/caffe, issue 258: SSD's start was made the same way). Which taps and
@@ -29,7 +29,7 @@ from tools.support.errors import UserError, run_command
 
 
 class Steps(NamedTuple):
-    """Every how many of fc6's taps, in rows and columns, and of the channels of fc6 and fc7 are kept."""
+    """The step at which fc6's taps (in rows and columns) and the channels of fc6 and fc7 are kept."""
 
     taps: int
     channels: int
@@ -83,7 +83,7 @@ def _whole_outputs(values: Values) -> Iterator[np.ndarray]:
 
 
 def authors_file(name: str) -> bool:
-    """Whether their file is here now; why not is said on stderr."""
+    """Fetch the authors' file; returns whether it is there, with the reason on stderr if not."""
     try:
         print(f'{fetch(name)} is here; FROM=FILE with make, or FILE, thins a VGG-16 in its place')
     except UserError as error:

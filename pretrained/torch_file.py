@@ -1,8 +1,8 @@
-"""Tensors of a PyTorch file of weights (.pth, .pt), read without PyTorch and without running what is in the file.
+"""Reads the tensors of a PyTorch file (.pth, .pt) without PyTorch, and without running what is in the file.
 
-Such a file is a pickle, which in general is a program. This reader knows the few words by which a dictionary of tensors is
-written (Python's documentation of pickle, "Restricting Globals"), makes nothing of the records that trainings write beside it,
-and refuses every other. Both forms are read: the zip archive of PyTorch 1.6 and later, and the one before it, in which
+Such a file is a pickle, which in general is a program. This reader knows the few words that a dictionary of tensors
+needs (Python's documentation of pickle, "Restricting Globals"), ignores the records that trainings write beside it, and refuses
+every other word. Both forms are read: the zip archive of PyTorch 1.6 and later, and the one before it, in which
 torchvision's VGG-16 is published. Source for both: torch/serialization.py.
 """
 
@@ -41,7 +41,7 @@ DAMAGED = (
 
 
 class Storage(NamedTuple):
-    """A run of values elsewhere in the file."""
+    """A block of values elsewhere in the file."""
 
     dtype: np.dtype
     key: str
@@ -49,7 +49,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A view of a storage; counts are of values."""
+    """A view of a storage; sizes and strides count values."""
 
     storage: Storage
     offset: int

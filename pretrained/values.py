@@ -1,4 +1,4 @@
-"""Arrays that stay in their file until they are written: views of memory-mapped files, and matrices turned as they are read."""
+"""Arrays that stay in their file until they are written: memory-mapped views, and matrices transposed while they are read."""
 
 from collections.abc import Callable, Iterator
 from math import prod
@@ -30,14 +30,14 @@ def mapped(path: Path) -> memoryview:
 
 
 def widened(halves: np.ndarray) -> np.ndarray:
-    """Numbers of the type BFLOAT16 as 32-bit floats."""
+    """bfloat16 values as 32-bit floats."""
     return (np.ascontiguousarray(halves).view('<u2').astype('<u4') << 16).view('<f4')
 
 
 def leaves(tree: object, is_leaf: Callable[[object], bool]) -> dict[str, object]:
-    """The parts of nested dictionaries and lists that `is_leaf` accepts, by the way to them: 'state_dict.conv1_1.weight'.
+    """The parts of nested dictionaries and lists that `is_leaf` accepts, by path: 'state_dict.conv1_1.weight'.
 
-    A container is looked into once, so one that holds itself ends. Raises ValueError for containers nested without end.
+    Each container is visited once, so one that holds itself ends. Raises ValueError for too deep nesting.
     """
     found: dict[str, object] = {}
     looked_into: set[int] = set()
@@ -56,7 +56,7 @@ def leaves(tree: object, is_leaf: Callable[[object], bool]) -> dict[str, object]
 
 
 def rows_of_columns(columns: Callable[[int, int], np.ndarray], shape: tuple[int, int], map_hwc: tuple | None) -> Streamed:
-    """A matrix stored as `shape`, (inputs, outputs), as rows of outputs, a block of rows in memory at a time.
+    """A matrix stored as `shape` (inputs, outputs), as rows of outputs; a block of rows is in memory at a time.
 
     `columns(first, last)` gives (inputs, last - first). With `map_hwc`, the inputs are a map flattened as (height, width,
     channels); the rows are (channels, height, width), as Caffe flattens it.
@@ -86,7 +86,7 @@ def outputs_first(kernel) -> Values:
 
 
 def turned_over(values: Values) -> Values:
-    """A kernel (..., height, width) upside down and left to right, as a convolution that flips its kernel stores it."""
+    """A kernel (..., height, width) flipped in both axes, as a flipping convolution stores it."""
     if isinstance(values, Streamed):
         shape, pieces = values.shape, values.pieces
         return Streamed(shape, lambda: (piece.reshape(-1, *shape[1:])[..., ::-1, ::-1] for piece in pieces()))
@@ -102,7 +102,7 @@ def all_finite(values: Values) -> bool:
 
 
 def scores(blobs: list[Values]) -> bool:
-    """Whether a layer is a dense one, or a convolution of a single cell, which a classifier ends with; not one of colours."""
+    """Whether a layer may score classes: a dense layer or a 1x1 convolution, but not one on colours."""
     shape = blobs[0].shape
     if len(shape) == 4 and shape[2:] == (1, 1):
         return shape[1] > COLOURS

