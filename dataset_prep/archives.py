@@ -1,4 +1,4 @@
-"""Archives as they are distributed, unpacked beside themselves: whole or not at all, and never outside the folder meant."""
+"""Unpacks distributed archives beside themselves: completely or not at all, and never outside their folder."""
 
 import errno
 import gzip
@@ -26,7 +26,7 @@ _File = tuple[str, IO[bytes]]
 def unpacked(archive: Path, md5: str | None = None) -> Path:
     """The folder with the contents of a .tar, .tgz, .tar.gz or .zip, unpacked if that was not done before.
 
-    Raises UserError if the archive's sum is not `md5`, if it is cut short, or holds links or paths out of the folder.
+    Raises UserError if the checksum is not `md5`, if the archive is cut short, or if it holds links or paths out of the folder.
     """
     folder = archive.parent / UNPACKED / stem(archive.name)
     if folder.exists():
@@ -65,7 +65,9 @@ def _files(archive: Path) -> Iterator[_File]:
                 raise UserError(f'{archive} holds {member.name}, which is no plain file; {_by_hand(archive)}')
             with inner:
                 yield member.name, inner
-        while tar.fileobj and tar.fileobj.read(1 << 20):  # gzip looks at its sum where its data end, which is behind tar's end
+        while tar.fileobj and tar.fileobj.read(
+            1 << 20
+        ):  # gzip checks its sum at the end of its data, which comes after the end of the tar
             pass
 
 

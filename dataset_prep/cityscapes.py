@@ -36,9 +36,9 @@ LABEL_TREE = Tree('labels of Cityscapes', (f'{LABELS}/{TRAIN}',), {'gtFine_train
 
 
 def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Record]]:
-    """The records of train, of its halves, and of val and test where they are there, in order of name.
+    """The records of train, of its halves, and of val and test if they exist, sorted by name.
 
-    Raises UserError when a file of a pair is missing, and for counts other than the published ones unless `allow_partial`.
+    Raises UserError if a file of a pair is missing, and for counts other than the published ones unless `allow_partial`.
     """
     images = need_tree(data, IMAGE_TREE) / IMAGES
     labels = need_tree(data, LABEL_TREE) / LABELS
@@ -53,9 +53,9 @@ def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Recor
 
 
 def halves(record: Record) -> list[Record]:
-    """The left and the right half of an image; of an odd width the right one has a column more.
+    """The left and the right half of an image; for an odd width the right half has one more column.
 
-    One that cannot be read, which its own split reports, is taken to be as wide as all of Cityscapes.
+    An unreadable image, which its own split reports, is assumed to have the usual width of Cityscapes.
     """
     found = attempt(lambda one: one.size_hw[1], record)
     width = WIDTH if isinstance(found, Fault) else found
@@ -64,7 +64,7 @@ def halves(record: Record) -> list[Record]:
 
 
 def _records(images: Path, labels: Path | None) -> list[Record]:
-    """The records of one split; without labels if there are none."""
+    """The records of one split, without labels if it has none."""
     found = by_id(images.glob(f'*/*{IMAGE_END}'), lambda path: path.name.removesuffix(IMAGE_END))
     if not found:
         raise UserError(f'{images} holds no CITY/*{IMAGE_END}')

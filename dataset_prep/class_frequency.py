@@ -1,4 +1,4 @@
-"""How often each class occurs in the labels of an LMDB, and the weights that balance the classes by it."""
+"""Counts how often each class occurs in the labels of an LMDB, and computes weights that balance the classes."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +15,14 @@ from dataset_prep.progress import progress
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Labelled pixels by class id, int64 (C,): those of the class, and those of all images in which it occurs."""
+    """Labelled pixels by class id, int64 (C,): those of the class, and those of all images that contain it."""
 
     pixels: np.ndarray
     pixels_of_images: np.ndarray
 
 
 def count_classes(lmdb: Path, num_classes: int) -> ClassCounts:
-    """Counts over the labels of an LMDB of images, or of maps and the labels of their cells; 255 is no label and not counted."""
+    """Counts over the labels of an LMDB of images or of maps. 255 is not counted."""
     manifest = read_manifest(lmdb)
     planes = label_planes(manifest) if manifest['kind'] == 'features' else 1
     pixels, pixels_of_images = np.zeros((2, num_classes), np.int64)

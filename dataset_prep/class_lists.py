@@ -1,9 +1,9 @@
-"""The classes of a user's own data: a list of names, or what other tools write of names, ids and colours.
+"""Reads the classes of a user's own data: our list of names, or a file of another tool with names, ids and colours.
 
-The form of our own is a class a line, the first being id 0, with its colour behind the name if one is wanted: `road 128 64 128`.
-Understood besides: CVAT's labelmap.txt (road:128,64,128:parts:actions), CamVid's label_colors.txt (128 64 128 road), tables with
-a head line (name,r,g,b, perhaps an id), ids before names (0 road), colours without names, colours as #804080, comments after #,
-labelme's __ignore__. What is none of these is an error that names the line.
+Our form has a class on each line, from id 0, with an optional colour after the name: `road 128 64 128`. Also read: CVAT's
+labelmap.txt (road:128,64,128:parts:actions), CamVid's label_colors.txt (128 64 128 road), tables with a head line (name,r,g,b,
+perhaps an id), ids before names (0 road), colours without names, colours as #804080, comments after #, labelme's __ignore__. Any
+other line is an error that names it.
 """
 
 import csv
@@ -42,7 +42,7 @@ _COLUMNS = {  # of a table, by what their heads are called
 
 
 class Row(NamedTuple):
-    """A class as a list has it: at which line, and with an id and a colour if these are given."""
+    """A class in a list: its line, and its id and colour if these are given."""
 
     line: int
     name: str
@@ -53,8 +53,8 @@ class Row(NamedTuple):
 def read_classes(text: str) -> list[tuple[str, Colour]]:
     """Names and colours of classes in the order of their ids: from a file, or as many as a number says.
 
-    A class without a colour gets that of its id in VOC's palette, or the next of it that is free. Raises UserError for what is
-    not understood, ids that are not 0 to N-1, and classes or colours that occur twice.
+    A class without a colour gets the colour of its id in VOC's palette, or the next free one. Raises UserError for an unreadable
+    line, ids that are not 0 to N-1, and classes or colours that occur twice.
     """
     if text.isdecimal():
         rows, where = [Row(0, f'class {index}') for index in range(int(text))], f'--classes {text}'
@@ -73,7 +73,7 @@ def read_classes(text: str) -> list[tuple[str, Colour]]:
 
 
 def read_palette(path: Path) -> list[tuple[str, Colour]]:
-    """Names and colours in the order of their ids, from a file that has a colour for each name. Errors as in read_classes."""
+    """Names and colours by id, from a file with a colour for each name. Raises the errors of read_classes()."""
     rows = _read(path)
     if lacking := [row for row in rows if row.colour is None]:
         raise UserError(f'{path} line {lacking[0].line}: {lacking[0].name} has no colour, so its pixels cannot be told; {FORM}')

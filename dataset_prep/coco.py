@@ -1,11 +1,11 @@
-"""MS COCO as VOC's classes: its annotations read, labels drawn from them.
+"""Reads the annotations of MS COCO and draws labels of VOC's classes from them.
 
 Layout: annotations/instances_SET.json and SET/*.jpg, for the sets train2014 and val2014.
-Which images (paper Sec. 5): those with at least one object, a crowd does not count, of the 20 categories that VOC has.
-Label: 0 where no such object is. A crowd of one of the 20 is 255. Where objects overlap the one of fewer pixels lies on top, of
-equal ones that of the higher id; all lie on top of crowds. "Annotated objects from other categories were treated as background",
-which can be read in two ways (OTHER_OBJECTS): they are left undrawn, so that a plate on a table is table; or they are drawn as
-background, and the plate is a hole in the table.
+Images (paper Sec. 5): those with at least one object of VOC's 20 categories; a crowd does not count.
+Labels: 0 is no such object, 255 is a crowd of the 20. Where objects overlap, the one with fewer pixels lies on top, and for equal
+sizes the one with the higher id; all objects lie on top of crowds. "Annotated objects from other categories were treated as
+background" can mean two things (OTHER_OBJECTS): they are not drawn, so that a plate on a table is table; or they are drawn as
+background, so that the plate is a hole in the table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ class CocoObject:
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image of a set, its objects and crowds: those of VOC's categories, and the others where they are drawn."""
+    """One image of a set with its objects and crowds: those of VOC's categories, and others if they are drawn."""
 
     file_name: str
     height: int
@@ -80,7 +80,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoSet:
-    """The images of one set with an object of VOC's categories, in order of id; `listed` is the count of all its images."""
+    """The images of one set with an object of VOC's categories, sorted by id; `listed` counts all images of the set."""
 
     name: str
     annotations: Path
@@ -90,7 +90,7 @@ class CocoSet:
 
 
 def read_set(data: Path, name: str, other_objects: str = LEFT) -> CocoSet:
-    """A set of the folder `data`; with DRAWN_OVER its images have the objects of other categories too.
+    """A set in the folder `data`; with DRAWN_OVER also the objects of other categories.
 
     Raises UserError if it or its annotations are missing, damaged, or not COCO's.
     """
@@ -160,7 +160,7 @@ def draw_label(height: int, width: int, objects: Sequence[CocoObject]) -> np.nda
 def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
     """Draw the label of each image of a set into `<folder>/<set>/`, PNGs of indices in VOC's colours; their paths by id.
 
-    Labels that were drawn before from the same annotations are kept, so that this goes on where it was stopped.
+    Labels drawn before from the same annotations are kept, so a stopped run goes on.
     """
     target = folder / coco.name
     begin_drawing(target, {'annotations_sha256': file_sum(coco.annotations), 'rule': RULE})
@@ -180,21 +180,21 @@ def draw_labels(coco: CocoSet, folder: Path) -> dict[str, Path]:
 
 
 def check_images(coco: CocoSet) -> None:
-    """Raise UserError naming the images of a set that are not there."""
+    """Raise UserError with the missing images of a set."""
     paths = [coco.folder / image.file_name for image in coco.images]
     missing = [Fault(f'no file at {path}') for path in paths if not path.is_file()]
     end_with_faults(missing, len(paths), f'images of {coco.annotations.name}', f'unpack {coco.name} anew')
 
 
 def coco_records(coco: CocoSet, labels: Mapping[str, Path], min_object_area: int = 0) -> list[Record]:
-    """The records of a set, without those whose objects cover less than `min_object_area` pixels in all."""
+    """The records of a set whose objects cover at least `min_object_area` pixels in all."""
     images = {Path(image.file_name).stem: coco.folder / image.file_name for image in coco.images}
     records = [Record(name, path, labels[name], 'pascal_voc') for name, path in images.items()]
     return _large_enough(records, min_object_area) if min_object_area else records
 
 
 def _large_enough(records: Sequence[Record], pixels: int) -> list[Record]:
-    """The records whose labels have at least so many pixels of objects."""
+    """The records whose labels have at least that many object pixels."""
 
     def objects(record: Record) -> int:
         label = read_index_label(record.label)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""COCO's annotation files of one's own categories, as CVAT and other tools write them: polygons and run lengths.
+"""Reads annotation files in COCO's form with own categories, as CVAT and other tools write them: polygons and run lengths.
 
-Objects that are marked as a crowd are objects like others here: CVAT marks so what was painted with a brush. Where two overlap
-the one of fewer pixels lies on top.
+Crowds count as objects here, because CVAT marks brush strokes as crowds. Where two objects overlap, the one with fewer pixels
+lies on top.
 """
 
 import re
@@ -28,7 +28,7 @@ _SPLIT = re.compile(rf'(?:^|[^a-z])({"|".join(SPLITS)})\d*$', re.IGNORECASE)
 
 @dataclass
 class AnnotatedImage:
-    """An image of an annotation file: its path as it stands there, height and width if given, objects with their classes."""
+    """An image of an annotation file: its path there, height and width if given, and objects with their classes."""
 
     file_name: str
     size_hw: tuple[int | None, int | None]
@@ -36,9 +36,9 @@ class AnnotatedImage:
 
 
 def find(data: Path) -> Labels | None:
-    """The labels of a folder with annotation files of COCO's form, in it or one folder deeper; None if it has none.
+    """The labels of a folder with annotation files in COCO's form, in it or one folder deeper; None if it has none.
 
-    An image may lie anywhere in the folder. A file of train, val or test by its name, or by that of its folder, is that split.
+    An image may lie anywhere in the folder. If the name of a file or of its folder is train, val or test, the file is that split.
     """
     paths = [path for folder in (data, *sorted(data.glob('*/'))) for path in _annotation_files(folder)]
     if not paths:
@@ -133,7 +133,7 @@ def _pictures(path: Path, images: Sequence[AnnotatedImage], index: Mapping[str, 
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that an annotation file is of: by its name, as instances_train.json, or by its folder's; None if neither says."""
+    """The split of an annotation file, from its name (instances_train.json) or its folder; None if neither tells."""
     found = [match[1].lower() for name in (path.stem, path.parent.name) if (match := _SPLIT.search(name))]
     return SPLITS[found[0]] if found else None
 

@@ -1,4 +1,4 @@
-"""Objects as COCO stores them, polygons or run lengths, painted into a label by pycocotools."""
+"""Paints objects as COCO stores them, polygons or run lengths, into a label by pycocotools."""
 
 from array import array
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Segmentation = list[array] | dict  # polygons x, y, x, y ..., or a run-length co
 
 
 class Painted(NamedTuple):
-    """An object, the value that its pixels get, its id, and whether it lies under all objects that do not."""
+    """An object, the value of its pixels, its id, and whether it lies below all other objects."""
 
     value: int
     id: int
@@ -24,8 +24,8 @@ class Painted(NamedTuple):
 def segmentation_of(entry: dict) -> Segmentation | None:
     """The outline of an annotation; None if it outlines nothing.
 
-    Outlines of one or two points are left out, as Detectron does: pycocotools would take two points for a box. Raises
-    ValueError for half a point and for run lengths that are not as long as their image: pycocotools would take them too.
+    Outlines of one or two points are left out, as in Detectron, because pycocotools takes two points for a box. Raises ValueError
+    for half a point, and for run lengths of another length than the image, which pycocotools would accept.
     """
     segmentation = entry['segmentation']
     if isinstance(segmentation, list):
@@ -46,8 +46,8 @@ def segmentation_of(entry: dict) -> Segmentation | None:
 def _counts(text: str) -> list[int]:
     """Run lengths from COCO's compressed text (rleFrString in cocoapi's maskApi.c).
 
-    Each number is written in characters of 5 bits, the lowest first; bit 5 says that more follow, bit 4 of the last is the sign.
-    From the fourth number on each is the difference to the one two places before.
+    Each number is written in characters of 5 bits, lowest first. Bit 5 says that more follow; bit 4 of the last one is the sign.
+    From the fourth number on, each is the difference to the number two places before.
     """
     counts: list[int] = []
     number = shift = 0
@@ -68,8 +68,7 @@ def _counts(text: str) -> list[int]:
 
 
 def paint(label: np.ndarray, objects: Iterable[Painted]) -> None:
-    """Paint objects into a label, uint8 (H, W). Where they overlap the one of fewer pixels lies on top, of equal ones that of
-    the higher id.
+    """Paint objects into a label, uint8 (H, W). The object with fewer pixels lies on top; for equal sizes the higher id.
 
     Raises ValueError for run lengths of an image of another size.
     """

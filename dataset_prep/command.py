@@ -1,4 +1,4 @@
-"""What the commands that prepare a data set have in common."""
+"""The parts that all commands for data sets share."""
 
 import argparse
 import re
@@ -14,14 +14,14 @@ from tools.support.errors import UserError
 
 
 def command_parser(module: str, doc: str | None) -> argparse.ArgumentParser:
-    """The parser of `python -m dataset_prep.<module>`, its docstring as the description."""
+    """The parser of `python -m dataset_prep.<module>`, with its docstring as the description."""
     return argparse.ArgumentParser(
         prog=f'.venv/bin/python -m dataset_prep.{module}', description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser, default_out: Path | None, crop_sizes: Sequence[int]) -> None:
-    """The options that all data sets made of files have."""
+    """Add the options of all data sets that are made of files."""
     parser.add_argument('--lists-only', action='store_true', help='check all files and list the splits, but write no LMDB')
     add_arguments(parser, default_out, crop_sizes)
 
@@ -35,7 +35,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def data_folder(args: argparse.Namespace, facts: Dataset, split: str | None = None) -> Path:
-    """The folder that --data gives. Raises UserError with the make target if it was not given."""
+    """The folder of --data. If it was not given, raises UserError with the make target."""
     if args.data is None:
         target = how_to_prepare(facts.name, split).removeprefix('run: ')
         raise UserError(f'the folder of {facts.name} is not given: {target}, or --data FOLDER')
@@ -49,9 +49,9 @@ def write(
     crop_sizes: Mapping[str, Sequence[int]],
     counted: Mapping[str, Scan] | None = None,
 ) -> None:
-    """Check the lists that are there already, then prepare; with --lists-only no LMDB is written.
+    """Check existing lists, then prepare. With --lists-only no LMDB is written.
 
-    A split that `counted` has the scan of was read already.
+    A split with a scan in `counted` is not read again.
     """
     check_lists(args.out, splits)
     lmdbs = {} if args.lists_only else lmdbs_asked(args, facts, crop_sizes)

@@ -1,4 +1,4 @@
-"""Whether what was found of a data set is all of it: fewer or other images than its owners list do not pass in silence."""
+"""Checks that a data set is complete: fewer or more images than its owners list are an error."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ def add_partial_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_complete(what: str, found: Mapping[str, int], complete: Mapping[str, int], allow_partial: bool) -> None:
-    """Raise UserError when a count differs from that of a complete copy, unless that was allowed: then print it.
+    """Raise UserError if a count differs from that of a complete copy; if partial copies are allowed, print it.
 
-    Only what was found is compared: an archive that was not fetched is no fault.
+    Only splits that were found are compared: a missing archive is no fault.
     """
     differ = [name for name, count in found.items() if count != complete.get(name, count)]
     wrong = [f'{found[name]} {name} (complete: {complete[name]})' for name in differ]

@@ -1,4 +1,4 @@
-"""A picture to check a data set by: image, label in colour, and both laid over each other, a few records of each split."""
+"""Draws a picture to check a data set: image, label in colour and overlay for a few records of each split."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def write_sheet(path: Path, rows: Sequence[np.ndarray], entries: Sequence[tuple[
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """`count` of the items at even distances, the first and the last among them."""
+    """`count` items at even distances, with the first and the last."""
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]
 
@@ -46,7 +46,7 @@ def label_pictures(image: np.ndarray, label: np.ndarray, facts: Dataset) -> list
 
 
 def sheet_row(title: str, pictures: Sequence[np.ndarray], height: int = CELL_HEIGHT) -> np.ndarray:
-    """Pictures side by side under a title; of the second, the label, the nearest pixels, so that its colours stay pure."""
+    """Pictures side by side below a title. The second, the label, is scaled by nearest pixels, so no new colours appear."""
     rows, columns = pictures[0].shape[:2]
     height = max(1, min(height, WIDEST * height * rows // columns))
     row = beside([scaled(picture, height=height, pure=place == 1) for place, picture in enumerate(pictures)])

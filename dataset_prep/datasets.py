@@ -1,7 +1,7 @@
-"""Facts of each data set, as plain data: classes and their colours, the mean that is subtracted, how many images a split has.
+"""The facts of each data set as plain data: classes and colours, the subtracted mean, the number of images in each split.
 
-A row's `classes` and `palette` are aligned: the id of a class is its place. A user's own data set has its row in a file,
-`dataset.json` in the folder that dataset_prep/custom.py wrote. Nothing heavy is imported here.
+`classes` and `palette` of a row are aligned: the id of a class is its index. The row of a user's own data set is the file
+`dataset.json` in the folder that dataset_prep/custom.py wrote. This module imports nothing heavy.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from tools.support.errors import UserError
 from tools.support.paths import DATA
 
-IGNORE_LABEL = 255  # pixels that count neither in training nor in scores
+IGNORE_LABEL = 255  # these pixels count neither in training nor in scores
 
 Colour = tuple[int, int, int]
 Mean = tuple[float, float, float]
@@ -22,13 +22,13 @@ Rows = tuple[tuple[str, Colour] | tuple[str, Colour, str], ...]  # class, colour
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set. `palette` is RGB, 0-255; `mean_bgr` is subtracted from an image in OpenCV's channel order.
+    """One data set. `palette` is RGB, 0-255. `mean_bgr` is subtracted from an image in BGR order.
 
-    `splits`: the image counts of a complete copy. `train`: the split that stages train on unless they name another one.
-    `test`: the split that the paper's tables are on. `hidden`: splits whose labels only a server has.
-    `categories`: groups of classes that are scored beside them. `encodings`: how label files name classes, the usual way first;
-    `label_suffixes`: how their names end, after the image's. `sizes_wh`: sizes of typical images, in files of `suffix`.
-    `target`: the make target that prepares it; `targets`: that of a split which has its own.
+    `splits`: image counts of a complete copy. `train`: the split that stages train on by default. `test`: the split of the
+    paper's tables. `hidden`: splits whose labels only a server has. `categories`: groups of classes that are scored too.
+    `encodings`: how label files name classes, the usual way first. `label_suffixes`: what follows the image's name in label
+    files. `sizes_wh`: sizes of typical images, in files of `suffix`. `target`: the make target; `targets`: targets of single
+    splits.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Classes that are told apart; ids run from 0 to one less."""
+        """Number of classes; ids run from 0 to one less."""
         return len(self.classes)
 
     @property
     def val(self) -> str:
-        """The split that training is measured on: 'val', or 'test' where there is no other with ground truth (KITTI)."""
+        """The split that training is evaluated on: 'val', or 'test' if no other has ground truth (KITTI)."""
         return 'val' if 'val' in self.splits else 'test'
 
     def category_ids(self, ids: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
-        """The ids of each category, where `ids` are those of the classes: by default 0 to C-1, in order."""
+        """The ids of each category; `ids` are the ids of the classes, by default 0 to C-1."""
         ids = ids or {name: number for number, name in enumerate(self.classes)}
         return {name: tuple(ids[member] for member in members) for name, members in self.categories.items()}
 
@@ -188,9 +188,9 @@ _own: dict[str, Dataset] = {}  # rows read or made since the program began, by n
 
 
 def dataset(name: str) -> Dataset:
-    """The row `name`, or that of a user's own data set: one read before, or the one in data/<name>/.
+    """The row `name`, or the row of a user's own data set, from data/<name>/ or read before.
 
-    Raises a UserError that lists the names when there is none.
+    If there is none, raises UserError with the known names.
     """
     if name in DATASETS:
         return DATASETS[name]
@@ -207,7 +207,7 @@ def own_names() -> list[str]:
 
 
 def keep_own(row: Dataset) -> Dataset:
-    """Make the row of a user's own data set known to this program. Raises UserError if its name is a published one's."""
+    """Register the row of a user's own data set. Raises UserError if its name is that of a published data set."""
     if row.name in DATASETS:
         raise UserError(f'{row.name} is the name of a data set of the paper; give yours another: NAME= with make, or --name')
     _own[row.name] = row
@@ -215,13 +215,13 @@ def keep_own(row: Dataset) -> Dataset:
 
 
 def own_json(row: Dataset) -> str:
-    """The row of a user's own data set as the text of its file; what only the rows above have is left out."""
+    """The row of a user's own data set as the text of its file."""
     said = {name: value for name, value in asdict(row).items() if name in _OWN_FIELDS}
     return json.dumps(said, indent=1, ensure_ascii=False) + '\n'
 
 
 def read_own(folder: Path) -> Dataset | None:
-    """The row in `folder`, made known to this program; None if there is none. Raises UserError if it is damaged."""
+    """Read and register the row in `folder`; None if there is none. Raises UserError if it is damaged."""
     path = Path(folder) / OWN_ROW
     if not path.is_file():
         return None
@@ -239,7 +239,7 @@ def read_own(folder: Path) -> Dataset | None:
 
 
 def how_to_prepare(name: str, split: str | None = None) -> str:
-    """What to do to have the data set `name`, or that split of it, for messages."""
+    """How to prepare the data set `name`, or a split of it, for messages."""
     row = DATASETS.get(name)
     target = row.targets.get(split or '', row.target) if row else ''
     if not target and (name in _own or (DATA / name / OWN_ROW).is_file()):

@@ -1,8 +1,9 @@
-"""Caffe's Datum message as bytes, written and read directly: 12 MB of float maps in milliseconds.
+"""Writes and reads Caffe's Datum message directly as bytes: 12 MB of float maps in milliseconds.
 
-Protocol buffers for Python copies float fields value by value (a second for such a map); the wire format of this one message is
-small enough to write by hand. Field numbers are those of `message Datum` in caffe.proto: channels 1, height 2, width 3, data 4,
-float_data 6, encoded 7. The floats are written packed, which parsers accept for this field too, in 4 bytes each rather than 5.
+The Python package of protocol buffers copies float fields value by value, a second for such a map. The wire format of this
+message is small enough to write by hand. Field numbers are those of `message Datum` in caffe.proto: channels 1, height 2, width
+3, data 4, float_data 6, encoded 7. The floats are written packed, which parsers accept for this field too, in 4 bytes each
+rather than 5.
 """
 
 import cv2
@@ -23,7 +24,7 @@ def raw_datum(array: np.ndarray) -> bytes:
 
 
 def empty_raw_datum(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of a Datum, uint8, and its pixels, a view of them of `shape`, to be filled in: an image is not copied again."""
+    """The bytes of a uint8 Datum, and a view of its pixels of `shape` to fill in, which saves a copy of the image."""
     count = shape[0] * shape[1] * shape[2]
     start = _shape_fields(shape) + head(_DATA, count)
     datum = np.empty(len(start) + count, np.uint8)
@@ -59,9 +60,9 @@ def decode_datum(message: bytes | memoryview) -> np.ndarray:
 
 
 def decode_label(message: bytes | memoryview, planes: int) -> np.ndarray:
-    """The last `planes` channels of what decode_datum returns; of pixels or maps that are not encoded, no others are read.
+    """The last `planes` channels of decode_datum(). If the Datum is not encoded, no other channels are read.
 
-    Raises UserError as decode_datum does.
+    Raises UserError as decode_datum().
     """
     try:
         found = {field.number: field for field in fields(memoryview(message))}

@@ -1,4 +1,4 @@
-"""A folder of labels that were drawn from outlines: PNGs of ids with a palette, and what they were drawn from."""
+"""A folder of labels drawn from outlines: PNGs of ids with a palette, and a record of their sources."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ _WHITE = (255, 255, 255)
 
 
 def begin_drawing(folder: Path, settings: Mapping[str, object]) -> None:
-    """Make `folder` for labels drawn from `settings`, and delete labels there that were drawn from others.
+    """Prepare `folder` for labels drawn from `settings`, and delete labels drawn from others.
 
     Raises UserError if the folder holds other files.
     """

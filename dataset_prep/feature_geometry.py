@@ -1,4 +1,4 @@
-"""Where the cells of a stored map lie on an image: sizes of inputs, labels at stride 8, borders that a later layer takes off."""
+"""Geometry of stored maps: input sizes, labels at stride 8, and borders that later layers remove."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from tools.support.errors import UserError
 
 
 def input_size(size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the input whose score cells just cover an image of `size_hw` pixels: the image rounded up, and 372."""
+    """Height and width of the smallest input whose cells cover an image of `size_hw`: rounded up to 8, plus 372."""
     height, width = (-(-side // STRIDE) * STRIDE + SHRINK for side in size_hw)
     return height, width
 

@@ -1,4 +1,4 @@
-"""How label files name classes: by id, by another data set's ids, by colour; and their decoding to our ids."""
+"""The ways in which label files name classes (by id, by another data set's id, by colour), and their decoding to our ids."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -76,7 +76,7 @@ def is_coloured(encoding: str) -> bool:
 def decode(values: np.ndarray, encoding: str, facts: Dataset, path: Path) -> np.ndarray:
     """Ids, uint8 (H, W), 0 to C-1 and 255, from the values of the label file at `path`: uint8 (H, W), or (H, W, 3) RGB.
 
-    Raises UserError naming the first pixel (row, column, from 0) whose value is no label.
+    Raises UserError with the first pixel (row, column, from 0) whose value is no label.
     """
     codes = _packed(values) if is_coloured(encoding) else values
     table = _lookup_table(encoding, facts.classes, facts.palette)
@@ -123,7 +123,7 @@ def _values(
 
 
 def _bad_value(value: np.ndarray, encoding: str, facts: Dataset) -> str:
-    """What is wrong with a value, and what would be right."""
+    """What is wrong with a value, and which values are allowed."""
     if is_coloured(encoding):
         rgb = tuple(int(part) for part in value)
         if encoding == 'camvid_colours':

@@ -1,4 +1,4 @@
-"""The forms in which people have their labels: which one a folder holds, and its labels as PNGs of ids."""
+"""Finds out in which form a folder has its labels, and turns them into PNGs of ids."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ READERS: tuple[Callable[[Path], Labels | None], ...] = (
 
 
 def find_labels(data: Path) -> Labels:
-    """The labels of a folder, in whichever form it has them. Raises UserError if it has none, or labels in two forms."""
+    """The labels of a folder in any known form. Raises UserError if it has none, or labels in two forms."""
     if not data.is_dir():
         raise UserError(f'no folder {data}; give the one that holds your images and labels: DATA=FOLDER')
     found = [labels for reader in READERS if (labels := reader(data))]
@@ -41,8 +41,8 @@ def find_labels(data: Path) -> Labels:
 def as_pictures(labels: Labels, names: Names, wanted: Iterable[str], out: Path) -> dict[str, tuple[Path, str]]:
     """A label PNG of each of the `wanted` images that has a label, and its encoding.
 
-    Those that are not pictures, or of which classes are left out, are drawn into `out`/drawn_labels/; what was drawn from the
-    same files before is kept. Raises UserError naming the label files that cannot be drawn.
+    Labels that are no pictures, or have classes to leave out, are drawn into `out`/drawn_labels/. Labels drawn before from the
+    same files are kept. Raises UserError with the label files that cannot be drawn.
     """
     wanted = [name for name in wanted if name in labels.files]
     if labels.ready and not names.left_out:

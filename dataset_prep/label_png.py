@@ -1,4 +1,4 @@
-"""Label maps from the bytes of PNG files, several times as fast as the usual readers."""
+"""Decodes label maps from PNG files, several times as fast as the usual readers."""
 
 import struct
 from ctypes import c_int32
@@ -17,9 +17,9 @@ DAMAGED: tuple[type[Exception], ...] = (ValueError, struct.error, zlib_ng.error)
 
 
 def decode(content: bytes) -> np.ndarray | None:
-    """The values of a PNG of one byte a pixel; None for another sort of picture, or without compiled code.
+    """The values of a PNG with one byte per pixel; None for another kind of picture, or without compiled code.
 
-    Raises one of DAMAGED for a damaged one.
+    Raises one of DAMAGED for a damaged file.
     """
     compiled = library(LABEL_PNG_C)
     if compiled is None or not content.startswith(PNG_START):
@@ -41,7 +41,7 @@ def decode(content: bytes) -> np.ndarray | None:
 
 
 def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and data of each chunk, up to the last; ValueError where a sum is wrong."""
+    """Kind and data of each chunk. Raises ValueError for a wrong checksum."""
     found: list[tuple[bytes, bytes]] = []
     place = len(PNG_START)
     while not found or found[-1][0] != b'IEND':

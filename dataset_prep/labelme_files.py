@@ -1,4 +1,4 @@
-"""labelme's JSON files, one an image: its shapes drawn as labelme draws them, later ones over earlier ones.
+"""Reads labelme's JSON files, one per image, and draws their shapes as labelme does, later ones over earlier ones.
 
 Source: wkentaro/labelme, labelme/utils/shape.py (shape_to_mask, shapes_to_label), labelme/label_file.py.
 """
@@ -49,7 +49,7 @@ def _is_labelme(folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict:
-    """What a file holds. Raises UserError if it is no whole file of labelme, or has a shape that cannot be drawn."""
+    """The content of a file. Raises UserError if it is no complete file of labelme, or has a shape that cannot be drawn."""
     try:
         content = json.loads(path.read_text(encoding='utf-8-sig'))
         for number, shape in enumerate(content['shapes'], 1):
@@ -62,7 +62,7 @@ def _read(path: Path) -> dict:
 
 
 def _check_shape(what: str, kind: str, points: Sequence[Sequence[float]]) -> None:
-    """Raise ValueError for a kind of shape that is not known, too few points, or points that are no numbers."""
+    """Raise ValueError for an unknown kind of shape, too few points, or points that are no numbers."""
     if kind != 'mask' and kind not in SHAPES:
         raise ValueError(f'{what} is a {kind}; understood are {", ".join([*SHAPES, "mask"])}')
     least, most, _ = SHAPES.get(kind, (2, 2, None))

@@ -1,7 +1,7 @@
-"""Lists of ids, and files paired by name; what is empty, listed twice or alone is an error that names it.
+"""Reads lists of ids and pairs files by name. An empty list, a double entry or a file without its partner is an error.
 
-Names that look the same are the same: Unicode has two forms of an e with an accent, and file systems and editors differ in which
-they write. Ids here are in the composed one (NFC). A suffix is the same in capitals.
+Unicode has two forms of a letter with an accent, and file systems and editors differ in which they write. All ids here are in the
+composed form (NFC). Suffixes may be in capitals.
 """
 
 import re
@@ -16,19 +16,19 @@ _UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
 
 def composed(name: str) -> str:
-    """`name` in the form of Unicode that all ids are in."""
+    """`name` in the Unicode form of all ids."""
     return unicodedata.normalize('NFC', name)
 
 
 def with_suffix(folder: Path, *suffixes: str) -> list[Path]:
-    """The files in a folder whose suffix is one of these, in small letters or capitals; none if there is no such folder."""
+    """The files in a folder with one of these suffixes, in lower or upper case; none if the folder does not exist."""
     return [path for path in folder.iterdir() if path.suffix.lower() in suffixes] if folder.is_dir() else []
 
 
 def read_lines(path: Path) -> dict[int, str]:
-    """The lines of a list by their number, from 1, without blanks around them and without empty ones.
+    """The stripped lines of a list by number, from 1, without empty ones.
 
-    A byte order mark and any ends of lines will do. Raises UserError if the file is missing, empty, or no text.
+    A byte order mark and any line ends are accepted. Raises UserError if the file is missing, empty, or no text.
     """
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
@@ -43,7 +43,7 @@ def read_lines(path: Path) -> dict[int, str]:
 
 
 def read_ids(path: Path) -> list[str]:
-    """The ids, or other names, in a list, one a line. Raises UserError as read_lines does, and for one that is there twice."""
+    """The ids or names in a list, one per line. Raises UserError as read_lines(), and for a double entry."""
     numbered: dict[str, int] = {}
     for number, line in read_lines(path).items():
         name = composed(line)
@@ -54,9 +54,9 @@ def read_ids(path: Path) -> list[str]:
 
 
 def by_id(paths: Iterable[Path], id_of: Callable[[Path], str]) -> dict[str, Path]:
-    """Files by id, in the order of ids, without hidden ones, as macOS leaves them beside others (._NAME).
+    """Files by id, sorted, without hidden ones (macOS's ._NAME).
 
-    Raises UserError when two have the same id, or a path cannot be written into a list.
+    Raises UserError if two files have the same id, or if a path cannot be written into a list.
     """
     found: dict[str, Path] = {}
     for path in sorted(path for path in paths if not path.name.startswith('.')):
@@ -73,7 +73,7 @@ def check_pairs(
 ) -> None:
     """Raise UserError unless each image has its label and each label its image.
 
-    The message names the file that each lonely id lacks: `image_of(id)` or `label_of(id)`.
+    The message names each missing file: `image_of(id)` or `label_of(id)`.
     """
     lonely = sorted(images.keys() ^ labels.keys())
     lacking = [Fault(f'no file at {label_of(name) if name in images else image_of(name)}') for name in lonely]

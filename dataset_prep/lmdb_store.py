@@ -1,4 +1,4 @@
-"""LMDBs of Datums as files: written in batches within a disk's room, read back one after another, each with its manifest."""
+"""Writes LMDBs of Datums in batches, reads them back, and keeps a manifest with each."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ Batch = list[tuple[bytes, bytes | memoryview]]  # keys and values
 
 
 def key(index: int, record_id: str) -> bytes:
-    """The key of the record at `index` of an LMDB: Caffe reads keys in byte order, so the number comes first."""
+    """The key of record `index` in an LMDB. Caffe reads keys in byte order, so the number comes first."""
     encoded = f'{index:08d}_{record_id}'.encode()
     if len(encoded) > KEY_BYTES:
         raise UserError(f'the id {record_id} is too long: {len(encoded)} bytes as a key, LMDB takes {KEY_BYTES}')
@@ -40,12 +40,12 @@ def id_of(stored_key: bytes) -> str:
 
 
 def stored_bytes(value_bytes: int) -> int:
-    """Bytes on disk of a value of several pages."""
+    """Bytes on disk of a value that needs several pages."""
     return -(-(value_bytes + HEADER_BYTES) // PAGE_BYTES) * PAGE_BYTES
 
 
 def check_disk_space(folder: Path, needed: int) -> None:
-    """Raise UserError unless the file system that will hold `folder` has room for `needed` bytes."""
+    """Raise UserError unless the file system of `folder` has room for `needed` bytes."""
     existing = next(parent for parent in [Path(folder).absolute(), *Path(folder).absolute().parents] if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -55,10 +55,10 @@ def check_disk_space(folder: Path, needed: int) -> None:
 
 
 class LmdbWriter:
-    """Appends to an LMDB, which it opens or makes; keys must come in ascending order. What was flushed survives a kill.
+    """Appends to an LMDB, which it opens or creates. Keys must come in ascending order. Flushed records survive a kill.
 
-    One batch is written, as one transaction, while the next one is queued: waiting for the disk costs no time of who puts.
-    `before_commit` is told, before each transaction, how many records there are after it.
+    One batch is written in one transaction while the next batch is queued, so the caller does not wait for the disk. Before each
+    transaction `before_commit` gets the number of records after it.
     """
 
     def __init__(self, folder: Path, *, before_commit: Callable[[int], None] | None = None):
@@ -74,24 +74,24 @@ class LmdbWriter:
         self._batch_bytes = 0
 
     def reserve(self, expected_bytes: int) -> None:
-        """Make the map large enough for this much beside what is there; it is address space, neither memory nor disk."""
+        """Enlarge the map by this many bytes. It is address space, neither memory nor disk."""
         self._written()
         self._environment.set_mapsize(self._environment.info()['map_size'] + expected_bytes + 2 * BATCH_BYTES)
 
     def put(self, stored_key: bytes, value: bytes | memoryview) -> None:
-        """Queue one record; every BATCH_BYTES what is queued begins to be written. Raises what flush raises."""
+        """Queue one record; every BATCH_BYTES the queue starts to be written. Raises the errors of flush()."""
         self._batch.append((stored_key, value))
         self._batch_bytes += len(value)
         if self._batch_bytes >= BATCH_BYTES:
             self._begin_to_write()
 
     def flush(self) -> None:
-        """Wait until all that was put is on disk. Raises UserError if the disk is full."""
+        """Wait until all records are on disk. Raises UserError if the disk is full."""
         self._begin_to_write()
         self._written()
 
     def count(self) -> int:
-        """Records on disk; what is being written is waited for, as it may map the files anew."""
+        """Number of records on disk. Waits for the current batch, because writing may remap the files."""
         wait([self._writing] if self._writing else [])
         return self._environment.stat()['entries']
 
@@ -102,12 +102,12 @@ class LmdbWriter:
             return decode_datum(cursor.value()) if cursor.first() else None
 
     def close(self) -> None:
-        """Close the files; what was not flushed is lost."""
+        """Close the files; records that were not flushed are lost."""
         self._thread.shutdown()
         self._environment.close()
 
     def _begin_to_write(self) -> None:
-        """Let the thread write what is queued, when it is done with the batch before."""
+        """Let the thread write the queue after the previous batch."""
         self._written()
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if not batch:
@@ -120,7 +120,7 @@ class LmdbWriter:
         self._writing = self._thread.submit(self._commit, batch)
 
     def _written(self) -> None:
-        """Wait for the batch that is being written. If it failed, what was queued behind it is given up: no record may lack."""
+        """Wait for the current batch. If it failed, drop the queue behind it, because no record may be skipped."""
         error = self._writing.exception() if self._writing else None
         self._writing = None
         if error:
@@ -128,10 +128,10 @@ class LmdbWriter:
             raise self._refused(error) if isinstance(error, (lmdb.Error, OSError)) else error
 
     def _commit(self, batch: Batch) -> None:
-        """Write a batch as one transaction; the map grows when it is too small.
+        """Write a batch in one transaction; enlarge the map if it is too small.
 
-        Then the file is mapped anew: pages of it that LMDB looked at, 70 kB a record, count as memory of this process, and
-        would grow with the LMDB.
+        The file is then remapped: pages that LMDB has read, 70 kB per record, count as memory of this process and would grow with
+        the LMDB.
         """
         size = self._environment.info()['map_size']
         while True:
@@ -149,7 +149,7 @@ class LmdbWriter:
                     raise ValueError(f'key {stored_key!r} comes after a larger one')
 
     def _refused(self, error: BaseException) -> UserError:
-        """What to do when the system does not take what is written."""
+        """The error for a failed write, with what to do."""
         free = shutil.disk_usage(self._folder).free
         return UserError(
             f'{self._folder} cannot be written on ({error}); {free / 1e9:.2f} GB are free there. Make room and run the same '
@@ -163,7 +163,7 @@ def write_manifest(folder: Path, manifest: dict) -> None:
 
 
 def read_manifest(path: Path) -> dict:
-    """What an LMDB holds. Raises UserError when there is none at `path`, or only a part of one."""
+    """The manifest of an LMDB. Raises UserError if there is no LMDB at `path`, or only a part of one."""
     file = Path(path) / MANIFEST
     if not file.exists():
         what = 'an LMDB that this toolkit did not write' if (Path(path) / 'data.mdb').exists() else 'no LMDB'
@@ -178,14 +178,14 @@ def read_manifest(path: Path) -> dict:
 
 
 def read_sizes(path: Path) -> dict[str, tuple[int, int]]:
-    """Height and width by id of the images in the LMDB at `path`; nothing for one of something else, or of an earlier version."""
+    """Height and width by id of the images in an LMDB; empty for maps, or for an LMDB of an earlier version."""
     file = Path(path) / SIZES
     lines = file.read_text(encoding='utf-8').splitlines() if file.is_file() else []
     return {name: (int(height), int(width)) for name, height, width in (line.split('\t') for line in lines)}
 
 
 def check_current(path: Path, manifest: dict, way_out: str) -> None:
-    """Raise UserError if an earlier version wrote the LMDB: its manifest does not say what files it was made from."""
+    """Raise UserError if an earlier version wrote the LMDB: its manifest does not name its source files."""
     if 'files_sha256' not in manifest:
         raise UserError(
             f'{path} was written by an earlier version of this toolkit (its {MANIFEST} has no files_sha256); {way_out}'
@@ -193,10 +193,7 @@ def check_current(path: Path, manifest: dict, way_out: str) -> None:
 
 
 def existing(path: Path, settings: dict) -> dict | None:
-    """The manifest of the LMDB at `path` if it was made with `settings`, so that nothing needs to be done; else None.
-
-    None too if its records are not all there, as after a copy that was cut off.
-    """
+    """The manifest of the LMDB at `path` if it was made with `settings` and is complete; else None."""
     if not (path / MANIFEST).exists():
         return None
     manifest = read_manifest(path)
@@ -206,7 +203,7 @@ def existing(path: Path, settings: dict) -> dict | None:
 
 
 def _entries(path: Path) -> int | None:
-    """Records in the LMDB at `path`; None if there is none, or none that can be read."""
+    """Number of records in the LMDB at `path`; None if there is no readable LMDB."""
     try:
         with opened(path) as environment:
             return environment.stat()['entries']
@@ -216,7 +213,7 @@ def _entries(path: Path) -> int | None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[lmdb.Environment]:
-    """The LMDB at `path`, to read. Raises UserError if there is none, no whole one, or one whose pages turn out damaged."""
+    """The LMDB at `path`, open for reading. Raises UserError if it is missing, incomplete or damaged."""
     try:
         with lmdb.open(str(path), readonly=True, lock=False, create=False) as environment:
             _check_not_cut_off(path, environment)
@@ -227,13 +224,13 @@ def opened(path: Path) -> Iterator[lmdb.Environment]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[lmdb.Transaction]:
-    """A transaction that reads the LMDB at `path`, values as views. Raises what `opened` raises."""
+    """A read transaction on the LMDB at `path`, with values as views. Raises the errors of opened()."""
     with opened(path) as environment, environment.begin(buffers=True) as transaction:
         yield transaction
 
 
 def _check_not_cut_off(path: Path, environment: lmdb.Environment) -> None:
-    """Raise UserError if the file lacks pages: LMDB maps it into memory, where reading what is not there kills the process."""
+    """Raise UserError if the file lacks pages: LMDB maps it into memory, and reading a missing page kills the process."""
     needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     there = (Path(path) / 'data.mdb').stat().st_size
     if there < needed:
@@ -246,18 +243,18 @@ def _anew(path: Path) -> str:
 
 
 def stored_keys(path: Path) -> list[bytes]:
-    """The keys of an LMDB in the order in which Caffe reads them."""
+    """The keys of an LMDB in Caffe's reading order."""
     with reading(path) as transaction:
         return [bytes(stored_key) for stored_key in transaction.cursor().iternext(keys=True, values=False)]
 
 
 def stored_ids(path: Path) -> list[str]:
-    """The ids of an LMDB in the order in which Caffe reads them."""
+    """The ids of an LMDB in Caffe's reading order."""
     return [id_of(stored_key) for stored_key in stored_keys(path)]
 
 
 def iterate(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (id, array) for the records of an LMDB in the order in which Caffe reads them.
+    """Yield (id, array) for the records of an LMDB in Caffe's reading order.
 
     Arrays are uint8 (4, H, W) B, G, R, label for images, float32 (C+1, h, w) maps and label for features.
     """

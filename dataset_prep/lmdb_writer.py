@@ -1,4 +1,4 @@
-"""LMDBs of images with their labels. Those of maps are in feature_writer.py, what both share in growing.py."""
+"""Writes LMDBs of images with their labels. feature_writer.py writes those of maps; growing.py holds what both share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,13 +66,13 @@ def write_lmdb(
     encoding: str | None = None,
     left_out: int = 0,
 ) -> dict:
-    """Write the LMDB at `path` and return its manifest; one made with other settings is replaced when the new one is whole.
+    """Write the LMDB at `path`; returns its manifest. An LMDB with other settings is replaced when the new one is complete.
 
-    One Datum a record, uint8 (4, H, W): B, G, R and label; image reflected by `margin_px` on each side and on to `crop_size`
-    where it is smaller, label 255 there; `encoding` is by default that of the data set's row. Records are shuffled by `seed`.
-    `left_out` is how many images of the split could not be used; the manifest says it.
-    Uses all cores; memory does not grow with the records. A run that was killed goes on.
-    Raises UserError for bad records, an unknown encoding, or too little disk space (before anything is written).
+    One Datum per record, uint8 (4, H, W): B, G, R and label. The image is reflected by `margin_px` on each side, and further up
+    to `crop_size` if it is smaller; the label there is 255. `encoding` is by default that of the data set. Records are shuffled
+    by `seed`. `left_out`, the number of unusable images, goes into the manifest. Uses all cores; memory does not grow with the
+    records; a killed run goes on. Raises UserError for bad records, an unknown encoding, or too little disk space (before
+    writing).
     """
     facts = dataset_row(dataset)
     encoding = encoding or facts.encoding
@@ -96,7 +96,7 @@ def write_lmdb(
 
 
 def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None:
-    """Write the Datums that are missing, and say what was found."""
+    """Write the missing Datums, and report the statistics."""
     facts, title = dataset_row(lmdb.settings['dataset']), lmdb.path.name
     missing = records[lmdb.done :]
     if missing:
@@ -119,7 +119,7 @@ def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None
 
 
 def _expected_bytes(layout: Layout, records: Sequence[Record]) -> int:
-    """Bytes the LMDB takes on disk: exact but for LMDB's tree when raw, estimated from the first records when encoded."""
+    """Bytes of the LMDB on disk: exact without LMDB's tree for raw Datums, estimated from the first records for encoded ones."""
     raw = [stored_bytes(4 * height * width) for height, width in (layout.padded_size(record.size_hw) for record in records)]
     if layout.encoding == 'raw':
         return sum(raw)

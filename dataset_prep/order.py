@@ -1,4 +1,4 @@
-"""The shuffled order of records in an LMDB: fixed by a seed, the same with any version of any library."""
+"""The shuffled order of records in an LMDB, fixed by a seed and independent of library versions."""
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Labels of a user's own as any of the readers finds them (label_forms.py): images, label files, names of classes."""
+"""The labels of a user's own data as the readers return them (label_forms.py): images, label files, class names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ BACKGROUND = ('background', '_background_')  # names of what nothing covers; the
 
 @dataclass(frozen=True)
 class Names:
-    """The list of classes, name and colour, and the names whose pixels are to be ignored.
+    """The classes with name and colour, and the names whose pixels are ignored.
 
-    A class of the list that is left out has no id; those after it move up.
+    A class that is left out has no id; the ids of later classes move up.
     """
 
     rows: tuple[tuple[str, Colour], ...]
@@ -34,13 +34,13 @@ class Names:
 
     @cached_property
     def uncovered(self) -> int:
-        """The value of a pixel that no outline covers: the id of the class called background, or 255 if there is none."""
+        """The value of a pixel outside all outlines: the id of the class background, or 255 if there is none."""
         ids = [index for index, (name, _) in enumerate(self.kept) if name.lower() in BACKGROUND]
         return ids[0] if ids else IGNORE_LABEL
 
     @cached_property
     def values(self) -> dict[str, int]:
-        """The value of a pixel by the name of its class: an id, or 255 where it is ignored."""
+        """The pixel value of each class name: an id, or 255 to ignore."""
         ids = {composed(name): index for index, (name, _) in enumerate(self.kept)}
         ignored = dict.fromkeys([*self.left_out, IGNORED_NAME], IGNORE_LABEL)
         return dict.fromkeys(BACKGROUND, self.uncovered) | ids | ignored
@@ -50,10 +50,10 @@ class Names:
 class Labels:
     """The labels of a folder, all in one form.
 
-    `images` and `files` are by the names of the images; a file may hold the labels of several. `draw(name, size_hw, names)`
-    returns the label of an image, uint8 (H, W), and raises UserError naming the file. `classes` are the names that occur, each
-    with a file that has it. `lists` are the splits that the labels' own files tell. `ready`: the files are pictures that can be
-    read as they are if no class is left out.
+    `images` and `files` are keyed by image name; a file may hold the labels of several images. `draw(name, size_hw, names)`
+    returns the label of an image, uint8 (H, W), and raises UserError with the file. `classes`: the names that occur, each with a
+    file. `lists`: the splits that the label files tell. `ready`: the files are pictures that need no drawing if no class is left
+    out.
     """
 
     form: str
@@ -83,7 +83,7 @@ def images_of(data: Path, beside: Path | None = None) -> dict[str, Path]:
 
 
 def check_names(labels: Labels, names: Names, data: Path) -> None:
-    """Raise UserError for names in the labels that are neither classes nor left out, and for names left out that are nowhere."""
+    """Raise UserError for label names that are neither classes nor left out, and for left-out names that do not occur."""
     listed = [name for name, _ in names.rows]
     if unknown := [name for name in labels.classes if name not in names.values]:
         places = ', '.join(f'{name} (in {labels.classes[name]})' for name in unknown)

@@ -1,4 +1,4 @@
-"""Borders around an image and its label, reflected as the authors' data layer does (OpenCV's BORDER_REFLECT_101)."""
+"""Adds borders to an image and its label, reflected as in the authors' data layer (OpenCV's BORDER_REFLECT_101)."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ Border = tuple[int, int, int, int]  # pixels above, below, left, right
 def reflect(image: np.ndarray, border: Border, out: np.ndarray | None = None) -> np.ndarray:
     """`image` (H, W) or (H, W, channels) with reflected borders, in `out` if given.
 
-    The edge pixel is not repeated, and a border wider than the image goes on reflecting back and forth.
+    The edge pixel is not repeated. A border wider than the image is reflected back and forth.
     """
     return cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT_101, out)
 
@@ -22,7 +22,7 @@ def ignore(label: np.ndarray, border: Border, out: np.ndarray | None = None) -> 
 
 
 def centred_border(size_hw: tuple[int, int], least: int) -> Border:
-    """The border that brings both sides to at least `least` pixels; an odd pixel goes below or to the right."""
+    """The border that makes both sides at least `least` pixels; an odd pixel goes to the bottom or right."""
     missing = [max(0, least - side) for side in size_hw]
     above, left = missing[0] // 2, missing[1] // 2
     return above, missing[0] - above, left, missing[1] - left
@@ -36,10 +36,10 @@ def pad_for_crops(
     columns: tuple[int, int] | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One uint8 (4, H', W') array of B, G, R, label: a margin all round, then both sides at least `crop_size` pixels.
+    """One uint8 (4, H', W') array of B, G, R, label, with a margin on all sides, and both sides at least `crop_size` pixels.
 
-    With `columns` (first, one past the last) only those of the image and their margin: where the image goes on, the margin
-    holds its own pixels and labels, as a tile of the authors' test.py does, not a reflection. It is written into `out` if given.
+    With `columns` (first, one past the last) it holds these columns and their margin. Where the image goes on, the margin holds
+    the image's own pixels and labels, as in a tile of the authors' test.py, and no reflection. Written into `out` if given.
     """
     margin = (margin_px,) * 4
     first, last = columns or (0, label.shape[1])

@@ -1,4 +1,4 @@
-"""Pictures that are as hard to decode and to compress as photographs, with labels, drawn from a seed."""
+"""Draws pictures, with labels, that are as hard to decode and compress as photographs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SEGMENTS = 12
 
 
 def draw(folder: Path, count: int, size_wh: tuple[int, int], suffix: str, dataset_name: str, seed: int = 0) -> list[Record]:
-    """`count` records of pictures of one size in `folder`, drawn unless they are there; images are .jpg or .png files."""
+    """`count` records of pictures of one size in `folder`, drawn if they are missing; images are .jpg or .png files."""
     folder.mkdir(parents=True, exist_ok=True)
     records = []
     for number in range(count):

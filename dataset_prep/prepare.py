@@ -1,4 +1,4 @@
-"""The steps that every data set takes once its records are known: read all, list the splits, write LMDBs, show what was found."""
+"""The steps for every data set once its records are known: read all files, list the splits, write LMDBs, show statistics."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -81,9 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, cro
 
 
 def lmdbs_asked(args: argparse.Namespace, facts: Dataset, crop_sizes: Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:
-    """Sides of crops by split: those of the training splits, and with --val-lmdb all of them of the validation split too.
+    """Crop sizes by split: those of the training splits, and with --val-lmdb all of them for the validation split too.
 
-    With --whole there are no crops. Raises UserError where there is no validation split.
+    With --whole there are no crops. Raises UserError if there is no validation split.
     """
     if args.whole:
         crop_sizes = dict.fromkeys(crop_sizes, [WHOLE])

@@ -1,4 +1,4 @@
-"""A progress bar with time left, on stderr: live on a terminal, now and then in a log."""
+"""A progress bar with time left on stderr: live on a terminal, now and then in a log."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,6 @@ LOG_SECONDS = 30.0  # between bars that are written to a file
 
 
 def progress(items: Iterable[Item], title: str, total: int, unit: str = 'image', done: int = 0) -> Iterator[Item]:
-    """`items` as they come, counted towards `total`, of which `done` were there before."""
+    """Yield `items` and count them towards `total`; `done` of them were there before."""
     seconds = 0.1 if sys.stderr.isatty() else LOG_SECONDS
     yield from tqdm(items, title, total, initial=done, unit=unit, mininterval=seconds, maxinterval=max(10.0, seconds))

@@ -1,4 +1,4 @@
-"""A record is one image and its label file; a split of a data set is a list of them, kept as JSON beside the LMDBs."""
+"""A record is an image with its label file. A split of a data set is a list of records, stored as JSON beside the LMDBs."""
 
 import json
 import os
@@ -21,10 +21,10 @@ from tools.support.errors import UserError
 
 @dataclass(frozen=True)
 class Record:
-    """One image and its label file, which is None where ground truth is not published, and the size that both are scaled to.
+    """One image, its label file (None if ground truth is not published), and the size that both are scaled to.
 
-    `encoding` says how the label file names classes (label_encodings.ENCODINGS); `size_wh` is None for the files' own size.
-    A record may be of a part of its image, after scaling: the columns from the first of `columns` to before the second.
+    `encoding`: how the label file names classes (label_encodings.ENCODINGS). `size_wh`: None for the size of the files.
+    `columns`: the record only has these columns of its scaled image, from the first to before the second.
     """
 
     id: str
@@ -37,32 +37,32 @@ class Record:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of what read_image and read_label return, without decoding the file."""
+        """Height and width of the results of read_image() and read_label(), without decoding the file."""
         width, height = self.size_wh or image_size(self.image)
         return height, self.columns[1] - self.columns[0] if self.columns else width
 
 
 def read_image(record: Record) -> np.ndarray:
-    """The image, uint8 (H, W, 3) BGR, shrunk by area averaging or enlarged bilinearly where the record has a size."""
+    """The image, uint8 (H, W, 3) BGR; if the record has a size, shrunk by area averaging or enlarged bilinearly."""
     return part_of(record, _whole_image(record))
 
 
 def read_label(record: Record) -> np.ndarray:
-    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set's row, 255 to ignore; scaled by taking the pixel that
-    the centre of each new one lies in.
+    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set, 255 to ignore. Scaling takes the pixel with the
+    centre of each new pixel.
 
-    Raises UserError naming the file and the first pixel that is no label, or a size other than the image's.
+    Raises UserError with the file and the first pixel that is no label, or for a size other than the image's.
     """
     return part_of(record, _whole_label(record))
 
 
 def read_whole(record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """Image and label as read_image and read_label give them, but of all columns."""
+    """Image and label as from read_image() and read_label(), but with all columns."""
     return _whole_image(record), _whole_label(record)
 
 
 def part_of(record: Record, pixels: np.ndarray) -> np.ndarray:
-    """The columns of `pixels` (H, W, ...) that the record is of."""
+    """The columns of `pixels` (H, W, ...) that belong to the record."""
     return pixels[:, slice(*record.columns)] if record.columns else pixels
 
 
@@ -100,7 +100,7 @@ def _label_values(path: Path, encoding: str) -> np.ndarray:
 
 
 def check_ids(records: Sequence[Record], where: str) -> None:
-    """Raise UserError if there are no records, or ids that occur twice or cannot name a file."""
+    """Raise UserError if there are no records, or if an id occurs twice or cannot be a file name."""
     if not records:
         raise UserError(f'{where}: no images')
     twice = [name for name, count in Counter(record.id for record in records).items() if count > 1]
@@ -112,9 +112,9 @@ def check_ids(records: Sequence[Record], where: str) -> None:
 
 
 def files_sha256(records: Sequence[Record]) -> str:
-    """Fingerprint of the files of records: SHA-256 over ids, sizes and times of change, not over their bytes.
+    """Fingerprint of the files of records: SHA-256 over ids, sizes and modification times, not over their bytes.
 
-    A file that is missing or may not be read has neither: it is another one when it can be.
+    A missing or unreadable file has neither, so the fingerprint changes when it becomes readable.
     """
     digest = sha256()
     for record in records:
@@ -124,7 +124,7 @@ def files_sha256(records: Sequence[Record]) -> str:
 
 
 def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
-    """Write `<folder>/<split>.json`, whole or not at all. Files inside the folder are kept relative to it, others absolute."""
+    """Write `<folder>/<split>.json`, complete or not at all. Paths inside the folder are relative to it, others absolute."""
     path = Path(folder) / f'{split}.json'
     check_ids(records, str(path))
     with whole_file(path) as temporary:
@@ -133,7 +133,7 @@ def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
 
 
 def as_json(folder: Path, split: str, records: Sequence[Record]) -> dict:
-    """What `<folder>/<split>.json` holds, as JSON gives it back. A size that is not that of all records stands in their rows."""
+    """The content of `<folder>/<split>.json`. If the records differ in size, each row has its own."""
     first = records[0]
     root, common = os.path.abspath(folder), first.size_wh if len({record.size_wh for record in records}) == 1 else None
     rows = [_row(record, root, common) for record in records]
@@ -141,7 +141,7 @@ def as_json(folder: Path, split: str, records: Sequence[Record]) -> dict:
 
 
 def load_split(folder: Path, split: str) -> list[Record]:
-    """The records of `<folder>/<split>.json` in their order. Raises UserError if the file is missing or damaged."""
+    """The records in `<folder>/<split>.json`, in order. Raises UserError if the file is missing or damaged."""
     path = Path(folder) / f'{split}.json'
     if not path.exists():
         there = sorted(found.stem for found in path.parent.glob('*.json') if found.name != OWN_ROW)

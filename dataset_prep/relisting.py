@@ -1,4 +1,4 @@
-"""Refuses to list other images, or another size, beside LMDBs that were made from what is listed now."""
+"""Refuses to change the lists of images or sizes beside LMDBs that were made from the current lists."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from tools.support.errors import UserError
 
 
 def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
-    """Raise UserError if the list of a split in `folder` would change under an LMDB that was made from that split, or is none.
+    """Raise UserError if the list of a split would change although an LMDB was made from it, or if the list is damaged.
 
-    Test images would be scored against maps of another size otherwise, and a network trained on a mixture.
+    Otherwise test images would be scored against maps of another size, or a network trained on a mixture.
     """
     for split, records in splits.items():
         path = folder / f'{split}.json'

@@ -1,4 +1,4 @@
-"""SBD, the annotations of Hariharan et al. (2011): its lists and records.
+"""SBD, the annotations of Hariharan et al. (2011): lists and records.
 
 Layout (pytorch/vision, torchvision/datasets/sbd.py): img/ID.jpg, cls/ID.mat, train.txt, val.txt in benchmark_RELEASE/dataset.
 """

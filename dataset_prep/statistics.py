@@ -1,4 +1,4 @@
-"""Counts over images and labels: pixels of each class, ignored pixels, mean colour."""
+"""Counts pixels of each class, ignored pixels and the mean colour over images and labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class Statistics:
 
     @classmethod
     def nothing(cls) -> 'Statistics':
-        """The sums over no image."""
+        """The sums over zero images."""
         return cls(0, np.zeros(256, np.int64), np.zeros(3), 0)
 
     @classmethod
     def from_json(cls, row: dict) -> 'Statistics':
-        """What as_json gave."""
+        """Statistics from the JSON of as_json()."""
         return cls(row['images'], np.array(row['histogram'], np.int64), np.array(row['colour_sum']), row['pixels'])
 
     def as_json(self) -> dict:
@@ -74,7 +74,7 @@ def of_pair(image: np.ndarray, label: np.ndarray) -> Statistics:
 
 
 class Scan(NamedTuple):
-    """What reading a split gave: the statistics of the records that can be used, and the faults of the others, by id."""
+    """The result of reading a split: statistics of the usable records, and faults of the others by id."""
 
     statistics: Statistics
     faults: dict[str, Fault]
@@ -102,7 +102,7 @@ def _of_record(record: Record) -> Statistics:
 
 
 def table(facts: Dataset, splits: dict[str, Statistics]) -> str:
-    """Images, size of each class in percent of the labelled pixels, ignored pixels and mean colour, one column a split."""
+    """A table with a column for each split: images, percent of the labelled pixels by class, ignored pixels and mean colour."""
     parts = list(splits.values())
     rows = [('', *splits), ('images', *(str(part.images) for part in parts))]
     rows += [(f'  {name} %', *(_share(part.pixels_per_class(facts)[name], part) for part in parts)) for name in facts.classes]

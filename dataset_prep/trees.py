@@ -1,4 +1,4 @@
-"""Where a data set lies in the folder that was given: unpacked at any depth that its archives have, or still packed."""
+"""Finds a data set in the given folder: unpacked at any depth that its archives have, or still packed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ _DEPTHS = ('', '*/', '*/*/')  # VOC's archive begins with VOCdevkit/VOC2012
 
 @dataclass(frozen=True)
 class Tree:
-    """What a data set looks like: `markers` lie in its folder, `archives` hold it, each with its MD5 where that is known.
+    """How a data set is recognised: `markers` lie in its folder, `archives` contain it, with their MD5 if known.
 
-    `folder` is its name, by which it is told from others that have the markers too.
+    `folder` is its name, which distinguishes it from others with the same markers.
     """
 
     what: str
@@ -24,9 +24,9 @@ class Tree:
 
 
 def find_tree(data: Path, tree: Tree, check_sums: bool = True) -> Path | None:
-    """The folder of `tree`: `data`, one up to two below it, or one in an archive in `data`, unpacked there; None without.
+    """The folder of `tree`: `data`, up to two folders below it, or in an archive in `data`, which is unpacked; else None.
 
-    Raises UserError if `data` is no folder, or if several folders will do.
+    Raises UserError if `data` is no folder, or if several folders fit.
     """
     if not data.is_dir():
         raise UserError(f'no folder {data}; give the one that holds the data set, unpacked or not: DATA=FOLDER')
@@ -42,7 +42,7 @@ def find_tree(data: Path, tree: Tree, check_sums: bool = True) -> Path | None:
 
 
 def need_tree(data: Path, tree: Tree, check_sums: bool = True) -> Path:
-    """find_tree, but a UserError that says what was looked for if there is none."""
+    """find_tree(), but raises UserError with what was looked for if there is none."""
     found = find_tree(data, tree, check_sums)
     if not found:
         packed = f', nor {" or ".join(tree.archives)}' if tree.archives else ''

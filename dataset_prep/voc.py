@@ -44,9 +44,8 @@ def find_splits(
 ) -> dict[str, list[Record]]:
     """The records of train_aug and val, and of test if it is there, from the folder of VOC and that of SBD (default: `data`).
 
-    `annotations`, one of ANNOTATIONS, says whose label an image of train_aug has that is in VOC train and in SBD.
-    Raises UserError when something is missing or listed twice, and for counts other than the published ones unless
-    `allow_partial`.
+    `annotations`, one of ANNOTATIONS: whose label an image has that is in VOC train and in SBD. Raises UserError if something is
+    missing or listed twice, and for counts other than the published ones unless `allow_partial`.
     """
     voc_root = need_tree(data, TREE, not allow_partial)
     sbd_root = need_tree(sbd or data, SBD_TREE, not allow_partial)
@@ -79,20 +78,20 @@ def voc_record(root: Path, name: str, label: bool = True) -> Record:
 
 
 def check_files(records: list[Record]) -> None:
-    """Raise UserError naming the files that a list has and the disk has not."""
+    """Raise UserError with the files of a list that do not exist."""
     listed = [path for record in records for path in (record.image, record.label) if path]
     missing = [Fault(f'no file at {path}') for path in listed if not path.is_file()]
     end_with_faults(missing, len(listed), 'files listed', 'unpack the archive anew')
 
 
 def _check_apart(voc: dict[str, list[str]], root: Path) -> None:
-    """Raise UserError when VOC's own lists overlap: then they are not VOC's."""
+    """Raise UserError if VOC's lists overlap, because then they are not VOC's."""
     if both := sorted(set(voc['train']) & set(voc['val'])):
         raise UserError(f'{root / LISTS}: {both[0]} is in train.txt and in val.txt; unpack VOC anew')
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say where VOC and SBD are, and whose annotations are taken."""
+    """Add the options for the folders of VOC and SBD and for the annotations."""
     parser.add_argument('--data', type=Path, metavar='DIR', help='VOC 2012, unpacked or its archive; must be given')
     parser.add_argument('--sbd', type=Path, metavar='DIR', help='SBD, unpacked or its archive (default: as --data)')
     parser.add_argument(

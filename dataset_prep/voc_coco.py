@@ -27,10 +27,10 @@ SPLIT, LABELS = 'train_aug_coco', 'coco_labels'
 def find_coco(
     data: Path, sets: list[str], out: Path, min_object_area: int, allow_partial: bool, other_objects: str = LEFT
 ) -> list[Record]:
-    """The records of the COCO images that are taken, set by set in order of id; their labels are drawn first.
+    """The records of the COCO images, set by set, sorted by id. Their labels are drawn first.
 
-    `other_objects`, one of coco.OTHER_OBJECTS, says how; each way has a folder of labels of its own.
-    Raises UserError as coco.py does, and for counts other than the published ones unless `allow_partial`.
+    `other_objects`, one of coco.OTHER_OBJECTS, says how to draw; each way has its own folder of labels. Raises UserError as
+    coco.py, and for counts other than the published ones unless `allow_partial`.
     """
     records = []
     labels = out / (LABELS if other_objects == LEFT else f'{LABELS}_{other_objects}')
