@@ -32,7 +32,7 @@ from tools.support.errors import UserError
 from tools.training.preflight import check_lmdb
 
 caffe = import_caffe()
-ROWS = [name for name, row in NETS.items() if row.crf_rnn and name in STAGES]
+ON_IMAGES = [name for name, stage in STAGES.items() if NETS[stage.net].crf_rnn and stage.start == 'data']
 ON_MAPS = [name for name, stage in STAGES.items() if stage.beside_images]
 CROP = 404  # 4 x 4 cells, 32 x 32 pixels
 
@@ -50,7 +50,7 @@ def start_of(net_param, path):
     return path
 
 
-@pytest.mark.parametrize('name', ROWS)
+@pytest.mark.parametrize('name', ON_IMAGES)
 def test_rates_are_the_authors(name):
     """lr_mult 10000, 10000, 1000 (torrvision/caffe); 5 and 10 iterations; theta_alpha 160, theta_beta 3, theta_gamma 3."""
     layer = next(layer for layer in training(name, 'x').layer if layer.name == LAYER)
@@ -133,7 +133,7 @@ def test_parameters_follow_momentum_sgd_with_decay(base_lr, labelled, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * np.abs(expected - starts).max() + 3e-6)
 
 
-@pytest.mark.parametrize('name', ROWS)
+@pytest.mark.parametrize('name', ON_IMAGES)
 @pytest.mark.usefixtures('narrow_nets')
 def test_training_reaches_every_layer(name, tmp_path):
     """Two updates of the stage's own solver: the loss is that of pixels, all layers have moved, CRF-RNN from the Potts model."""
@@ -177,16 +177,17 @@ def test_plain_pycaffe_runs_a_deploy_net(tmp_path):
     assert (done.returncode, done.stdout) == (0, '(1, 21, 32, 40)\n'), done.stderr[-2000:]
 
 
-@pytest.mark.parametrize('name', ROWS)
+@pytest.mark.parametrize('name', ON_IMAGES)
 @pytest.mark.usefixtures('narrow_nets')
 def test_prediction_at_every_pixel(name, tmp_path):
     """The Predictor's labels are those of the deploy net's pixels; without weights in CRF-RNN they are the net's without it."""
-    message = deploy(name)
+    net_name = STAGES[name].net
+    message = deploy(net_name)
     weights = start_of(message, tmp_path / 'start.caffemodel')
     image = random_image(21, 30)
     plain = [np.zeros((1, 1, 21, 21), np.float32)] * 2 + [-np.eye(21, dtype=np.float32)[None, None]]
     caffemodel.write(tmp_path / 'none.caffemodel', {LAYER: plain})
-    predictor = Predictor(name, [weights, tmp_path / 'none.caffemodel'], tiling='tight')
+    predictor = Predictor(net_name, [weights, tmp_path / 'none.caffemodel'], tiling='tight')
     prob = predictor.predict_scores(image)
     np.testing.assert_array_equal(predictor.label_map(image), prob[:, :21, :30].argmax(axis=0))
     net = predictor.net
@@ -196,7 +197,7 @@ def test_prediction_at_every_pixel(name, tmp_path):
     np.testing.assert_allclose(prob, expected, atol=1e-5)
     blobs = [blob[None, None] for blob in potts(21)]
     caffemodel.write(tmp_path / 'potts.caffemodel', {LAYER: blobs})
-    smoothed = Predictor(name, [weights, tmp_path / 'potts.caffemodel'], tiling='tight').predict_scores(image)
+    smoothed = Predictor(net_name, [weights, tmp_path / 'potts.caffemodel'], tiling='tight').predict_scores(image)
     assert np.abs(smoothed - prob).max() > 0.01
 
 

@@ -29,7 +29,7 @@ from tools.support.errors import UserError
 
 caffe = import_caffe()
 OTHER_DATA = {'camvid': 11, 'kitti': 11, 'cityscapes': 19}
-OF_OTHER_DATA = [(name, data) for name in COMPARED for data in OTHER_DATA if f'{name}_{data}' in NETS]
+OF_OTHER_DATA = [(name, data) for name in COMPARED for data in OTHER_DATA if name.replace('pascal_voc', data) in NETS]
 ABLATED = [name for name in NETS if re.fullmatch(r'front_(pascal_voc|camvid)_(pooling|padding|pooling_padding)', name)]
 TRAINED = [name for name, stage in STAGES.items() if isinstance(NETS[stage.net].front_end, (Fcn, DeepLab))]
 BY_AUTHORS = [name for name in TRAINED if not name.startswith(('camvid-small', 'camvid-night'))]
@@ -76,7 +76,7 @@ def test_other_data_sets_have_the_same_net(name, data):
     classes = OTHER_DATA[data]
     here = [
         line.replace(f'fc8_{data}', 'fc8_voc12').replace(f'o{classes} ', 'o21 ')
-        for line in with_bottoms(deploy(f'{name}_{data}'))
+        for line in with_bottoms(deploy(name.replace('pascal_voc', data)))
     ]
     assert [line.replace(f'g{classes}', 'g21') for line in here] == layers(COMPARED[name])
     assert dataset(data).num_classes == classes
