@@ -1,4 +1,4 @@
-"""From data sets as their owners distribute them to LMDBs that stock Caffe trains on."""
+"""Prepares data sets, as their owners distribute them, as LMDBs that stock Caffe trains on."""
 
 from tools.support.bootstrap import begin_module
 

@@ -2,7 +2,7 @@
 
 DIR holds
 images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm .webp)    8 bits a channel, no alpha, no EXIF tag that turns them
-labels in one of these forms, which one is told by looking:
+labels in one of these forms, which is recognised:
   labels/NAME.png               index PNGs, grey or palette: ids 0 to N-1, 255 to ignore; or RGB, in the colours of the classes
   labels/NAME.png, RGB, and a palette file: labelmap.txt, label_colors.txt, class_dict.csv or palette.txt
   NAME.json of labelme, in labels/ or beside the images
@@ -10,11 +10,11 @@ labels in one of these forms, which one is told by looking:
   what CVAT exports as "Segmentation mask" or as "COCO", unpacked
 train.txt, val.txt, test.txt    names, one a line; images of test need no labels
 
-Where labels have names, these decide the ids: a name that --classes lacks is an error, unless it is left out by --leave-out,
-which makes its pixels 255. Pixels that no outline covers are the class called background, or 255 if there is none.
-Without train.txt a share of the images, --val-fraction, picked by --seed, is val and the rest train; a single image is train.
---size scales each image to that size, one of another shape to what fits into it. The mean to subtract is measured over the
-training images. Classes, colours and mean are kept in OUT/dataset.json. What --classes understands: class_lists.py.
+If labels have names, these decide the ids. A name that --classes lacks is an error, unless --leave-out names it; its pixels are
+then 255. Pixels outside all outlines are the class background, or 255 if there is none. Without train.txt, --seed picks a share
+--val-fraction of the images as val, and the rest is train; a single image is train. --size scales each image to that size; an
+image of another shape to the largest size that fits into it. The subtracted mean is measured over the training images. Classes,
+colours and mean are stored in OUT/dataset.json. class_lists.py describes the files for --classes.
 """
 
 import argparse
@@ -56,9 +56,9 @@ NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 
 
 def find_names(labels: Labels, data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
-    """The names of the images of each split: as listed in the folder `data`, as the labels' own files tell, or by chance.
+    """Image names of each split: from lists in the folder `data`, from the label files, or by chance.
 
-    Raises UserError when an image lacks its label, a list names what is not there, or an image has a tag that turns it.
+    Raises UserError if an image has no label, if a list names a missing image, or if an image has a tag that turns it.
     """
     lists = _lists(data, labels) or dict(labels.lists) or _shares(labels, data, val_fraction, seed)
     for split, names in lists.items():
@@ -72,9 +72,9 @@ def find_names(labels: Labels, data: Path, val_fraction: float, seed: int) -> di
 def find_splits(
     labels: Labels, names: Names, data: Path, out: Path, name: str, val_fraction: float, seed: int, size_wh: Size | None = None
 ) -> dict[str, list[Record]]:
-    """The records of each split of the data set `name`; labels that are no pictures are drawn in the folder `out` first.
+    """The records of each split of the data set `name`. Labels that are no pictures are drawn into the folder `out` first.
 
-    Raises UserError as find_names and label_forms.as_pictures do.
+    Raises the errors of find_names() and label_forms.as_pictures().
     """
     lists = find_names(labels, data, val_fraction, seed)
     used = [one for split in lists.values() for one in split]
@@ -87,13 +87,13 @@ def find_splits(
 
 
 def _each(function: Callable[[Path], Item], paths: Iterable[Path]) -> list[tuple[Path, Item | Fault]]:
-    """Each path with what `function` makes of it, or its Fault: a file that cannot be read is named later."""
+    """Each path with function(path), or with a Fault: unreadable files are named later."""
     paths = list(paths)
     return list(zip(paths, in_order(partial(attempt, function), paths), strict=True))
 
 
 def _sizes(images: Mapping[Path, str], box_wh: Size) -> dict[str, Size]:
-    """By name, the size that each image is scaled to: `box_wh`, or for one of another shape the largest in it that keeps that."""
+    """The scaled size of each image by name: `box_wh`, or for an image of another shape the largest size that fits into it."""
     found = {
         images[path]: fitted(size, box_wh) if isinstance(size, tuple) else box_wh for path, size in _each(image_size, images)
     }
@@ -107,14 +107,14 @@ def _sizes(images: Mapping[Path, str], box_wh: Size) -> dict[str, Size]:
 
 
 def fitted(size_wh: Size, box_wh: Size) -> Size:
-    """The largest size of the shape of `size_wh` that lies in `box_wh`; `box_wh` itself where no side differs by more than 1."""
+    """The largest size with the shape of `size_wh` that fits into `box_wh`; `box_wh` if no side differs by more than 1."""
     scale = min(box / side for box, side in zip(box_wh, size_wh, strict=True))
     width, height = (max(1, round(scale * side)) for side in size_wh)
     return box_wh if max(box_wh[0] - width, box_wh[1] - height) <= 1 else (width, height)
 
 
 def _check_upright(paths: Sequence[Path]) -> None:
-    """Raise UserError naming the images that viewers turn: a label may have been drawn on what they show, or may not."""
+    """Raise UserError with the images that viewers turn, because it is unclear which way their labels were drawn."""
     turned = [
         Fault(f'{path} is stored turned or mirrored (EXIF orientation {turn})')
         for path, turn in _each(orientation, paths)
@@ -127,7 +127,7 @@ def _check_upright(paths: Sequence[Path]) -> None:
 
 
 def _lists(data: Path, labels: Labels) -> dict[str, list[str]]:
-    """The names of each split that is listed. Raises UserError for val or test without train, and for names of no image."""
+    """The names in each list. Raises UserError for val or test without train, and for names without an image."""
     every = [data / folder / f'{split}.txt' for folder in LIST_FOLDERS for split in (TRAIN, VAL, TEST)]
     paths = {path.stem: path for path in every if path.exists()}
     lists = {split: read_ids(paths[split]) for split in (TRAIN, VAL, TEST) if split in paths}
@@ -140,13 +140,13 @@ def _lists(data: Path, labels: Labels) -> dict[str, list[str]]:
 
 
 def _label_of(image: str, pictures: Mapping[str, tuple[Path, str]], name: str) -> tuple[Path | None, str, str]:
-    """Label file, data set and encoding of a record; no file for an image that has no label."""
+    """Label file, data set and encoding of a record; None as file for an image without a label."""
     path, encoding = pictures.get(image, (None, 'ids'))
     return path, name, encoding
 
 
 def _shares(labels: Labels, data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
-    """All images, each of which must have a label, parted into train, which has one at least, and val."""
+    """All images, which must have labels, divided into train (at least one) and val."""
     images, files = labels.images, labels.files
     lonely = [
         Fault(f'no label of {images[name]}' if name in images else f'no image of {files[name]}')
@@ -164,7 +164,7 @@ def _shares(labels: Labels, data: Path, val_fraction: float, seed: int) -> dict[
 
 
 def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, statistics.Scan]:
-    """The row of the data set with the mean of its training images and its counts; and the scan of these images."""
+    """The row of the data set with the mean of its training images and its counts, and the scan of these images."""
     keep_own(row)  # so that labels can be read
     scan = statistics.scan(splits[TRAIN], f'reading {TRAIN}')
     found = scan.statistics
@@ -176,7 +176,7 @@ def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, st
 
 
 def _check_classes(pixels: dict[str, int]) -> None:
-    """Print which classes no training image has. Raise UserError if there are not two: masks of 0 and 255 look like that."""
+    """Print the classes that no training image has. Raise UserError if fewer than two occur, as in masks of 0 and 255."""
     absent = [name for name, count in pixels.items() if not count]
     if len(pixels) - len(absent) < 2:
         present = ', '.join(name for name in pixels if name not in absent) or 'no class'
@@ -231,7 +231,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def _in_words(labels: Labels, names: Names) -> str:
-    """The form of the labels and how many there are; of labels by name, what becomes of pixels that none covers."""
+    """The form and number of the labels; for labels by name also the value of uncovered pixels."""
     if labels.ready:
         return f'{labels.form} ({len(labels.files)} images)'
     none = names.uncovered == IGNORE_LABEL
@@ -240,7 +240,7 @@ def _in_words(labels: Labels, names: Names) -> str:
 
 
 def next_commands(name: str, crop_sizes: Sequence[int]) -> list[str]:
-    """What to type next for each of NEXT that can be trained: a stage whose crop was written, or one with CROP_SIZE=."""
+    """The next commands for each row of NEXT that can be trained: a stage whose crop was written, or one with CROP_SIZE=."""
     lines = []
     for what, stages, options in NEXT:
         crops = [STAGES[stage].crop_size for stage in stages]
@@ -254,7 +254,7 @@ def next_commands(name: str, crop_sizes: Sequence[int]) -> list[str]:
 
 
 def _check_given(args: argparse.Namespace) -> None:
-    """Raise UserError for what must be given and is not, or a name that is none."""
+    """Raise UserError for a missing option, or a NAME that cannot be used."""
     for option in ('data', 'classes'):
         if getattr(args, option) is None:
             found = find_labels(args.data).classes if args.data else {}

@@ -1,8 +1,8 @@
-"""Where the inputs of a feature extraction come from: files of images, an LMDB of images, or maps that were stored before.
+"""The sources of a feature extraction: image files, an LMDB of images, or stored maps.
 
-A source has `start` (the blob it feeds), `ids` in their order, `input_hw` (the size it feeds), `dataset`, `split`, `facts` for
-the manifest, and `rows(done)`: (input float32 (C, H, W), labels of the score cells uint8 (k, h, w)) after the first `done` ids,
-or the Fault of an image that cannot be used.
+A source has `start` (the blob that it feeds), `ids` in order, `input_hw` (the size that it feeds), `dataset`, `split`, `facts`
+for the manifest, and `rows(done)`: (input float32 (C, H, W), labels of the score cells uint8 (k, h, w)) after the first `done`
+ids, or the Fault of an unusable image.
 """
 
 import sys
@@ -49,11 +49,11 @@ Size = tuple[int, int]
 
 
 class PictureSource(ABC):
-    """Images with their labels, the data set's mean subtracted, shuffled by `seed`; with `mirror`, each also mirrored.
+    """Images with their labels, minus the mean of the data set, shuffled by `seed`; with `mirror` each also mirrored.
 
-    `input_hw` is by default what just covers the images; where they are of several sizes, `tile_hw` if that is given and does.
-    At `label_stride` 1 a cell has the labels of all its pixels. `names` are the ids of the images, `sizes` of those that can be
-    read. Raises UserError if an image does not fit into the input.
+    `input_hw` is by default the smallest size that covers the images; for images of several sizes `tile_hw`, if it covers them.
+    At `label_stride` 1 a cell has the labels of all its pixels. `names`: ids of the images. `sizes`: sizes of the readable ones.
+    Raises UserError if an image does not fit into the input.
     """
 
     start = 'data'
@@ -96,7 +96,7 @@ class PictureSource(ABC):
         """The image with its margin, uint8 (H + 372, W + 372, 3) BGR, and its label, uint8 (H, W)."""
 
     def _called(self, name: str) -> str:
-        """What a message calls an image."""
+        """The name of an image in a message."""
         return name
 
 
@@ -126,7 +126,7 @@ class ImageSource(PictureSource):
 
 
 class LmdbSource(PictureSource):
-    """The images in an LMDB, with the margin that they have there. The files that it was made from are not needed."""
+    """The images in an LMDB, with their margin. The original files are not needed."""
 
     def __init__(self, path: Path, facts: Dataset, **options):
         manifest = _manifest_of(path, 'images')
@@ -185,7 +185,7 @@ class MapSource:
 
 
 def _manifest_of(path: Path, kind: str) -> dict:
-    """The manifest of an LMDB of this kind. Raises UserError for one of another kind, or of an earlier version."""
+    """The manifest of an LMDB of this kind. Raises UserError for another kind or an earlier version."""
     manifest = read_manifest(path)
     if manifest['kind'] != kind:
         raise UserError(f'{path} holds {manifest["kind"]}, wanted are {kind}; --lmdb takes images, --features takes stored maps')
@@ -194,8 +194,8 @@ def _manifest_of(path: Path, kind: str) -> dict:
 
 
 def _common_input_size(sizes: dict[str, Size], tile_hw: Size | None) -> Size:
-    """The one input size of all images, as an LMDB holds maps of one size. Where they differ: the tile, if it covers all, or the
-    least that does."""
+    """One input size for all images, because an LMDB holds maps of one size. If they differ: the tile if it covers all, else the
+    smallest size that does."""
     inputs = {input_size(size_hw) for size_hw in sizes.values()}
     height, width = (max(side) for side in zip(*inputs, strict=True))
     if len(inputs) == 1:

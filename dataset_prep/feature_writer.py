@@ -1,4 +1,4 @@
-"""LMDBs of feature maps: float Datums of C channels and the label at stride 8, all of one size; a killed run goes on."""
+"""Writes LMDBs of feature maps: float Datums of C channels and the label at stride 8, all of one size. A killed run goes on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ class FeatureWriter(GrowingLmdb):
     def add(self, maps: np.ndarray, label: np.ndarray) -> None:
         """Write the maps, float32 (C, h, w), and labels, uint8 (h, w) or (k, h, w), of the first missing id.
 
-        Raises UserError when they are of another size than those before, or the disk has no room for all.
+        Raises UserError if the size differs from the previous maps, or if the disk has no room for all.
         """
         name = self.missing_id()
         planes = label.reshape(-1, *label.shape[-2:])
@@ -39,7 +39,7 @@ class FeatureWriter(GrowingLmdb):
         self.put(float_datum(stacked), dict(self.faults) or None)
 
     def _note_shape(self, shape: tuple[int, ...]) -> None:
-        """Note the shape of all records; look whether the disk has room for those that are missing."""
+        """Store the shape of all records, and check that the disk has room for the missing ones."""
         needed = stored_bytes(4 * int(np.prod(shape))) * len(self.missing())
         check_disk_space(self.path, needed)
         self.reserve(needed)

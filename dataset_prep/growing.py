@@ -1,6 +1,6 @@
-"""An LMDB while it grows: the hidden folder `.NAME.part` beside `NAME`, with what it is made from. A killed run goes on.
+"""An LMDB while it grows: the hidden folder `.NAME.part` beside `NAME`, with its settings. A killed run goes on.
 
-At every moment `NAME` is what it was before or the complete new LMDB, never a part of one.
+`NAME` is always the old LMDB or the complete new one, never a part.
 """
 
 import json
@@ -26,13 +26,12 @@ FLUSH_SECONDS = 10.0  # what a kill may cost
 
 
 class GrowingLmdb:
-    """Writes one value for each of `ids`, in that order, to `path`; use it in a `with`, which ends with `path` whole.
+    """Writes one value for each of `ids`, in order, to `path`. Used in a `with`; at its end `path` is complete.
 
-    `settings` say what is stored; with what was `found` on the way they become the manifest, and the text `files` lie beside
-    the data. What an earlier run with the same settings and ids wrote is kept: the first `done` ids are there, and `note` is
-    what was noted with them. Leaving the `with` early, or by an error, keeps the part.
-    Raises UserError if another process is writing to the same path, if something else than such an LMDB is there, or when the
-    disk is full. A link is followed: the LMDB takes the place of what it leads to.
+    `settings`, with the values `found` on the way, become the manifest; the text `files` lie beside the data. The values of an
+    earlier run with the same settings and ids are kept: the first `done` ids are there, and `note` is the note stored with them.
+    An early end or an error keeps the part. Raises UserError if another process writes to the same path, if something else is
+    there, or if the disk is full. A link is followed: the LMDB replaces its target.
     """
 
     def __init__(self, path: Path, ids: Sequence[str], settings: dict):
@@ -72,7 +71,7 @@ class GrowingLmdb:
                 self._finish()
 
     def missing(self) -> list[str]:
-        """The ids that no value was put for yet, in order."""
+        """The ids that have no value yet, in order."""
         return self._ids[self.done :]
 
     def first(self) -> np.ndarray | None:
@@ -80,11 +79,11 @@ class GrowingLmdb:
         return None if self.whole else self._store.first()
 
     def reserve(self, expected_bytes: int) -> None:
-        """Say how large the whole will be: the map need not grow then."""
+        """Announce the final size, so that the map need not grow."""
         self._store.reserve(expected_bytes)
 
     def put(self, value: bytes | memoryview, note: dict | None = None) -> None:
-        """Write the value of the first missing id; `note`, JSON about all values up to this one, comes back after a kill."""
+        """Write the value of the first missing id. `note`, JSON about all values so far, is restored after a kill."""
         self.note = note
         self._store.put(key(self.done, self.missing_id()), value)
         self.done += 1
@@ -93,7 +92,7 @@ class GrowingLmdb:
             self._flushed = time.monotonic()
 
     def leave_out(self, reason: str) -> None:
-        """Go on without the first missing id; the manifest says so."""
+        """Leave out the first missing id; the manifest names it."""
         self.faults[self.missing_id()] = reason
         self.done += 1
 
@@ -102,7 +101,7 @@ class GrowingLmdb:
         return self._ids[self.done]
 
     def _begin(self) -> None:
-        """Find the whole LMDB, or open the part, made anew or continued."""
+        """Find the complete LMDB, or open the part, new or continued."""
         bring_back(self.path)
         manifest = existing(self.path, self.settings)
         self.whole, self.done = manifest is not None, len(self._ids)
@@ -121,7 +120,7 @@ class GrowingLmdb:
         self.note = self._noted.get(self.done)
 
     def _finish(self) -> None:
-        """Write the manifest and put the whole LMDB in its place; a kill in between leaves a part that the next run finishes."""
+        """Write the manifest and move the complete LMDB to its path. After a kill in between, the next run finishes the part."""
         for name, text in self.files.items():
             (self._part / name).write_text(text, encoding='utf-8')
         number = len(self.faults)
@@ -131,13 +130,13 @@ class GrowingLmdb:
         self._end()
 
     def _end(self) -> None:
-        """Nothing more is to come: remove what only a part needs."""
+        """Remove the files that only a part needs."""
         self.whole = True
         for path in (self.path / SETTINGS, self.path / JOURNAL, *self.path.glob('.*.part*')):  # the last after a kill
             path.unlink(missing_ok=True)
 
     def _check_same_images(self, there: Path) -> None:
-        """Raise UserError if what is there, whole or a part, is of another data set or split, or of another kind."""
+        """Raise UserError if an existing LMDB or part has another data set, split or kind."""
         old = _read_json(there) or {}
         named = ('kind', 'dataset', 'split')
         if any(name in old and name in self.settings and old[name] != self.settings[name] for name in named):
@@ -145,7 +144,7 @@ class GrowingLmdb:
             raise UserError(f'{there.parent} holds {held} and would be replaced by {new}; write elsewhere (--out), or remove it')
 
     def _keep_or_clear(self) -> None:
-        """Note the settings in the part; if it holds records made with others, delete those and say so."""
+        """Store the settings in the part. If it holds records of other settings, delete these and print a line."""
         old = _read_json(self._part / SETTINGS)
         if old == json.loads(json.dumps(self.settings)):
             return
@@ -158,7 +157,7 @@ class GrowingLmdb:
             temporary.write_text(json.dumps(self.settings), encoding='utf-8')
 
     def _write_note(self, count: int) -> None:
-        """Before `count` records are on disk: note what holds for them, and keep what holds if they do not get there."""
+        """Before `count` records are on disk: store their note, and keep the previous note in case they are not written."""
         if self.note is None:
             return
         self._noted = {number: note for number, note in self._noted.items() if number == self._store.count()} | {count: self.note}
@@ -170,7 +169,7 @@ class GrowingLmdb:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raise UserError if something is at `path` that is no LMDB of this toolkit: the new one would take its place."""
+    """Raise UserError if `path` exists and is no LMDB of this toolkit, because the new one would replace it."""
     if not path.exists():
         return
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
@@ -181,7 +180,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _read_json(file: Path) -> dict | None:
-    """What a file of a part holds; None if it is missing, or not whole."""
+    """The content of a file in a part; None if it is missing or incomplete."""
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except (FileNotFoundError, ValueError):

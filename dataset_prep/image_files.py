@@ -1,10 +1,10 @@
-"""Image and label files as arrays; a file that is missing, cut short or of the wrong kind is an error that names it.
+"""Reads image and label files as arrays. A missing, cut-off or wrong file is an error that names it.
 
-Pillow reads them: it refuses truncated files, where OpenCV fills the rest with grey, and it keeps the indices of palette PNGs.
-Whole label PNGs of one byte a pixel are read by label_png, which is faster and knows nothing else.
-Neither applies an orientation tag, as labels carry none; custom.py refuses images that have one. What Pillow would change without
-a word is refused here: it divides 16 bits a channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which
-makes other ids of a label's.
+Pillow reads the files: it refuses truncated files, which OpenCV fills with grey, and it keeps the indices of palette PNGs.
+Complete label PNGs of one byte per pixel are read by label_png, which is faster and reads nothing else. Neither applies an
+orientation tag, as labels have none; custom.py refuses images that have one. Silent changes by Pillow are refused here: it
+divides 16 bits per channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which changes the ids of a
+label.
 """
 
 import struct
@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin
 from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.webp')  # in small letters
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.webp')  # in lower case
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value where nothing is to be turned
 TIFF_SIZE = 256, 257  # TIFF's tags of width and height
 ON_THEIR_SIDE = range(5, 9)  # its values where height and width change places
@@ -38,7 +38,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def seen_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels as a viewer shows the picture, turned as its orientation tag says, by its header alone."""
+    """(width, height) in pixels as a viewer shows the picture, turned by its orientation tag; only the header is read."""
     try:
         with Image.open(path) as picture:
             # Pillow's newer versions have turned the size of a TIFF already, and of nothing else.
@@ -52,9 +52,9 @@ def seen_size(path: Path) -> tuple[int, int]:
 
 
 def orientation(path: Path) -> int:
-    """EXIF's orientation, 1 to 8: how a viewer turns the pixels that the file stores; 1, not at all, without the tag.
+    """EXIF's orientation, 1 to 8: how a viewer turns the stored pixels; 1, not at all, without the tag.
 
-    Raises UserError if the file's head cannot be read.
+    Raises UserError if the header cannot be read.
     """
     try:
         with Image.open(path) as picture:
@@ -113,14 +113,14 @@ def read_index_label(path: Path) -> np.ndarray:
 
 
 def _whole_label_png(path: Path) -> np.ndarray | None:
-    """What label_png decodes; None for another sort of file, and for a damaged one, of which Pillow has the last word."""
+    """The pixels from label_png; None for another kind of file, and for a damaged one, which Pillow then judges."""
     with suppress(OSError, *DAMAGED):
         return decode(path.read_bytes())
     return None
 
 
 def _read(path: Path, label: bool = False) -> tuple[Image.Image, int]:
-    """A whole decoded picture, and the bits of each channel in the file. Raises UserError for 16, and for a label with loss."""
+    """A decoded picture and the bits per channel in the file. Raises UserError for 16 bits and for a lossy label."""
     try:
         with Image.open(path) as picture:
             bits = _bits(picture)
@@ -135,7 +135,7 @@ def _read(path: Path, label: bool = False) -> tuple[Image.Image, int]:
 
 
 def _bits(picture: Image.Image) -> int:
-    """Bits a channel as the file stores them; Pillow tells only in the name of the raw mode that it decodes from."""
+    """Bits per channel in the file. Pillow only tells them in the name of the raw mode."""
     if picture.mode == '1':
         return 1
     if picture.mode.startswith(('I', 'F')):

@@ -1,4 +1,4 @@
-"""A JSON file of a few long lists, read one entry at a time: COCO's annotations are 450 MB, several GB as Python objects."""
+"""Reads a JSON file with a few long lists one entry at a time: COCO's annotations are 450 MB, several GB as Python objects."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ _AFTER = tuple(',:]}' + _BLANK)  # what may follow a value
 
 
 def entries(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) for the members of the object in a JSON file, a list as one pair for each of its entries.
+    """Yield (name, value) for the members of the object in a JSON file; a list gives a pair for each entry.
 
     Raises UserError if the file is missing, cut short, or holds something else.
     """
@@ -28,9 +28,9 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def first_member(path: Path, names: Collection[str]) -> str | None:
-    """The first of `names` that is a member of the object in a JSON file; empty lists are passed over.
+    """The first of `names` that is a member of the object in a JSON file; empty lists are skipped.
 
-    None if there is none, if the file holds something else, or if it is a folder. It is read only as far as that.
+    None if there is none, if the file holds something else, or if it is a folder. The file is read only up to that member.
     """
     try:
         return None if path.is_dir() else next((name for name, _ in entries(path) if name in names), None)
@@ -39,7 +39,7 @@ def first_member(path: Path, names: Collection[str]) -> str | None:
 
 
 class _Stream:
-    """The text of a file from `at` on, of which a part is in memory."""
+    """The text of a file from `at` on; only a part is in memory."""
 
     def __init__(self, file: IO[str]):
         self._file, self._text, self._at = file, '', 0
@@ -72,7 +72,7 @@ class _Stream:
                 return
 
     def _value(self) -> Any:
-        """The value that begins here; the position is after it then. More is read until it is whole."""
+        """The value at the position, which moves behind it. More text is read until the value is complete."""
         self._next()
         while True:
             try:
@@ -86,7 +86,7 @@ class _Stream:
                 return value
 
     def _next(self) -> str:
-        """The next character that is not blank; the position is at it."""
+        """The next character that is not blank; the position moves to it."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in _BLANK:
@@ -96,7 +96,7 @@ class _Stream:
                 raise ValueError('it ends too early')
 
     def _expect(self, characters: str) -> str:
-        """Step over the next character, which must be one of `characters`; it."""
+        """Step over the next character, which must be one of `characters`; returns it."""
         found = self._next()
         if found not in characters:
             raise ValueError(f'{found!r} where one of {characters!r} belongs')
@@ -104,7 +104,7 @@ class _Stream:
         return found
 
     def _more(self) -> bool:
-        """Read on; whether there was anything."""
+        """Read on; returns whether there was more."""
         part = self._file.read(CHUNK)
         self._text, self._at = self._text[self._at :] + part, 0
         return bool(part)

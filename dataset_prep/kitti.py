@@ -1,7 +1,7 @@
 """Prepare the KITTI images that Ros et al. (WACV 2015) labelled (paper A.2): lists, LMDBs, and a contact sheet to look at.
 
 DIR holds Training_00/{RGB,GT} and Validation_07/{RGB,GT}: images and labels of the same name, PNGs; labels in the 11 colours of
-the paper's classes, black for what is ignored. 100 training and 46 test images, kept at their own size.
+the paper's classes, black to ignore. 100 training and 46 test images, kept at their own size.
 """
 
 import argparse
@@ -23,9 +23,9 @@ TREE = Tree('KITTI of Ros et al.', tuple(f'{folder}/{kind}' for folder in FOLDER
 
 
 def find_splits(data: Path, allow_partial: bool = False) -> dict[str, list[Record]]:
-    """The records of train and test, in order of name.
+    """The records of train and test, sorted by name.
 
-    Raises UserError when a file of a pair is missing, and for counts other than 100 and 46 unless `allow_partial`.
+    Raises UserError if a file of a pair is missing, and for counts other than 100 and 46 unless `allow_partial`.
     """
     root = need_tree(data, TREE)
     splits = {split: _records(root / folder) for split, folder in FOLDERS.items()}

@@ -1,4 +1,4 @@
-"""Labels that are pictures: PNGs of ids or in the colours of the classes, and masks in the colours of a palette file beside them.
+"""Reads labels that are pictures: PNGs of ids or of class colours, and masks in the colours of a palette file beside them.
 
 Palette files are those that class_lists.py reads: CVAT's labelmap.txt, CamVid's label_colors.txt, tables with a head line.
 """
@@ -23,7 +23,7 @@ Rows = tuple[tuple[str, Colour], ...]
 
 
 def find(data: Path) -> Labels | None:
-    """The label PNGs of a folder, ids or in the colours of the list of classes; None if it has none, or a palette file too."""
+    """The label PNGs of a folder, with ids or class colours; None if it has none, or a palette file too."""
     files, palette = _masks(data)
     if not files or palette:
         return None
@@ -48,9 +48,9 @@ def encoding_of(path: Path) -> str:
 
 
 def _masks(data: Path) -> tuple[dict[str, Path], Path | None]:
-    """The label PNGs of a folder by name, and the palette file that they are in the colours of; None where they are not.
+    """The label PNGs of a folder by name, and the palette file of their colours; None if they do not use one.
 
-    In CVAT's folder they are; elsewhere only RGB pictures are.
+    In CVAT's folder they do; elsewhere only RGB pictures do.
     """
     folder = next((data / name for name in FOLDERS if pictures_in(data / name, '.png')), data / FOLDERS[0])
     files = pictures_in(folder, '.png')
@@ -61,22 +61,22 @@ def _masks(data: Path) -> tuple[dict[str, Path], Path | None]:
 
 
 def _draw_listed(files: Mapping[str, Path], name: str, _size_hw: tuple[int, int], names: Names) -> np.ndarray:
-    """As Labels.draw, of a PNG of ids or in the colours of the list of classes."""
+    """Labels.draw() for a PNG with ids or class colours."""
     return _with_values(files[name], encoding_of(files[name]), 'the list of classes', names.rows, names, IGNORE_LABEL)
 
 
 def _draw_masks(
     files: Mapping[str, Path], palette: Path, rows: Rows, name: str, _size_hw: tuple[int, int], names: Names
 ) -> np.ndarray:
-    """As Labels.draw, of a mask; black is what nothing covers where no class has that colour. Grey values are ids, in the order
-    of the palette file."""
+    """Labels.draw() for a mask. Black means uncovered if no class has that colour. Grey values are ids in the order of
+    the palette file."""
     if is_coloured_picture(files[name], palettes=True):
         return _with_values(files[name], 'colours', str(palette), rows, names, names.uncovered)
     return _with_values(files[name], 'ids', str(palette), rows, names, IGNORE_LABEL)
 
 
 def _with_values(path: Path, encoding: str, listed_in: str, rows: Rows, names: Names, ignored: int) -> np.ndarray:
-    """The label in a PNG whose ids or colours are those of `rows`, with the values of `names`; `ignored` in place of 255."""
+    """The label in a PNG with the ids or colours of `rows`, as the values of `names`; `ignored` replaces 255."""
     classes, colours = zip(*rows, strict=True)
     pixels = read_rgb_label(path) if encoding == 'colours' else read_index_label(path)
     table = np.full(256, ignored, np.uint8)

@@ -1,4 +1,4 @@
-"""Labels in MATLAB files, as SBD has them (shelhamer/fcn.berkeleyvision.org, voc_layers.py: GTcls, Segmentation)."""
+"""Reads labels in MATLAB files, as in SBD (shelhamer/fcn.berkeleyvision.org, voc_layers.py: GTcls, Segmentation)."""
 
 import zlib
 from pathlib import Path
@@ -13,7 +13,7 @@ _BROKEN = (MatReadError, KeyError, ValueError, IndexError, TypeError, OSError, E
 
 
 def read_mat_label(path: Path) -> np.ndarray:
-    """The class ids in a .mat file of SBD, GTcls.Segmentation, uint8 (H, W). Raises UserError if they are not there."""
+    """The class ids in a .mat file of SBD, GTcls.Segmentation, uint8 (H, W). Raises UserError if they are missing."""
     if not path.is_file():
         raise UserError(f'no file at {path}; is the data set still where it was prepared?')
     try:

@@ -1,8 +1,8 @@
-"""Weights in a Keras file: .h5 as keras.applications publishes it, a whole model's .h5, Keras 3's .weights.h5 and .keras.
+"""Reads weights from a Keras file: .h5 of keras.applications or of a whole model, .weights.h5 and .keras of Keras 3.
 
-With TensorFlow, kernels are (height, width, in, out) and matrices (in, out) on maps flattened as (height, width, channels). With
-Theano, kernels lie as Caffe's but are turned over, as Theano turns them when it convolves; maps are flattened as Caffe does it.
-Sources: keras-team/keras-applications, vgg16.py; keras/utils/conv_utils.py of Keras 1 and 2, convert_kernel.
+With TensorFlow, kernels are (height, width, in, out), and matrices (in, out) for maps flattened as (height, width, channels).
+With Theano, kernels have Caffe's order but are flipped, because Theano flips them when it convolves; maps are flattened as in
+Caffe. Sources: keras-team/keras-applications, vgg16.py; keras/utils/conv_utils.py of Keras 1 and 2, convert_kernel.
 """
 
 import zipfile

@@ -1,8 +1,8 @@
-"""Arrays of a file, put together to layers, under the names that Caffe's networks have.
+"""Groups the arrays of a file into layers with the names of Caffe's networks.
 
 VGG-16's layers are known by Caffe's names (conv1_1), Keras's (block1_conv1, and Keras 3's numbers), torchvision's (features.N,
-classifier.N with and without a dropout first), timm's (pre_logits.fcN), and those of a bare Sequential (N). What wraps them in a
-file, as `state_dict`, `module.` or `backbone.`, is told by what stands before them. Every other layer keeps its own name.
+classifier.N with and without a dropout first), timm's (pre_logits.fcN), and those of a bare Sequential (N). Prefixes such as
+`state_dict`, `module.` or `backbone.` are recognised and removed. Every other layer keeps its own name.
 """
 
 import re
@@ -38,12 +38,11 @@ PREFERRED = ('', 'state_dict', 'model')  # what the weights that are meant stand
 
 
 def layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, list]:
-    """Layer -> its arrays, weights before the bias, in the order of the file. The state of an optimizer is left, as is that of a
-    generator of random numbers, or whatever else has no floats.
+    """Layer -> its arrays, weights before the bias, in the order of the file. The state of an optimizer or random generator is
+    left out, and so is everything else without floats.
 
     `arrays` are by names like 'module.features.0.weight' or 'conv1_1/kernel:0', and may be anything with a shape and a dtype.
-    Raises UserError for layers of VGG-16 that are no floats, but quantized, and if the file has several copies of them and none
-    is the one that is meant.
+    Raises UserError for quantized layers of VGG-16, and if the file has several copies of them and none is clearly the right one.
     """
     grouped: dict[Way, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
@@ -68,7 +67,7 @@ def layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, list]:
 
 
 def _way(name: str) -> tuple[Way, str]:
-    """The layer that an array is of, and which part of it the array is."""
+    """The layer of an array, and which part of the layer it is."""
     words = re.split(r'[/.]', re.sub(r':\d+$', '', name))
     last = words[-1]
     if words[-2:-1] == ['vars']:
@@ -82,7 +81,7 @@ def _way(name: str) -> tuple[Way, str]:
 
 
 def _known(way: Way) -> tuple[Way, str] | None:
-    """(what stands before the layer, its name in Caffe) if it is one of those known."""
+    """(prefix, name in Caffe) of a known layer, else None."""
     last, parent = way[-1], way[-2] if len(way) > 1 else ''
     if match := CONVOLUTION.fullmatch(last):
         group, number = (part for part in match.groups() if part)
@@ -93,7 +92,7 @@ def _known(way: Way) -> tuple[Way, str] | None:
 
 
 def _prefixes(path: Path, known: Iterable[tuple[Way, str]]) -> tuple[Way, list[Way]]:
-    """What stands before the layers that are meant, and before other copies of them, such as a running average."""
+    """The prefix of the wanted layers, and the prefixes of other copies, such as a running average."""
     counts = Counter(prefix for prefix, name in known if name in VGG_CONVOLUTIONS)
     if not counts:
         return (), []
@@ -106,7 +105,7 @@ def _prefixes(path: Path, known: Iterable[tuple[Way, str]]) -> tuple[Way, list[W
 
 
 def _ordered(parts: dict[str, np.ndarray]) -> list:
-    """Arrays of a layer: those of more than one dimension first; of a mean field in Caffe's order and shape."""
+    """Arrays of a layer, those with several dimensions first; for a mean field in Caffe's order and shape."""
     if set(parts) == set(MEAN_FIELD):
         return [np.asarray(parts[part])[None, None] for part in MEAN_FIELD]
     return sorted(parts.values(), key=lambda array: len(array.shape) < 2)

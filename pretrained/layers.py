@@ -1,14 +1,14 @@
-"""Layers of weight files: looked at, checked against a network, given a network's names, put together and taken apart.
+"""Shows, checks, renames, joins and splits the layers of weight files.
 
 .venv/bin/python -m pretrained.layers show FILE                      names, shapes, and which networks it is of
 .venv/bin/python -m pretrained.layers check NET FILE...              is every layer covered, and nothing left over?
 .venv/bin/python -m pretrained.layers join NET FILE... --out OUT     one file for NET: front end and context module, or a renaming
 .venv/bin/python -m pretrained.layers split NET FILE --front OUT --context OUT
 
-FILE is a caffemodel; for `show`, `join` and `split` also weights of PyTorch, Keras or NumPy under Caffe's layer names, whose
-order, kernels and colours are turned into Caffe's. Caffe matches weights to layers by name. The context module's layers begin
-with ctx_, in the released VOC model with ct_; the front end's scores are `final`, there `fc-final`. `join` takes either and
-writes the names of NET, so it renames a file, too.
+FILE is a caffemodel; for `show`, `join` and `split` also weights of PyTorch, Keras or NumPy with Caffe's layer names, whose
+order, kernels and colours are converted. Caffe matches weights to layers by name. Layers of the context module begin with ctx_,
+in the released VOC model with ct_; the front end's scores are `final`, there `fc-final`. `join` takes both and writes the names
+of NET, so it also renames the layers of a file.
 """
 
 import argparse
@@ -34,9 +34,9 @@ from tools.support.errors import UserError, run_command
 
 
 def renamed(held: Layers, net_name: str) -> Layers:
-    """`held` with the names that `net_name` has for the scores and the context module, whichever row's it has now.
+    """`held` with the names of `net_name` for the scores and the context module.
 
-    Raises UserError if two of its layers would get one name.
+    Raises UserError if two layers would get the same name.
     """
     row = NETS[net_name]
     prefixes = {other.context.prefix for other in NETS.values() if other.context}
@@ -55,11 +55,11 @@ def renamed(held: Layers, net_name: str) -> Layers:
 
 
 def join(net_name: str, paths: Sequence[Path], *, whole: bool = False) -> Converted:
-    """The layers of `net_name` out of `paths`, under its names and in its order; the last file that has a layer gives it.
+    """The layers of `net_name` from `paths`, with its names and in its order. The last file with a layer provides it.
 
-    A fixed upsampling that no file has, or has in another form, is made. Layers that only other networks have are left out, which
-    is said. Raises UserError if a layer is missing, does not fit, has values that are not finite, or is one that no network has;
-    if files are to be `whole`, also one that only other networks have.
+    A missing fixed upsampling is made. Layers that only other networks have are left out, with a line about them. Raises
+    UserError if a layer is missing, does not fit, is not finite, or belongs to no network; with `whole`, also if it only belongs
+    to other networks.
     """
     net, held, said = deploy(net_name), {}, []
     for path in paths:
@@ -90,7 +90,7 @@ def join(net_name: str, paths: Sequence[Path], *, whole: bool = False) -> Conver
 
 
 def _left_out(net, more: Layers, paths: Sequence[Path], *, whole: bool) -> list[str]:
-    """What to say of layers that a net does not have and others do. UserError for those that no network has, or if `whole`."""
+    """A line about layers that only other nets have. Raises UserError for layers that no network has, or if `whole`."""
     factors = caffemodel.factors(net)
     more = {name: blobs for name, blobs in more.items() if not caffemodel.is_factor(factors, name, blobs)}
     refuse_strangers(net.name, paths, more)
@@ -103,7 +103,7 @@ def _left_out(net, more: Layers, paths: Sequence[Path], *, whole: bool) -> list[
 
 
 def _fitted(name: str, blobs: list[Values], shapes: list[Shape]) -> tuple[list[Values], list[str]]:
-    """The blobs of a layer in their shapes, and what is wrong with them; a matrix may be a convolution that covers its map."""
+    """The blobs of a layer in their shapes, and their fault. A matrix may become a convolution that covers its map."""
     if len(blobs) != len(shapes):
         return blobs, [f'layer {name} has {len(blobs)} blobs, the net has {len(shapes)}']
     found, faults = [], []
@@ -117,12 +117,12 @@ def _fitted(name: str, blobs: list[Values], shapes: list[Shape]) -> tuple[list[V
 
 
 def _bilinear(shape: Shape) -> np.ndarray:
-    """The kernels of a fixed upsampling of each class by itself."""
+    """The kernels of a fixed upsampling of each class on its own."""
     return np.broadcast_to(bilinear_kernel(shape[-1]), shape)
 
 
 def _in_bgr(layers: Layers, said: list[str]) -> Layers:
-    """conv1_1 for blue, green, red, if its values tell that it is for red, green, blue; that is said."""
+    """conv1_1 for BGR; if its values tell that it is for RGB, it is converted and a line is printed."""
     weights, *bias = layers.get('conv1_1', [np.empty(0)])
     way = orientation(weights) if isinstance(weights, np.ndarray) else None
     if not isinstance(weights, np.ndarray) or way is None or not way.rgb:
@@ -132,7 +132,7 @@ def _in_bgr(layers: Layers, said: list[str]) -> Layers:
 
 
 def split(net_name: str, path: Path) -> tuple[Layers, Layers]:
-    """(front end, context module) of a file of `net_name`, under their names there. UserError as in `join`."""
+    """(front end, context module) of a file of `net_name`, with its names. Raises the errors of join()."""
     row = NETS[net_name]
     if row.context is None:
         raise UserError(f'{net_name} has no context module to take apart from its front end')
@@ -142,7 +142,7 @@ def split(net_name: str, path: Path) -> tuple[Layers, Layers]:
 
 
 def check(net_name: str, paths: Sequence[Path]) -> str:
-    """What to say of files that fit `net_name` exactly. Raises UserError for a layer missed, not fitting, or left over."""
+    """A line about files that fit `net_name` exactly. Raises UserError for a missing, unfitting or left-over layer."""
     net = deploy(net_name)
     caffemodel.check(net, paths)
     check_nothing_left_over(net_name, paths)
@@ -150,7 +150,7 @@ def check(net_name: str, paths: Sequence[Path]) -> str:
 
 
 def write(path: Path, held: Layers, name: str, sources: Iterable[Path]) -> None:
-    """Write layers as they lie in their files. UserError if `path` is one of those."""
+    """Write layers straight from their files. Raises UserError if `path` is one of these files."""
     if any(path.exists() and path.samefile(source) for source in sources):
         raise UserError(f'{path} is read from; write to another file')
     caffemodel.write(path, held, name)

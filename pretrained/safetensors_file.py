@@ -1,4 +1,4 @@
-"""Tensors of a safetensors file: a length, a head in JSON, then the values (huggingface.co/docs/safetensors, "Format")."""
+"""Reads a safetensors file: a length, a JSON header, then the values (huggingface.co/docs/safetensors, "Format")."""
 
 import json
 from math import prod
@@ -14,13 +14,13 @@ MAX_HEAD_BYTES = 100_000_000  # by the format's own rule
 
 
 def head_bytes(start: bytes, size: int) -> int | None:
-    """Length of the head if a file of `size` bytes that begins with `start` is of this kind; None otherwise."""
+    """Length of the header if a file of `size` bytes that begins with `start` is a safetensors file, else None."""
     length = int.from_bytes(start[:8], 'little')
     return length if len(start) > 8 and 2 <= length <= min(MAX_HEAD_BYTES, size - 8) and start[8:9] == b'{' else None
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors by name, memory-mapped. UserError for a damaged file or unknown numbers."""
+    """The tensors by name, memory-mapped. Raises UserError for a damaged file or unknown types."""
     data = mapped(path)
     length = head_bytes(bytes(data[:9]), len(data))
     try:
