@@ -39,7 +39,7 @@ from tools.report.split_scores import report
 from tools.support.arguments import positive
 from tools.support.atomic import locked, write_json
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
-from tools.support.gpus import check_gpus, gpu_list
+from tools.support.gpus import gpu_list
 from tools.support.made_with import SETTINGS
 
 
@@ -79,7 +79,7 @@ def main(argv: list[str] | None) -> None:
         raise UserError('--max-memory chooses the tile of images; maps of a blob are run whole: leave it out with --features')
     test = prepare(
         net_name, tiling=args.tiling, data=args.data, split=args.split, weights=args.weights,
-        features=args.features, scores=args.save_scores, gpus=check_gpus(args.gpu),
+        features=args.features, scores=args.save_scores, gpus=args.gpu,
     )  # fmt: skip
     out = args.out or default_out(test, bool(args.crf), args.limit)
     records = load_split(test.data, test.split)[: args.limit]

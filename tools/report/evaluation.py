@@ -21,6 +21,7 @@ from tools.inference.score_maps import prepare_folder, score_path
 from tools.inference.spread import label_in_processes
 from tools.inference.weights import find_weights, say_weights, warn_if_seen
 from tools.support.errors import Fault, UserError
+from tools.support.gpus import check_gpus
 from tools.support.hashing import file_sum
 from tools.support.paths import DATA, ROOT
 
@@ -88,11 +89,11 @@ class Evaluation:
 
 def prepare(
     net_name: str, *, tiling: str, data: Path | None = None, split: str | None = None, weights: list[Path] | None = None,
-    features: Path | None = None, scores: Path | None = None, gpus: tuple[int, ...] = (),
+    features: Path | None = None, scores: Path | None = None, gpus: tuple[int, ...] | str = (),
 ) -> Evaluation:  # fmt: skip
     """The evaluation of a network. Arguments that are None are chosen: the folder of the data set, the split, the newest weights.
 
-    Raises UserError if a file is missing, or if weights, maps and network do not fit together.
+    Raises UserError if a file is missing, if weights, maps and network do not fit together, or if Caffe cannot use a GPU.
     """
     facts = dataset(NETS[net_name].dataset)
     data = data or DATA / NETS[net_name].folder
@@ -105,7 +106,8 @@ def prepare(
     warn_if_seen(weights, facts.name, split)
     if manifest and features:
         check_maps_of_snapshot(weights, features, manifest)
-    return Evaluation(net_name, facts, data, split, weights, tiling, gpus, features, manifest, scores=scores)
+    found = check_gpus(gpus)  # last, as it starts a process of Caffe
+    return Evaluation(net_name, facts, data, split, weights, tiling, found, features, manifest, scores=scores)
 
 
 def default_split(net_name: str, data: Path, features: Path | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dataset_prep.contact_sheet import spread
 from dataset_prep.datasets import IGNORE_LABEL, Dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, read_image, read_label
@@ -124,8 +125,7 @@ def score(
 
 def draw(records: list[Record], label_maps: LabelMaps, facts: Dataset, out: Path, every: bool) -> None:
     """Write the contact sheet, and with `every` a strip for each image, to the folder `out`."""
-    chosen = np.unique(np.linspace(0, len(records) - 1, SHEET_IMAGES).round().astype(int))
-    rows = [(records[i].id, pictures_of(records[i], label_maps, facts)) for i in chosen]
+    rows = [(record.id, pictures_of(record, label_maps, facts)) for record in spread(records, SHEET_IMAGES)]
     write_png(out / 'contact_sheet.png', contact_sheet(rows, facts))
     if every:
         for record in tqdm(records, unit='image', desc='drawing', disable=None):
