@@ -13,6 +13,7 @@ from dataset_prep.own_labels import Labels, Names
 from dataset_prep.parallel import in_order
 from dataset_prep.progress import progress
 from tools.support.errors import Fault, UserError, attempt, end_with_faults
+from tools.support.hashing import file_sum
 
 FOLDER = 'drawn_labels'  # in the folder of a user's own data set
 RULE = 1  # raised when labels are drawn in another way
@@ -53,7 +54,7 @@ def as_pictures(labels: Labels, names: Names, wanted: Iterable[str], out: Path) 
             for name, encoding in zip(wanted, encodings, strict=True)
         }
     folder = out / FOLDER
-    begin_drawing(folder, {'form': labels.form, 'names': names.values, 'files': _stamps(labels), 'rule': RULE})
+    begin_drawing(folder, {'form': labels.form, 'names': names.values, 'files': _files_sha256(labels), 'rule': RULE})
     drawn = in_order(partial(_draw, labels, names, folder), wanted)
     faults = [fault for fault in progress(drawn, 'drawing labels', len(wanted)) if fault]
     end_with_faults(faults, len(wanted), 'labels', 'nothing is written')
@@ -78,10 +79,7 @@ def _draw(labels: Labels, names: Names, folder: Path, name: str) -> Fault | None
     return None
 
 
-def _stamps(labels: Labels) -> str:
-    """SHA-256 over the names, sizes and times of change of the label files."""
-    digest = hashlib.sha256()
-    for path in sorted({*labels.files.values(), *labels.classes.values()}):
-        status = path.stat()
-        digest.update(f'{path.name} {status.st_size} {status.st_mtime_ns}\n'.encode())
-    return digest.hexdigest()
+def _files_sha256(labels: Labels) -> str:
+    """SHA-256 over the names and contents of the label files."""
+    files = sorted({*labels.files.values(), *labels.classes.values()})
+    return hashlib.sha256(''.join(f'{path.name} {file_sum(path)}\n' for path in files).encode()).hexdigest()

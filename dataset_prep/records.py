@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,7 @@ from dataset_prep.label_encodings import decode, is_coloured
 from dataset_prep.mat_labels import read_mat_label
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
+from tools.support.hashing import file_sum
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,12 @@ def check_ids(records: Sequence[Record], where: str) -> None:
 
 
 def files_sha256(records: Sequence[Record]) -> str:
-    """Fingerprint of the files of records: SHA-256 over ids, sizes and modification times, not over their bytes.
+    """Fingerprint of records, in any order: SHA-256 over ids, sizes, encodings and the bytes of the files.
 
-    A missing or unreadable file has neither, so the fingerprint changes when it becomes readable.
+    It stays the same when files are copied or unpacked again. It changes when a missing or unreadable file can be read.
     """
-    digest = sha256()
-    for record in records:
-        for path in filter(None, (record.image, record.label)):
-            digest.update(f'{record.id} {record.size_wh} {record.encoding} {_stamp(path)}\n'.encode())
-    return digest.hexdigest()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sha256(''.join(sorted(pool.map(_fingerprint, records))).encode()).hexdigest()
 
 
 def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:
@@ -156,12 +155,11 @@ def load_split(folder: Path, split: str) -> list[Record]:
         raise UserError(f'{path} is damaged ({error!r}); {how_to_prepare(path.absolute().parent.name)}') from error
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Bytes and nanoseconds of the last change of a file; None if it is missing or may not be read."""
-    if not os.access(path, os.R_OK):
-        return None
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+def _fingerprint(record: Record) -> str:
+    """One line of files_sha256(): the record and the SHA-256 of its files, None for a missing or unreadable one."""
+    files = [path for path in (record.image, record.label) if path]
+    sums = [file_sum(path) if os.access(path, os.R_OK) else None for path in files]
+    return f'{record.id} {record.size_wh} {record.encoding} {sums}\n'
 
 
 def _record(row: dict, folder: Path, dataset_name: str, size_wh) -> Record:

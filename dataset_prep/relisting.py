@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from dataset_prep.lmdb_store import MANIFEST, check_current, read_manifest
-from dataset_prep.order import shuffled
 from dataset_prep.records import Record, as_json, check_ids, files_sha256
 from tools.support.errors import UserError
 
@@ -30,9 +29,8 @@ def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
 
 
 def _made_from(manifest: dict, split: str, records: list[Record]) -> bool:
-    """Whether an LMDB is of another split, or was made from these records: images in its order, maps in that of the list."""
-    orders = (records, shuffled(records, manifest.get('seed') or 0))
-    return manifest.get('split') != split or manifest.get('files_sha256') in [files_sha256(order) for order in orders]
+    """Whether an LMDB is of another split, or was made from these records."""
+    return manifest.get('split') != split or manifest.get('files_sha256') == files_sha256(records)
 
 
 def _listed(path: Path) -> dict | None:

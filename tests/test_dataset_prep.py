@@ -1,6 +1,7 @@
 """Facts of data sets, label files to ids, borders, Datums as bytes, LMDBs of images."""
 
 import json
+import os
 import re
 import threading
 from dataclasses import replace
@@ -352,9 +353,11 @@ def test_order_depends_on_the_seed_and_on_nothing_else(tmp_path):
 
 
 def test_lmdb_is_kept_until_a_file_or_a_setting_changes(tmp_path):
+    """Files that are copied or unpacked again, with another modification time, have not changed."""
     records = make_records(tmp_path, [(20, 30)])
     times = []
     for size in (380, 380, 388, 388):
+        os.utime(records[0].image, (len(times), len(times)))
         if len(times) == 3:
             Image.fromarray(np.full((20, 30), 2, np.uint8)).save(records[0].label)
         write_lmdb(tmp_path / 'x', records, dataset='toy', split='train', crop_size=size)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataset_prep.lmdb_store import read_manifest, write_manifest
 from pretrained import caffemodel
 from prototxt.experiments import STAGES
 from tests.train_data import (
@@ -147,6 +148,14 @@ def test_other_records_are_refused(finished, tmp_path, iters):
     words = '--run-dir', finished, '--batch', 6, '--iters', iters, '--lmdb', maps_lmdb(tmp_path, split='val')
     with pytest.raises(UserError, match='maps does not hold the records that .* was begun on, .*; give another'):
         train(asked('toy-basic', *words))
+
+
+def test_run_goes_on_with_the_same_records_written_by_another_version(finished, maps, tmp_path):
+    """The files they are made from may have been copied since: test_lmdb_is_kept_until_a_file_or_a_setting_changes."""
+    copies = [shutil.copytree(source, tmp_path / source.name) for source in (finished, maps)]
+    write_manifest(copies[1], read_manifest(maps) | {'tool_version': '99.0'})
+    finish('toy-basic', '--run-dir', copies[0], '--lmdb', copies[1], '--batch', 6, '--iters', 6)
+    assert iterations(copies[0]) == list(range(6))
 
 
 def test_finished_run_outlives_its_data(finished, tmp_path, capsys):

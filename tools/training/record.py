@@ -153,8 +153,12 @@ def refuse_other_data(run_dir: Path, lmdb: Path, manifest: dict) -> None:
 
 
 def manifest_sha256(manifest: dict) -> str:
-    """SHA-256 of an LMDB's manifest, which holds that of its list of records."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of an LMDB's manifest, which holds those of its list and its source files.
+
+    An LMDB that another version of the toolkit wrote from the same files has the same one.
+    """
+    content = {name: value for name, value in manifest.items() if name != 'tool_version'}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(settings: Settings) -> dict:
