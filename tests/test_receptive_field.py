@@ -72,7 +72,7 @@ def test_command_draws_and_prints(tmp_path, capsys):
 
 @pytest.mark.parametrize(('argv', 'message'), [
     (['--dilations', '1', '2'], 'three or more'),
-    (['--dilations', '1', '2', '0'], 'from 1 on'),
+    (['--dilations', '1', '2', '0'], 'each at least 1'),
     (['--dilations', '1', '2', '1000'], '256 in sum'),
     (['--net', 'front_camvid', '--part', 'context'], 'no context module'),
 ])  # fmt: skip

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measure the receptive field of each layer by the gradient through real Caffe, and draw it like the paper's Figure 1.
 
-Context module (the default if a network has one): in cells of the front end's scores, as in Table 1. Front end or whole network:
-in pixels. --dilations 1 2 4 is Figure 1 itself.
+Fields of the context module, the default if a network has one, are in cells of the front end's scores, as in Table 1. Fields of
+the front end and of the whole network are in pixels. --dilations 1 2 4 is Figure 1 itself.
 """
 
 import sys
@@ -23,37 +23,38 @@ from tools.support.errors import UserError, run_command
 from tools.support.paths import ROOT
 
 PARTS = ('context', 'front', 'whole')
-LARGEST = 256  # sum of the dilations; the measured map has four times as many elements on a side
+LARGEST = 256  # sum of the dilations; the measured map has four times as many elements per side
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument('--net', help='a network; the beginning of its name will do')
-    which.add_argument('--dilations', type=int, nargs='+', metavar='N', help='3x3 layers with these dilations, and a 1x1 layer')
+    which.add_argument('--net', help='a network; you can shorten its name as long as it stays unique')
+    which.add_argument('--dilations', type=int, nargs='+', metavar='N', help='3x3 layers with these dilations, then a 1x1 layer')
     parser.add_argument('--part', choices=PARTS, help='with --net (default: context if it has one, else front)')
     parser.add_argument('--out', type=Path, metavar='PNG', help='default: out/receptive_field/<what>.png')
     return parser.parse_args(argv)
 
 
 def check_dilations(dilations: list[int]) -> None:
-    """Raise UserError for dilations that make no module, or one too large to measure."""
+    """Raise UserError if the dilations make no module, or one that is too large to measure."""
     if len(dilations) < 3 or min(dilations) < 1 or sum(dilations) > LARGEST:
-        raise UserError(f'--dilations {" ".join(map(str, dilations))}: give three or more from 1 on, {LARGEST} in sum at most')
+        given = ' '.join(map(str, dilations))
+        raise UserError(f'--dilations {given}: give at least three, each at least 1, with a sum of at most {LARGEST}')
 
 
 def asked_part(net_name: str, part: str | None) -> str:
-    """The part of a network that is asked for. Raises UserError if the network does not have it."""
+    """The part of the network to measure. Raises UserError if the network does not have it."""
     row, context = NETS[net_name], NETS[net_name].context
     if row.whole or row.front_end.aligned:
-        raise UserError(f'{net_name} pads its maps, so what a layer sees depends on where it is; give a network without padding')
+        raise UserError(f'{net_name} pads its maps, so a receptive field depends on its position; give a network without padding')
     if part == 'context' and not context:
         raise UserError(f'{net_name} has no context module; leave out --part, or give --part front')
     return part or ('context' if context else 'front')
 
 
 def measured(args: argparse.Namespace) -> tuple[str, str, list]:
-    """The part in words, the unit, and the measured receptive fields."""
+    """Name of the part, unit, and measured receptive fields."""
     from tools.receptive.measure import context_fields, dilation_fields, whole_fields
 
     if args.dilations:
@@ -68,7 +69,7 @@ def measured(args: argparse.Namespace) -> tuple[str, str, list]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print a line for each layer, draw."""
+    """Measure, print a line for each layer, and draw the figure."""
     args = parse_args(argv)
     what, unit, fields = measured(args)
     from tools.receptive.figure import draw

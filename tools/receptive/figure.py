@@ -1,4 +1,4 @@
-"""A figure of receptive fields in the manner of the paper's Figure 1."""
+"""Draws receptive fields like the paper's Figure 1."""
 
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from tools.receptive.measure import Field
 from tools.support.atomic import whole_file
 
 COLUMNS = 4
-PANEL_POINTS = 195  # about, along a panel's side
-GRID_UP_TO = 40  # elements a side beyond which lines would hide what is between them
+PANEL_POINTS = 195  # about as many along a panel's side
+GRID_UP_TO = 40  # elements per side; with more, the lines would hide the elements
 
 
 def draw(fields: list[Field], path: Path, title: str, unit: str) -> None:
-    """A panel for each layer, all to one scale: green is what one element sees, the darker the more; red, the taps of that layer.
+    """Draw a panel for each layer, all to one scale. Green is what one element sees: the darker, the larger its gradient. Red
+    dots are the taps of that layer.
 
-    The taps are shown where they are in the layer's input, for layers whose input has the resolution of `unit` only.
+    The taps are at their positions in the layer's input. Only layers whose input has the resolution of `unit` have them.
     """
     rows = -(-len(fields) // COLUMNS)
     figure = Figure(figsize=(3.1 * min(len(fields), COLUMNS), 3.3 * rows + 0.6), layout='constrained')
@@ -47,25 +48,25 @@ def _panel(axes: Axes, field: Field, reach: int, unit: str) -> None:
 
 
 def _kind(field: Field, unit: str) -> str:
-    """A second line of the title, in the context module only."""
+    """Second line of a panel's title; empty outside the context module."""
     if unit != 'cells':
         return ''
     return f'\n{field.dilation}-dilated' if field.kernel > 1 else f'\n{field.kernel}x{field.kernel}'
 
 
 def _dot(reach: int) -> float:
-    """Points across a dot: two thirds of an element, as far as that can be seen."""
+    """Diameter of a dot in points: two thirds of an element, but large enough to be seen."""
     return min(4.0, max(1.2, 2 / 3 * PANEL_POINTS / (2 * reach)))
 
 
 def _shades(shown: np.ma.MaskedArray) -> LogNorm:
-    """From pale to dark green over the gradient's own range, palest still visible."""
+    """Colours from pale to dark green over the range of the gradient. The palest is still visible."""
     low, high = float(shown.min()), float(shown.max())
     return LogNorm(vmin=low / max((high / low) ** 0.4, 2), vmax=high * 2)
 
 
 def _lines(axes: Axes, reach: int) -> None:
-    """Lines between the elements where they can be told apart, numbers where not."""
+    """Draw lines between the elements if they are large enough, else numbers on the axes."""
     if 2 * reach > GRID_UP_TO:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

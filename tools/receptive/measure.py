@@ -1,8 +1,8 @@
-"""Receptive fields measured in real Caffe: what of the input has a gradient from one element of a layer's output.
+"""Measures receptive fields in real Caffe: the part of the input on which one element of a layer's output has a gradient.
 
-Widths do not matter for that, so the networks have one channel in the front end and C in the context module. Every weight is the
-same and positive, every ReLU open. Max pooling hands its gradient to one of the cells it looks at; average pooling over the same
-window, to all: it stands in for it here.
+The number of channels does not change it, so the networks have one channel in the front end and C in the context module. All
+weights are equal and positive, so every ReLU passes its input on. Average pooling replaces max pooling, because max pooling gives
+its gradient to one cell of its window only.
 """
 
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ from prototxt.shapes import RECEPTIVE_FIELD, STRIDE
 from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.caffe_import import net_of
 
-MARGIN_CELLS = 4  # around the largest receptive field, so that a larger one would be seen
+MARGIN_CELLS = 4  # around the largest receptive field, so that a larger one would show
 
 
 @dataclass(frozen=True)
 class Field:
-    """What one element of a layer's output sees: `gradient` (h, w) is that of the element, cut to where it is not zero."""
+    """The receptive field of one element of a layer's output. `gradient` (h, w) is cut to the part that is not zero."""
 
     layer: str
     kernel: int
@@ -36,32 +36,32 @@ class Field:
 
 
 def dilation_fields(dilations: tuple[int, ...]) -> list[Field]:
-    """Of 3x3 layers with these dilations, named F1, F2, ... as in paper Figure 1; there are three or more."""
+    """Receptive fields of three or more 3x3 layers with these dilations, named F1, F2, ... as in paper Figure 1."""
     fields = context_fields(Net('toy', (0, 0), Context(dilations)))[:-1]
     return [replace(field, layer=f'F{number}') for number, field in enumerate(fields, 1)]
 
 
 def context_fields(row: Net) -> list[Field]:
-    """Of each layer of the context module, in cells of the front end's scores."""
+    """Receptive field of each layer of the context module, in cells of the front end's scores."""
     assert row.context
     side = 2 * buffer_width(row.context) + 1 + 2 * MARGIN_CELLS
     return _fields(row, row.front_end.final, side)
 
 
 def whole_fields(row: Net) -> list[Field]:
-    """Of each layer of the whole network, in pixels of the image."""
+    """Receptive field of each layer of the whole network, in pixels of the image."""
     cells = 2 * buffer_width(row.context) + 1 if row.context else 1
     return _fields(row, 'data', RECEPTIVE_FIELD + STRIDE * (cells - 1 + 2 * MARGIN_CELLS))
 
 
 def _fields(row: Net, start: str, side: int) -> list[Field]:
-    """Receptive fields of all convolutions and poolings after blob `start`, which has `side` elements along a side."""
+    """Receptive fields of all convolutions and poolings after blob `start`, which has `side` x `side` elements."""
     net, layers = _net(row, start, side)
     return [Field(layer.name, *_window(layer), _gradient(net, layer, start)) for layer in layers]
 
 
 def _net(row: Net, start: str, side: int):
-    """A caffe.Net with equal positive weights, filled with ones at `start` and run; and its layers that look around."""
+    """A caffe.Net with equal positive weights after a forward pass of ones from `start`, and its convolutions and poolings."""
     narrow = replace(row, front_end=replace(row.front_end, trunk=(1,) * 5, fc=1), upsample=False)
     if row.context:
         narrow = replace(narrow, context=replace(row.context, multiples=BASIC, pad=_zeros(row.context)))
@@ -82,12 +82,12 @@ def _net(row: Net, start: str, side: int):
 
 
 def _zeros(context: Context) -> str:
-    """Padding with zeros in place of reflection, whose gradient folds back into the map."""
+    """Replace reflection by padding with zeros: the gradient of reflection folds back into the map."""
     return 'once' if context.pad == 'reflect' else context.pad
 
 
 def _gradient(net, layer, start: str) -> np.ndarray:
-    """Gradient with respect to `start` of the middle element of the layer's first map, cut to where it is not zero."""
+    """Gradient of the middle element of the layer's first map with respect to `start`, cut to the part that is not zero."""
     top = net.blobs[layer.top[0]]
     top.diff[...] = 0
     height, width = top.data.shape[2:]
