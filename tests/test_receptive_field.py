@@ -71,9 +71,9 @@ def test_command_draws_and_prints(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('argv', 'message'), [
-    (['--dilations', '1', '2'], 'three or more'),
+    (['--dilations', '1', '2'], 'at least three'),
     (['--dilations', '1', '2', '0'], 'each at least 1'),
-    (['--dilations', '1', '2', '1000'], '256 in sum'),
+    (['--dilations', '1', '2', '1000'], 'a sum of at most 256'),
     (['--net', 'front_camvid', '--part', 'context'], 'no context module'),
 ])  # fmt: skip
 def test_command_refuses(argv, message):
