@@ -11,7 +11,7 @@ from typing import IO, TypeVar
 
 from pretrained import caffemodel, keras_file, numpy_file, thinned, torch_file
 from pretrained.conversion import Converted
-from pretrained.layers import join
+from pretrained.net_surgery import join
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS
 from tools.support.atomic import whole_file

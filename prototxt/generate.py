@@ -16,7 +16,7 @@ from prototxt.names import resolve
 from prototxt.networks import deploy, evaluation, training, write
 from prototxt.shapes import check_crop_size
 from prototxt.solver import solver
-from prototxt.tables import write_tables
+from prototxt.tables_md import write_tables
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PROTOTXT
 

@@ -9,7 +9,7 @@ import sys
 from prototxt.chains import CHAINS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
-from prototxt.tables import NET_HEAD, net_row
+from prototxt.tables_md import NET_HEAD, net_row
 from tools.support.errors import UserError, nearest, run_command
 from tools.support.text_tables import columns
 

@@ -15,8 +15,8 @@ from tests.toy_nets import random_image, random_weights
 from tools.bench import material
 from tools.bench.__main__ import needs, parse_args
 from tools.bench.engine_comparison import products_of
-from tools.bench.measure import apart, run
 from tools.bench.products import product_of
+from tools.bench.stopwatch import apart, run
 from tools.inference import Predictor
 from tools.netinfo.setup import layers_of
 from tools.scoring.benchmarks import BENCHMARKS

@@ -18,11 +18,11 @@ from tests.toy_nets import make_split, random_image, random_weights
 from tools import extract_features, predict
 from tools import test as evaluate
 from tools.inference import MapPredictor, Predictor, argmax, colorize, stitch, tight_size, tiles, upsampling, zoom
-from tools.inference import weights as weight_files
+from tools.inference import weights_choice as weight_files
 from tools.inference.caffe_net import forward, load_net
 from tools.inference.pictures import column, contact_sheet, overlay, panels
 from tools.support.errors import UserError
-from tools.training import runs
+from tools.training import run_folder
 
 MARGIN = 186
 TILE = (372 + 16, 372 + 24)  # an input that leaves 16 x 24 pixels: 2 x 3 cells
@@ -373,13 +373,13 @@ def test_values_that_are_no_numbers_are_refused(tmp_path, command):
 @pytest.fixture
 def snapshots(tmp_path, monkeypatch):
     """Writes a whole snapshot of a stage into a run folder of its own, as training leaves it."""
-    monkeypatch.setattr(runs, 'RUNS', tmp_path / 'runs')
+    monkeypatch.setattr(run_folder, 'RUNS', tmp_path / 'runs')
     monkeypatch.setattr(weight_files, 'PRETRAINED', tmp_path / 'pretrained')
 
     def snapshot(stage):
         folder = tmp_path / 'runs' / stage
         net = training(stage, 'unused')
-        write(net, folder / runs.TRAIN_PROTOTXT)
+        write(net, folder / run_folder.TRAIN_PROTOTXT)
         path = folder / f'{stage}_iter_7.caffemodel'
         shapes = param_shapes(net)
         caffemodel.write(path, {layer: [np.zeros(blob, np.float32) for blob in blobs] for layer, blobs in shapes.items()})

@@ -7,7 +7,7 @@ import pytest
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
-from tools.inference.networks import ALIASES, network
+from tools.inference.net_choice import ALIASES, network
 from tools.support.errors import UserError
 
 

@@ -13,7 +13,7 @@ from tests.toy_nets import random_image, random_weights
 from tools import predict
 from tools.inference import Predictor
 from tools.netinfo.fit import fit_tile, largest_tile, memory_size, tile_memory
-from tools.netinfo.memory import program_bytes
+from tools.netinfo.memory_estimate import program_bytes
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -91,7 +91,7 @@ def test_predict_labels_with_the_tile_that_fits(tmp_path, capsys):
 MEASURED = """
 import sys
 from tools import predict
-from tools.support.memory import peak_bytes
+from tools.support.memory_use import peak_bytes
 predict.main(sys.argv[1:])
 print(peak_bytes())
 """

@@ -8,12 +8,12 @@ from prototxt.experiments import STAGES
 from prototxt.networks import training
 from tools.bench import memory_estimates as bench
 from tools.netinfo import fit
-from tools.netinfo.memory import estimate
+from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.net_table import memory_lines
 from tools.netinfo.setup import PHASES, layers_of
 from tools.netinfo.stages import stage_layers
 from tools.support.caffe_import import import_caffe
-from tools.training.runs import read_net
+from tools.training.run_folder import read_net
 
 NEAR = 0.15
 

@@ -9,7 +9,7 @@ from prototxt.networks import deploy, evaluation, training, write
 from tests.narrow_nets import map_hw, narrow_nets, stage_data  # noqa: F401
 from tools import summarize
 from tools.netinfo.fit import tile_memory
-from tools.netinfo.memory import estimate
+from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError

@@ -14,7 +14,7 @@ from dataset_prep.records import Record, save_split
 from tests.toy_nets import make_split, random_weights
 from tools import score, tables
 from tools import test as test_command
-from tools.inference import networks
+from tools.inference import net_choice
 from tools.recipes import crf_recipe as recipe
 from tools.report import figures, tables_page
 from tools.support.errors import UserError
@@ -32,7 +32,7 @@ def own(tmp_path, monkeypatch):
     """Makes the data set `name` in a folder of data sets of this test's own; returns the folder of its lists."""
     monkeypatch.setattr(datasets, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(datasets, '_own', {})
-    monkeypatch.setattr(networks, 'RUNS', tmp_path / 'runs')
+    monkeypatch.setattr(net_choice, 'RUNS', tmp_path / 'runs')
 
     def own(name='mine', splits=('train', 'val')):
         folder = tmp_path / 'data' / name
@@ -63,7 +63,7 @@ def test_short_names(own, tmp_path, asked, trained, expected):
     own('my-data')
     for stage in trained:
         (tmp_path / 'runs' / f'{stage}@my-data').mkdir(parents=True)
-    assert networks.network(*asked) == expected
+    assert net_choice.network(*asked) == expected
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_names_that_fit_several_or_none(own, tmp_path, asked, trained, words):
     for stage in trained:
         (tmp_path / 'runs' / f'{stage}@mine').mkdir(parents=True)
     with pytest.raises(UserError, match=words):
-        networks.network(*asked)
+        net_choice.network(*asked)
 
 
 def test_a_folder_that_was_renamed_is_named(own, tmp_path):

@@ -22,7 +22,7 @@ from tests.released_nets import as_line, layers
 from tests.toy_nets import random_weights
 from tools.extract_features import part_of_net
 from tools.inference.caffe_net import forward, load_net
-from tools.receptive.measure import whole_fields
+from tools.receptive.fields import whole_fields
 from tools.receptive_field import asked_part
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError

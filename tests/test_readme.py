@@ -9,7 +9,7 @@ import pytest
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES
 from prototxt.generate import ON_DEMAND, generate
-from prototxt.tables import as_markdown
+from prototxt.tables_md import as_markdown
 from tools.support.paths import PROTOTXT, ROOT
 
 DOCUMENTS = [*ROOT.glob('*.md'), *ROOT.glob('*/*.md'), *ROOT.glob('tools/*/*.md')]

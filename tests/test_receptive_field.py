@@ -6,7 +6,7 @@ import pytest
 
 from prototxt.experiments import NETS
 from tools import receptive_field
-from tools.receptive.measure import Field, context_fields, dilation_fields, whole_fields
+from tools.receptive.fields import Field, context_fields, dilation_fields, whole_fields
 from tools.support.errors import UserError
 
 TABLE_1 = [3, 5, 9, 17, 33, 65, 67, 67]

@@ -12,7 +12,7 @@ from tools.support import native
 from tools.support.atomic import whole_file, whole_folder
 from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
-from tools.support.memory import Peak
+from tools.support.memory_use import Peak
 from tools.support.paths import ROOT
 from tools.support.text_tables import columns, markdown_table
 

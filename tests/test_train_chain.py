@@ -18,7 +18,7 @@ from tools.support.hashing import file_sum
 from tools.support.paths import ROOT
 from tools.train import main, parse_args
 from tools.training.options import Options, for_make, words_of
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 from tools.training.scores import read_scores
 
 

@@ -14,7 +14,7 @@ from dataset_prep.records import load_split
 from prototxt.layers import L, caffe, loss
 from prototxt.networks import training, write
 from tests.train_data import CLASSES, asked, images_lmdb, maps_lmdb, rows
-from tools.netinfo.memory import estimate
+from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
 from tools.recipes.chain import Chain
 from tools.support.errors import UserError

@@ -17,7 +17,7 @@ from pretrained import caffemodel
 from tests.train_data import alive, asked, begin, caffe_of, iterations, kill_all, maps_lmdb, rows, wait_for
 from tools.training import record_order
 from tools.training.record import read_record
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 from tools.training.session import train
 from tools.training.snapshots import snapshots
 

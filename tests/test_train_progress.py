@@ -2,18 +2,18 @@
 
 import io
 
-from tools.training import progress
+from tools.training import training_bar
 from tools.training.caffe_log import Row
 
 
 def shown(monkeypatch, seconds):
     """What a bar from iteration 100 to 200 writes to a file, `seconds` between lines, in 50 iterations; and the bar."""
-    monkeypatch.setattr(progress, '_SECONDS_BETWEEN_LINES', seconds)
+    monkeypatch.setattr(training_bar, '_SECONDS_BETWEEN_LINES', seconds)
     monkeypatch.setattr('sys.stderr', io.StringIO())
-    bar = progress.Progress('stage', 100, 200, 8)
+    bar = training_bar.Progress('stage', 100, 200, 8)
     for iteration in range(100, 150):
         bar.show(Row(iteration, 2.5, 1e-4, 0.02))
-    return progress.sys.stderr.getvalue(), bar
+    return training_bar.sys.stderr.getvalue(), bar
 
 
 def test_bar_of_a_run_that_goes_on(monkeypatch):

@@ -38,7 +38,7 @@ from tools.training import process
 from tools.training.metrics import Metrics
 from tools.training.record import STOPPED as STOPPED_RUN
 from tools.training.record import amend_session, read_record
-from tools.training.runs import locked, newest_snapshot, read_net
+from tools.training.run_folder import locked, newest_snapshot, read_net
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
 
@@ -433,7 +433,7 @@ def test_folder_that_another_training_has_taken_is_left(tmp_path, monkeypatch):
             raise failure
         return opened(*words)
 
-    monkeypatch.setattr('tools.training.runs.os.open', open_late)
+    monkeypatch.setattr('tools.training.run_folder.os.open', open_late)
     with locked(run_dir):
         assert (run_dir / '.lock').exists()
 

@@ -31,7 +31,7 @@ from tools.scoring import percent
 from tools.support.arguments import positive
 from tools.support.errors import run_command
 from tools.support.paths import ROOT
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 
 SYSTEMS = {'Front end': 'toy-front', 'Front + Basic': 'toy-basic', 'Front + Large': 'toy-large'}
 PLAINS = ('lake', 'field')

@@ -21,10 +21,10 @@ import argparse
 import onnx
 
 from tools.inference import TILINGS
-from tools.inference.networks import add_net_arguments, network
+from tools.inference.net_choice import add_net_arguments, network
 from tools.inference.onnx_check import by_caffe, by_onnxruntime, compare, import_onnxruntime, picture
 from tools.inference.onnx_export import check_exportable, default_size, describe, picture_model
-from tools.inference.weights import add_weights_argument, find_weights, say_weights
+from tools.inference.weights_choice import add_weights_argument, find_weights, say_weights
 from tools.support.atomic import whole_file
 from tools.support.errors import run_command
 from tools.support.hashing import file_sum

@@ -26,9 +26,9 @@ from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tools.inference import TILINGS, Predictor, colorize
 from tools.inference.input_images import check_image, find_images, read_image, sizes_of
-from tools.inference.networks import add_net_arguments, network
+from tools.inference.net_choice import add_net_arguments, network
 from tools.inference.video import first_frame, is_video, label_video
-from tools.inference.weights import add_weights_argument, find_weights, say_weights
+from tools.inference.weights_choice import add_weights_argument, find_weights, say_weights
 from tools.netinfo.fit import fit_tile, memory_size, warn_of_tile
 from tools.support.errors import Fault, UserError, attempt, end_with_faults, run_command
 from tools.support.gpus import gpu_number

@@ -55,7 +55,7 @@ def asked_part(net_name: str, part: str | None) -> str:
 
 def measured(args: argparse.Namespace) -> tuple[str, str, list]:
     """Name of the part, unit, and measured receptive fields."""
-    from tools.receptive.measure import context_fields, dilation_fields, whole_fields
+    from tools.receptive.fields import context_fields, dilation_fields, whole_fields
 
     if args.dilations:
         check_dilations(args.dilations)

@@ -26,7 +26,7 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from tools.netinfo.fit import gb, host_free
-from tools.netinfo.memory import estimate
+from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.net_table import memory_lines, table, time_line
 from tools.netinfo.setup import Layer, layers_of
 from tools.netinfo.stages import stage_layers

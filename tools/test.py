@@ -31,7 +31,7 @@ from dataset_prep.records import load_split
 from tools.crfs.dense_crf import load_parameters
 from tools.inference import TILINGS
 from tools.inference.label_maps import LabelMaps
-from tools.inference.networks import add_net_arguments, network
+from tools.inference.net_choice import add_net_arguments, network
 from tools.inference.origin import ORIGIN
 from tools.netinfo.fit import fit_tile, memory_size, warn_of_tile
 from tools.report.evaluation import check_dataset, default_out, label, label_by_crf, prepare, say_lacking

@@ -26,7 +26,7 @@ from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from prototxt.networks import deploy, write
 from tools.bench import builds, crf_speed, engine_comparison, lmdb_speed, material, memory_estimates
-from tools.bench.measure import Run, available_bytes, best_of, run
+from tools.bench.stopwatch import Run, available_bytes, best_of, run
 from tools.caffe_build import test_packages
 from tools.inference import argmax
 from tools.inference.predictor import zoom_factor

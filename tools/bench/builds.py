@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.bench.measure import apart
+from tools.bench.stopwatch import apart
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
-from tools.support.memory import peak_bytes
+from tools.support.memory_use import peak_bytes
 from tools.support.paths import ROOT, VENV
 from tools.support.text_tables import columns
 

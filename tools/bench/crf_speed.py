@@ -13,7 +13,7 @@ import cv2
 import joblib
 import numpy as np
 
-from tools.bench.measure import apart, best_of
+from tools.bench.stopwatch import apart, best_of
 from tools.crfs import dense_crf
 from tools.crfs.dense_crf import CrfParameters
 from tools.crfs.mean_field import MeanField, Thetas, bilateral_kernel, potts, spatial_kernel

@@ -12,7 +12,7 @@ from pathlib import Path
 from prototxt.networks import deploy, write
 from tools.bench import material
 from tools.bench.forward_pass import ENGINES
-from tools.bench.measure import Run, run
+from tools.bench.stopwatch import Run, run
 from tools.netinfo.costs import COLUMN_BYTES
 from tools.netinfo.setup import Layer, layers_of
 from tools.support.blas_in_use import blas_in_use

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from pretrained import caffemodel
-from tools.training.runs import read_net
+from tools.training.run_folder import read_net
 
 THREADS = len(os.sched_getaffinity(0))
 

@@ -13,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.bench.builds import fill_weights, timed
 from tools.support.caffe_import import import_caffe
-from tools.support.memory import peak_bytes
+from tools.support.memory_use import peak_bytes
 
 WARM_UP = 2  # the first pass allocates, and cuBLAS chooses
 

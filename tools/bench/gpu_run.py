@@ -15,7 +15,7 @@ import numpy as np
 from tools.bench.gpu_cases import Case, splits
 from tools.bench.gpu_files import caffe_files, job_file, torch_job
 from tools.support.errors import UserError
-from tools.support.memory import MemoryWatch
+from tools.support.memory_use import MemoryWatch
 
 HERE = Path(__file__).parent
 OUT_OF_MEMORY = ('out of memory', 'OutOfMemoryError', "can't allocate memory")

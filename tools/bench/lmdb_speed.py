@@ -26,7 +26,7 @@ from prototxt.layers import L, P, caffe
 from prototxt.networks import training
 from prototxt.shapes import MARGIN
 from tools.bench.coco_set import SET, draw_set
-from tools.bench.measure import Run, apart, run_program
+from tools.bench.stopwatch import Run, apart, run_program
 from tools.support.caffe_import import net_of
 from tools.support.errors import UserError
 from tools.support.paths import VENV

@@ -21,14 +21,14 @@ from prototxt import networks
 from prototxt.experiments import NETS, STAGES
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
-from tools.bench.measure import apart
+from tools.bench.stopwatch import apart
 from tools.inference import Predictor
 from tools.netinfo.fit import tile_memory
-from tools.netinfo.memory import estimate
+from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
 from tools.netinfo.stages import label_planes
 from tools.support.errors import UserError
-from tools.support.memory import Peak
+from tools.support.memory_use import Peak
 from tools.support.paths import CAFFE
 from tools.training.process import start
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pretrained.weights import WEIGHTS
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES
-from tools.inference.weights import cut_from
+from tools.inference.weights_choice import cut_from
 from tools.support.errors import UserError
 from tools.training.record import RECORD, read_record
 

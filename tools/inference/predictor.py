@@ -12,7 +12,7 @@ from prototxt.framing import input_hw, mean_bgr
 from prototxt.networks import deploy
 from prototxt.shapes import STRIDE, border_cells, check_crop_size
 from tools.inference.caffe_net import forward, load_net
-from tools.inference.networks import network
+from tools.inference.net_choice import network
 from tools.inference.tiling import extended, grid, stitch, tile_size, tiles
 from tools.inference.upsampling import argmax, zoom
 from tools.support.errors import UserError

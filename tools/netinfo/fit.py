@@ -13,7 +13,7 @@ from prototxt.experiments import NETS, Net
 from prototxt.framing import input_hw
 from prototxt.networks import deploy
 from prototxt.shapes import SHRINK, STRIDE
-from tools.netinfo.memory import VALUE_BYTES, Estimate, estimate
+from tools.netinfo.memory_estimate import VALUE_BYTES, Estimate, estimate
 from tools.netinfo.setup import Sizes, layers_of
 from tools.support.errors import UserError
 

@@ -5,7 +5,7 @@ from math import prod
 
 from tools.netinfo.costs import Pair
 from tools.netinfo.fit import gb
-from tools.netinfo.memory import VALUE_BYTES, Estimate
+from tools.netinfo.memory_estimate import VALUE_BYTES, Estimate
 from tools.netinfo.setup import Layer
 from tools.netinfo.timing import Seconds
 from tools.support.text_tables import columns

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tools.receptive.measure import Field
+from tools.receptive.fields import Field
 from tools.support.atomic import whole_file
 
 COLUMNS = 4

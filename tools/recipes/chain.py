@@ -15,7 +15,7 @@ from tools.support.gpus import check_gpus
 from tools.support.paths import DATA, RUNS
 from tools.training.options import EACH, ONE, Options, words_of
 from tools.training.preflight import check_images_beside, check_lmdb
-from tools.training.runs import TRAIN_PROTOTXT
+from tools.training.run_folder import TRAIN_PROTOTXT
 from tools.training.settings import RANDOM_FC, VAL_SPLIT, Settings, largest_divisor, settings
 from tools.training.storing import store_command
 from tools.training.validation import check_validation

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
-from tools.inference.networks import network
+from tools.inference.net_choice import network
 from tools.inference.origin import RELEASED, origin_of_all
-from tools.inference.weights import find_weights, warn_if_seen
+from tools.inference.weights_choice import find_weights, warn_if_seen
 from tools.recipes.steps import Steps
 from tools.report.results import crf_folder, test_commands
 from tools.support.errors import UserError, run_command

@@ -18,7 +18,7 @@ from tools.report.page import Report, publish
 from tools.report.paper_tables import TABLE
 from tools.support.errors import UserError
 from tools.support.paths import DATA, PRETRAINED, RUNS
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 from tools.training.storing import store_command
 
 VGG16 = PRETRAINED / 'vgg16.caffemodel'

@@ -11,7 +11,7 @@ from dataset_prep.datasets import dataset
 from prototxt import networks
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
-from tools.netinfo.memory import estimate
+from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
 from tools.recipes.chain import Chain
 from tools.recipes.drawn_data import prepare_data
@@ -19,11 +19,11 @@ from tools.recipes.rehearsal_rows import Asked, Row, failed, markdown, read_rows
 from tools.recipes.start_weights import needs_file, write_start
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
-from tools.support.memory import MemoryWatch
+from tools.support.memory_use import MemoryWatch
 from tools.training.options import Options
 from tools.training.overview import overview
 from tools.training.record import RECORD, loss_scale, read_record
-from tools.training.runs import METRICS, TRAIN_PROTOTXT, read_net
+from tools.training.run_folder import METRICS, TRAIN_PROTOTXT, read_net
 
 ROWS, TABLE = 'rehearsal.json', 'rehearsal.md'
 

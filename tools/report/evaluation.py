@@ -19,7 +19,7 @@ from tools.inference.labelling import Job, cores, label_records
 from tools.inference.origin import RELEASED, Origin, check_maps_of_snapshot, origin_of, origin_of_all
 from tools.inference.score_maps import prepare_folder, score_path
 from tools.inference.spread import label_in_processes
-from tools.inference.weights import find_weights, say_weights, warn_if_seen
+from tools.inference.weights_choice import find_weights, say_weights, warn_if_seen
 from tools.support.errors import Fault, UserError
 from tools.support.gpus import check_gpus
 from tools.support.hashing import file_sum

@@ -10,7 +10,7 @@ from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES, VGG_CONVOLUTIONS
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.support.errors import UserError
 from tools.training.caffe_log import Row
 from tools.training.record import FAILED, RECORD, read_record
-from tools.training.runs import LOCK, LOG, METRICS, TRAIN_PROTOTXT
+from tools.training.run_folder import LOCK, LOG, METRICS, TRAIN_PROTOTXT
 from tools.training.scores import best_score, contact_sheets, read_scores
 
 TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # beside what record.py has

@@ -8,7 +8,7 @@ import numpy as np
 from tools.support.atomic import whole_file
 from tools.training.caffe_log import Row
 from tools.training.record import class_weights_of, read_record
-from tools.training.runs import PLOT
+from tools.training.run_folder import PLOT
 from tools.training.scores import Score, best_score, read_scores
 from tools.training.settings import Settings
 

@@ -23,11 +23,11 @@ from prototxt.shapes import MARGIN, STRIDE, check_crop_size, param_shapes, pixel
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.training.initial import fresh_layers
-from tools.training.progress import say
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 from tools.training.settings import RANDOM_FC, Settings
 from tools.training.snapshots import snapshots
 from tools.training.storing import how_to_store
+from tools.training.training_bar import say
 
 _SAMPLED = 4  # Datums whose labels are checked; their order is shuffled
 _MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', NIGHT: 'make camvid-night DATA=FOLDER'}

@@ -13,19 +13,19 @@ from tools.netinfo.fit import warn_of_memory
 from tools.support.blas_in_use import warn_of_slow_kernel
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
-from tools.training import preflight, process, record, runs
+from tools.training import preflight, process, record, run_folder
 from tools.training.class_weights import MATRIX, ClassWeights, as_text, count_weights
 from tools.training.events import check_tensorboard
 from tools.training.failure import system_failure
 from tools.training.initial import weight_files
 from tools.training.metrics import Metrics
 from tools.training.plot import draw
-from tools.training.progress import say
 from tools.training.scores import read_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, fault, newest_whole, snapshots, whole_caffemodel, whole_snapshots
 from tools.training.start import Start, prepare
 from tools.training.supervisor import Supervisor
+from tools.training.training_bar import say
 from tools.training.validation import Validation, check_validation
 
 
@@ -41,7 +41,7 @@ def train(settings: Settings) -> int:
         MATRIX if settings.class_weights else None,
     )  # fmt: skip
     with ExitStack() as locks:
-        lock = locks.enter_context(runs.locked(settings.run_dir))
+        lock = locks.enter_context(run_folder.locked(settings.run_dir))
         resumed = _resumed(settings, net)
         if resumed and resumed.iteration >= stage.max_iter:
             print(f'{settings.stage_name} is already at iteration {resumed.iteration}: {resumed.caffemodel}')
@@ -51,8 +51,8 @@ def train(settings: Settings) -> int:
         made = Path(locks.enter_context(TemporaryDirectory()))
         manifest, weights = _checked(settings, net, resumed, made)
         class_weights = _class_weights(settings, resumed)
-        if settings.options.restart and runs.move_aside(settings.run_dir):
-            lock = locks.enter_context(runs.locked(settings.run_dir))
+        if settings.options.restart and run_folder.move_aside(settings.run_dir):
+            lock = locks.enter_context(run_folder.locked(settings.run_dir))
         with _refusals_named(settings.run_dir):
             start = prepare(settings, net, resumed, manifest, _kept(weights, made, settings.run_dir), class_weights)
         return _run(settings, net, start, lock, class_weights)
@@ -90,7 +90,7 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
     run_dir, end = settings.run_dir, settings.stage.max_iter
     reached, where = (last.iteration, last.caffemodel) if last else (0, 'no snapshot')
     print(f'{settings.stage_name}: iteration {reached} of {end}, {where}')
-    print(f'curve: {run_dir / runs.PLOT}  rows: {run_dir / runs.METRICS}  log: {run_dir / runs.LOG}')
+    print(f'curve: {run_dir / run_folder.PLOT}  rows: {run_dir / run_folder.METRICS}  log: {run_dir / run_folder.LOG}')
     if reached < end:
         print(f'stopped; the same command{", without --restart," if settings.options.restart else ""} goes on from there')
     if waiting := len(Validation(settings).waiting()):
@@ -102,7 +102,7 @@ def _end_well(settings: Settings, net, last: Snapshot) -> None:
     before = read_scores(settings.run_dir)
     _score_rest(settings, net)
     if record.note_finished(settings.run_dir, last.iteration) or read_scores(settings.run_dir) != before:
-        draw(settings, Metrics(settings.run_dir / runs.METRICS, settings.run_dir / runs.LOG).rows)
+        draw(settings, Metrics(settings.run_dir / run_folder.METRICS, settings.run_dir / run_folder.LOG).rows)
 
 
 def _score_rest(settings: Settings, net) -> None:
@@ -123,12 +123,12 @@ def _resumed(settings: Settings, net) -> Snapshot | None:
     kill cut short is worth nothing: the run begins again.
     """
     run_dir = settings.run_dir
-    there, found = run_dir / runs.TRAIN_PROTOTXT, snapshots(run_dir)
+    there, found = run_dir / run_folder.TRAIN_PROTOTXT, snapshots(run_dir)
     if found and not there.exists():
-        raise UserError(f'{run_dir} has snapshots but no {runs.TRAIN_PROTOTXT}; give another --run-dir')
+        raise UserError(f'{run_dir} has snapshots but no {run_folder.TRAIN_PROTOTXT}; give another --run-dir')
     if settings.options.restart or not found:
         return None
-    begun = runs.read_net(there)
+    begun = run_folder.read_net(there)
     snapshot = newest_whole(run_dir, begun)
     if snapshot is None and not any(whole_caffemodel(one.caffemodel, begun) for one in found):
         return None
@@ -192,6 +192,7 @@ def _say_unfinished(settings: Settings) -> None:
         if name and name in STAGES:
             run_dir = settings.run_of(name)
             with suppress(UserError, LookupError):  # no run, or a run without run.json: the weights are checked elsewhere
-                reached, end = runs.newest_weights(run_dir).iteration, record.read_record(run_dir)['sessions'][-1]['max_iter']
+                reached = run_folder.newest_weights(run_dir).iteration
+                end = record.read_record(run_dir)['sessions'][-1]['max_iter']
                 if reached < end:
                     say(f'{settings.stage_name} starts from {run_dir}, which is at iteration {reached} of {end}')

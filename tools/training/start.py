@@ -7,12 +7,12 @@ from pathlib import Path
 from prototxt import networks
 from prototxt.solver import solver
 from tools.support.paths import CAFFE
-from tools.training import record, record_order, runs
+from tools.training import record, record_order, run_folder
 from tools.training.class_weights import ClassWeights, write_matrix
 from tools.training.initial import without_fresh
-from tools.training.progress import say
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, snapshots
+from tools.training.training_bar import say
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def prepare(
     start = Start(iteration, first if variables else 0, command, variables)
     if class_weights:
         write_matrix(run_dir, class_weights)
-    networks.write(net, run_dir / runs.TRAIN_PROTOTXT)
-    networks.write(_solver(settings, iteration), run_dir / runs.SOLVER_PROTOTXT)
+    networks.write(net, run_dir / run_folder.TRAIN_PROTOTXT)
+    networks.write(_solver(settings, iteration), run_dir / run_folder.SOLVER_PROTOTXT)
     session = record.session(start.command, iteration, start.first_record, settings)
     record.write_record(run_dir, record.add_session(begun, session))
     delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration > iteration)
@@ -51,7 +51,7 @@ def prepare(
 
 def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) -> list[str]:
     """The command line of Caffe. It runs in the run folder, so that the folder can be moved."""
-    command = [str(CAFFE), 'train', '--solver', runs.SOLVER_PROTOTXT]
+    command = [str(CAFFE), 'train', '--solver', run_folder.SOLVER_PROTOTXT]
     if resumed:
         command += ['--snapshot', resumed.solverstate.name]
     elif weights:
@@ -73,7 +73,7 @@ def _solver(settings: Settings, start: int):
     stage = settings.stage
     if stage.random_seed is not None:
         stage = replace(stage, random_seed=stage.random_seed + start)
-    message = solver(stage, runs.TRAIN_PROTOTXT, settings.stage_name, display=1, gpu=bool(settings.gpus))
+    message = solver(stage, run_folder.TRAIN_PROTOTXT, settings.stage_name, display=1, gpu=bool(settings.gpus))
     if settings.several_gpus and stage.iter_size > 1:
         message.layer_wise_reduce = False
     return message

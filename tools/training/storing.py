@@ -7,7 +7,7 @@ from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of, train_split
 from prototxt.shapes import STRIDE
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 
 
 def store_command(stage: Stage, split: str, data: Path, runs: Path) -> tuple[object, ...]:

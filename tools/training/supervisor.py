@@ -10,20 +10,20 @@ from typing import NoReturn
 
 from tools.support.atomic import to_disk
 from tools.support.errors import UserError
-from tools.support.memory import Peak
-from tools.training import process, record, runs
+from tools.support.memory_use import Peak
+from tools.training import process, record, run_folder
 from tools.training.caffe_log import SESSION, LogReader, Row, last_pass, snapshot_begun
 from tools.training.class_weights import ClassWeights
 from tools.training.events import Events
 from tools.training.failure import failure_message
 from tools.training.metrics import Metrics
 from tools.training.plot import draw
-from tools.training.progress import Progress
 from tools.training.record_order import record_begun_with
 from tools.training.scores import read_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot, delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
 from tools.training.start import Start, say_order_lost
+from tools.training.training_bar import Progress
 from tools.training.validation import Validation
 from tools.training.watch import Watch
 
@@ -41,7 +41,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, net, class_weights: ClassWeights | None = None) -> None:
         self._settings, self._net = settings, net
-        self._run_dir, self._log = settings.run_dir, settings.run_dir / runs.LOG
+        self._run_dir, self._log = settings.run_dir, settings.run_dir / run_folder.LOG
         self._reader, self._tail = LogReader(), deque[str](maxlen=_TAIL)
         self._snapshot_begun = False
         self._drawn = -math.inf
@@ -57,7 +57,7 @@ class Supervisor:
         with self._log.open('ab') as log:
             log.write(f'\n{SESSION}{start.iteration}: {shlex.join(start.command)}\n'.encode())
             log.flush()
-            self._metrics = Metrics(self._run_dir / runs.METRICS, self._log)
+            self._metrics = Metrics(self._run_dir / run_folder.METRICS, self._log)
             for row in self._metrics.rows:
                 self._watch.fault(row)
             offset = log.tell()  # before the start: Caffe appends to the same file

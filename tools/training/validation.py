@@ -21,11 +21,11 @@ from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 from tools.training import process
-from tools.training.progress import say
 from tools.training.scores import BEST, FOLDER, Score, best_score, check_same_images, read_scores, write_best, write_scores
 from tools.training.settings import Settings
 from tools.training.snapshots import Snapshot
 from tools.training.storing import how_to_store
+from tools.training.training_bar import say
 
 UNSCORED = '.unscored'  # in place of .caffemodel
 

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from pretrained import caffemodel, layers
+from pretrained import caffemodel, net_surgery
 from prototxt.experiments import NETS
 from prototxt.networks import deploy, write
 from prototxt.shapes import param_shapes
@@ -68,7 +68,7 @@ def released(request, tmp_path):
 def test_released_models_load_with_nothing_missed_or_left(released):
     """Into our deploy net at full size, by real Caffe; each bias comes from the file, and each layer of the file is taken."""
     name, path = released
-    assert layers.check(name, [path]).endswith('nothing left over')
+    assert net_surgery.check(name, [path]).endswith('nothing left over')
     net = load_net(deploy(name, size_hw=(380, 380)), [path])
     held = caffemodel.stored(path)
     assert set(net.params) == set(held)
@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_named(tmp_path, change):
         held['ctx_fc1'][0] = np.zeros((7, 7, 1, 1))
     caffemodel.write(path, held)
     with pytest.raises(UserError, match={'missing': 'ctx_conv3_1', 'left over': 'ctx_conv9_1', 'misshapen': 'ctx_fc1'}[change]):
-        layers.check('basic_toy', [path])
+        net_surgery.check('basic_toy', [path])
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def probabilities(net_name, path):
 def test_names_are_changed_both_ways(tmp_path, voc_names):
     """final and ctx_ become fc-final and ct_, Caffe computes the same from them, and back again they are the same file."""
     path = random_weights('large_toy', tmp_path / 'w.caffemodel')
-    layers.main(['join', 'voc_names', str(path), '--out', str(tmp_path / 'voc.caffemodel')])
-    layers.main(['join', 'large_toy', str(tmp_path / 'voc.caffemodel'), '--out', str(tmp_path / 'back.caffemodel')])
+    net_surgery.main(['join', 'voc_names', str(path), '--out', str(tmp_path / 'voc.caffemodel')])
+    net_surgery.main(['join', 'large_toy', str(tmp_path / 'voc.caffemodel'), '--out', str(tmp_path / 'back.caffemodel')])
     names = set(caffemodel.stored(tmp_path / 'voc.caffemodel'))
     assert {'fc-final', 'ct_conv1_1', 'ct_fc1', 'ct_final', 'fc6'} <= names and not names & {'final', 'ctx_final'}
     assert np.array_equal(probabilities('voc_names', tmp_path / 'voc.caffemodel'), probabilities('large_toy', path))
@@ -130,22 +130,22 @@ def test_parts_and_whole(tmp_path, voc_names, capsys):
     """A file is taken apart and put together again to the same bytes, also from parts of other names."""
     path = random_weights('large_toy', tmp_path / 'w.caffemodel')
     parts = [tmp_path / 'front.caffemodel', tmp_path / 'context.caffemodel']
-    layers.main(['split', 'large_toy', str(path), '--front', str(parts[0]), '--context', str(parts[1])])
+    net_surgery.main(['split', 'large_toy', str(path), '--front', str(parts[0]), '--context', str(parts[1])])
     assert 'conv1_1' in arrays(parts[0]) and 'final' in arrays(parts[0]) and len(arrays(parts[0])) == 16
     assert all(name.startswith('ctx_') for name in arrays(parts[1])) and len(arrays(parts[1])) == 8
-    layers.main(['join', 'large_toy', *map(str, parts), '--out', str(tmp_path / 'joint.caffemodel')])
+    net_surgery.main(['join', 'large_toy', *map(str, parts), '--out', str(tmp_path / 'joint.caffemodel')])
     assert (tmp_path / 'joint.caffemodel').read_bytes() == path.read_bytes()
-    layers.main(['join', 'voc_names', *map(str, reversed(parts)), '--out', str(tmp_path / 'voc.caffemodel')])
-    assert layers.check('voc_names', [tmp_path / 'voc.caffemodel'])
+    net_surgery.main(['join', 'voc_names', *map(str, reversed(parts)), '--out', str(tmp_path / 'voc.caffemodel')])
+    assert net_surgery.check('voc_names', [tmp_path / 'voc.caffemodel'])
     assert '24 layers' in capsys.readouterr().out
 
 
 def test_a_front_end_and_a_context_module_of_their_own_trainings(tmp_path):
     """Joined, they compute what Caffe computes when it is given both files."""
     front, other = random_weights('front_toy', tmp_path / 'front.caffemodel'), random_weights('basic_toy', tmp_path / 'b', seed=1)
-    _, context = layers.split('basic_toy', other)
-    layers.write(tmp_path / 'context.caffemodel', context, 'c', [other])
-    layers.main(
+    _, context = net_surgery.split('basic_toy', other)
+    net_surgery.write(tmp_path / 'context.caffemodel', context, 'c', [other])
+    net_surgery.main(
         ['join', 'basic_toy', str(front), str(tmp_path / 'context.caffemodel'), '--out', str(tmp_path / 'joint.caffemodel')]
     )
     write(deploy('basic_toy', size_hw=(396, 412)), tmp_path / 'net.prototxt')
@@ -166,7 +166,7 @@ def test_old_files_come_out_in_todays_form(tmp_path):
             num, channels, height, width = (1,) * (4 - len(shape)) + tuple(shape)
             layer.blobs.add(data=[0.25] * prod(shape), num=num, channels=channels, height=height, width=width)
     (tmp_path / 'old.caffemodel').write_bytes(message.SerializeToString())
-    layers.main(['join', 'front_toy', str(tmp_path / 'old.caffemodel'), '--out', str(tmp_path / 'new.caffemodel')])
+    net_surgery.main(['join', 'front_toy', str(tmp_path / 'old.caffemodel'), '--out', str(tmp_path / 'new.caffemodel')])
     found = {name: [blob.shape for blob in blobs] for name, blobs in caffemodel.stored(tmp_path / 'new.caffemodel').items()}
     assert found == param_shapes(deploy('front_toy'))
 
@@ -175,7 +175,7 @@ def test_a_join_that_lacks_layers_writes_nothing(tmp_path):
     front = random_weights('front_toy', tmp_path / 'front.caffemodel')
     why = r'no weights for 8 layers: ctx_conv1_1, .*, \.\.\. of basic_toy in .*front\.caffemodel; add the file'
     with pytest.raises(UserError, match=why):
-        layers.main(['join', 'basic_toy', str(front), '--out', str(tmp_path / 'out.caffemodel')])
+        net_surgery.main(['join', 'basic_toy', str(front), '--out', str(tmp_path / 'out.caffemodel')])
     assert not (tmp_path / 'out.caffemodel').exists()
 
 
@@ -183,16 +183,16 @@ def test_two_names_of_one_layer_are_refused(tmp_path):
     path = random_weights('front_toy', tmp_path / 'w.caffemodel')
     caffemodel.write(path, arrays(path) | {'fc-final': [np.zeros((7, 96, 1, 1)), np.zeros(7)]})
     with pytest.raises(UserError, match=r'w\.caffemodel: two layers would be named final, one of them is fc-final'):
-        layers.main(['join', 'front_toy', str(path), '--out', str(tmp_path / 'out')])
+        net_surgery.main(['join', 'front_toy', str(path), '--out', str(tmp_path / 'out')])
 
 
 def test_the_file_that_is_read_is_not_written(tmp_path):
     """Its values are read while the result is written."""
     path = random_weights('front_toy', tmp_path / 'w.caffemodel')
     with pytest.raises(UserError, match='is read from; write to another file'):
-        layers.main(['join', 'front_toy', str(path), '--out', str(path)])
+        net_surgery.main(['join', 'front_toy', str(path), '--out', str(path)])
 
 
 def test_layers_are_shown(tmp_path, capsys):
-    layers.main(['show', str(random_weights('front_toy', tmp_path / 'w.caffemodel'))])
+    net_surgery.main(['show', str(random_weights('front_toy', tmp_path / 'w.caffemodel'))])
     assert 'conv1_1          8x3x3x3  8\n' in capsys.readouterr().out

@@ -1,9 +1,9 @@
 """Shows, checks, renames, joins and splits the layers of weight files.
 
-.venv/bin/python -m pretrained.layers show FILE                      names, shapes, and which networks it is of
-.venv/bin/python -m pretrained.layers check NET FILE...              is every layer covered, and nothing left over?
-.venv/bin/python -m pretrained.layers join NET FILE... --out OUT     one file for NET: front end and context module, or a renaming
-.venv/bin/python -m pretrained.layers split NET FILE --front OUT --context OUT
+.venv/bin/python -m pretrained.net_surgery show FILE                    names, shapes, and which networks it is of
+.venv/bin/python -m pretrained.net_surgery check NET FILE...            is every layer covered, and nothing left over?
+.venv/bin/python -m pretrained.net_surgery join NET FILE... --out OUT   one file for NET, with the layer names of NET
+.venv/bin/python -m pretrained.net_surgery split NET FILE --front OUT --context OUT
 
 FILE is a caffemodel; for `show`, `join` and `split` also weights of PyTorch, Keras or NumPy with Caffe's layer names, whose
 order, kernels and colours are converted. Caffe matches weights to layers by name. Layers of the context module begin with ctx_,

@@ -67,7 +67,7 @@ def apart(function: Callable[..., Any], *args: object, variables: Mapping[str, s
 
     Raises UserError when it fails.
     """
-    words = ['-m', 'tools.bench.measure', function.__module__, function.__qualname__, json.dumps(args)]
+    words = ['-m', 'tools.bench.stopwatch', function.__module__, function.__qualname__, json.dumps(args)]
     found = run(words, variables)
     return found, json.loads(found.lines[-1])
 

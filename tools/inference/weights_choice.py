@@ -14,7 +14,7 @@ from prototxt.names import make_train
 from prototxt.shapes import FRONT_END
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED
-from tools.training.runs import newest_snapshot
+from tools.training.run_folder import newest_snapshot
 
 
 def add_weights_argument(parser: argparse.ArgumentParser) -> None:
