@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Show what a context module is for, on drawn scenes, without a GPU and without a download.
 
-A plain is a lake if there is a boat in the picture, and a field if there is a barn. The plain looks the same in both cases, and
-boat or barn are far away. The demo draws scenes, trains a narrow front end from random weights, trains the context modules Basic
-and Large on its scores, tests all three on other scenes, labels one more scene, and writes DIR/report.html and DIR/picture.png.
-If you stop it, the same command goes on.
+A plain is a lake if the scene has a boat, and a field if it has a barn, however far away. Lake and field look the same. The demo
+draws scenes, trains a narrow front end from random weights, and trains the context modules Basic and Large on its scores. It tests
+all three on other scenes, labels one more scene, and writes DIR/report.html and DIR/picture.png. If you stop it, the same command
+goes on.
 """
 
 import sys
@@ -36,17 +36,17 @@ from tools.training.run_folder import newest_snapshot
 SYSTEMS = {'Front end': 'toy-front', 'Front + Basic': 'toy-basic', 'Front + Large': 'toy-large'}
 PLAINS = ('lake', 'field')
 RULE = (
-    'In these scenes a plain is a lake if a boat is at it and a field if a barn is, however far away; it looks the same in both. '
-    "A narrow front end was trained from random weights, then the context modules of the paper's Table 1 on its scores; networks "
-    'and solvers were generated from prototxt/experiments.py and trained by stock BVLC Caffe on this computer.'
+    'A plain is a lake if the scene has a boat, and a field if it has a barn, however far away. Lake and field look the same. '
+    "A narrow front end was trained from random weights, then the paper's context modules Basic and Large on its scores. "
+    'prototxt/experiments.py defines the networks and solvers; stock BVLC Caffe trained them on this computer.'
 )
 LEARNED = (
-    'The front end learned what can be told from close by, boats and barns among it, but not the plains, for which it would have '
-    'to look far: of their pixels it names {} % rightly, where a guess would name half. '
-    'The context module Basic learned, from the scores of the front end alone, to carry boat and barn across the picture: {} %. '
-    'Large, which has more maps in its layers, learned the same: {} %.'
+    'The front end learned what shows close by, such as boats and barns. It does not look far, so it labels {} % of the '
+    "plains' pixels correctly; a guess would get half. "
+    "Basic learned from the front end's scores alone to carry boat and barn across the picture: {} %. "
+    'Large, which has more maps per layer, learned the same: {} %.'
 )
-CAVEAT = "The numbers are what came out; they say nothing about the accuracy of the paper's models."
+CAVEAT = "These numbers say nothing about the accuracy of the paper's models."
 NEXT = (
     ('See what is there and what other steps need', 'make doctor'),
     ("Label CamVid's streets: what a CPU can train", 'make camvid-cpu DATA=FOLDER'),
@@ -95,13 +95,13 @@ def unseen(out: Path) -> Record:
 
 
 def label(out: Path, *images: Path | str) -> list[str]:
-    """The words after `python` that label images with the front end and Large, to <out>/unseen."""
+    """The arguments of `python` that label images with the front end and Large, to <out>/unseen."""
     weights = [word for stage in ('toy-front', 'toy-large') for word in ('--weights', newest_snapshot(out / 'runs' / stage))]
     return list(map(str, ['tools/predict.py', '--net', 'large_toy', *weights, '--out', out / 'unseen', *images]))
 
 
 def learned(systems: Sequence[System]) -> str:
-    """A text about what each system learned, with its share of correctly labelled pixels of the plains."""
+    """Three sentences: what each system learned, with the share of the plains' pixels that it labels correctly."""
     return LEARNED.format(*(percent(share_named(system, PLAINS)) for system in systems))
 
 
