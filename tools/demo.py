@@ -2,9 +2,9 @@
 """Show what a context module is for, on drawn scenes, without a GPU and without a download.
 
 A plain is a lake if the scene has a boat, and a field if it has a barn, however far away. Lake and field look the same. The demo
-draws scenes, trains a narrow front end from random weights, and trains the context modules Basic and Large on its scores. It tests
-all three on other scenes, labels one more scene, and writes DIR/report.html and DIR/picture.png. If you stop it, the same command
-goes on.
+draws scenes, trains a narrow front end from random weights, and trains the context modules Basic and Large on its scores. It
+tests all three on other scenes, labels one more scene, and writes DIR/report.html and DIR/picture.png. If you stop it, the same
+command goes on.
 """
 
 import sys
