@@ -50,9 +50,9 @@ class Recipe:
 
 
 ON_A_CPU = (
-    "CamVid's training and test images at the size they came in. The convolutions of VGG-16 trained on ImageNet, frozen; "
-    'fc6 and fc7 of 128 channels instead of 4096, from random weights; the context modules Basic and Large from the identity. '
-    'Not the models of the paper: what a CPU trains in two hours.'
+    "CamVid's training and test images at their own size. The convolutions of VGG-16 trained on ImageNet stay frozen. fc6 and fc7 "
+    'have 128 channels instead of 4096 and start from random weights; the context modules Basic and Large start from the identity. '
+    "These are not the paper's models, but what a CPU trains in two hours."
 )
 NIGHT = {
     'Front end': 'camvid-night-front', 'Front + Basic': 'camvid-night-basic',
@@ -61,7 +61,7 @@ NIGHT = {
 RECIPES = {
     'camvid-cpu': Recipe(
         'CamVid on a CPU: frozen VGG-16 trunk, narrow front end, context modules Basic and Large',
-        (ON_A_CPU, 'Joint: all layers after the frozen ones, and Basic, trained on together.'),
+        (ON_A_CPU, 'Joint: all layers after the frozen ones and Basic were trained further, together.'),
         {
             'Front end': 'camvid-cpu-front', 'Front + Basic': 'camvid-cpu-basic', 'Front + Large': 'camvid-cpu-large',
             'Front + Basic, joint': 'camvid-cpu-joint',
@@ -70,9 +70,10 @@ RECIPES = {
     'camvid-night': Recipe(
         "The paper's Table 5 on CamVid, in a night of a CPU",
         (
-            "CamVid's training and test images at the size they came in (the paper: 640x480). VGG-16's convolutions trained on "
-            'ImageNet, those up to conv3_3 kept as they are. fc6 and fc7 from random weights: 512 channels in the front end (the '
-            'paper: 4096), 1024 in DeepLab (as its authors have). The last snapshot of each stage is tested.',
+            "CamVid's training and test images at their own size (the paper: 640x480). The networks start from VGG-16's "
+            'convolutions trained on ImageNet; those up to conv3_3 stay frozen. fc6 and fc7 start from random weights. They have 512 '
+            'channels in the front end (the paper: 4096) and 1024 in DeepLab, as its authors have. The last snapshot of each '
+            'stage is tested.',
             "The paper's column is its Table 5.",
         ),
         NIGHT,
@@ -83,11 +84,11 @@ RECIPES = {
     'table2-mini': Recipe(
         "The paper's Table 2 and the ablation of its Section 4 in miniature, on CamVid",
         (
-            "CamVid's training and test images at {}x{}. All networks: the convolutions of VGG-16 trained on ImageNet, frozen; "
-            'fc6 and fc7 of 128 channels instead of 4096, from random weights; one image a step, each once, and the same rates, '
-            'so that only the networks differ. FCN-8s at once, not in three stages, on the mean over pixels. DeepLab and '
-            "DeepLab-Msc, the plain ones: all of the latter's layers together, and without the former's tenfold rate of the "
-            'scores.'.format(*SMALL_WH),
+            "CamVid's training and test images at {}x{}. All networks start from the convolutions of VGG-16 trained on ImageNet, "
+            'which stay frozen. fc6 and fc7 have 128 channels instead of 4096 and start from random weights. Each image is seen '
+            'once, at the same rates for all, so only the networks differ. FCN-8s trains at once, not in three stages, on the mean '
+            'over pixels. DeepLab and DeepLab-Msc are the plain ones, not LargeFOV. DeepLab-Msc trains at once too, and DeepLab '
+            'without its tenfold rate of the scores.'.format(*SMALL_WH),
             "The paper's column is its Table 2: VOC 2012 test, whole networks, trained to the end. Compare the order only.",
         ),
         {
@@ -186,9 +187,8 @@ SEARCH_SPLIT, EVERY, ROUNDS = 'val_tenth', 10, 2  # the grid search: its list of
 STRUCTURED = 'camvid-cpu-structured'
 STRUCTURED_NOTES = (
     ON_A_CPU,
-    'The dense CRF has the parameters that a grid search on every tenth validation image found best, for each of the three by '
-    'itself. CRF-RNN starts from the plain weights and is trained, with the context module below it, for one pass over the '
-    'training images.',
+    'A grid search on every tenth validation image found the parameters of the dense CRF, for each of the three on its own. '
+    'CRF-RNN starts from the plain weights and trains, with the context module below it, for one pass over the training images.',
 )
 
 
