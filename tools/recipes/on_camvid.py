@@ -50,9 +50,9 @@ class Recipe:
 
 
 ON_A_CPU = (
-    "CamVid's training and test images at their own size. The convolutions of VGG-16 trained on ImageNet stay frozen. fc6 and fc7 "
-    'have 128 channels instead of 4096 and start from random weights; the context modules Basic and Large start from the identity. '
-    "These are not the paper's models, but what a CPU trains in two hours."
+    "CamVid's training and test images at their own size. The convolutions of VGG-16 trained on ImageNet stay frozen. fc6 and "
+    'fc7 have 128 channels instead of 4096 and start from random weights; the context modules Basic and Large start from the '
+    "identity. These are not the paper's models, but what a CPU trains in two hours."
 )
 NIGHT = {
     'Front end': 'camvid-night-front', 'Front + Basic': 'camvid-night-basic',
@@ -71,8 +71,8 @@ RECIPES = {
         "The paper's Table 5 on CamVid, in a night of a CPU",
         (
             "CamVid's training and test images at their own size (the paper: 640x480). The networks start from VGG-16's "
-            'convolutions trained on ImageNet; those up to conv3_3 stay frozen. fc6 and fc7 start from random weights. They have 512 '
-            'channels in the front end (the paper: 4096) and 1024 in DeepLab, as its authors have. The last snapshot of each '
+            'convolutions trained on ImageNet; those up to conv3_3 stay frozen. fc6 and fc7 start from random weights. They have '
+            '512 channels in the front end (the paper: 4096) and 1024 in DeepLab, as its authors have. The last snapshot of each '
             'stage is tested.',
             "The paper's column is its Table 5.",
         ),
@@ -86,8 +86,8 @@ RECIPES = {
         (
             "CamVid's training and test images at {}x{}. All networks start from the convolutions of VGG-16 trained on ImageNet, "
             'which stay frozen. fc6 and fc7 have 128 channels instead of 4096 and start from random weights. Each image is seen '
-            'once, at the same rates for all, so only the networks differ. FCN-8s trains at once, not in three stages, on the mean '
-            'over pixels. DeepLab and DeepLab-Msc are the plain ones, not LargeFOV. DeepLab-Msc trains at once too, and DeepLab '
+            'once, at the same rates for all, so only the networks differ. FCN-8s trains at once, not in three stages, on the '
+            'mean over pixels. DeepLab and DeepLab-Msc are the plain ones, not LargeFOV. DeepLab-Msc trains at once too, and DeepLab '
             'without its tenfold rate of the scores.'.format(*SMALL_WH),
             "The paper's column is its Table 2: VOC 2012 test, whole networks, trained to the end. Compare the order only.",
         ),
