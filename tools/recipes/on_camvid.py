@@ -51,8 +51,8 @@ class Recipe:
 
 ON_A_CPU = (
     "CamVid's training and test images at their own size. The convolutions of VGG-16 trained on ImageNet stay frozen. fc6 and "
-    'fc7 have 128 channels instead of 4096 and start from random weights; the context modules Basic and Large start from the '
-    "identity. These are not the paper's models, but what a CPU trains in two hours."
+    'fc7 have 128 channels instead of 4096 and start from random weights. The context modules Basic and Large start from '
+    "the identity. These are not the paper's models, but what a CPU trains in two hours."
 )
 NIGHT = {
     'Front end': 'camvid-night-front', 'Front + Basic': 'camvid-night-basic',
