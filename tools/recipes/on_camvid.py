@@ -87,8 +87,8 @@ RECIPES = {
             "CamVid's training and test images at {}x{}. All networks start from the convolutions of VGG-16 trained on ImageNet, "
             'which stay frozen. fc6 and fc7 have 128 channels instead of 4096 and start from random weights. Each image is seen '
             'once, at the same rates for all, so only the networks differ. FCN-8s trains at once, not in three stages, on the '
-            'mean over pixels. DeepLab and DeepLab-Msc are the plain ones, not LargeFOV. DeepLab-Msc trains at once too, and DeepLab '
-            'without its tenfold rate of the scores.'.format(*SMALL_WH),
+            'mean over pixels. DeepLab and DeepLab-Msc are the plain ones, not LargeFOV. DeepLab-Msc trains at once too, and '
+            'DeepLab without its tenfold rate of the scores.'.format(*SMALL_WH),
             "The paper's column is its Table 2: VOC 2012 test, whole networks, trained to the end. Compare the order only.",
         ),
         {
