@@ -33,11 +33,14 @@ def _class_weights(text: str) -> str:
 
 
 def _option(
-    kind: Callable[[str], Any] | None, metavar: str, help: str, *, of: str = EACH, default: Any = None, several: bool = False,
-    make: bool = True,
+    kind: Callable[[str], Any] | None, metavar: str, help: str, *, of: str = EACH, replaces: str = '', default: Any = None,
+    several: bool = False, make: bool = True,
 ) -> Any:  # fmt: skip
-    """A field of Options. `kind` converts the word on the command line; None means a switch. `make`: also a variable of make."""
-    facts = {'kind': kind, 'metavar': metavar, 'help': help, 'of': of, 'several': several, 'make': make}
+    """A field of Options. `kind` converts the word on the command line; None means a switch. `make`: also a variable of make.
+
+    `replaces`: the field of the stage's row that the value takes the place of, if it is as simple as that.
+    """
+    facts = {'kind': kind, 'metavar': metavar, 'help': help, 'of': of, 'replaces': replaces, 'several': several, 'make': make}
     return field(default=False if kind is None else default, metadata=facts)
 
 
@@ -46,15 +49,17 @@ class Options:
     """What the user asks of a training besides the stage. None means the value of the stage's row."""
 
     chain: bool = _option(None, '', 'first train what the stage starts from, as far as it is not done', of=CHAIN)
-    iters: int | None = _option(positive, 'N', "last iteration (default: the row's)")
-    batch: int | None = _option(positive, 'N', "images per update (default: the row's)", of=ONE)
+    iters: int | None = _option(positive, 'N', "last iteration (default: the row's)", replaces='max_iter')
+    batch: int | None = _option(positive, 'N', "images per update (default: the row's)", of=ONE, replaces='batch_size')
     batch_per_pass: int | None = _option(
         positive, 'N', 'images in memory at once; divides the batch (of a chain: at most, each stage what divides its own)',
         of=CHAIN,
     )  # fmt: skip
-    crop_size: int | None = _option(positive, 'PIXELS', "372 + 8 n (default: the row's)", of=ONE)
-    base_lr: float | None = _option(_rate, 'RATE', "learning rate at the start (default: the row's)", of=ONE)
-    seed: int | None = _option(positive, 'N', "of Caffe's random numbers (default: the row's, or the clock)")
+    crop_size: int | None = _option(positive, 'PIXELS', "372 + 8 n (default: the row's)", of=ONE, replaces='crop_size')
+    base_lr: float | None = _option(_rate, 'RATE', "learning rate at the start (default: the row's)", of=ONE, replaces='base_lr')
+    seed: int | None = _option(
+        positive, 'N', "of Caffe's random numbers (default: the row's, or the clock)", replaces='random_seed'
+    )
     gpu: tuple[int, ...] | str | None = _option(
         gpu_list, 'N', '0; or 0,1 or all, to share the batch (default: the CPU)', of=CHAIN
     )
@@ -66,7 +71,9 @@ class Options:
     )  # fmt: skip
     random_fc: bool = _option(None, '', 'start fc6 and fc7 from random values (msra filler)', of=CHAIN)
     restart: bool = _option(None, '', 'move the run that is there aside and begin anew', of=ONE)
-    upsample_loss: bool = _option(None, '', 'compare scores, upsampled by 8, with the labels of all pixels', of=ONE)
+    upsample_loss: bool = _option(
+        None, '', 'compare scores, upsampled by 8, with the labels of all pixels', of=ONE, replaces='upsample_loss'
+    )
     class_weights: str | None = _option(
         _class_weights, 'median|FILE',
         'of the loss: median frequency balancing, or a file with a class and its weight on each line (default: all alike)',
@@ -97,6 +104,14 @@ class Options:
         """The options of the named kinds (EACH, ONE, CHAIN) that are not at their defaults."""
         chosen = (row for row in fields(self) if row.metadata['of'] in of)
         return {row.name: value for row in chosen if (value := getattr(self, row.name)) != row.default}
+
+    def in_row(self) -> dict[str, Any]:
+        """The given options that replace a field of the stage's row, by that field."""
+        given = self.given(EACH, ONE, CHAIN)
+        return {field: given[name] for field, name in REPLACED.items() if name in given}
+
+
+REPLACED = {row.metadata['replaces']: row.name for row in fields(Options) if row.metadata['replaces']}  # field -> option
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

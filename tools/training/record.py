@@ -17,17 +17,15 @@ from tools.support.paths import CAFFE
 from tools.support.version import git_commit, uncommitted
 from tools.training.class_weights import ClassWeights
 from tools.training.initial import asked_weights, fresh_layers
-from tools.training.options import flag_and_variable
+from tools.training.options import REPLACED, flag_and_variable
 from tools.training.settings import Settings
 
 RECORD = 'run.json'
 FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
 _OPTIONS = {  # setting that must stay -> options that set it; often only one of them differs
-    'crop_size': ('crop_size',), 'batch_size': ('batch',), 'iter_size': ('batch_per_pass',), 'base_lr': ('base_lr',),
-    'random_seed': ('seed',),
-    'upsample_loss': ('upsample_loss',), 'class_weights': ('class_weights',), 'init': ('weights',),
-    'fresh': ('fresh', 'random_fc'),
+    **{field: (option,) for field, option in REPLACED.items()},
+    'iter_size': ('batch_per_pass',), 'class_weights': ('class_weights',), 'init': ('weights',), 'fresh': ('fresh', 'random_fc'),
 }  # fmt: skip
 # Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')

@@ -4,7 +4,6 @@ import fnmatch
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dataset_prep.datasets import Dataset, dataset
 from dataset_prep.lmdb_store import read_manifest
@@ -130,23 +129,19 @@ def default_lmdb(row: Stage, stage: Stage, data: Path = DATA) -> Path:
 
 
 def _override(row: Stage, asked: Options, devices: int) -> Stage:
-    """The row with the given iterations, batch, crop, rate, seed, snapshot interval and kind of loss."""
+    """The row with the fields that options replace, and with the passes and snapshots that follow from all options."""
     if asked.crop_size and row.crop_size is None:
         raise UserError(f'--crop-size {asked.crop_size}: this stage trains on whole maps; leave it out')
-    batch = asked.batch or row.batch_size
-    share = _share(batch, devices)
-    given: dict[str, Any] = {
-        'max_iter': asked.iters, 'crop_size': asked.crop_size, 'base_lr': asked.base_lr, 'random_seed': asked.seed,
-        'snapshot': asked.snapshot or _scored(row, asked),
-        'upsample_loss': asked.upsample_loss or None,
-        'batch_size': batch, 'iter_size': share // per_pass(row, share, asked.batch_per_pass),
-    }  # fmt: skip
-    return replace(row, **{field: value for field, value in given.items() if value is not None})
+    share = _share(asked.batch or row.batch_size, devices)
+    iter_size = share // per_pass(row, share, asked.batch_per_pass)
+    return replace(row, **asked.in_row(), iter_size=iter_size, snapshot=_snapshot(row, asked))
 
 
-def _scored(row: Stage, asked: Options) -> int | None:
-    """Iterations between snapshots if --val-every needs others than the row's."""
-    return asked.val_every if asked.val_every and asked.val_every % row.snapshot else None
+def _snapshot(row: Stage, asked: Options) -> int:
+    """Iterations between snapshots: as asked, or those of --val-every if the row's do not fit them, or the row's."""
+    if asked.snapshot:
+        return asked.snapshot
+    return asked.val_every if asked.val_every and asked.val_every % row.snapshot else row.snapshot
 
 
 def _share(batch_size: int, devices: int) -> int:
