@@ -37,7 +37,7 @@ from tools.support.stop_signals import STOPPED
 from tools.training import process
 from tools.training.metrics import Metrics
 from tools.training.record import STOPPED as STOPPED_RUN
-from tools.training.record import amend_session, read_record
+from tools.training.record import amend_session, read_record, write_record
 from tools.training.run_folder import locked, newest_snapshot, read_net
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
@@ -156,6 +156,20 @@ def test_run_goes_on_with_the_same_records_written_by_another_version(finished, 
     write_manifest(copies[1], read_manifest(maps) | {'tool_version': '99.0'})
     finish('toy-basic', '--run-dir', copies[0], '--lmdb', copies[1], '--batch', 6, '--iters', 6)
     assert iterations(copies[0]) == list(range(6))
+
+
+def test_run_that_was_begun_before_rows_had_a_field_goes_on(finished, maps, tmp_path):
+    """A version later the rows have one field more. Its default is what a run had until then; another value is refused."""
+    run_dir = shutil.copytree(finished, tmp_path / 'run')
+    record = read_record(run_dir)
+    del record['settings']['lr_steps'], record['settings']['normalization']
+    again = 'toy-basic', '--run-dir', run_dir, '--lmdb', maps, '--batch', 6, '--iters', 6
+    write_record(run_dir, record)
+    with pytest.raises(UserError, match=r'begun with lr_steps \[\], asked for is \[800\]'):
+        train(asked(*again))
+    write_record(run_dir, record | {'settings': {**record['settings'], 'lr_steps': [800]}})
+    finish(*again)
+    assert iterations(run_dir) == list(range(6))
 
 
 def test_finished_run_outlives_its_data(finished, tmp_path, capsys):

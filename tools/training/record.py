@@ -4,10 +4,10 @@ import datetime
 import hashlib
 import json
 import sys
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
-from prototxt.experiments import STAGES
+from prototxt.experiments import STAGES, Stage
 from tools.support.atomic import to_disk, whole_file
 from tools.support.blas_in_use import blas_in_use
 from tools.support.caffe_in_use import in_use, manifest_in_use
@@ -133,8 +133,12 @@ def read_record(run_dir: Path) -> dict:
 
 
 def refuse_other(run_dir: Path, asked: dict) -> None:
-    """Raise UserError with both values if the run in `run_dir` was begun with another setting than in `asked`."""
-    began = read_record(run_dir)['settings']
+    """Raise UserError with both values if the run in `run_dir` was begun with another setting than in `asked`.
+
+    A field that the rows did not have yet when the run was begun counts as its default.
+    """
+    began = _as_json({row.name: row.default for row in fields(Stage) if row.default is not MISSING})
+    began |= read_record(run_dir)['settings']
     for name, value in asked.items():
         if began.get(name) != value:
             options = ' and '.join(map(flag_and_variable, _OPTIONS.get(name, ())))
@@ -160,9 +164,13 @@ def manifest_sha256(manifest: dict) -> str:
 
 
 def _plain(settings: Settings) -> dict:
-    """The stage's row after overrides, as JSON gives it back (lists for tuples)."""
-    row = {field.name: getattr(settings.stage, field.name) for field in fields(settings.stage)}
-    return json.loads(json.dumps(row))
+    """The stage's row after overrides, as JSON values."""
+    return _as_json({field.name: getattr(settings.stage, field.name) for field in fields(settings.stage)})
+
+
+def _as_json(values: dict) -> dict:
+    """The values as JSON gives them back: lists for tuples."""
+    return json.loads(json.dumps(values))
 
 
 def _layers_sha256(net) -> str:
