@@ -61,11 +61,13 @@ def _kind(widths: FrontEnd | Fcn | DeepLab) -> str:
 
 
 def _context(net: Net) -> str:
+    upsampling = ', upsampling by 8' if net.upsample else ''
     if net.context is None:
-        return '-, upsampling by 8' if net.upsample else '-'
+        return f'-{upsampling}'
+    dilations = ' '.join(map(str, net.context.dilations))
     kind = 'Basic' if net.context.multiples == BASIC else 'Large'
     pads = {'each_layer': '', 'once': ', padded once', 'reflect': ', reflection'}
-    return f'{kind}, {net.layers} layers{pads[net.context.pad]}' + (', upsampling by 8' if net.upsample else '')
+    return f'{kind}, {net.layers} layers, dilations {dilations}{pads[net.context.pad]}{upsampling}'
 
 
 def _stage_row(name: str, stage: Stage) -> tuple[str, ...]:

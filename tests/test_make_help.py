@@ -47,10 +47,10 @@ def test_make_stages_has_a_line_for_each_with_what_it_needs():
 
 
 def test_make_nets_has_a_line_for_each():
-    """With its tile and kind of context module."""
+    """With its tile and its context module."""
     said = printed('nets')
     assert all(re.search(rf'^{name} ', said, re.MULTILINE) for name in NETS)
-    assert re.search(r'^dilation8_camvid +camvid +900x1100 .* Basic, 8 layers$', said, re.MULTILINE)
+    assert re.search(r'^dilation8_camvid +camvid +900x1100 .* Basic, 8 layers, dilations 1 1 2 4 8 16 1$', said, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
