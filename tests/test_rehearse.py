@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset_prep.datasets import DATASETS
+from dataset_prep.datasets import dataset
 from pretrained import caffemodel
 from prototxt.experiments import STAGES
 from prototxt.networks import deploy, training
@@ -133,6 +133,6 @@ def test_first_loss_that_is_not_as_it_should_be_is_remarked(loss, goes_on, said)
     assert said in row.remark and row.sound == (said == 'ok') and row.cells()[-1] == row.remark
 
 
-def test_every_data_set_of_the_table_has_a_size():
-    """That its pictures are drawn in."""
-    assert crops_of(STAGES.values()).keys() == DATASETS.keys()
+def test_every_data_set_that_stages_train_on_has_a_size():
+    """Its pictures are drawn in it."""
+    assert all(dataset(name).sizes_wh for name in crops_of(STAGES.values()))
