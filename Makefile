@@ -133,7 +133,7 @@ lint: caffe ## ruff, mypy and the import rule
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check --quiet .
 	$(PYTHON) -m mypy
-	.venv/bin/lint-imports --no-cache
+	$(PYTHON) .venv/bin/lint-imports --no-cache
 
 prototxt: caffe ## the paper's nets anew; or NET= (CLASSES=N or DATASET=, CROP_SIZE=, OUT=)
 	$(PYTHON) -m prototxt.generate $(call options,--net=NET --out=OUT --classes=CLASSES --dataset=DATASET --crop-size=CROP_SIZE --upsample-loss:UPSAMPLE_LOSS)
