@@ -6,6 +6,7 @@ python3 -m prototxt.listing unknown NAME: the error for `make train-NAME` with a
 
 import sys
 
+from dataset_prep.datasets import DATASETS, own_names
 from prototxt.chains import CHAINS
 from prototxt.experiments import DEMO, NETS, RECIPE, STAGES, Stage
 from prototxt.lmdb_names import lmdb_of
@@ -56,7 +57,9 @@ def main(argv: list[str] | None) -> None:
     what, *names = argv or sys.argv[1:]
     if what == 'unknown':
         known = [*STAGES, *CHAINS]
-        raise UserError(f'no stage or chain {names[0]}; {nearest(names[0], known)}make stages lists them')
+        of_data = f'{names[0]} is a data set: make train-STAGE DATASET={names[0]}'
+        fault = of_data if names[0] in (*DATASETS, *own_names()) else f'no stage or chain {names[0]}'
+        raise UserError(f'{fault}; {nearest(names[0], known)}make stages lists them')
     print(LISTINGS[what]())
 
 
