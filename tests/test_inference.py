@@ -100,7 +100,7 @@ def plain_prob(net, image, mean_bgr, input_hw):
 # Parts
 
 
-@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('size', SIZES, ids=str)
 def test_tiles_are_the_authors(size):
     """Every tile, pixel for pixel."""
     image = random_image(*size).astype(np.float32)
@@ -182,7 +182,7 @@ def test_tight_tiles_cover_the_image_with_as_many_tiles(size, reference):
 # The whole, on real Caffe
 
 
-@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('size', SIZES, ids=str)
 def test_label_maps_are_the_authors(toy_weights, size):
     """Front end and context module, every pixel."""
     predictor = Predictor('basic_toy', [toy_weights], size_hw=TILE)
@@ -209,7 +209,7 @@ def test_an_upsampling_network_is_cropped(toy_weights, monkeypatch):
     np.testing.assert_array_equal(predictor.label_map(image), prob[:, :17, :25].argmax(axis=0))
 
 
-@pytest.mark.parametrize('size', [(9, 13), (40, 50), (41, 73)])
+@pytest.mark.parametrize('size', [(9, 13), (40, 50), (41, 73)], ids=str)
 def test_tight_tiles_leave_the_front_ends_scores_alone(toy_weights, size):
     """A front end sees 186 pixels around a cell and nothing else, so its scores do not depend on the tile."""
     reference = (372 + 40, 372 + 48)
