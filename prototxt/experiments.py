@@ -105,14 +105,17 @@ class Whole:
 
 @dataclass(frozen=True)
 class Context:
-    """A context module (paper Sec. 3): one 3x3 layer per dilation, then a 1x1 layer."""
+    """A context module (paper Sec. 3): one 3x3 layer per dilation, then a 1x1 layer.
+
+    `multiples`: BASIC, or one for each layer, the 1x1 layer included. `prefix`: what its layer names begin with. `pad`: zeros
+    around the input of each layer ('each_layer'), all zeros at the first layer as in the released VOC model ('once'), or
+    'reflect'.
+    """
 
     dilations: tuple[int, ...]
     multiples: tuple[int, ...] = BASIC
     prefix: str = 'ctx'
-    pad: str = (
-        'each_layer'  # zeros at each layer; 'once': all zeros at the first layer, as in the released VOC model; or 'reflect'
-    )
+    pad: str = 'each_layer'
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ class Net:
         return len(self.context.dilations) + 1 if self.context else 0
 
 
+# Of the 3x3 layers; the name counts the 1x1 layer too.
 DILATION7 = (1, 1, 2, 4, 8, 1)
 DILATION8 = (1, 1, 2, 4, 8, 16, 1)
 DILATION10 = (1, 1, 2, 4, 8, 16, 32, 64, 1)

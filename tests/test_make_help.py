@@ -8,6 +8,7 @@ import pytest
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from tools.support.paths import ROOT
+from tools.training.options import for_make
 
 MAKEFILES = (ROOT / 'Makefile', ROOT / 'tools' / 'caffe_build' / 'caffe.mk', ROOT / 'tools' / 'crfs' / 'crfs.mk')
 
@@ -35,6 +36,12 @@ def test_help_names_every_target_that_is_described():
     lines = printed('help').splitlines()
     assert len(targets) > 30 and targets == [line.split()[0] for line in lines if line[:1] == ' ' and line.split()[0] in targets]
     assert not lines[0].startswith(' ')
+
+
+def test_help_names_every_variable_of_a_training():
+    """The options that make passes on: --iters=ITERS, --restart:RESTART."""
+    variables = re.findall(r'[=:](\w+)', for_make())
+    assert 'ITERS' in variables and set(variables) <= set(re.findall(r'\b([A-Z_]+)=', printed('help')))
 
 
 def test_make_stages_has_a_line_for_each_with_what_it_needs():
