@@ -46,7 +46,7 @@ def test_upsampled_loss_on_images(tmp_path, capsys):
     assert train(asked(*words, '--upsample-loss')) == 0
     assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(7), abs=0.1)
     assert 'upsample' in (tmp_path / 'run' / 'train.prototxt').read_text()
-    with pytest.raises(UserError, match='upsample_loss True, asked for is False'):
+    with pytest.raises(UserError, match='upsample_loss True, but this command asks for False'):
         train(asked(*words, '--iters', 3))
 
 

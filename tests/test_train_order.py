@@ -98,7 +98,7 @@ def test_the_order_holds_in_a_checkout_whose_path_has_blanks(maps, tmp_path, mon
     monkeypatch.setattr(record_order, 'VENV', tmp_path / "o'brien's dir")
     for iters in (1, 2):
         assert train(asked(*words(maps, tmp_path / 'a run', iters))) == 0
-    assert 'begin again' not in capsys.readouterr().err
+    assert 'begins at the first record' not in capsys.readouterr().err
     assert read_record(tmp_path / 'a run')['sessions'][-1]['first_record'] == 4
 
 
@@ -108,7 +108,7 @@ def test_without_a_compiler_it_is_said(maps, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('CC', 'false')
     for iters in (1, 2):
         assert train(asked(*words(maps, tmp_path / 'run', iters))) == 0
-    assert 'begin again at the first, not at number 4: first_record.c' in capsys.readouterr().err
+    assert 'begins at the first record again, not at number 4: first_record.c' in capsys.readouterr().err
     assert read_record(tmp_path / 'run')['sessions'][-1]['first_record'] == 0
 
 
@@ -122,7 +122,7 @@ def test_file_that_does_not_fit_on_the_disk(maps, tmp_path, capsys):
     process = begin(*large, '--run-dir', run_dir, '--iters', 6, before=full)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert 'a file may not grow that large' in err
+    assert 'a file would exceed the size limit' in err
     assert newest(run_dir) == 4
     assert train(asked(*large, '--run-dir', run_dir, '--iters', 6)) == 0
     assert [session['from_iteration'] for session in read_record(run_dir)['sessions']] == [0, 2, 2]
@@ -161,5 +161,5 @@ def test_caffe_that_does_not_skip_is_noticed(maps, tmp_path, monkeypatch, capsys
     monkeypatch.setattr('tools.training.start.record_order.variables', lambda record: {'FIRST_RECORD': str(record)})
     for iters in (1, 2):
         assert train(asked(*words(maps, tmp_path / 'run', iters))) == 0
-    assert 'begin again at the first, not at number 4: this Caffe' in capsys.readouterr().err
+    assert 'begins at the first record again, not at number 4: this Caffe' in capsys.readouterr().err
     assert read_record(tmp_path / 'run')['sessions'][-1]['first_record'] == 0

@@ -113,7 +113,7 @@ def test_lmdb_of_an_earlier_version(images, tmp_path):
 
 def test_crop_larger_than_the_images(images):
     """Caffe's CHECK_GE(datum_height, crop_size)."""
-    with pytest.raises(UserError, match='images down to 412 pixels along a side, crop_size is 420'):
+    with pytest.raises(UserError, match='smallest image side has 412 pixels, but crop_size is 420'):
         check_lmdb(asked('toy-front', '--lmdb', images, '--crop-size', 420))
 
 
@@ -262,7 +262,7 @@ def test_weights_that_are_not_finite_are_refused(full_net, tmp_path):
 
 def test_random_fc_where_both_have_a_start(images):
     """The toy front end starts all its layers from fillers anyway."""
-    with pytest.raises(UserError, match='already have a start'):
+    with pytest.raises(UserError, match='already have starting values'):
         check_weights(asked('toy-front', '--random-fc'), training('toy-front', str(images)), [])
 
 

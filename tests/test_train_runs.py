@@ -135,7 +135,8 @@ def test_finished_run_is_left_alone(finished, maps, capsys):
 def test_other_settings_are_refused(basic, tmp_path, capsys):
     """Both values, the option and both ways out; --restart keeps the old run beside the new one."""
     finish(*basic, '--iters', 2)
-    with pytest.raises(UserError, match=r'base_lr 0.001, asked for is 0.01; give --base-lr .BASE_LR=. as then, or .*--restart'):
+    said = r'base_lr 0.001, but this command asks for 0.01; give --base-lr .BASE_LR=. as before, or .*--restart'
+    with pytest.raises(UserError, match=said):
         train(asked(*basic, '--iters', 4, '--base-lr', 0.01))
     finish(*basic, '--iters', 4, '--base-lr', 0.01, '--restart')
     assert iterations(tmp_path / 'run.old1') == [0, 1]
@@ -146,7 +147,7 @@ def test_other_settings_are_refused(basic, tmp_path, capsys):
 def test_other_records_are_refused(finished, tmp_path, iters):
     """An LMDB of other content is another run, whether there are iterations left to do or not."""
     words = '--run-dir', finished, '--batch', 6, '--iters', iters, '--lmdb', maps_lmdb(tmp_path, split='val')
-    with pytest.raises(UserError, match='maps does not hold the records that .* was begun on, .*; give another'):
+    with pytest.raises(UserError, match='maps does not hold the records that .* was begun on .*; give another'):
         train(asked('toy-basic', *words))
 
 
@@ -386,8 +387,8 @@ def test_caffe_killed_alone_is_explained(running):
     os.kill(caffe_of(running), signal.SIGKILL)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert 'want of memory' in err
-    assert 'caffe.log' in err and 'Iteration' in err.rsplit('last words', 1)[1]
+    assert 'memory ran out' in err
+    assert 'caffe.log' in err and 'Iteration' in err.rsplit('the last lines of', 1)[1]
 
 
 @pytest.fixture

@@ -99,9 +99,9 @@ def test_unknown_stage_lists_the_rows():
 @pytest.mark.parametrize(
     ('words', 'fault'),
     [
-        ('--runs somewhere', '--runs is the folder of the runs of a chain; give --run-dir'),
-        ('--val-split test', '--val-split without --val-every'),
-        ('--val-limit 3 --chain', '--val-limit without --val-every'),
+        ('--runs somewhere', '--runs is only for a chain; give --run-dir'),
+        ('--val-split test', '--val-split has no effect without --val-every'),
+        ('--val-limit 3 --chain', '--val-limit has no effect without --val-every'),
     ],
 )
 def test_option_that_would_do_nothing_is_refused(words, fault):

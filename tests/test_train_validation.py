@@ -128,7 +128,7 @@ def test_images_without_labels_do_not_stop_the_training(words, tmp_path, capsys)
 @pytest.mark.parametrize(
     ('more', 'fault'),
     [
-        (('--val-every', 15), 'no multiple of the 10 iterations between snapshots'),
+        (('--val-every', 15), 'not a multiple of the 10 iterations between snapshots'),
         (('--val-split', 'vale'), r'toy has no split vale \(train, val, test\)'),
         (('--val-split', 'test'), r'no list of the split test at .*test\.json; run: make lmdb-toy'),
     ],
@@ -145,7 +145,8 @@ def test_scores_of_other_images_are_not_mixed(scored, words, tmp_path, more):
     """The best of both would be no best."""
     split_with_maps(words[words.index('--data') + 1], 'train')
     run_dir = shutil.copytree(scored, tmp_path / 'run')
-    with pytest.raises(UserError, match='scored on val, all images, asked for is .*; give --val-split and --val-limit as before'):
+    said = 'scored on val, all images, but this command asks for .*; give --val-split and --val-limit as before'
+    with pytest.raises(UserError, match=said):
         train(asked(*words, *more, '--run-dir', run_dir, '--iters', 60))
 
 

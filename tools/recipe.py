@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run it. Raises UserError without a data set."""
+    """Run the recipe. Raises UserError if --data is missing."""
     args = parse_args(argv)
     if args.data is None:
         raise UserError(f'the folder of camvid is not given: make {args.name} DATA=FOLDER, or --data FOLDER')

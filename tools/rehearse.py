@@ -54,16 +54,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'stages', nargs='*', default=[PAPER], metavar='STAGE',
-        help=f"stages, with those that they start from; '{PAPER}': all of the paper's own networks (default); "
-        f"'{ALL}': those of the networks that it compares with too",
+        help=f"stages; the stages that they start from run too; '{PAPER}': all of the paper's own networks (default); "
+        f"'{ALL}': also the networks that the paper compares with",
     )  # fmt: skip
-    parser.add_argument('--iters', type=positive, default=2, metavar='N', help='of each stage (default: %(default)s)')
+    parser.add_argument('--iters', type=positive, default=2, metavar='N', help='iterations of each stage (default: %(default)s)')
     parser.add_argument(
         '--batch-per-pass', type=positive, default=1, metavar='N',
-        help='images in a pass, or those of the row if they are fewer (default: %(default)s)',
+        help='images in a pass; at most as many as in the row (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on this GPU (default: CPU)')
-    parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'rehearse', metavar='DIR', help='default: out/rehearse/')
+    parser.add_argument(
+        '--out', type=Path, default=ROOT / 'out' / 'rehearse', metavar='DIR', help='folder for all files (default: out/rehearse/)'
+    )
     return parser.parse_args(argv)
 
 

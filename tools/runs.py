@@ -32,14 +32,14 @@ HEAD = ('run', 'state', 'iteration', f'loss, mean of {AVERAGED}', 'rate', 'best 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', nargs='?', type=Path, default=RUNS, help='folder of run folders (default: runs/)')
-    parser.add_argument('--json', action='store_true', help='print all that is known of each run as JSON')
+    parser.add_argument('--json', action='store_true', help='print all facts about each run as JSON')
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if not args.folder.is_dir():
-        raise UserError(f'no runs in {args.folder}; one comes with: make train-STAGE (make stages lists them)')
+        raise UserError(f'no runs in {args.folder}; make train-STAGE begins one (make stages lists the stages)')
     found = list(overviews(args.folder))
     print(json.dumps([_plain(run) for run in found], indent=1) if args.json else table(found))
 

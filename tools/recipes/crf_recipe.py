@@ -2,11 +2,13 @@
 
 .venv/bin/python -m tools.recipes.crf_recipe NET...
 
-The commands are those that `make tables` names; the weights are the newest snapshot of a stage that trains NET, else
-pretrained/<NET>.caffemodel, the same in all steps. Results lie in out/test/<NET>-crf/, scores and search in out/scores/<NET>/
-and out/crf/<NET>/; those of the authors' weights in out/released/<NET>-crf/ and <NET>-released/. If stopped, the same
-command goes on. The recipe warns of files that their authors trained on images of val: their scores there, and the parameters
-found on them, are not those of unseen images.
+The commands are the ones that `make tables` prints. All steps use the same weights: the newest snapshot of a stage that trains
+NET, else pretrained/<NET>.caffemodel. Results go to out/test/<NET>-crf/, scores to out/scores/<NET>/ and the search to
+out/crf/<NET>/. With the authors' weights they go to out/released/<NET>-crf/, out/scores/<NET>-released/ and
+out/crf/<NET>-released/. If you stop it, the same command goes on.
+
+Some authors trained their weights on images of val. The recipe then warns: the scores on val, and the parameters found there,
+are too good.
 """
 
 import argparse
@@ -33,7 +35,7 @@ def follow(net: str, weights: Sequence[Path]) -> None:
     kept = crf_folder(net, released)
     commands = test_commands(net, split_to_test(net), list(map(as_typed, weights)), crf=True, released=released)
     steps = Steps(ROOT / 'out' / 'crf' / kept / 'steps.json', f'delete out/crf/{kept} and out/scores/{kept}')
-    warn_if_seen(weights, NETS[net].dataset, 'val')  # before the first step, which may be finished already
+    warn_if_seen(weights, NETS[net].dataset, 'val')  # here, as the first step may be finished already and would not warn
     for title, command in zip(TITLES, commands, strict=True):
         steps.do(f'{title}: {net}', *command[1:])
 
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     nets = [network(name) for name in parser.parse_args(argv).nets]
     for net in nets:
         check_val(net)
-    weights = [find_weights(net) for net in nets]  # so that a missing file is known before hours of work
+    weights = [find_weights(net) for net in nets]  # before hours of work for the first network
     for net, files in zip(nets, weights, strict=True):
         follow(net, files)
 

@@ -1,4 +1,4 @@
-"""Drawn pictures in the sizes of each data set, prepared as the data set's own are: lists, and the LMDBs that stages read."""
+"""Draws pictures in the sizes of a data set's images, and writes lists and LMDBs from them as for the data set itself."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,7 +20,7 @@ def prepare_data(stages: Iterable[Stage], data: Path) -> None:
 
 
 def crops_of(stages: Iterable[Stage]) -> dict[str, dict[str, list[int]]]:
-    """Sides of training crops by data set and split; none where a stage trains on the maps of whole images."""
+    """Sides of training crops by data set and split; an empty list if the stages train on the maps of whole images."""
     found: dict[str, dict[str, list[int]]] = {}
     for stage in stages:
         facts = dataset(NETS[stage.net].dataset)
@@ -31,7 +31,7 @@ def crops_of(stages: Iterable[Stage]) -> dict[str, dict[str, list[int]]]:
 
 
 def draw_split(folder: Path, name: str, split: str) -> list[Record]:
-    """The records of one split: a picture of each size, or the halves of them."""
+    """The records of one split: a picture of each size, or its halves if the split consists of halves."""
     drawn, facts = [], dataset(name)
     for seed, size_wh in enumerate(facts.sizes_wh):
         (record,) = draw(folder / f'{split}_{seed}', 1, size_wh, facts.suffix, name, seed)

@@ -11,7 +11,7 @@ from tools.support.atomic import write_json
 from tools.support.text_tables import markdown_table
 
 HEAD = (
-    'stage', 'crop', 'images a pass', 'first loss', 'expected', 's/iteration', 'peak memory', 'estimated',
+    'stage', 'crop', 'images per pass', 'first loss', 'expected', 's/iteration', 'peak memory', 'estimated',
     "estimated, the row's pass", 'remark',
 )  # fmt: skip
 OK = 'ok'
@@ -55,11 +55,11 @@ class Row:
 
     @property
     def remark(self) -> str:
-        """What is wrong with the first loss; empty if nothing is."""
+        """What is wrong with the first loss; 'ok' if nothing is."""
         if not math.isfinite(self.first_loss) or self.first_loss > TOO_FAR * self.expected:
             return 'first loss too large: do weights and labels fit?'
         if not self.goes_on and self.first_loss < self.expected / TOO_FAR:
-            return 'first loss too small for weights that know nothing: are labels there?'
+            return 'first loss too small for untrained weights: are there labels?'
         return OK
 
     def cells(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class Steps:
             raise SystemExit(STOPPED)
         if status:
             raise UserError(
-                f'{title}: the command above ended with status {status}; when what it says is mended, the same recipe goes on '
+                f'{title}: the command above ended with status {status}; mend what it reports, and the same recipe goes on '
                 f'from here; to begin anew: {self._anew}'
             )
 
@@ -67,8 +67,8 @@ def _read(record: Path) -> dict[str, Done]:
     try:
         return {row['command']: Done(**row) for row in json.loads(record.read_text())}
     except (ValueError, TypeError, LookupError) as error:
-        said = 'only the seconds of its steps are in it: delete it, and the same command goes on'
-        raise UserError(f'{record} is no record of a recipe ({error}); {said}') from error
+        said = 'it only holds the seconds of the steps: delete it, and the same command goes on'
+        raise UserError(f'{record} is not the record of a recipe ({error}); {said}') from error
 
 
 def _run(command: list[str]) -> tuple[int, bool]:

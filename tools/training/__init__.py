@@ -1,1 +1,1 @@
-"""Training with the stock program `caffe train`: checks before, the watch during, and what is kept after."""
+"""Training with the stock program `caffe train`: checks before it, supervision during it, and what a run keeps."""

@@ -51,10 +51,10 @@ def read_weights(text: str, facts: Dataset) -> Asked:
             near = nearest(name, facts.classes)
             raise UserError(f'{path} line {number}: no class {name} in {facts.name}; {near}there are: {", ".join(facts.classes)}')
         if index in found:
-            raise UserError(f'{path} line {number}: {name} has a weight already; keep one of them')
+            raise UserError(f'{path} line {number}: a second weight for {name}; keep one of them')
         found[index] = weight
     if lacking := [name for index, name in enumerate(facts.classes) if index not in found]:
-        raise UserError(f'{path}: no weight of {", ".join(lacking)}; each class of {facts.name} needs one')
+        raise UserError(f'{path}: no weight for {", ".join(lacking)}; each class of {facts.name} needs one')
     if not any(found.values()):
         raise UserError(f'{path}: all weights are 0, so there is nothing to learn')
     return tuple(found[index] for index in range(facts.num_classes))
@@ -68,7 +68,7 @@ def _parsed(where: str, line: str) -> tuple[str, float]:
     except ValueError:
         weight = math.nan
     if match is None or not 0 <= weight < math.inf:
-        raise UserError(f'{where}: {line!r} is not understood; wanted is a class and its weight, 0 or more: road 0.5')
+        raise UserError(f'{where}: cannot read {line!r}; write a class and its weight, 0 or more: road 0.5')
     return composed(match[1]), weight
 
 
@@ -83,7 +83,7 @@ def count_weights(asked: str | tuple[float, ...], lmdb: Path, facts: Dataset) ->
     weights = median_frequency_weights(counts) if isinstance(asked, str) else np.array(asked)
     mean = float(np.average(weights, weights=counts.pixels))
     if mean == 0:
-        raise UserError(f'{lmdb}: all classes that occur have the weight 0, so there is nothing to learn')
+        raise UserError(f'{lmdb}: all classes that occur have weight 0, so there is nothing to learn')
     return ClassWeights(tuple(map(float, weights)), mean)
 
 

@@ -13,7 +13,7 @@ _MEANINGS = (
     (r'out of memory|bad_alloc|Cannot allocate memory', f'out of memory: {_LESS}'),
     # If Caffe cannot write a file, its log only names the call that failed (io.cpp, WriteProtoToBinaryFile).
     (r'No space left on device|SerializeToOstream', f'the disk is full: {_ROOM}'),
-    (r'Check failed', 'a check inside Caffe failed, which the checks before the start should have foreseen'),
+    (r'Check failed', 'a check inside Caffe failed; the checks before the start should have found this'),
 )
 
 
@@ -24,9 +24,9 @@ def meaning(returncode: int, lines: list[str]) -> str:
         if re.search(pattern, text):
             return words
     if returncode == -signal.SIGXFSZ:
-        return 'a file may not grow that large here (ulimit -f): raise that limit, or write to another --run-dir'
+        return 'a file would exceed the size limit (ulimit -f): raise the limit, or write to another --run-dir'
     if returncode == -signal.SIGKILL:
-        return f'killed, most often by the system for want of memory: {_LESS}'
+        return f'killed, probably by the system because memory ran out: {_LESS}'
     if returncode < 0:
         return f'ended by {signal.Signals(-returncode).name}'
     return f'ended with status {returncode}'
@@ -35,7 +35,7 @@ def meaning(returncode: int, lines: list[str]) -> str:
 def failure_message(returncode: int, lines: list[str], log: object) -> str:
     """One message with the meaning, the last lines of the log, and the path of the log."""
     last = '\n'.join(f'    {line}' for line in failure_lines(lines))
-    return f'caffe train: {meaning(returncode, lines)}; its last words in {log}:\n{last}'
+    return f'caffe train: {meaning(returncode, lines)}; the last lines of {log}:\n{last}'
 
 
 def system_failure(error: OSError, run_dir: Path) -> str:

@@ -1,9 +1,9 @@
-/* Lets a stock Caffe begin in the middle of an LMDB, for a training that is gone on with.
+/* Lets stock Caffe begin in the middle of an LMDB, so that a training continues with the next record.
 
-   Caffe's Data layer puts its cursor on the first record when it is made, and back there after the last one; nothing in its
-   prototxt says otherwise (db_lmdb.hpp; rand_skip is not read). This library, loaded before liblmdb (LD_PRELOAD), stands in for
-   its mdb_cursor_open and mdb_cursor_get: the first time that a cursor goes to the first record, it goes FIRST_RECORD records
-   further. All else is liblmdb's own work. Records are passed over by their keys; their values are not read. */
+   Caffe's Data layer moves its cursor to the first record when the layer is created, and again after the last record. No field
+   of its prototxt changes this (db_lmdb.hpp; Caffe does not read rand_skip). This library is loaded before liblmdb (LD_PRELOAD)
+   and replaces its mdb_cursor_open and mdb_cursor_get: the first time that a cursor moves to the first record, it moves on by
+   FIRST_RECORD records. liblmdb does the rest. Skipping a record reads its key, not its value. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,18 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* From lmdb.h, whose package a Caffe of one's own need not come with. */
+/* As in lmdb.h, which is not installed with every Caffe. */
 typedef struct { size_t size; void *data; } Value;
 typedef unsigned int Database;
 enum { FIRST = 0, NEXT = 8 };
 typedef int Open(void *transaction, Database database, void **cursor);
 typedef int Get(void *cursor, Value *key, Value *value, int operation);
 
-#define MANY 64 /* cursors that were opened and not used yet: one for each GPU */
+#define MANY 64 /* cursors that are open and not used yet; each GPU has one */
 static void *unused[MANY];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Put `with` where `what` is in the list; whether it was there. */
+/* Replace `what` in the list by `with`; returns whether it was in the list. */
 static int replace(void *what, void *with) {
     int place = 0;
     pthread_mutex_lock(&lock);
@@ -32,7 +32,7 @@ static int replace(void *what, void *with) {
     return place < MANY;
 }
 
-/* liblmdb's own function of that name; not found where a program opens liblmdb for itself, as Python does. */
+/* liblmdb's function `name`. It is not found in a program that loads liblmdb by itself, as Python does. */
 static void *own(const char *name) {
     void *found = dlsym(RTLD_NEXT, name);
     if (!found) {

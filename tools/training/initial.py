@@ -1,4 +1,4 @@
-"""Resolves the names in a stage's `init` to weight files, and makes the starts that no file holds."""
+"""Resolves the names in a stage's `init` to weight files, and generates the starting values that no file holds."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def vgg16_convolutions(_net_name: str) -> Weights:
     return {name: [blob.array() for blob in held[name]] for name in VGG_CONVOLUTIONS}
 
 
-# Generated starts: the identity of eq. 4 and 5 for the context module, the upsampling of FCN, VGG-16 without fc6 and fc7.
+# Generated: the identity of eq. 4 and 5 for a context module, FCN's bilinear upsampling, VGG-16 without fc6 and fc7.
 GENERATED = {'identity': identity_weights, 'bilinear': bilinear_weights, 'vgg16-trunk': vgg16_convolutions}
 
 
@@ -43,7 +43,7 @@ def weight_files(settings: Settings, folder: Path) -> list[Path]:
 
 
 def without_fresh(settings: Settings, paths: list[Path], folder: Path) -> list[Path]:
-    """The files, or copies in `folder` without the fresh layers: Caffe would load these too."""
+    """The files, or copies in `folder` without the fresh layers, which Caffe would load as well."""
     made = _made_anew(settings)
     files = paths[:-1] if made else paths
     copies = (folder / f'weights_{number}.caffemodel' for number in range(1, len(files) + 1))
@@ -85,7 +85,9 @@ def asked_weights(settings: Settings) -> list[str]:
 def _refuse_split(path: Path) -> None:
     """Raise UserError for a path that Caffe would misread or split in two."""
     if ',' in str(path) or str(path) != str(path).strip():
-        raise UserError(f'{path}: Caffe splits --weights at commas and trims it; move or link the file to a plain path')
+        raise UserError(
+            f'{path}: Caffe splits --weights at commas and strips blanks at its ends; move or link the file to a plain path'
+        )
 
 
 def _resolve(name: str, settings: Settings, folder: Path) -> Path:

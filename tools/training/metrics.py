@@ -28,7 +28,7 @@ class Metrics:
 
 
 def _rows(log: Path) -> list[Row]:
-    """The rows of a log, read line by line: a log of weeks has 100 MB."""
+    """The rows of a log, read line by line: after weeks, a log has 100 MB."""
     with log.open(errors='replace') as lines:
         return joined_rows(lines)
 

@@ -13,11 +13,8 @@ from tools.support.arguments import positive, positive_number
 from tools.support.errors import UserError
 from tools.support.gpus import ALL, gpu_list
 
-EACH, ONE, CHAIN = (
-    'of each stage',
-    'of one stage',
-    'of the chain',
-)  # which command takes the option when a chain of stages is trained
+# In a chain: every stage gets the option, the option is refused, or the chain itself uses it.
+EACH, ONE, CHAIN = 'of each stage', 'of one stage', 'of the chain'
 
 
 def _rate(text: str) -> float:
@@ -48,57 +45,57 @@ def _option(
 class Options:
     """What the user asks of a training besides the stage. None means the value of the stage's row."""
 
-    chain: bool = _option(None, '', 'first train what the stage starts from, as far as it is not done', of=CHAIN)
+    chain: bool = _option(None, '', 'first run the unfinished steps that the stage starts from', of=CHAIN)
     iters: int | None = _option(positive, 'N', "last iteration (default: the row's)", replaces='max_iter')
     batch: int | None = _option(positive, 'N', "images per update (default: the row's)", of=ONE, replaces='batch_size')
     batch_per_pass: int | None = _option(
-        positive, 'N', 'images in memory at once; divides the batch (of a chain: at most, each stage what divides its own)',
+        positive, 'N', 'images in memory at once, a divisor of the batch (in a chain: at most N, a divisor for each stage)',
         of=CHAIN,
     )  # fmt: skip
     crop_size: int | None = _option(positive, 'PIXELS', "372 + 8 n (default: the row's)", of=ONE, replaces='crop_size')
     base_lr: float | None = _option(_rate, 'RATE', "learning rate at the start (default: the row's)", of=ONE, replaces='base_lr')
     seed: int | None = _option(
-        positive, 'N', "of Caffe's random numbers (default: the row's, or the clock)", replaces='random_seed'
+        positive, 'N', "seed of Caffe's random numbers (default: the row's; without one, the clock)", replaces='random_seed'
     )
     gpu: tuple[int, ...] | str | None = _option(
-        gpu_list, 'N', '0; or 0,1 or all, to share the batch (default: the CPU)', of=CHAIN
+        gpu_list, 'N', 'number of a GPU; 0,1 or all: share the batch among several (default: the CPU)', of=CHAIN
     )
     weights: list[str] | None = _option(str, 'FILE', "caffemodels to start from, in place of the row's", of=ONE, several=True)
     fresh: str | None = _option(
         str, 'LAYERS',
-        "layers that start anew whatever --weights has of them, as final or 'final,ctx_*': for another number of classes",
+        "layers that are not taken from --weights, for another number of classes: final or 'final,ctx_*'",
         of=ONE,
     )  # fmt: skip
     random_fc: bool = _option(None, '', 'start fc6 and fc7 from random values (msra filler)', of=CHAIN)
-    restart: bool = _option(None, '', 'move the run that is there aside and begin anew', of=ONE)
+    restart: bool = _option(None, '', 'move an existing run aside and begin anew', of=ONE)
     upsample_loss: bool = _option(
-        None, '', 'compare scores, upsampled by 8, with the labels of all pixels', of=ONE, replaces='upsample_loss'
+        None, '', 'upsample the scores by 8 and take the loss over the labels of all pixels', of=ONE, replaces='upsample_loss'
     )
     class_weights: str | None = _option(
         _class_weights, 'median|FILE',
-        'of the loss: median frequency balancing, or a file with a class and its weight on each line (default: all alike)',
+        'class weights in the loss: median frequency balancing, or a file with a class and its weight on each line',
     )  # fmt: skip
     snapshot: int | None = _option(positive, 'N', "iterations between snapshots (default: the row's)")
-    keep: int = _option(positive, 'N', 'snapshots kept (default: %(default)s)', default=2)
+    keep: int = _option(positive, 'N', 'number of snapshots to keep (default: %(default)s)', default=2)
     max_loss: float | None = _option(positive_number, 'LOSS', 'stop if the loss stays above this (default: 3 ln C per pixel)')
-    val_every: int | None = _option(positive, 'N', 'score the snapshot of every N-th iteration by mean IoU, beside the training')
+    val_every: int | None = _option(positive, 'N', 'score the snapshot of every N-th iteration by mean IoU during the training')
     val_split: str | None = _option(str, 'NAME', 'split that snapshots are scored on (default: val)')
-    val_limit: int | None = _option(positive, 'N', 'score the first N images of it')
+    val_limit: int | None = _option(positive, 'N', 'score only the first N images of that split')
     tensorboard: bool = _option(None, '', 'write event files for TensorBoard (needs tensorboardX)')
     lmdb: str | None = _option(
-        str, 'DIR', 'default: data/<data set>/train_<crop_size>, maps: train_<blob>_<stage>', of=ONE, make=False
+        str, 'DIR', 'default: data/<data set>/train_<crop_size>; stored maps: train_<blob>_<stage>', of=ONE, make=False
     )
-    data: str | None = _option(str, 'DIR', "folder of the data sets' folders (default: data/)", of=CHAIN, make=False)
-    run_dir: str | None = _option(str, 'DIR', 'default: runs/STAGE', of=ONE, make=False)
-    runs: str | None = _option(str, 'DIR', 'of a chain: folder of the run folders (default: runs/)', of=CHAIN, make=False)
+    data: str | None = _option(str, 'DIR', 'folder with a folder for each data set (default: data/)', of=CHAIN, make=False)
+    run_dir: str | None = _option(str, 'DIR', 'run folder (default: runs/STAGE)', of=ONE, make=False)
+    runs: str | None = _option(str, 'DIR', 'folder for the run folders of a chain (default: runs/)', of=CHAIN, make=False)
 
     def check(self, *, several: bool) -> None:
         """Raise UserError for an option that needs another one. `several`: whether several stages are trained."""
         if self.runs and not several:
-            raise UserError('--runs is the folder of the runs of a chain; give --run-dir, or --chain')
+            raise UserError('--runs is only for a chain; give --run-dir, or add --chain')
         for name in ('val_split', 'val_limit'):
             if getattr(self, name) and not self.val_every:
-                raise UserError(f'{_flag(name)} without --val-every (VAL_EVERY=) scores nothing; give that too')
+                raise UserError(f'{_flag(name)} has no effect without --val-every (VAL_EVERY=); add it')
 
     def given(self, *of: str) -> dict[str, Any]:
         """The options of the named kinds (EACH, ONE, CHAIN) that are not at their defaults."""
@@ -133,7 +130,7 @@ def options_of(args: argparse.Namespace) -> Options:
 
 
 def words_of(options: Options) -> list[str]:
-    """The words of a command line with these options, without those at their defaults."""
+    """The words of a command line with these options; options at their defaults are left out."""
     words: list[str] = []
     for name, value in options.given(EACH, ONE, CHAIN).items():
         words.append(_flag(name))

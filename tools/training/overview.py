@@ -12,7 +12,7 @@ from tools.training.record import FAILED, RECORD, read_record
 from tools.training.run_folder import LOCK, LOG, METRICS, TRAIN_PROTOTXT
 from tools.training.scores import best_score, contact_sheets, read_scores
 
-TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # beside what record.py has
+TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # further states; record.py has the others
 TAIL_BYTES = 4096  # bytes of metrics.csv that are read: some hundred rows
 AVERAGED = 25  # rows whose mean is `loss`
 

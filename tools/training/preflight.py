@@ -80,7 +80,7 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
             'RANDOM_FC=1 with make (--random-fc)'
         )
     if settings.options.random_fc and lacking != list(RANDOM_FC):
-        raise UserError(f'--random-fc: {" and ".join(RANDOM_FC)} already have a start here; leave it out')
+        raise UserError(f'--random-fc: {" and ".join(RANDOM_FC)} already have starting values here; leave the option out')
     try:
         caffemodel.check(net, paths, fresh_layers(settings), dropped=settings.fresh)
     except UserError as error:
@@ -91,14 +91,14 @@ def check_weights(settings: Settings, net, paths: list[Path]) -> None:
 
 
 def _anew(settings: Settings, net, paths: list[Path]) -> str:
-    """How to train another number of classes, if the missing or unfitting layers depend on it."""
+    """The end of a message: how to train another number of classes, if only layers that depend on it do not fit."""
     held = {name for path in paths for name in caffemodel.stored(path)}
     needed = param_shapes(net).keys() - held - set(fresh_layers(settings)) - caffemodel.bilinear(net)
     needed |= {name for path in paths for name in caffemodel.unfit(net, path)} - set(settings.fresh)
     if not paths or not needed or needed & {*VGG_CONVOLUTIONS, *RANDOM_FC}:
         return ''
     names = ','.join(name for name in param_shapes(net) if name in needed)
-    return f'; for another number of classes, start anew what depends on it: FRESH={names} with make (--fresh {names})'
+    return f'; to train another number of classes, start these layers anew: FRESH={names} with make (--fresh {names})'
 
 
 def check_restart(settings: Settings) -> None:
@@ -140,7 +140,7 @@ def _check_images(settings: Settings, manifest: dict) -> None:
         command = how_to_prepare(settings.dataset.name, settings.stage.split).removeprefix('run: ')
         command = f'{command} CROP_SIZE={crop_size}, with the options as before'
         raise UserError(
-            f'{settings.lmdb}: images down to {smallest} pixels along a side, crop_size is {crop_size}; '
+            f'{settings.lmdb}: its smallest image side has {smallest} pixels, but crop_size is {crop_size}; '
             f'give a smaller --crop-size, or run: {command}'
         )
 
@@ -156,9 +156,7 @@ def check_images_beside(settings: Settings) -> Path:
     """The LMDB of the images that CRF-RNN reads beside stored maps. Raises UserError unless they have one size that fits."""
     path = settings.lmdb.with_name(whole_images_of(train_split(settings.stage)))
     if not (path / 'data.mdb').is_file():
-        raise UserError(
-            f'no LMDB at {path}, the images as they are, which CRF-RNN reads beside their maps; {_how_to_make_whole(settings)}'
-        )
+        raise UserError(f'no LMDB at {path}, from which CRF-RNN reads images without a margin; {_how_to_make_whole(settings)}')
     sizes = read_sizes(path)
     first = next(iter(sizes.values()), (STRIDE, STRIDE))
     for name, (height, width) in sizes.items():
@@ -175,12 +173,14 @@ def _check_images_are_those_of_maps(settings: Settings, manifest: dict) -> None:
     path = check_images_beside(settings)
     images, how_to_make = read_manifest(path), _how_to_make_whole(settings)
     if (images['kind'], images.get('margin_px')) != ('images', 0) or stored_ids(path) != stored_ids(settings.lmdb):
-        raise UserError(f'{path} does not hold the images of {settings.lmdb} in their order, without a margin; {how_to_make}')
+        raise UserError(
+            f'{path} does not hold the same images as {settings.lmdb}, in the same order and without a margin; {how_to_make}'
+        )
     covered = pixels_of(settings.stage.start, manifest['min_side_hw'])
     name, size_hw = next(iter(read_sizes(path).items()))
     if size_hw != covered:
         raise UserError(
-            f'{settings.lmdb} covers {covered[0]}x{covered[1]} pixels, {name} has {size_hw[0]}x{size_hw[1]}; store the maps anew'
+            f'{settings.lmdb} covers {covered[0]}x{covered[1]} pixels, {name} has {size_hw[0]}x{size_hw[1]}; store the maps again'
         )
 
 

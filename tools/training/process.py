@@ -29,7 +29,7 @@ def check_program() -> None:
 def start(
     command: list[str], cwd: Path, log: IO[bytes], lock: int | None = None, variables: dict[str, str] | None = None
 ) -> subprocess.Popen:
-    """Start Caffe in `cwd`. Its output is appended to `log`, and it holds the descriptor `lock` while it lives.
+    """Start Caffe in `cwd`. Its output is appended to `log`. It keeps the descriptor `lock` open while it runs.
 
     `variables` are additional environment variables.
     """
@@ -60,7 +60,7 @@ def stopping(child: subprocess.Popen) -> Iterator[list[int]]:
         came.append(number)
         if len(came) == 1:
             child.send_signal(signal.SIGINT)
-            _say('\nstopping: Caffe ends its iteration and writes a snapshot (Ctrl-C: stop at once, without)\n')
+            _say('\nstopping: Caffe ends its iteration and writes a snapshot (Ctrl-C again: stop at once, without a snapshot)\n')
         elif number == signal.SIGINT:
             child.kill()
 
@@ -101,7 +101,7 @@ def _say(text: str) -> None:
 def _environment() -> dict[str, str]:
     """Our environment, with Caffe's full log on stderr (importing `caffe` here may have reduced it).
 
-    PYTHONPATH holds this checkout, for the Python layers, and our Python's packages, which Caffe does not know.
+    PYTHONPATH holds this checkout, for the Python layers, and the packages of our Python, which Caffe would not find.
     """
     python_path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     log = {'GLOG_logtostderr': '1', 'GLOG_minloglevel': '0', 'GLOG_log_prefix': '1'}

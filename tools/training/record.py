@@ -21,13 +21,13 @@ from tools.training.options import REPLACED, flag_and_variable
 from tools.training.settings import Settings
 
 RECORD = 'run.json'
-FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; one that was killed says nothing
+FINISHED, STOPPED, FAILED = 'finished', 'stopped', 'failed'  # how a session ends; a killed session has no entry
 WAY_OUT = 'give another --run-dir, or --restart to move the folder aside and begin anew'
-_OPTIONS = {  # setting that must stay -> options that set it; often only one of them differs
+_OPTIONS = {  # setting that must not change -> the options that set it
     **{field: (option,) for field, option in REPLACED.items()},
     'iter_size': ('batch_per_pass',), 'class_weights': ('class_weights',), 'init': ('weights',), 'fresh': ('fresh', 'random_fc'),
 }  # fmt: skip
-# Of these, init and fresh are recorded in words of their own, and frozen in the sum of the layers.
+# settings_record() records init and fresh in another form; the hash of the layers covers frozen.
 _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'frozen')
 
 
@@ -142,22 +142,23 @@ def refuse_other(run_dir: Path, asked: dict) -> None:
     for name, value in asked.items():
         if began.get(name) != value:
             options = ' and '.join(map(flag_and_variable, _OPTIONS.get(name, ())))
-            again = f'give {options} as then, or ' if options else ''
-            raise UserError(f'{run_dir} was begun with {name} {began.get(name)}, asked for is {value}; {again}{WAY_OUT}')
+            again = f'give {options} as before, or ' if options else ''
+            began_with = f'{run_dir} was begun with {name} {began.get(name)}'
+            raise UserError(f'{began_with}, but this command asks for {value}; {again}{WAY_OUT}')
 
 
 def refuse_other_data(run_dir: Path, lmdb: Path, manifest: dict) -> None:
-    """Raise UserError if the run in `run_dir` was begun on other records than those of the LMDB that `manifest` is of."""
+    """Raise UserError unless the run in `run_dir` was begun on the records of `lmdb`, whose manifest is `manifest`."""
     record = read_record(run_dir)
     if record['settings'].get('lmdb_sha256') != manifest_sha256(manifest):
         begun_on = record.get('lmdb', {}).get('folder', 'another LMDB')
-        raise UserError(f'{lmdb} does not hold the records that {run_dir} was begun on, then at {begun_on}; {WAY_OUT}')
+        raise UserError(f'{lmdb} does not hold the records that {run_dir} was begun on (then at {begun_on}); {WAY_OUT}')
 
 
 def manifest_sha256(manifest: dict) -> str:
-    """SHA-256 of an LMDB's manifest, which holds those of its list and its source files.
+    """SHA-256 of an LMDB's manifest, which contains the hashes of its list and its source files.
 
-    An LMDB that another version of the toolkit wrote from the same files has the same one.
+    It is the same if another version of the toolkit wrote the LMDB from the same files.
     """
     content = {name: value for name, value in manifest.items() if name != 'tool_version'}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -174,7 +175,7 @@ def _as_json(values: dict) -> dict:
 
 
 def _layers_sha256(net) -> str:
-    """SHA-256 of the layers of a NetParameter, wherever its LMDB lies."""
+    """SHA-256 of the layers of a NetParameter, without the path of the LMDB."""
     plain = type(net)()
     plain.CopyFrom(net)
     for layer in plain.layer:
@@ -188,7 +189,7 @@ def _now() -> str:
 
 
 def _caffe_build() -> dict:
-    """Which Caffe it is: its folder, the sum of its program, what our build of it was made of, and its BLAS, asked itself."""
+    """The Caffe in use: its folder, the SHA-256 of its program, what it was built from, and the BLAS that it has loaded."""
     folder = in_use()
     built = {name: value for name, value in manifest_in_use().items() if name != 'files'}
     blas = blas_in_use()

@@ -30,7 +30,7 @@ def variables(record: int) -> dict[str, str]:
     if record == 0:
         return {}
     library = shared_library(SOURCE, VENV / 'native', ('-O2',), ('-ldl', '-lpthread'))
-    # By name, found through its folder: a blank in a path would end it in LD_PRELOAD.
+    # LD_PRELOAD gets the name only, and LD_LIBRARY_PATH the folder: a path in LD_PRELOAD ends at a blank.
     folders = ':'.join(filter(None, [str(library.parent), os.environ.get('LD_LIBRARY_PATH')]))
     others = os.environ.get('LD_PRELOAD')
     return {

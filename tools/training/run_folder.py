@@ -19,7 +19,7 @@ from tools.training.snapshots import Snapshot, snapshots, whole_caffemodel
 TRAIN_PROTOTXT, SOLVER_PROTOTXT = 'train.prototxt', 'solver.prototxt'
 LOG, METRICS, PLOT = 'caffe.log', 'metrics.csv', 'loss.png'
 LOCK = '.lock'
-_LOCK_PATIENCE_S = 5.0  # by then the Caffe of a killed training is gone
+_LOCK_PATIENCE_S = 5.0  # the Caffe of a killed training has ended by then
 
 
 def newest_snapshot(run: str | Path) -> Path:
@@ -51,7 +51,7 @@ def read_net(path: Path):
     try:
         return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise UserError(f'{path} is damaged ({error}); if it is of a run, begin that anew with --restart') from error
+        raise UserError(f'{path} is damaged ({error}); if it belongs to a run, begin the run anew with --restart') from error
 
 
 @contextmanager

@@ -31,9 +31,7 @@ def read_scores(run_dir: Path) -> list[Score]:
         with path.open(newline='') as lines:
             return [Score(int(row['iteration']), float(row['mean_iou'])) for row in csv.DictReader(lines)]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{path} is damaged ({error!r}); move it aside, and the snapshots that are there are scored again'
-        ) from error
+        raise UserError(f'{path} is damaged ({error!r}); move it aside, and the remaining snapshots are scored again') from error
 
 
 def write_scores(run_dir: Path, scores: list[Score]) -> None:
@@ -72,8 +70,8 @@ def check_same_images(run_dir: Path, split: str, limit: int | None) -> None:
         raise UserError(f'{path} is damaged ({error!r}); move it, {TABLE} and {BEST} aside') from error
     if before != (split, limit):
         raise UserError(
-            f'{run_dir}: its snapshots were scored on {_words(*before)}, asked for is {_words(split, limit)}; give --val-split '
-            f'and --val-limit as before, or move {TABLE}, {BEST} and {BEST_SCORE} aside'
+            f'{run_dir}: its snapshots were scored on {_words(*before)}, but this command asks for {_words(split, limit)}; '
+            f'give --val-split and --val-limit as before, or move {TABLE}, {BEST} and {BEST_SCORE} aside'
         )
 
 

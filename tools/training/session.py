@@ -94,7 +94,7 @@ def _report(settings: Settings, last: Snapshot | None) -> None:
     if reached < end:
         print(f'stopped; the same command{", without --restart," if settings.options.restart else ""} goes on from there')
     if waiting := len(Validation(settings).waiting()):
-        print(f'snapshots that wait to be scored: {waiting}; the same command goes on with them')
+        print(f'snapshots that wait to be scored: {waiting}; the same command scores them')
 
 
 def _end_well(settings: Settings, net, last: Snapshot) -> None:
@@ -181,7 +181,7 @@ def _class_weights(settings: Settings, resumed: Snapshot | None) -> ClassWeights
         return None
     labels = preflight.check_images_beside(settings) if settings.stage.beside_images else settings.lmdb
     found = count_weights(settings.class_weights, labels, settings.dataset)
-    say(f'class weights: {as_text(found, settings.dataset)}; mean of a pixel {found.mean:.4g}')
+    say(f'class weights: {as_text(found, settings.dataset)}; mean weight of a pixel {found.mean:.4g}')
     return found
 
 
@@ -191,7 +191,7 @@ def _say_unfinished(settings: Settings) -> None:
     for name in (*init, settings.stage.features_from):
         if name and name in STAGES:
             run_dir = settings.run_of(name)
-            with suppress(UserError, LookupError):  # no run, or a run without run.json: the weights are checked elsewhere
+            with suppress(UserError, LookupError):  # no run, or no run.json; weight_files() checks the weights
                 reached = run_folder.newest_weights(run_dir).iteration
                 end = record.read_record(run_dir)['sessions'][-1]['max_iter']
                 if reached < end:

@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def pixels_summed(self) -> int:
-        """Number of pixels whose losses the reported loss adds up; 1 if it is their mean. The LMDB tells for stored maps."""
+        """Number of pixels whose losses the reported loss adds up; 1 if it is their mean. For stored maps the LMDB tells it."""
         if self.stage.normalization == 'NONE' and self.stage.crop_size is None:
             return pixels_summed(self.stage, read_manifest(self.lmdb)['min_side_hw'])
         return pixels_summed(self.stage)
@@ -102,7 +102,7 @@ def settings(stage_name: str, options: Options) -> Settings:
 
 
 def _layers_of(net_name: str, asked: str) -> tuple[str, ...]:
-    """The layers of a network named in `asked`, separated by blanks or commas; ctx_* means all that begin so."""
+    """The layers of a network that `asked` names, separated by blanks or commas. It may hold patterns such as ctx_*."""
     names = [name for name in param_shapes(deploy(net_name)) if name not in UPSAMPLINGS]
     found: list[str] = []
     for word in asked.replace(',', ' ').split():

@@ -63,13 +63,13 @@ def whole_solverstate(path: Path, iteration: int, net) -> bool:
 
 
 def fault(snapshot: Snapshot, net) -> str | None:
-    """Why training of `net` cannot continue from the two files; empty if it can."""
+    """Why training of `net` cannot continue from the two files; None if it can."""
     if not snapshot.solverstate.exists():
         return f'{snapshot.solverstate.name} is missing'
     if not whole_solverstate(snapshot.solverstate, snapshot.iteration, net):
-        return f'{snapshot.solverstate.name} is cut short or of another network'
+        return f'{snapshot.solverstate.name} is cut short or belongs to another network'
     if not whole_caffemodel(snapshot.caffemodel, net):
-        return f'{snapshot.caffemodel.name} is cut short or of another network'
+        return f'{snapshot.caffemodel.name} is cut short or belongs to another network'
     return None
 
 
@@ -97,7 +97,7 @@ def prune(run_dir: Path, whole: list[Snapshot], keep: int) -> None:
 
 
 def delete_all(some: Iterable[Snapshot]) -> None:
-    """Delete snapshots, each with its solverstate first: without it nothing resumes from the rest."""
+    """Delete snapshots, the solverstate of each first: a training never resumes from a caffemodel alone."""
     for snapshot in some:
         for path in reversed(snapshot.files()):
             path.unlink()

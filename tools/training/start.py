@@ -59,7 +59,7 @@ def _command(settings: Settings, weights: list[Path], resumed: Snapshot | None) 
     if settings.gpus:
         command += ['--gpu', ','.join(map(str, settings.gpus))]
     if settings.several_gpus:
-        command += ['--sigint_effect', 'snapshot']  # with 'stop' the first GPU's thread ends, and the others wait for it for ever
+        command += ['--sigint_effect', 'snapshot']  # with 'stop' the first GPU's thread ends and the others wait forever
     return command
 
 
@@ -67,8 +67,8 @@ def _solver(settings: Settings, start: int):
     """SolverParameter of the run from iteration `start`.
 
     Caffe displays each iteration, so that short runs have a curve too. Caffe seeds its random numbers at its start. A session
-    that continues gets another seed; else it would repeat the crops and dropout of the first session. Several GPUs add their
-    gradients layer by layer during the pass, and a split batch must not begin its next pass before that is done.
+    that continues gets another seed. With the same seed it would repeat the crops and dropout of the first session.
+    Several GPUs add their gradients layer by layer during a pass. The next pass of a split batch must not begin before that ends.
     """
     stage = settings.stage
     if stage.random_seed is not None:
@@ -90,4 +90,4 @@ def _skip_to(first: int) -> dict[str, str]:
 
 def say_order_lost(first: int, reason: str) -> None:
     """Print a line on stderr: Caffe does not begin with the right record."""
-    say(f'the records begin again at the first, not at number {first}: {reason}')
+    say(f'Caffe begins at the first record again, not at number {first}: {reason}')

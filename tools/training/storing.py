@@ -1,4 +1,4 @@
-"""The command that stores the maps for a stage, for a chain to run and for a person to type."""
+"""The command that stores the maps for a stage: for chains, and for messages that say what to type."""
 
 import shlex
 from pathlib import Path
@@ -31,7 +31,7 @@ def store_command(stage: Stage, split: str, data: Path, runs: Path) -> tuple[obj
 
 
 def how_to_store(stage: Stage, split: str, data: Path, runs: Path) -> str:
-    """The command, after those that must run before it, as a person types it in the checkout.
+    """The command as typed in the checkout, after the commands that must run before it.
 
     Raises UserError as store_command().
     """

@@ -29,11 +29,8 @@ from tools.training.watch import Watch
 
 _SECONDS_BETWEEN_PLOTS = 10
 _TAIL = 200  # lines of the log kept to explain a failure
-_ENDS_OF_STOPPED = (
-    0,
-    -signal.SIGINT,
-    -signal.SIGKILL,
-)  # normal end; stopped before Caffe handled signals; killed by a second Ctrl-C
+# After a stop: normal end; stopped before Caffe handled signals; killed by a second Ctrl-C.
+_ENDS_OF_STOPPED = 0, -signal.SIGINT, -signal.SIGKILL
 
 
 class Supervisor:
@@ -71,7 +68,7 @@ class Supervisor:
                     self._take(line, child, stopping=bool(signals))
             record.amend_session(self._run_dir, peak_bytes=peak.bytes)
             self._keep_up(last=True)
-            self._progress.close()  # its rate shall not count the scoring after the training
+            self._progress.close()  # so that its rate leaves out the scoring after the training
             if not signals and child.wait() == 0:
                 self._validation.finish()
                 self._draw()
@@ -96,7 +93,7 @@ class Supervisor:
         if row is None:
             return
         if self._awaited:
-            say_order_lost(self._awaited, 'this Caffe does not read LMDBs by the library liblmdb')
+            say_order_lost(self._awaited, 'this Caffe does not read LMDBs through the shared library liblmdb')
             record.amend_session(self._run_dir, first_record=0)
             self._awaited = 0
         self._metrics.append(row)
@@ -143,7 +140,7 @@ class Supervisor:
         left = f'the last good snapshot is {last.caffemodel}' if last else 'there is no good snapshot yet'
         return (
             f'{self._log}: {fault}, training has diverged; {left}; {self._watch.causes()}; '
-            'begin anew with a smaller --base-lr (and --restart), or with --max-loss if this is as it should be'
+            'begin anew with a smaller --base-lr (and --restart), or with a higher --max-loss if such a loss is expected'
         )
 
     def _result(self, status: int, *, stopped: bool) -> Snapshot | None:

@@ -1,4 +1,4 @@
-"""The progress bar of a training, and lines beside it."""
+"""The progress bar of a training, and lines that do not break it."""
 
 import sys
 from contextlib import suppress
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from tools.training.caffe_log import Row
 
-_SECONDS_BETWEEN_LINES = 30  # seconds between updates if stderr is a file, where each is a line
+_SECONDS_BETWEEN_LINES = 30  # between updates if stderr is a file, where each update is a line
 
 
 class Progress:

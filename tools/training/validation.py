@@ -31,9 +31,9 @@ UNSCORED = '.unscored'  # in place of .caffemodel
 
 
 def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
-    """Raise UserError if snapshots shall be scored and cannot be, with what to do instead.
+    """Raise UserError if the options ask for scores of snapshots that cannot be computed.
 
-    `maps_to_come`: for a stage on stored maps, the maps of the split are made before it begins.
+    `maps_to_come`: the chain stores the maps of the split before the stage begins, so they need not exist yet.
     """
     every, split = settings.options.val_every, settings.val_split
     earlier = None if settings.options.restart else read_scores(settings.run_dir)  # a run that is moved aside keeps its own
@@ -41,8 +41,8 @@ def check_validation(settings: Settings, *, maps_to_come: bool = False) -> None:
         return
     if every % settings.stage.snapshot:
         raise UserError(
-            f'--val-every {every} is no multiple of the {settings.stage.snapshot} iterations between snapshots of '
-            f'{settings.stage_name}; give another (VAL_EVERY=), or other snapshots (--snapshot, SNAPSHOT=)'
+            f'--val-every {every} is not a multiple of the {settings.stage.snapshot} iterations between snapshots of '
+            f'{settings.stage_name}; change it (VAL_EVERY=), or change --snapshot (SNAPSHOT=)'
         )
     if earlier:
         check_same_images(settings.run_dir, split, settings.options.val_limit)
@@ -68,12 +68,12 @@ def _check_split(settings: Settings) -> None:
     if split not in settings.dataset.splits:
         raise UserError(
             f'{name} has no split {split} ({", ".join(settings.dataset.splits)}); give --val-split '
-            '(VAL_SPLIT=), but scores on a split that chose the snapshot are no test on it'
+            '(VAL_SPLIT=), but do not test on the split that chose the snapshot'
         )
     if not (folder / f'{split}.json').is_file():
         raise UserError(f'no list of the split {split} at {folder / split}.json; {how_to_prepare(name)}')
     if not any(record.label for record in load_split(folder, split)):
-        raise UserError(f'the split {split} of {name} has no ground truth to score by; give another --val-split (VAL_SPLIT=)')
+        raise UserError(f'the split {split} of {name} has no ground truth; give another --val-split (VAL_SPLIT=)')
 
 
 class Validation:
@@ -151,7 +151,8 @@ class Validation:
             weights.rename(weights.with_suffix(UNSCORED))  # so that it is not retried at once
             return
         out = weights.with_suffix('')
-        score = Score(_iteration(weights), json.loads((out / 'scores.json').read_text())['mean_iou'] or 0.0)  # none: all ignored
+        found = json.loads((out / 'scores.json').read_text())['mean_iou']  # None if all pixels are ignored
+        score = Score(_iteration(weights), found or 0.0)
         scores = sorted([*read_scores(run_dir), score], key=lambda one: one.iteration)
         if best_score(scores) == score:
             _link(weights, run_dir / BEST)

@@ -8,8 +8,8 @@ from tools.training.caffe_log import WORST_LOSS, WORST_LOSS_WEIGHTED, Row
 from tools.training.class_weights import ClassWeights
 from tools.training.settings import Settings
 
-WARM_UP = 100  # first iterations, in which any finite loss is accepted
-WINDOW = 50  # iterations after those, whose mean loss is checked
+WARM_UP = 100  # first iterations, which may have any finite loss
+WINDOW = 50  # after them, the mean loss of this many iterations is checked
 TOO_MUCH = 3.0  # times ln C, which is the loss of a uniform guess
 
 
