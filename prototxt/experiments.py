@@ -735,7 +735,7 @@ STAGES = StageTable({
     'camvid-small-front-pooling': small_stage('front_camvid_pooling_small'),
     'camvid-small-front-padding': small_stage('front_camvid_padding_small'),
     'camvid-small-front-pooling-padding': small_stage('front_camvid_pooling_padding_small'),
-    # the demonstration
+    # the demonstration; Basic and Large train alike
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,
         crop_size=564, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, lr_steps=(350,), snapshot=100,
@@ -743,7 +743,7 @@ STAGES = StageTable({
     ),
     'toy-basic': Stage(
         'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=8, base_lr=1e-3, momentum=0.9, max_iter=1000, lr_steps=(800,), snapshot=200,
+        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=800, lr_steps=(700,), snapshot=200,
         random_seed=1, solver='Adam', source=DEMO,
     ),
     'toy-large': Stage(

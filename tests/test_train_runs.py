@@ -135,7 +135,7 @@ def test_finished_run_is_left_alone(finished, maps, capsys):
 def test_other_settings_are_refused(basic, tmp_path, capsys):
     """Both values, the option and both ways out; --restart keeps the old run beside the new one."""
     finish(*basic, '--iters', 2)
-    said = r'base_lr 0.001, but this command asks for 0.01; give --base-lr .BASE_LR=. as before, or .*--restart'
+    said = r'base_lr 0.0003, but this command asks for 0.01; give --base-lr .BASE_LR=. as before, or .*--restart'
     with pytest.raises(UserError, match=said):
         train(asked(*basic, '--iters', 4, '--base-lr', 0.01))
     finish(*basic, '--iters', 4, '--base-lr', 0.01, '--restart')
@@ -166,9 +166,9 @@ def test_run_that_was_begun_before_rows_had_a_field_goes_on(finished, maps, tmp_
     del record['settings']['lr_steps'], record['settings']['normalization']
     again = 'toy-basic', '--run-dir', run_dir, '--lmdb', maps, '--batch', 6, '--iters', 6
     write_record(run_dir, record)
-    with pytest.raises(UserError, match=r'begun with lr_steps \[\], asked for is \[800\]'):
+    with pytest.raises(UserError, match=r'begun with lr_steps \[\], but this command asks for \[700\]'):
         train(asked(*again))
-    write_record(run_dir, record | {'settings': {**record['settings'], 'lr_steps': [800]}})
+    write_record(run_dir, record | {'settings': {**record['settings'], 'lr_steps': [700]}})
     finish(*again)
     assert iterations(run_dir) == list(range(6))
 
@@ -215,8 +215,8 @@ def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
 def test_record_of_a_run(finished, maps):
     """What made it: row and what was put in its place, weights, data, Caffe, code, and what was typed."""
     record = json.loads((finished / 'run.json').read_text())
-    assert record['settings']['base_lr'] == 0.001
-    assert record['overrides'] == {'batch_size': 6, 'max_iter': 4, 'snapshot': 2}
+    assert record['settings']['base_lr'] == 0.0003
+    assert record['overrides'] == {'batch_size': 6, 'iter_size': 3, 'max_iter': 4, 'snapshot': 2}
     (weights,) = record['weights']
     assert weights['sha256'] == hashlib.sha256((finished / 'identity.caffemodel').read_bytes()).hexdigest()
     assert record['lmdb'] == {'folder': str(maps), 'manifest': json.loads((maps / 'manifest.json').read_text())}

@@ -71,7 +71,7 @@ def test_last_good_iteration_is_before_the_loss_rose():
 def test_loss_that_began_at_ln_c_is_laid_to_the_rate():
     """The rate first, with that of the row where another was given."""
     causes = watched([UNKNOWING] + [9.0] * 200, '--base-lr', 0.5)[0].causes()
-    assert causes.index("learning rate 0.5 is too large, the row's is 0.001") < causes.index('labels') < causes.index('initial')
+    assert causes.index("learning rate 0.5 is too large, the row's is 0.0003") < causes.index('labels') < causes.index('initial')
 
 
 def test_loss_that_began_far_above_is_laid_to_the_weights():
