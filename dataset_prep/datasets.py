@@ -27,8 +27,8 @@ class Dataset:
     `splits`: image counts of a complete copy. `train`: the split that stages train on by default. `test`: the split of the
     paper's tables. `hidden`: splits whose labels only a server has. `categories`: groups of classes that are scored too.
     `encodings`: how label files name classes, the usual way first. `label_suffixes`: what follows the image's name in label
-    files. `sizes_wh`: sizes of typical images, in files of `suffix`: a rehearsal draws such. `target`: the make target;
-    `targets`: targets of single splits.
+    files. `sizes_wh`: sizes of typical images, in files of `suffix`; a rehearsal draws its pictures so. `target`: the make
+    target; `targets`: targets of single splits.
     """
 
     name: str
