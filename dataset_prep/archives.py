@@ -62,7 +62,7 @@ def _files(archive: Path) -> Iterator[_File]:
                 continue
             inner = tar.extractfile(member) if member.isfile() else None
             if inner is None:
-                raise UserError(f'{archive} holds {member.name}, which is no plain file; {_by_hand(archive)}')
+                raise UserError(f'{archive} holds {member.name}, which is not a regular file; {_by_hand(archive)}')
             with inner:
                 yield member.name, inner
         while tar.fileobj and tar.fileobj.read(
@@ -75,7 +75,7 @@ def _write(folder: Path, name: str, content: IO[bytes], archive: Path) -> None:
     """Write one file of an archive into `folder`."""
     inside = PurePosixPath(name)
     if inside.is_absolute() or '..' in inside.parts or '\\' in name or '\0' in name:
-        raise UserError(f'{archive} holds {name!r}, which lies outside the folder; do not trust this archive')
+        raise UserError(f'{archive} holds {name!r}, a path outside the folder; do not trust this archive')
     path = folder / inside
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('xb') as file:

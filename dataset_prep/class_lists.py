@@ -76,7 +76,9 @@ def read_palette(path: Path) -> list[tuple[str, Colour]]:
     """Names and colours by id, from a file with a colour for each name. Raises the errors of read_classes()."""
     rows = _read(path)
     if lacking := [row for row in rows if row.colour is None]:
-        raise UserError(f'{path} line {lacking[0].line}: {lacking[0].name} has no colour, so its pixels cannot be told; {FORM}')
+        raise UserError(
+            f'{path} line {lacking[0].line}: {lacking[0].name} has no colour, so its pixels cannot be recognized; {FORM}'
+        )
     if not 1 <= len(rows) <= MOST_CLASSES:
         raise UserError(f'{path}: {len(rows)} classes; there may be {MOST_CLASSES}')
     return [(row.name, row.colour) for row in rows if row.colour]
@@ -97,7 +99,7 @@ def _read(path: Path) -> list[Row]:
         for row in rows:
             value = getattr(row, column)
             if value is not None and first.setdefault(value, row.line) != row.line:
-                raise UserError(f'{path} line {row.line}: the {what} {value} is in line {first[value]} already')
+                raise UserError(f'{path} line {row.line}: the {what} {value} is already in line {first[value]}')
     if any(row.id is not None for row in rows):
         rows.sort(key=lambda row: row.id or 0)
         for index, row in enumerate(rows):
@@ -109,7 +111,7 @@ def _read(path: Path) -> list[Row]:
 def _rows(path: Path, lines: Mapping[int, str]) -> list[Row]:
     """The classes of the lines of a file, by their numbers, in its order."""
     if not lines:
-        raise UserError(f'{path} has nothing but comments; {FORM}')
+        raise UserError(f'{path} has only comments; {FORM}')
     if table := _table(path, lines):
         return table
     with_ids = [_parsed(path, number, line, _WITH_IDS) for number, line in lines.items()]

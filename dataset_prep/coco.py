@@ -120,7 +120,7 @@ def _read(path: Path, other_objects: str) -> dict[int, CocoImage]:
                 objects.append((entry['image_id'], _object(entry)))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f'{path} has an entry of {kind} that is not as COCO has them: {str(entry)[:100]} ({error!r})'
+                f'{path} has an entry of {kind} that is not in the form of COCO: {str(entry)[:100]} ({error!r})'
             ) from error
     for image_id, one in objects:
         if image_id not in images:

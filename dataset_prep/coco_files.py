@@ -60,7 +60,7 @@ def find(data: Path) -> Labels | None:
                 lists.setdefault(split, []).append(name)
             classes |= {one: path for one, _ in image.objects if one not in classes}
     if not files:
-        raise UserError(f'{", ".join(map(str, paths))}: no outline of any object, so there is nothing to learn')
+        raise UserError(f'{", ".join(map(str, paths))}: no object has an outline, so there is nothing to learn')
     lists = lists if 'train' in lists and sum(map(len, lists.values())) == len(images) else {}
     return Labels("annotations in COCO's form", images, files, partial(_draw, annotated, files), classes, lists)
 
@@ -95,7 +95,7 @@ def _read(path: Path) -> list[AnnotatedImage]:
                 objects += [(of_image, of_category, outline)] if outline else []
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f'{path} has an entry of {kind} that is not as COCO has them: {str(entry)[:100]} ({error!r})'
+                f'{path} has an entry of {kind} that is not in the form of COCO: {str(entry)[:100]} ({error!r})'
             ) from error
     for image_id, category_id, outline in objects:
         if image_id not in images or category_id not in categories:
@@ -125,9 +125,9 @@ def _pictures(path: Path, images: Sequence[AnnotatedImage], index: Mapping[str, 
         beside = [one for one in fits if one.parent == path.parent or split in map(SPLITS.get, one.parent.parts)]
         fits = beside if len(fits) > 1 and beside else fits
         if len(fits) > 1:
-            raise UserError(f'{path} lists {image.file_name}, which {fits[0]} and {fits[1]} may be; keep one of them')
+            raise UserError(f'{path} lists {image.file_name}, which could be {fits[0]} or {fits[1]}; keep one of them')
         pictures += fits
-        lacking += [] if fits else [Fault(f'{path} lists {image.file_name}, and there is no such file')]
+        lacking += [] if fits else [Fault(f'{path} lists {image.file_name}, but there is no such file')]
     end_with_faults(lacking, len(images), 'images', 'put them beside the annotations, in any folder')
     return pictures
 

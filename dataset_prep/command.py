@@ -38,7 +38,7 @@ def data_folder(args: argparse.Namespace, facts: Dataset, split: str | None = No
     """The folder of --data. If it was not given, raises UserError with the make target."""
     if args.data is None:
         target = how_to_prepare(facts.name, split).removeprefix('run: ')
-        raise UserError(f'the folder of {facts.name} is not given: {target}, or --data FOLDER')
+        raise UserError(f'give the folder of {facts.name}: {target}, or --data FOLDER')
     return args.data
 
 

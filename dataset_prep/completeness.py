@@ -10,9 +10,7 @@ from tools.support.errors import UserError
 
 def add_partial_argument(parser: argparse.ArgumentParser) -> None:
     """The option --allow-partial."""
-    parser.add_argument(
-        '--allow-partial', action='store_true', help='go on with a copy that is not complete; the counts are printed'
-    )
+    parser.add_argument('--allow-partial', action='store_true', help='accept an incomplete copy; its counts are printed')
 
 
 def check_complete(what: str, found: Mapping[str, int], complete: Mapping[str, int], allow_partial: bool) -> None:

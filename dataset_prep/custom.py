@@ -132,7 +132,9 @@ def _lists(data: Path, labels: Labels) -> dict[str, list[str]]:
     paths = {path.stem: path for path in every if path.exists()}
     lists = {split: read_ids(paths[split]) for split in (TRAIN, VAL, TEST) if split in paths}
     if lists and TRAIN not in lists:
-        raise UserError(f'{data} has {" and ".join(f"{split}.txt" for split in lists)} but no {TRAIN}.txt; list what to train on')
+        raise UserError(
+            f'{data} has {" and ".join(f"{split}.txt" for split in lists)} but no {TRAIN}.txt; list the images to train on'
+        )
     for split, names in lists.items():
         if unknown := [name for name in names if name not in labels.images]:
             raise UserError(f'{paths[split]} names {unknown[0]}; there is no such image in {data} (give no suffix)')
@@ -181,8 +183,8 @@ def _check_classes(pixels: dict[str, int]) -> None:
     if len(pixels) - len(absent) < 2:
         present = ', '.join(name for name in pixels if name not in absent) or 'no class'
         raise UserError(
-            f'the labels of {TRAIN} hold {present} and nothing else but 255, which is ignored, so there is nothing to learn; '
-            'if they are masks of 0 and 255, write 1 in place of 255'
+            f'the labels of {TRAIN} hold only {present}, and 255, which is ignored, so there is nothing to learn; '
+            'if they are masks of 0 and 255, replace 255 by 1'
         )
     if absent:
         print(f'note: no pixel of {TRAIN} is {" or ".join(absent)}')
@@ -193,15 +195,28 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_parser('custom', __doc__)
     parser.add_argument('--data', type=Path, metavar='DIR', help='your images and labels; must be given')
     parser.add_argument(
-        '--classes', metavar='FILE|N', help='names of classes, one a line, perhaps with R G B; or their number; must be given'
+        '--classes',
+        metavar='FILE|N',
+        help='file with a class name on each line, optionally with R G B; or the number of classes; must be given',
     )
     parser.add_argument(
         '--leave-out', type=_names, default=frozenset(), metavar='NAME[,NAME]',
-        help='classes whose pixels are to be ignored: they become 255, in the labels and in the list of classes',
+        help='classes to ignore: their pixels become 255, and they leave the list of classes',
     )  # fmt: skip
-    parser.add_argument('--name', default='custom', help='of the data set (default: %(default)s)')
-    parser.add_argument('--val-fraction', type=float, default=VAL_FRACTION, metavar='F', help='default: %(default)s')
-    parser.add_argument('--size', type=size, metavar='WxH', help='scale to this, keeping the shape (default: as the files are)')
+    parser.add_argument('--name', default='custom', help='name of the data set (default: %(default)s)')
+    parser.add_argument(
+        '--val-fraction',
+        type=float,
+        default=VAL_FRACTION,
+        metavar='F',
+        help='share of the images for validation (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--size',
+        type=size,
+        metavar='WxH',
+        help='scale to fit this size, keeping the aspect ratio (default: the size of the files)',
+    )
     add_shared_arguments(parser, None, CROP_SIZES)
     return parser.parse_args(argv)
 

@@ -195,7 +195,10 @@ def dataset(name: str) -> Dataset:
     if name in DATASETS:
         return DATASETS[name]
     if name not in _own and (row := read_own(DATA / name)) and row.name != name:
-        raise UserError(f'{DATA / name} holds the data set {row.name}; call the folder so, or prepare it again with NAME={name}')
+        raise UserError(
+            f'{DATA / name} holds the data set {row.name}; rename the folder to {row.name}, or prepare the data '
+            f'set again with NAME={name}'
+        )
     if name not in _own:
         raise UserError(f'no data set {name}; there are: {", ".join(DATASETS)}, and your own after make lmdb-custom')
     return _own[name]
@@ -209,7 +212,7 @@ def own_names() -> list[str]:
 def keep_own(row: Dataset) -> Dataset:
     """Register the row of a user's own data set. Raises UserError if its name is that of a published data set."""
     if row.name in DATASETS:
-        raise UserError(f'{row.name} is the name of a data set of the paper; give yours another: NAME= with make, or --name')
+        raise UserError(f'{row.name} is the name of a data set of the paper; give yours another name: NAME= with make, or --name')
     _own[row.name] = row
     return row
 

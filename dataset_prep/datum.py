@@ -76,7 +76,7 @@ def decode_label(message: bytes | memoryview, planes: int) -> np.ndarray:
 
 
 def _no_datum(error: Exception) -> UserError:
-    return UserError(f'a record that is no whole Datum of this toolkit ({error!r}); write the LMDB again')
+    return UserError(f'a record is not a complete Datum of this toolkit ({error!r}); write the LMDB again')
 
 
 def _decoded_png(png: memoryview) -> np.ndarray:

@@ -188,7 +188,9 @@ def _manifest_of(path: Path, kind: str) -> dict:
     """The manifest of an LMDB of this kind. Raises UserError for another kind or an earlier version."""
     manifest = read_manifest(path)
     if manifest['kind'] != kind:
-        raise UserError(f'{path} holds {manifest["kind"]}, wanted are {kind}; --lmdb takes images, --features takes stored maps')
+        raise UserError(
+            f'{path} holds {manifest["kind"]}, but {kind} are needed; --lmdb takes images, --features takes stored maps'
+        )
     check_current(path, manifest, 'write it again')
     return manifest
 

@@ -49,6 +49,6 @@ class FeatureWriter(GrowingLmdb):
         channels, (height, width) = self.found['channels'], self.found['min_side_hw']
         if shape != (channels, height, width):
             raise UserError(
-                f'{name}: {shape[0]} channels of {shape[1]}x{shape[2]}, those before it are {channels} of {height}x{width}; '
-                'one LMDB holds one size, so give all images one input size'
+                f'{name}: {shape[0]} channels of {shape[1]}x{shape[2]}, but the maps before it have {channels} of '
+                f'{height}x{width}; an LMDB holds maps of one size, so give all images one input size'
             )

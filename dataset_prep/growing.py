@@ -174,7 +174,7 @@ def _check_replaceable(path: Path) -> None:
         return
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
     if others := sorted(name for name in names - OURS if not name.startswith('.') or (path / name).is_dir()):
-        raise UserError(f'{path} holds {others[0]}, which no LMDB does, and would be replaced; move it away, or write elsewhere')
+        raise UserError(f'{path} holds {others[0]}, which is not part of an LMDB and would be lost; move it, or write elsewhere')
     if 'data.mdb' in names and MANIFEST not in names:
         raise UserError(f'{path} is an LMDB that this toolkit did not write; remove it, or write elsewhere')
 

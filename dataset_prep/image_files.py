@@ -105,10 +105,10 @@ def read_index_label(path: Path) -> np.ndarray:
     if picture.mode == 'P' or picture.mode == 'L' and bits == 8:
         return np.asarray(picture)
     if picture.mode in ('L', '1'):
-        raise UserError(f'{path} is grey of {bits} bits, whose values are spread over 0 to 255 when read; save it with 8 bits')
+        raise UserError(f'{path} is grey of {bits} bits, whose values are stretched to 0..255 when read; save it with 8 bits')
     kind = 'a colour picture' if picture.mode.startswith('RGB') else 'a picture'
     raise UserError(
-        f'{path} is {kind} (mode {picture.mode}) where an index PNG belongs: one channel of 8 bits, the class id of each pixel'
+        f'{path} is {kind} (mode {picture.mode}) but must be an index PNG: one channel of 8 bits with the class id of each pixel'
     )
 
 
@@ -150,7 +150,7 @@ def _bits(picture: Image.Image) -> int:
 def _unreadable(path: Path, error: Exception) -> UserError:
     """One line on why a file cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return UserError(f'no file at {path}; is the data set still where it was prepared?')
+        return UserError(f'no file at {path}; was the data set moved after it was prepared?')
     if isinstance(error, Image.DecompressionBombError):
         return UserError(f'{path} is too large ({error}); cut it into smaller pictures')
     reason = 'not a picture' if isinstance(error, Image.UnidentifiedImageError) else str(error)

@@ -24,7 +24,7 @@ def entries(path: Path) -> Iterator[tuple[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f'no file at {path}') from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f'{path} is no whole JSON file ({error}); fetch it again') from error
+        raise UserError(f'{path} is not a complete JSON file ({error}); fetch it again') from error
 
 
 def first_member(path: Path, names: Collection[str]) -> str | None:

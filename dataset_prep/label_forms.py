@@ -72,8 +72,8 @@ def _draw(labels: Labels, names: Names, folder: Path, name: str) -> Fault | None
         return label
     if label.shape != size_hw:
         return Fault(
-            f'{labels.files[name]} is {label.shape[1]}x{label.shape[0]} pixels, its image {labels.images[name]} is '
-            f'{size_wh[0]}x{size_wh[1]} (width x height)'
+            f'{labels.files[name]} is {label.shape[1]}x{label.shape[0]} pixels, but its image {labels.images[name]} '
+            f'is {size_wh[0]}x{size_wh[1]} (width x height)'
         )
     save_label(path, label, [colour for _, colour in names.kept])
     return None

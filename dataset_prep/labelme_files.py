@@ -58,7 +58,9 @@ def _read(path: Path) -> dict:
             _check_shape(f'shape {number}, {shape["label"]},', shape.get('shape_type') or 'polygon', shape['points'])
         return content
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f'{path} is no whole JSON file of labelme ({error!r}); mend it in labelme, or remove it') from error
+        raise UserError(
+            f'{path} is not a complete JSON file of labelme ({error!r}); correct it in labelme, or remove it'
+        ) from error
 
 
 def _check_shape(what: str, kind: str, points: Sequence[Sequence[float]]) -> None:
@@ -78,7 +80,9 @@ def _draw(files: Mapping[str, Path], name: str, size_hw: tuple[int, int], names:
     content = _read(path)
     said = content.get('imageHeight') or height, content.get('imageWidth') or width
     if said != size_hw:
-        raise UserError(f'{path} is of an image of {said[1]}x{said[0]} pixels (width x height), its image has {width}x{height}')
+        raise UserError(
+            f'{path} was drawn for an image of {said[1]}x{said[0]} pixels (width x height), but its image has {width}x{height}'
+        )
     label = Image.new('L', (width, height), names.uncovered)
     draw = ImageDraw.Draw(label)
     for shape in content['shapes']:
@@ -99,9 +103,11 @@ def _mask(path: Path, shape: dict, points: Points) -> tuple[tuple[int, int], Ima
         with Image.open(io.BytesIO(base64.b64decode(shape['mask']))) as picture:
             mask = picture.convert('L').point(lambda value: 255 if value else 0)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} has a mask of {shape["label"]} that is no picture ({error!r}); mend it in labelme') from error
+        raise UserError(
+            f'{path} has a mask of {shape["label"]} that cannot be decoded ({error!r}); correct it in labelme'
+        ) from error
     if mask.size != (right - left + 1, bottom - top + 1):
-        raise UserError(f'{path} has a mask of {shape["label"]} that is not as large as its box; mend it in labelme')
+        raise UserError(f'{path} has a mask of {shape["label"]} that differs in size from its box; correct it in labelme')
     return (left, top), mask
 
 

@@ -35,10 +35,10 @@ def read_lines(path: Path) -> dict[int, str]:
     except FileNotFoundError as error:
         raise UserError(f'no list at {path}') from error
     except UnicodeDecodeError as error:
-        raise UserError(f'{path} is no text: byte {error.start} is not UTF-8; save it as UTF-8') from error
+        raise UserError(f'{path} is not a text file: byte {error.start} is not UTF-8; save it as UTF-8') from error
     found = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     if not found:
-        raise UserError(f'{path} is empty: it lists nothing')
+        raise UserError(f'{path} is empty')
     return found
 
 
@@ -48,7 +48,7 @@ def read_ids(path: Path) -> list[str]:
     for number, line in read_lines(path).items():
         name = composed(line)
         if name in numbered:
-            raise UserError(f'{path} line {number}: {name} is listed in line {numbered[name]} already')
+            raise UserError(f'{path} line {number}: {name} is already listed in line {numbered[name]}')
         numbered[name] = number
     return list(numbered)
 
@@ -61,7 +61,7 @@ def by_id(paths: Iterable[Path], id_of: Callable[[Path], str]) -> dict[str, Path
     found: dict[str, Path] = {}
     for path in sorted(path for path in paths if not path.name.startswith('.')):
         if _UNFIT.search(str(path)):
-            raise UserError(f'{str(path)!r} has bytes that are no UTF-8, or control characters, in its path; rename it')
+            raise UserError(f'{str(path)!r} has a path with control characters or bytes that are not UTF-8; rename it')
         if (name := composed(id_of(path))) in found:
             raise UserError(f'{path} and {found[name]} have the same name, {name}; keep one of them')
         found[name] = path

@@ -30,7 +30,9 @@ def key(index: int, record_id: str) -> bytes:
     """The key of record `index` in an LMDB. Caffe reads keys in byte order, so the number comes first."""
     encoded = f'{index:08d}_{record_id}'.encode()
     if len(encoded) > KEY_BYTES:
-        raise UserError(f'the id {record_id} is too long: {len(encoded)} bytes as a key, LMDB takes {KEY_BYTES}')
+        raise UserError(
+            f'the id {record_id} is too long: it needs {len(encoded)} bytes as a key, but LMDB takes at most {KEY_BYTES}'
+        )
     return encoded
 
 
@@ -50,7 +52,7 @@ def check_disk_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
-            f'{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; make room or write it elsewhere'
+            f'{folder} needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free there; make room, or write elsewhere'
         )
 
 
@@ -152,7 +154,7 @@ class LmdbWriter:
         """The error for a failed write, with what to do."""
         free = shutil.disk_usage(self._folder).free
         return UserError(
-            f'{self._folder} cannot be written on ({error}); {free / 1e9:.2f} GB are free there. Make room and run the same '
+            f'{self._folder} cannot be extended ({error}); {free / 1e9:.2f} GB are free there. Make room and run the same '
             'command again: it goes on from what is there'
         )
 

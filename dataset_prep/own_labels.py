@@ -88,8 +88,8 @@ def check_names(labels: Labels, names: Names, data: Path) -> None:
     if unknown := [name for name in labels.classes if name not in names.values]:
         places = ', '.join(f'{name} (in {labels.classes[name]})' for name in unknown)
         raise UserError(
-            f'{data}: names in the labels that are no classes: {places}; the classes are {", ".join(listed)}. Add what is to be '
-            f'learned to the list (CLASSES=). Leave out the others, so that their pixels are ignored: '
+            f'{data}: the labels contain names that are not classes: {places}; the classes are {", ".join(listed)}. Add the ones '
+            'to learn to the list (CLASSES=). Leave out the others, so that their pixels are ignored: '
             f"LEAVE_OUT='{','.join(unknown)}'"
         )
     known = {composed(name) for name in listed} | set(labels.classes)
@@ -98,4 +98,4 @@ def check_names(labels: Labels, names: Names, data: Path) -> None:
         raise UserError(f'--leave-out {name} (LEAVE_OUT=): no class and no label has this name; {near}there are: '
                         f'{", ".join(sorted(known))}')  # fmt: skip
     if len(names.kept) < 2:
-        raise UserError(f'--leave-out leaves {len(names.kept)} classes of {len(listed)}; there must be 2')
+        raise UserError(f'--leave-out leaves {len(names.kept)} classes of {len(listed)}; at least 2 are needed')

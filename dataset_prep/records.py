@@ -86,7 +86,7 @@ def _whole_label(record: Record) -> np.ndarray:
     if values.shape[1::-1] != image_wh:
         raise UserError(
             f'{record.label} is {values.shape[1]}x{values.shape[0]} pixels, '
-            f'its image {record.image} is {image_wh[0]}x{image_wh[1]} (width x height)'
+            f'but its image {record.image} is {image_wh[0]}x{image_wh[1]} (width x height)'
         )
     ids = decode(values, record.encoding, dataset(record.dataset), record.label)
     if record.size_wh is None:

@@ -23,8 +23,9 @@ def check_lists(folder: Path, splits: dict[str, list[Record]]) -> None:
             check_current(lmdb, manifest, 'remove it and run the same command again')
             if not _made_from(manifest, split, records):
                 raise UserError(
-                    f'{lmdb} was made from other files or another size than {path} would list now: there, {_in_words(listed)}; '
-                    f'now, {_in_words(wanted)}. Give another --out (with make: OUT=), or remove {folder} and all in it'
+                    f'{lmdb} was made from other files, or at another size, than {path} would list now. Then: '
+                    f'{_in_words(listed)}. Now: {_in_words(wanted)}. Give another --out (with make: OUT=), or remove '
+                    f'{folder} and all in it'
                 )
 
 
@@ -42,7 +43,7 @@ def _listed(path: Path) -> dict | None:
     if not content:
         return None
     if not isinstance(content, dict) or not content.keys() >= {'records', 'size_wh'}:
-        raise UserError(f'{path} is no list of this toolkit, and would be replaced; give another --out (with make: OUT=)')
+        raise UserError(f'{path} was not written by this toolkit and would be replaced; give another --out (with make: OUT=)')
     return content
 
 

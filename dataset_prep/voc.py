@@ -98,7 +98,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         '--annotations',
         choices=ANNOTATIONS,
         default=VOC_FIRST,
-        help='of an image of VOC train that SBD, by Hariharan et al., has annotated too (default: %(default)s)',
+        help='whose labels to use for images of VOC train that SBD (Hariharan et al.) has annotated too (default: %(default)s)',
     )
     add_partial_argument(parser)
 

@@ -55,13 +55,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         default=0,
         metavar='PX',
-        help='leave out COCO images with less of objects (default: 0)',
+        help='leave out COCO images whose objects cover fewer pixels (default: 0)',
     )
     parser.add_argument(
         '--other-objects',
         choices=OTHER_OBJECTS,
         default=LEFT,
-        help='of categories that VOC has not, "treated as background": left undrawn, or drawn over others (default: %(default)s)',
+        help='what "treated as background" means for categories that VOC lacks: not drawn, or drawn over other objects '
+        '(default: %(default)s)',
     )
     add_shared_arguments(parser, DATA / 'pascal_voc', CROP_SIZES)
     return parser.parse_args(argv)

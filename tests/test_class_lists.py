@@ -77,14 +77,14 @@ def test_a_class_without_a_colour_takes_none_of_anothers(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('road\nsky\nroad\n', 'line 3: the class road is in line 1 already'),
-        ('road 1 2 3\nsky 1 2 3\n', r'line 2: the colour \(1, 2, 3\) is in line 1 already'),
+        ('road\nsky\nroad\n', 'line 3: the class road is already in line 1'),
+        ('road 1 2 3\nsky 1 2 3\n', r'line 2: the colour \(1, 2, 3\) is already in line 1'),
         ('road 1 2 300\nsky\n', 'line 1: the colour 1 2 300: a colour has three numbers from 0 to 255'),
         ('', 'is empty'),
-        ('# sky\n# road\n', 'nothing but comments'),
+        ('# sky\n# road\n', 'only comments'),
         ('1 sky\n2 road\n', 'line 1: sky has id 1, and none has id 0; ids are 0 to N-1'),
         ('0 sky\n2 road\n', 'line 2: road has id 2, and none has id 1'),
-        ('0 sky\n0 road\n', 'line 2: the id 0 is in line 1 already'),
+        ('0 sky\n0 road\n', 'line 2: the id 0 is already in line 1'),
         ('0\n1\n2\n', "line 1: '0' is not understood; wanted is a class a line.*road 128 64 128"),
         ('sky 1 2\nroad 3 4\n', "line 1: 'sky 1 2' is not understood"),
         ('sky 0.1 0.2 0.3\nroad 0 0 1\n', "line 1: 'sky 0.1 0.2 0.3' is not understood"),

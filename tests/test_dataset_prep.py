@@ -114,7 +114,7 @@ def test_palette_label_is_read_as_its_indices(tmp_path):
 
 def test_label_of_another_size_than_its_image_is_refused(tmp_path):
     first, second = make_records(tmp_path, [(30, 40), (30, 41)])
-    with pytest.raises(UserError, match=r'1_label.png is 41x30 pixels, its image .*0.png is 40x30'):
+    with pytest.raises(UserError, match=r'1_label.png is 41x30 pixels, but its image .*0.png is 40x30'):
         read_label(replace(first, label=second.label))
 
 
@@ -300,7 +300,7 @@ def test_datums_come_back_and_cut_ones_are_refused(encoder):
     message = encoder(array)
     np.testing.assert_array_equal(decode_datum(message), array)
     for length in (0, 3, len(message) - 3):
-        with pytest.raises(UserError, match='no whole Datum'):
+        with pytest.raises(UserError, match='not a complete Datum'):
             decode_datum(message[:length])
 
 
@@ -386,11 +386,11 @@ def test_lmdb_whose_records_are_not_all_there_is_written_again(tmp_path, damage)
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
-        ('thesis.txt', 'x holds thesis.txt, which no LMDB does'),
-        ('results/a.txt', 'x holds results, which no LMDB does'),
-        ('.git/config', 'x holds .git, which no LMDB does'),
+        ('thesis.txt', 'x holds thesis.txt, which is not part of an LMDB'),
+        ('results/a.txt', 'x holds results, which is not part of an LMDB'),
+        ('.git/config', 'x holds .git, which is not part of an LMDB'),
         ('data.mdb', 'x is an LMDB that this toolkit did not write'),
-        ('', 'x holds x, which no LMDB does'),
+        ('', 'x holds x, which is not part of an LMDB'),
     ],
 )
 def test_what_is_no_lmdb_of_ours_is_never_replaced(tmp_path, name, words):
@@ -476,7 +476,7 @@ def test_nothing_is_written_behind_a_transaction_that_failed(tmp_path, monkeypat
 
     monkeypatch.setattr(lmdb_store.LmdbWriter, '_write', refusing)
     store = lmdb_store.LmdbWriter(tmp_path)
-    with pytest.raises(UserError, match=r'cannot be written on \(no room\)'):
+    with pytest.raises(UserError, match=r'cannot be extended \(no room\)'):
         for place in range(4):
             store.put(key(place, 'x'), bytes(1 << 20))
     store.flush()

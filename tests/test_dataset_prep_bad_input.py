@@ -137,7 +137,7 @@ def test_label_of_another_size_names_both_files(made, tmp_path):
     values = np.asarray(Image.open(path))
     save(path, values[:-1])
     height, width = values.shape[:2]
-    named(made, tmp_path, rf'{path.name} is {width}x{height - 1} pixels, its image .* is {width}x{height} ')
+    named(made, tmp_path, rf'{path.name} is {width}x{height - 1} pixels, but its image .* is {width}x{height} ')
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_sbd_label_that_is_cut_short_is_named(tmp_path, bytes_left):
     voc(tmp_path / 'in')
     path = tmp_path / 'in' / 'benchmark_RELEASE' / 'dataset' / 'cls' / '2008_000001.mat'
     path.write_bytes(path.read_bytes()[:bytes_left])
-    named('voc', tmp_path, '2008_000001.mat is no label of SBD')
+    named('voc', tmp_path, '2008_000001.mat is not a label of SBD')
 
 
 @pytest.mark.parametrize('name', ['voc', 'cityscapes'])
@@ -180,7 +180,7 @@ def test_colour_label_where_an_index_png_belongs_is_refused(tmp_path, name):
     COMMANDS[name][0](tmp_path / 'in')
     path = tmp_path / 'in' / FILES[name][1]
     save(path, noise(0, 30, 41, 3))
-    named(name, tmp_path, rf'{path.name} is a colour picture \(mode RGB\) where an index PNG belongs')
+    named(name, tmp_path, rf'{path.name} is a colour picture \(mode RGB\) but must be an index PNG')
 
 
 @pytest.mark.parametrize('name', ['kitti', 'cityscapes', 'custom'])
@@ -301,7 +301,7 @@ def test_picture_of_too_many_pixels_is_named(tmp_path):
         ({'category_id': 1, 'segmentation': [[1, 2, 3, 4]]}, 'lists no object of the 20 categories of VOC'),
         ({'category_id': 1, 'segmentation': {'size': [40, 50], 'counts': [10]}}, 'annotation 100: run lengths of another size'),
         ({'category_id': 1, 'segmentation': {'size': [40, 50]}}, "an entry of annotations .*'counts'"),
-        ({'category_id': 1}, "an entry of annotations that is not as COCO has them.*'segmentation'"),
+        ({'category_id': 1}, "an entry of annotations that is not in the form of COCO.*'segmentation'"),
         ({'category_id': 47, 'segmentation': [[0, 0, 9, 0, 9, 9]]}, 'lists no object of the 20 categories of VOC'),
     ],
 )
@@ -380,7 +380,7 @@ def test_json_is_read_entry_by_entry_wherever_it_is_cut(tmp_path, monkeypatch, c
 def test_json_that_is_not_whole_is_refused(tmp_path, text):
     path = tmp_path / 'x.json'
     path.write_bytes(text.encode('utf-8', 'surrogateescape'))
-    with pytest.raises(UserError, match='x.json is no whole JSON file'):
+    with pytest.raises(UserError, match='x.json is not a complete JSON file'):
         list(json_stream.entries(path))
 
 

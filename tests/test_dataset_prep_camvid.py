@@ -71,7 +71,7 @@ def test_lists_as_windows_writes_them(tmp_path):
     (root / 'val.txt').write_bytes('\ufeffval/frame_1.jpg valannot/frame_1.png\r\n\r\n'.encode())
     assert [record.id for record in camvid.find_splits(root)['val']] == ['frame_1']
     (root / 'val.txt').write_bytes('val/straße.jpg valannot/straße.png\n'.encode('latin-1'))
-    with pytest.raises(UserError, match='val.txt is no text: byte 8 is not UTF-8; save it as UTF-8'):
+    with pytest.raises(UserError, match='val.txt is not a text file: byte 8 is not UTF-8; save it as UTF-8'):
         camvid.find_splits(root)
 
 
@@ -100,7 +100,7 @@ def test_unpacked_into_a_folder_of_its_own_is_found(tmp_path):
 
 
 def test_folder_that_is_neither_layout_is_refused(tmp_path):
-    with pytest.raises(UserError, match='is no CamVid: neither 701_StillsRaw_full'):
+    with pytest.raises(UserError, match='is not CamVid: neither 701_StillsRaw_full'):
         camvid.find_splits(tmp_path)
     with pytest.raises(UserError, match='no folder .*gone'):
         camvid.find_splits(tmp_path / 'gone')
@@ -137,7 +137,7 @@ def test_copy_that_is_not_complete_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ('file', 'text', 'words'),
     [
-        ('train.txt', '', 'train.txt is empty: it lists nothing'),
+        ('train.txt', '', 'train.txt is empty'),
         ('val.txt', 'one.png\n', 'val.txt line 1: expected an image and a label PNG'),
         ('test.txt', '/SegNet/CamVid/test/x.png /SegNet/CamVid/testannot/x.png', 'test.txt line 1: no file for .*test/x.png'),
     ],
@@ -216,7 +216,7 @@ def test_other_settings_beside_an_lmdb_are_refused(prepared, lists):
         (out / 'train.json').unlink() if lists == 'gone' else (out / 'train.json').write_text(lists)
     before = contents(out)
     was = '1 images of their own size' if lists == 'there' else 'no list'
-    words = rf'train_380 was made from .*train.json would list.*{was}; now, 1 images of 40x24.*OUT='
+    words = rf'train_380 was made from .*train.json would list.*{was}. Now: 1 images of 40x24.*OUT='
     for more in (['--lists-only'], ['--crop-size', '380']):
         with pytest.raises(UserError, match=words):
             camvid.main([*options, '--size', '40x24', *more])

@@ -172,7 +172,7 @@ def test_bad_archive_leaves_nothing_behind(tmp_path, damage):
             tar.add(__file__, '../outside.py')
     words = {
         'cut': 'cut short or damaged',
-        'link': 'VOCdevkit/link, which is no plain file; unpack it yourself: tar xf',
+        'link': 'VOCdevkit/link, which is not a regular file; unpack it yourself: tar xf',
         'outside': 'do not trust this archive',
     }
     with pytest.raises(UserError, match=words[damage]):
@@ -209,7 +209,7 @@ def test_archive_on_a_disk_that_is_not_to_be_written_says_how_to_unpack_elsewher
     ('file', 'content', 'words'),
     [
         ('VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt', '', 'train.txt is empty'),
-        ('VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt', 'a\nb\na\n', 'val.txt line 3: a is listed in line 1 already'),
+        ('VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt', 'a\nb\na\n', 'val.txt line 3: a is already listed in line 1'),
         ('VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt', '2007_000042\n', '2007_000042 is in train.txt and in val.txt'),
         (
             'benchmark_RELEASE/dataset/val.txt',
@@ -444,7 +444,7 @@ def test_masks_of_0_and_255_are_refused_and_absent_classes_named(tmp_path, capsy
         with Image.open(path) as picture:
             ids = np.asarray(picture)
         Image.fromarray(np.where(ids == 0, 0, 255).astype(np.uint8)).save(path)
-    with pytest.raises(UserError, match='hold class 0 and nothing else but 255, .* write 1 in place of 255'):
+    with pytest.raises(UserError, match='hold only class 0, and 255, .* replace 255 by 1'):
         run_custom(tmp_path / 'in', tmp_path / 'out', *options)
 
 
@@ -547,7 +547,7 @@ def test_names_that_no_list_can_hold_are_one_error(tmp_path, name):
     custom(tmp_path)
     for folder, suffix in (('images', b'.PNG'), ('labels', b'.png')):
         os.rename(tmp_path / folder / f'plain{suffix.decode()}', os.fsencode(tmp_path / folder) + b'/' + name + suffix)
-    with pytest.raises(UserError, match='no UTF-8, or control characters, in its path; rename it'):
+    with pytest.raises(UserError, match='control characters or bytes that are not UTF-8; rename it'):
         own_splits(tmp_path, 0.5)
 
 
@@ -564,7 +564,7 @@ def test_files_of_someone_else_are_never_replaced(tmp_path):
         toy_command.main(['--out', str(out)])
     with pytest.raises(UserError, match='out/coco_labels/train2014 holds what this command did not write'):
         run(voc_coco_command, tmp_path / 'in', out)
-    with pytest.raises(UserError, match='out/val.json is no list of this toolkit'):
+    with pytest.raises(UserError, match='out/val.json was not written by this toolkit'):
         run(voc_command, tmp_path / 'in', out)
     assert all(path.read_text() == '{"annotations": []}' for path in files)
 

@@ -264,7 +264,7 @@ def test_finished_maps_are_not_made_again_but_new_weights_make_new_ones(tmp_path
 
 def test_maps_of_two_sizes_are_refused(tmp_path):
     rows = [('a', np.zeros((2, 3, 4)), np.zeros((3, 4))), ('b', np.zeros((2, 3, 5)), np.zeros((3, 5)))]
-    with pytest.raises(UserError, match=r'b: 3 channels of 3x5, those before it are 3 of 3x4'):
+    with pytest.raises(UserError, match=r'b: 3 channels of 3x5, but the maps before it have 3 of 3x4'):
         write_features(tmp_path / 'x', rows, SETTINGS)
     assert not (tmp_path / 'x').exists()
 
@@ -439,7 +439,7 @@ def test_lmdb_of_another_kind_or_version_is_refused(tmp_path, small, weights):
     copy = tmp_path / 'copy'
     shutil.copytree(small / 'train_420', copy)
     words = ['--net', 'front_toy', '--weights', str(weights), '--blob', 'final', '--out', str(tmp_path / 'maps')]
-    with pytest.raises(UserError, match='copy holds images, wanted are features'):
+    with pytest.raises(UserError, match='copy holds images, but features are needed'):
         extract_features.main([*words, '--features', str(copy)])
     manifest = json.loads((copy / 'manifest.json').read_text())
     del manifest['files_sha256']

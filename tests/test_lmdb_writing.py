@@ -186,7 +186,7 @@ def test_full_disk_is_one_error_and_nothing_is_lost(tmp_path, pictures, expected
     _, error = process.communicate(timeout=60)
     lines = [line for line in error.splitlines() if line and 'x:' not in line]  # without the progress bar
     assert process.returncode == 1
-    assert len(lines) == 1 and lines[0].startswith('error: ') and '.x.part cannot be written on (' in lines[0]
+    assert len(lines) == 1 and lines[0].startswith('error: ') and '.x.part cannot be extended (' in lines[0]
     assert 'Make room and run the same command again: it goes on from what is there' in lines[0]
     assert read_manifest(path)['count'] == len(content(path)) == 3
     assert 4 <= int(max(growing._read_json(tmp_path / '.x.part' / growing.JOURNAL), key=int)) < IMAGES

@@ -97,7 +97,7 @@ def test_lists_of_scaled_images_of_several_shapes_are_kept_apart_from_others(tmp
         pair(tmp_path, name, size_hw)
     prepare(tmp_path, tmp_path / 'out', '--size', '20x20', '--val-fraction', '0')
     prepare(tmp_path, tmp_path / 'out', '--size', '20x20', '--val-fraction', '0')
-    with pytest.raises(UserError, match='there, 2 images of several sizes; now, 2 images of their own size'):
+    with pytest.raises(UserError, match='Then: 2 images of several sizes. Now: 2 images of their own size'):
         prepare(tmp_path, tmp_path / 'out', '--val-fraction', '0')
 
 

@@ -86,7 +86,8 @@ def test_names_that_fit_several_or_none(own, tmp_path, asked, trained, words):
 def test_a_folder_that_was_renamed_is_named(own, tmp_path):
     own().rename(tmp_path / 'data' / 'yours')
     with pytest.raises(
-        UserError, match='data/yours holds the data set mine; call the folder so, or prepare it again with NAME=yours'
+        UserError,
+        match='data/yours holds the data set mine; rename the folder to mine, or prepare the data set again with NAME=yours',
     ):
         datasets.dataset('yours')
 

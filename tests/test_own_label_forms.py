@@ -186,7 +186,11 @@ def test_labels_of_each_form_are_read(tmp_path, form, capsys):
 @pytest.mark.parametrize('form', FORMS)
 def test_a_name_that_is_no_class_is_an_error_with_its_file(tmp_path, form):
     form(tmp_path / 'in')
-    with pytest.raises(UserError, match=r"names in the labels that are no classes: bird \(in .*\); .* ignored: LEAVE_OUT='bird'"):
+    with pytest.raises(
+        UserError,
+        match=r'the labels contain names that are not classes: bird \(in .*\); .* ignored: '
+        r"LEAVE_OUT='bird'",
+    ):
         prepare(tmp_path)
     assert not (tmp_path / 'out').exists()
 
@@ -275,17 +279,20 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
 @pytest.mark.parametrize(
     ('shapes', 'fault'),
     [
-        ([shape('road', [[0, 0], [9, 9]])], 'a.json is no whole JSON file of labelme .*shape 1, road, is a polygon of 2 points'),
+        (
+            [shape('road', [[0, 0], [9, 9]])],
+            'a.json is not a complete JSON file of labelme .*shape 1, road, is a polygon of 2 points',
+        ),
         ([shape('road', [[0, 0]], 'cuboid')], 'shape 1, road, is a cuboid; understood are polygon, rectangle, '),
         (
             [shape('road', [[0, 0], [9, float('nan')], [9, 9]])],
             'shape 1, road, has points that are far off or no pairs of numbers',
         ),
         ([shape('road', [[0, 0], [9, 1e300], [9, 9]])], 'shape 1, road, has points that are far off'),
-        ([shape('road', [[0, 0], ['9', 9], [9, 9]])], 'a.json is no whole JSON file of labelme'),
-        ([{'points': []}], r"a.json is no whole JSON file of labelme \(KeyError\('label'\)\)"),
-        ([shape('road', [[0, 0], [1, 1]], 'mask', mask='')], 'a.json has a mask of road that is no picture'),
-        ([shape('road', [[0, 0], [5, 5]], 'mask', mask=png(np.ones((2, 2))))], 'a.json has a mask of road that is not as large'),
+        ([shape('road', [[0, 0], ['9', 9], [9, 9]])], 'a.json is not a complete JSON file of labelme'),
+        ([{'points': []}], r"a.json is not a complete JSON file of labelme \(KeyError\('label'\)\)"),
+        ([shape('road', [[0, 0], [1, 1]], 'mask', mask='')], 'a.json has a mask of road that cannot be decoded'),
+        ([shape('road', [[0, 0], [5, 5]], 'mask', mask=png(np.ones((2, 2))))], 'a.json has a mask of road that differs in size'),
     ],
 )
 def test_faults_of_labelmes_files_are_named(tmp_path, shapes, fault):
@@ -299,7 +306,11 @@ def test_faults_of_labelmes_files_are_named(tmp_path, shapes, fault):
 def test_a_file_of_labelme_for_an_image_of_another_size_is_named(tmp_path):
     labelme(tmp_path / 'in')
     labelme_file(tmp_path / 'in' / 'a.json', size_hw=(50, 40))
-    with pytest.raises(UserError, match=r'a.json is of an image of 40x50 pixels \(width x height\), its image has 50x40'):
+    with pytest.raises(
+        UserError,
+        match=r'a.json was drawn for an image of 40x50 pixels \(width x height\), but its '
+        r'image has 50x40',
+    ):
         prepare(tmp_path)
 
 
@@ -313,7 +324,7 @@ def test_a_cut_file_and_one_without_an_image_are_named(tmp_path):
     for path in (tmp_path / 'in').glob('*.json'):
         path.rename(tmp_path / 'in' / 'labels' / path.name)
     images(tmp_path / 'in' / 'images', *'abc')
-    with pytest.raises(UserError, match='1 of 3 label files cannot be used; .*:\n  .*c.json is no whole JSON file'):
+    with pytest.raises(UserError, match='1 of 3 label files cannot be used; .*:\n  .*c.json is not a complete JSON file'):
         prepare(tmp_path)
 
 
@@ -353,7 +364,7 @@ def test_boxes_without_outlines_are_said(tmp_path, capsys):
     assert np.bincount(prepare(tmp_path)['a'].ravel()).tolist() == [2000 - 81, 81]
     assert f'note: 2 of 3 annotations in {tmp_path / "in" / "x.json"} have no outline' in capsys.readouterr().out
     coco_file(tmp_path / 'in' / 'x.json', {'a': [('car', box)], 'b': []})
-    with pytest.raises(UserError, match='x.json: no outline of any object, so there is nothing to learn'):
+    with pytest.raises(UserError, match='x.json: no object has an outline, so there is nothing to learn'):
         prepare(tmp_path)
 
 
@@ -365,15 +376,15 @@ def test_an_image_is_found_by_its_path_and_one_that_may_be_two_is_not(tmp_path):
     coco_file(data / 'x.json', {'day\\a': [('road', outline(0, 9, 0, 9))], 'b': []})
     assert prepare(tmp_path).keys() == {'a', 'b'}
     images(data / 'day', 'b')
-    with pytest.raises(UserError, match='x.json lists b.jpg, which .*day/b.jpg and .*night/b.jpg may be'):
+    with pytest.raises(UserError, match='x.json lists b.jpg, which could be .*day/b.jpg or .*night/b.jpg'):
         prepare(tmp_path)
 
 
 @pytest.mark.parametrize(
     ('objects', 'fault'),
     [
-        ({'c': []}, '1 of 1 images cannot be used; .*:\n  .*x.json lists c.jpg, and there is no such file'),
-        ({'a': [('road', [[1, 2, 3, 4, 5, 6, 7]])]}, 'an entry of annotations that is not as COCO has them.*half a point'),
+        ({'c': []}, '1 of 1 images cannot be used; .*:\n  .*x.json lists c.jpg, but there is no such file'),
+        ({'a': [('road', [[1, 2, 3, 4, 5, 6, 7]])]}, 'an entry of annotations that is not in the form of COCO.*half a point'),
         ({'a': [('road', [[1, 2, 3, 4, 5, 1e9]])]}, 'far off or no number'),
         ({'a': [('road', {'segmentation': {'size': [40, 50], 'counts': [10]}})]}, 'run lengths of another size'),
         ({'a': [('road', {'segmentation': {'size': [40, 50], 'counts': '!!'}})]}, "run lengths with the character '!'"),
@@ -388,9 +399,9 @@ def test_an_image_is_found_by_its_path_and_one_that_may_be_two_is_not(tmp_path):
         ),
         (
             {'a': [('road', {'segmentation': outline(1, 5, 1, 5), 'category_id': [7]})]},
-            'an entry of annotations that is not as COCO',
+            'an entry of annotations that is not in the form of COCO',
         ),
-        ({'a': [('road', {'segmentation': [1, 1, 5, 1, 5, 5]})]}, 'an entry of annotations that is not as COCO'),
+        ({'a': [('road', {'segmentation': [1, 1, 5, 1, 5, 5]})]}, 'an entry of annotations that is not in the form of COCO'),
     ],
 )
 def test_faults_of_annotation_files_are_named(tmp_path, objects, fault):

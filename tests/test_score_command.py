@@ -321,7 +321,7 @@ def test_a_colour_picture_is_no_label_map(run, tmp_path):
     write(tmp_path / 'gt' / 'a.png', [[0, 1]])
     (tmp_path / 'pred').mkdir()
     Image.new('RGB', (2, 1)).save(tmp_path / 'pred' / 'a.png')
-    with pytest.raises(UserError, match=r'a.png is a colour picture \(mode RGB\) where an index PNG belongs'):
+    with pytest.raises(UserError, match=r'a.png is a colour picture \(mode RGB\) but must be an index PNG'):
         run('pascal_voc')
 
 
