@@ -1,4 +1,4 @@
-"""The whole way of the data through the commands themselves, as `make demo` runs it, with a few small steps of each."""
+"""`make demo` with few images and iterations: all commands from drawing to the report."""
 
 import json
 import subprocess
@@ -13,15 +13,15 @@ from tools.support.paths import ROOT
 
 
 def demo(out):
-    """Run tools/demo.py with two training images, two test images and two iterations; its output comes back."""
+    """Run tools/demo.py with two training images, two test images and two iterations; returns its output."""
     command = [sys.executable, str(ROOT / 'tools' / 'demo.py'), '--out', str(out), '--train', '2', '--test', '2', '--iters', '2']
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 
 
-def test_demo_goes_from_nothing_to_a_report_and_is_done_the_second_time(tmp_path):
-    """Table, picture and page are made; run again, no snapshot and no label map is made anew."""
+def test_demo_writes_a_report_and_does_nothing_the_second_time(tmp_path):
+    """It makes table, picture and page. A second call makes no snapshot and no label map anew."""
     out = tmp_path / 'a folder'
     text = demo(out)
     assert all(name in text for name in ('Front end', 'Front + Basic', 'Front + Large', 'mean IoU'))
@@ -43,7 +43,7 @@ def test_demo_goes_from_nothing_to_a_report_and_is_done_the_second_time(tmp_path
 
 @pytest.mark.parametrize('option', ['--iters', '--train', '--test'])
 def test_numbers_that_are_not_positive_are_refused(option, capsys):
-    """--iters 0 was as if it were not given: the full run."""
+    """--iters 0 must not mean the full run."""
     for number in ('0', '-1'):
         with pytest.raises(SystemExit):
             command.parse_args([option, number])

@@ -1,4 +1,4 @@
-"""`make crf-NET`: which commands it runs, and that each finds what the one before it wrote."""
+"""`make crf-NET`: its commands, and that each reads what the command before it wrote."""
 
 import shlex
 import subprocess
@@ -13,7 +13,7 @@ from tools.support.paths import PRETRAINED, ROOT, RUNS
 
 
 def steps(monkeypatch, name, weights):
-    """The options of the three commands that `make crf-NAME` runs where `weights` are what is found."""
+    """The options of the three commands that `make crf-NAME` runs if it finds `weights`."""
     said = []
     monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', lambda _net: weights)
@@ -29,17 +29,17 @@ def steps(monkeypatch, name, weights):
     ('front', 'front_pascal_voc', 'pascal_voc'), ('fcn8s_camvid_small', 'fcn8s_camvid_small', 'camvid-320x240'),
 ])  # fmt: skip
 def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatch):
-    """The test is on the split of the paper's tables, with what the search found on val."""
+    """The test uses the split of the paper's tables, and the parameters that the search found on val."""
     stored, searched, tested = steps(monkeypatch, name, [RUNS / 'x' / 'x_iter_9.caffemodel'])
     assert (stored.net, tested.net) == (net, net) and stored.save_scores == searched.scores
     assert (stored.split, searched.split, tested.split) == ('val', 'val', None) and str(searched.data) == f'data/{data}'
     assert tested.crf == searched.out / 'crf.json' and stored.crf is None
-    on_val = data == 'pascal_voc'  # whose images the search was on: the network has run on them
+    on_val = data == 'pascal_voc'  # then the test uses the scores that the search used
     assert tested.save_scores == (stored.save_scores if on_val else None)
 
 
 def test_released_weights_and_those_trained_here_share_no_folder(monkeypatch):
-    """Nor does a snapshot that a training writes meanwhile come between: all steps are told the weights."""
+    """All steps name their weights, so a training that writes a new snapshot meanwhile changes nothing."""
     files = {
         'released': PRETRAINED / 'dilation8_camvid.caffemodel',
         'own': RUNS / 'camvid-joint' / 'camvid-joint_iter_9.caffemodel',
@@ -53,8 +53,8 @@ def test_released_weights_and_those_trained_here_share_no_folder(monkeypatch):
     assert not folders[0] & folders[1]
 
 
-def test_missing_weights_of_the_second_network_are_said_before_the_first_is_begun(monkeypatch):
-    """Not after its hours."""
+def test_missing_weights_of_the_second_network_are_reported_before_the_first_begins(monkeypatch):
+    """The first network takes hours."""
     said = []
 
     def find_weights(net):
@@ -78,8 +78,8 @@ def test_targets(target, nets):
     assert shlex.split(printed)[1:] == ['-m', 'tools.recipes.crf_recipe', *nets.split()]
 
 
-def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
-    """Before the first step."""
+def test_a_warning_names_weights_that_were_trained_on_val(monkeypatch, capsys):
+    """Only one of the two files was trained on val."""
     monkeypatch.setattr(recipe.Steps, 'do', lambda *_: None)
     monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
     recipe.main(['deeplab_largefov_pascal_voc', 'deeplab_msc_largefov_pascal_voc'])
@@ -87,7 +87,7 @@ def test_weights_that_were_trained_on_val_are_warned_of(monkeypatch, capsys):
 
 
 def test_a_data_set_without_val_is_refused_before_anything_runs(monkeypatch):
-    """KITTI has train and test only; the network before it in the list is not begun either."""
+    """KITTI only has train and test. The network before it in the list does not begin either."""
     said = []
     monkeypatch.setattr(recipe.Steps, 'do', lambda *argv: said.append(argv))
     with pytest.raises(UserError, match='dilation7_kitti: kitti has no val split to search on, only train, test; take the'):

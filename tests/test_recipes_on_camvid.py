@@ -1,4 +1,4 @@
-"""The recipes of CamVid on a CPU as commands: each is one that its tool takes, and reads what a command before it wrote."""
+"""The commands of the recipes on CamVid: their tools accept them, and each reads what an earlier one wrote."""
 
 import subprocess
 from pathlib import Path
@@ -27,7 +27,7 @@ TAKES = {
 
 @pytest.fixture
 def commands(monkeypatch, tmp_path):
-    """The recipes' commands, parsed by their tools, as they would be run on a computer with VGG-16's convolutions."""
+    """The commands of the recipes, parsed by their tools, if VGG-16's convolutions are there."""
     said = []
     monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'vgg16.caffemodel')
     on_camvid.VGG16.write_bytes(b'')
@@ -50,17 +50,17 @@ def commands(monkeypatch, tmp_path):
 
 
 def trained_on(args, data: Path) -> Path:
-    """The LMDB that a command of tools/train.py reads, were the data sets in `data`."""
+    """The LMDB that a command of tools/train.py would read from the data sets in `data`."""
     return settings(args.stage, Options(data=str(data))).lmdb
 
 
 def validated_on(args, data: Path) -> Path:
-    """The maps that its snapshots are scored on, likewise."""
+    """The maps on which its snapshots would be scored."""
     return data / lmdb_of(STAGES[args.stage], 'val')
 
 
 def test_each_command_reads_what_another_wrote(commands, tmp_path):
-    """Maps, those of the validation images too; snapshots, score maps, the CRF's parameters; images for stages that read them."""
+    """This covers stored maps, snapshots, score maps, the CRF's parameters, and images."""
     maps, images, snapshots, scores, found = set(), set(), {'vgg16'}, set(), set()
     whole = None
     for tool, args in commands:
@@ -90,7 +90,7 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
 
 
 def test_nine_rows_are_tested(commands, tmp_path):
-    """Table 3's: three networks, plain, with the CRF and with CRF-RNN, all on the test images; and the joint training."""
+    """Table 3 has three networks, each plain, with the CRF and with CRF-RNN. The joint stage is tested as well."""
     tested = {args.out for tool, args in commands if tool == 'tools/test.py' and args.split == 'test'}
     rows = [system.folder for system in on_camvid.structured_systems(tmp_path / 'out')]
     night = {tmp_path / 'out' / stage for stage in RECIPES['camvid-night'].systems.values()}
@@ -98,7 +98,7 @@ def test_nine_rows_are_tested(commands, tmp_path):
 
 
 def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path):
-    """Before anything is done."""
+    """The error comes before the first step."""
     monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'none')
     with pytest.raises(UserError, match='make weights-vgg16'):
         recipe.main(['camvid-cpu', '--data', str(tmp_path)])
@@ -106,7 +106,7 @@ def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path)
 
 @pytest.mark.parametrize('name', on_camvid.FOLLOW)
 def test_without_a_data_set_the_make_target_is_named(name):
-    """As by make lmdb-camvid; and make has that target."""
+    """The message is that of make lmdb-camvid, and make has the target that it names."""
     with pytest.raises(UserError, match=f'camvid is not given: make {name} DATA=FOLDER, or --data FOLDER'):
         recipe.main([name])
     printed = subprocess.run(['make', '-n', name, 'DATA=x'], cwd=ROOT, capture_output=True, text=True, check=True).stdout

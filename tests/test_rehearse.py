@@ -1,4 +1,4 @@
-"""The rehearsal: a chain of small stages to its table, what fails and what does not for it, and what stages want of data."""
+"""The rehearsal: a small chain up to its table, failed stages, and the data and weights that stages need."""
 
 import json
 import math
@@ -26,7 +26,7 @@ PAPER = {  # Sec. 4, Sec. 5 with Table 3, A.1, A.2, A.3, and fyu/dilation's own 
 
 
 def test_small_chain_from_nothing_to_its_table(tmp_path, capfd):
-    """First losses of weights that know nothing: ln 7. Nothing that starts no other stage is left; run again, nothing is done."""
+    """Untrained weights have a loss of ln 7. Files that no stage needs are deleted; a second call does nothing."""
     assert rehearse.main(['toy-basic', '--out', str(tmp_path)]) == 0
     front, basic = json.loads((tmp_path / 'rehearsal.json').read_text())
     assert [row['stage'] for row in (front, basic)] == ['toy-front', 'toy-basic']
@@ -44,12 +44,12 @@ def test_small_chain_from_nothing_to_its_table(tmp_path, capfd):
 
 @pytest.fixture
 def without_data(monkeypatch):
-    """Nothing is drawn."""
+    """No pictures are drawn."""
     monkeypatch.setattr(rehearsal, 'prepare_data', lambda stages, data: None)
 
 
-def test_stage_that_fails_keeps_only_those_from_running_that_start_from_it(tmp_path, without_data, monkeypatch, capsys):
-    """The others run; the table says why; the status is 1."""
+def test_failed_stage_only_stops_stages_that_start_from_it(tmp_path, without_data, monkeypatch, capsys):
+    """The others run, the table gives the reason, and the status is 1."""
     ran = []
 
     def train(chain, name, **changes):
@@ -65,14 +65,14 @@ def test_stage_that_fails_keeps_only_those_from_running_that_start_from_it(tmp_p
 
 
 def test_second_rehearsal_in_the_same_folder_is_refused(tmp_path):
-    """It would delete the runs of the first."""
+    """The second would delete the runs of the first."""
     with locked(tmp_path / 'out'), pytest.raises(UserError, match='is being written by another process'):
         rehearse.main(['toy-basic', '--out', str(tmp_path / 'out')])
     assert not (tmp_path / 'out').exists()
 
 
 def test_paper_is_every_full_size_stage_of_its_own_networks():
-    """Neither the networks that it compares with, nor the demonstration, nor what a CPU can finish."""
+    """It leaves out the compared networks, the demo and the recipes for a CPU."""
     chosen = rehearse.chosen(['paper'])
     assert {name: sum(stage.startswith(name) for stage in chosen) for name in PAPER} == PAPER
     assert len(chosen) == sum(PAPER.values())
@@ -83,8 +83,8 @@ def test_paper_is_every_full_size_stage_of_its_own_networks():
             rehearse.chosen([name])
 
 
-def test_data_that_stages_want():
-    """A crop once, the halves for joint training (paper A.3), no LMDB for what trains on maps."""
+def test_data_that_stages_need():
+    """Each crop size occurs once, joint training uses halves (paper A.3), and stages on maps need no LMDB of images."""
     names = ('cityscapes-front', 'cityscapes-context', 'cityscapes-joint', 'voc-front', 'voc-coco-front', 'voc-front-crfrnn')
     assert crops_of(STAGES[name] for name in names) == {
         'cityscapes': {'train': [628], 'train_halves': [1396]},
@@ -93,8 +93,8 @@ def test_data_that_stages_want():
     assert crops_of([STAGES['toy-basic']]) == {'toy': {'train': []}}
 
 
-def test_start_has_what_vgg16_has_and_small_random_values_elsewhere(tmp_path, monkeypatch):
-    """A layer of another shape is not taken, a fresh layer is not written."""
+def test_start_holds_vgg16_and_small_random_values_elsewhere(tmp_path, monkeypatch):
+    """A layer of another shape is not copied, and a fresh layer is not written."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
     stage = replace(STAGES['toy-front'], init=('vgg16',), fresh=('final',))
     shapes = param_shapes(deploy(stage.net))
@@ -107,16 +107,16 @@ def test_start_has_what_vgg16_has_and_small_random_values_elsewhere(tmp_path, mo
     assert found['fc6'][0].shape == shapes['fc6'][0] and found['conv1_2'][0].std() == pytest.approx(0.01, rel=0.1)
 
 
-def test_what_ran_otherwise_does_not_count():
-    """Fewer iterations, other passes, another machine's memory."""
+def test_runs_with_other_settings_do_not_count():
+    """Fewer iterations, another number of images, or a GPU."""
     asked = Asked(3, 2)
     assert asked.covers(Asked(3, 2)) and asked.covers(Asked(1, 2))
     assert not any(asked.covers(other) for other in (Asked(4, 2), Asked(3, 1), Asked(3, 3), Asked(3, 2, gpu=0)))
 
 
 @pytest.mark.parametrize('name', [name for name in rehearse.chosen(['all']) if needs_file(STAGES[name])])
-def test_start_is_all_that_a_stage_needs(name):
-    """No layer that is learned is left without values."""
+def test_start_holds_every_layer_that_a_stage_needs(name):
+    """Each layer that is not fresh gets values."""
     stage = STAGES[name]
     wanted, given = param_shapes(training(name, 'unused')), start_shapes(stage)
     assert wanted.keys() - stage.fresh <= given.keys()
@@ -127,8 +127,8 @@ def test_start_is_all_that_a_stage_needs(name):
     ('loss', 'goes_on', 'said'),
     [(2.4, False, 'ok'), (4.0, True, 'too large'), (math.nan, True, 'too large'), (0.5, False, 'too small'), (0.5, True, 'ok')],
 )
-def test_first_loss_that_is_not_as_it_should_be_is_remarked(loss, goes_on, said):
-    """Beside ln 11 = 2.398; one who went on from trained weights may know something."""
+def test_unexpected_first_loss_gets_a_remark(loss, goes_on, said):
+    """ln 11 = 2.398 is expected; a stage that starts from trained weights may be lower."""
     row = Row('s', Asked(2, 1), '628', 1, 8, loss, math.log(11), 1.0, 1, 1e9, 1e9, goes_on)
     assert said in row.remark and row.sound == (said == 'ok') and row.cells()[-1] == row.remark
 

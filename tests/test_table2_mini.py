@@ -1,4 +1,4 @@
-"""Table 2 in miniature: its networks beside those of full width, what is trained, the recipe's commands, the report."""
+"""Table 2 in miniature: its networks against those of full width, the trained layers, the commands, the report."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from tools.training.settings import settings
 
 RECIPE = on_camvid.RECIPES['table2-mini']
 SMALL = {name: stage for name, stage in STAGES.items() if name.startswith('camvid-small')}
-LARGE = {  # the network of full width that each is made of
+LARGE = {  # stage -> the network of full width that it is made from
     'camvid-small-fcn8s': 'fcn8s_camvid',
     'camvid-small-deeplab': 'deeplab_pascal_voc',
     'camvid-small-deeplab-msc': 'deeplab_msc_pascal_voc',
@@ -37,15 +37,15 @@ LARGE = {  # the network of full width that each is made of
 TRUNK = [f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)]
 
 
-def test_the_systems_are_table_2s_and_the_ablation():
-    """Each with a stage, each a network of full width made narrow."""
+def test_the_systems_are_those_of_table_2_and_of_the_ablation():
+    """Each has a stage with a narrow version of a network of full width."""
     assert list(RECIPE.systems)[:4] == [row.name for row in TABLE[2].rows]
     assert set(RECIPE.systems.values()) == set(SMALL) == set(LARGE)
 
 
 @pytest.mark.parametrize('name', SMALL)
 def test_small_networks_differ_in_fc_and_input_only(name):
-    """128 channels, not 4096; an image of 320x240, to sides that the network takes; CamVid's classes, DeepLab being VOC's."""
+    """128 channels instead of 4096, 320x240 pixels at sides that the network accepts, and CamVid's classes."""
     message = deploy(SMALL[name].net)
     here = [as_line(layer) for layer in message.layer[1:] if not layer.name.startswith('scale_')]
     large = [as_line(layer) for layer in deploy(LARGE[name]).layer[1:]]
@@ -58,7 +58,7 @@ def test_small_networks_differ_in_fc_and_input_only(name):
 
 
 def test_fcn_at_once_scales_its_pooled_maps(tmp_path):
-    """By 0.01 and 0.0001 before they are scored (voc-fcn8s-atonce/net.py)."""
+    """The factors before the scores are 0.01 and 0.0001 (voc-fcn8s-atonce/net.py)."""
     message = deploy('fcn8s_camvid_small', size_hw=(40, 40))
     assert [layer.name for layer in deploy('fcn8s_camvid').layer if layer.name.startswith('scale')] == []
     path = tmp_path / 'net.prototxt'
@@ -76,7 +76,7 @@ def test_fcn_at_once_scales_its_pooled_maps(tmp_path):
 
 
 def test_settings_are_the_same_for_all():
-    """So that only the networks differ: one pass over the 367 images, the same rates, the same start."""
+    """Only the networks differ: all have one pass over the 367 images, the same rates and the same start."""
     varied = {'net', 'init', 'fresh'}
     rows = [{field: value for field, value in vars(stage).items() if field not in varied} for stage in SMALL.values()]
     assert all(row == rows[0] for row in rows)
@@ -89,7 +89,7 @@ def test_settings_are_the_same_for_all():
 @pytest.mark.usefixtures('narrow_nets')
 @pytest.mark.parametrize('name', SMALL)
 def test_only_what_comes_after_the_trunk_is_trained(name, tmp_path):
-    """All of it at the rate 1, biases 2, but for FCN's upsampling; no gradient is taken into the trunk."""
+    """lr_mult is 1 for weights and 2 for biases; the trunk and FCN's upsampling are frozen, and no gradient reaches the trunk."""
     for layer in training(name, 'x').layer:
         if layer.type in ('Convolution', 'Deconvolution'):
             still = layer.name in TRUNK or layer.type == 'Deconvolution'
@@ -97,7 +97,7 @@ def test_only_what_comes_after_the_trunk_is_trained(name, tmp_path):
     stage = STAGES[name]
     net = fresh_net(name, stage_data(stage, tmp_path / 'lmdb', stage.label_stride, 404), tmp_path, crop_size=404)
     final = net.params[NETS[stage.net].front_end.final]
-    final[0].data[...] = np.random.default_rng(0).normal(0, 1, final[0].data.shape)  # FCN's are zero, which lets nothing through
+    final[0].data[...] = np.random.default_rng(0).normal(0, 1, final[0].data.shape)  # FCN's are zero and stop the gradient
     for layer, blobs in net.params.items():
         if layer.startswith('up'):
             blobs[0].data[...] = 1
@@ -108,8 +108,8 @@ def test_only_what_comes_after_the_trunk_is_trained(name, tmp_path):
     assert not net.blobs['conv5_3'].diff.any()
 
 
-def test_the_start_is_the_trunk_alone(tmp_path, monkeypatch):
-    """A VGG-16 whose fc6 is 4096 wide serves networks whose fc6 is 128 wide; without one, the command that makes it is named."""
+def test_only_the_trunk_has_starting_weights(tmp_path, monkeypatch):
+    """VGG-16 with 4096 channels serves networks with 128. If it is missing, the message names the command that makes it."""
     path = tmp_path / 'vgg16.caffemodel'
     monkeypatch.setitem(WEIGHTS, 'vgg16', replace(WEIGHTS['vgg16'], file=str(path)))
     with pytest.raises(UserError, match='no weights at .*vgg16.caffemodel; run: make weights-vgg16'):
@@ -121,7 +121,7 @@ def test_the_start_is_the_trunk_alone(tmp_path, monkeypatch):
 
 @pytest.fixture
 def commands(monkeypatch, tmp_path):
-    """The recipe's commands, as they would be run on a computer with VGG-16's convolutions."""
+    """The commands of the recipe if VGG-16's convolutions are there."""
     said = []
     (tmp_path / 'vgg16.caffemodel').write_bytes(b'')
     monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'vgg16.caffemodel')
@@ -132,7 +132,7 @@ def commands(monkeypatch, tmp_path):
 
 
 def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(commands):
-    """By the toolkit's own commands; what one writes is what the next reads when it is not told otherwise."""
+    """The commands use default paths: each reads what the one before it wrote."""
     (_, _, *prepare), *steps = commands
     prepared = camvid.parse_args(prepare)
     assert (prepared.size, prepared.crop_size) == ((320, 240), [612])
@@ -146,7 +146,7 @@ def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(comma
 
 
 def test_a_missing_lmdb_is_named_with_its_size_and_folder():
-    """What the message says makes data/camvid-320x240/train_612."""
+    """The command in the message makes data/camvid-320x240/train_612."""
     asked = settings('camvid-small-front', Options(data='/nowhere'))
     with pytest.raises(UserError, match='no LMDB at /nowhere/camvid-320x240/train_612; run: make lmdb-camvid DATA=FOLDER'
                        ' SIZE=320x240 OUT=data/camvid-320x240 CROP_SIZE=612'):  # fmt: skip
@@ -154,12 +154,12 @@ def test_a_missing_lmdb_is_named_with_its_size_and_folder():
 
 
 def test_own_data_have_their_own_size():
-    """NAME@DATASET is of the images in data/DATASET."""
+    """NAME@DATASET uses the images in data/DATASET at their own size."""
     assert NETS['fcn8s_camvid_small@mine'].folder == 'mine' and NETS['fcn8s_camvid_small'].folder == 'camvid-320x240'
 
 
 def test_orders_side_by_side():
-    """Table 2 of the paper: 62.1, 62.2, 62.9, 67.6. The ablation is not in it."""
+    """The paper's Table 2 has 62.1, 62.2, 62.9 and 67.6. The ablation is not in the sentence."""
     paper = {row.name: row.mean_iou for row in TABLE[2].rows}
     means = {'FCN-8s': 0.4, 'DeepLab': 0.30, 'DeepLab-Msc': 0.35, 'Our front end': 0.2, 'Front end, pooling': 0.9}
     assert on_camvid.orders([Scores(name, mean, {}, 233) for name, mean in means.items()], paper) == (

@@ -1,4 +1,4 @@
-"""Chains: their order, and one that is followed from images to the context module."""
+"""Chains: the order of their stages, their options and commands, and one that runs from images to a context module."""
 
 import importlib.util
 import re
@@ -44,7 +44,7 @@ def test_order_of_a_chain(name, stages):
 
 @pytest.mark.parametrize('name', [*CHAINS, 'cityscapes-joint'])
 def test_make_knows_every_chain(name):
-    """As it knows every stage, with CHAIN=1."""
+    """`make train-CHAIN` runs tools/train.py with --chain."""
     finished = subprocess.run(['make', '-n', f'train-{name}', 'CHAIN=1'], cwd=ROOT, capture_output=True, text=True, check=True)
     assert f'tools/train.py {name} ' in finished.stdout and '--chain' in finished.stdout
 
@@ -64,7 +64,7 @@ def test_make_says_what_to_train_in_place_of_a_name_that_is_no_stage(name, said)
 
 
 def test_chain_from_images_to_context(tmp_path, capfd):
-    """Each stage begins with what the one before it left; the second time nothing is done; more iterations go on."""
+    """Each stage starts from the result of the stage before it; a second call does nothing."""
     words = chain_words(tmp_path, '--iters', '2')
     main(words)
     front, basic = tmp_path / 'runs' / 'toy-front', tmp_path / 'runs' / 'toy-basic'
@@ -78,20 +78,20 @@ def test_chain_from_images_to_context(tmp_path, capfd):
 
 
 def chain_words(folder, *more):
-    """The command line of the chain of toy-basic in `folder`."""
+    """The command line that runs the chain of toy-basic in `folder`."""
     chain_data(folder / 'data')
     return ['toy-basic', '--chain', '--data', str(folder / 'data'), '--runs', str(folder / 'runs'), *more]
 
 
 def made_files(folder):
-    """Weights and data with their times."""
+    """The weight files and LMDBs in `folder` with their times of change."""
     kinds = ('.caffemodel', '.solverstate', '.mdb')
     files = [path for path in folder.rglob('*') if path.suffix in kinds and path.name != 'lock.mdb']
     return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_maps_that_are_missing_are_made_by_the_command_that_the_message_says(tmp_path):
-    """Those of the training split, then those of the validation split, each in its own place; then the training runs."""
+    """First for the training split, then for the validation split; after both commands the training runs."""
     data, runs = tmp_path / 'da ta', tmp_path / 'runs'
     chain_data(data)
     split_with_maps(data, 'val')
@@ -110,8 +110,8 @@ def test_maps_that_are_missing_are_made_by_the_command_that_the_message_says(tmp
     assert [score.iteration for score in read_scores(runs / 'toy-basic')] == [2]
 
 
-def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
-    """Not after weeks of training the front end."""
+def test_missing_data_of_a_later_stage_is_reported_before_the_first(tmp_path):
+    """The error must not come after weeks of training the front end."""
     asked = Options(data=str(tmp_path), runs=str(tmp_path / 'runs'))
     with pytest.raises(UserError, match=r'no LMDB at .*camvid/train_628; run: make lmdb-camvid'):
         main(['camvid', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
@@ -120,21 +120,21 @@ def test_data_of_a_later_stage_is_missed_before_the_first(tmp_path):
 
 
 def test_images_in_a_pass_are_those_that_divide_each_stages_batch():
-    """Batches of 8, 100 and 1, of which the rows take 8, 2 and 1 in a pass; asked for are 3."""
+    """The rows have batches of 8, 100 and 1, and 8, 2 and 1 images in a pass; the option asks for 3."""
     chain = Chain('cityscapes', ends('cityscapes'), Options(batch_per_pass=3))
     assert [chain.options(name).batch_per_pass for name in chain.stages] == [2, 2, 1]
 
 
 @pytest.mark.parametrize('option', ['--crop-size', '--batch'])
 def test_option_of_one_stage_is_refused(option):
-    """It would fit one of them at most."""
+    """The option could fit only one of the stages."""
     with pytest.raises(UserError, match=rf'{option} is for one stage, and camvid is several: camvid-front, camvid-joint'):
         main(['camvid', option, '628'])
 
 
 @pytest.mark.parametrize(('stage', 'gpus'), [('cityscapes-front', '0,1,2,3'), ('cityscapes-joint', '0'), ('voc-front', '0,1')])
 def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_path):
-    """Batches of 8, 1 and 14 on four."""
+    """Batches of 8, 1 and 14 images on four GPUs."""
     monkeypatch.setattr('tools.recipes.chain.check_gpus', lambda numbers: numbers)
     chain = Chain(stage, (stage,), Options(gpu=(0, 1, 2, 3), runs=str(tmp_path)))
     words = words_of(chain.options(stage))
@@ -142,7 +142,7 @@ def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_p
 
 
 def test_options_reach_the_stages_that_they_are_for(tmp_path):
-    """--random-fc only where fc6 and fc7 come from a file; the rest everywhere."""
+    """--random-fc only goes to the stage whose fc6 and fc7 come from a file; the other options go to all."""
     chain = Chain('cityscapes', ends('cityscapes'), Options(random_fc=True, iters=7, val_every=5, runs=str(tmp_path)))
     found = {name: chain.options(name) for name in chain.stages}
     assert [name for name, options in found.items() if options.random_fc] == ['cityscapes-front']
@@ -161,15 +161,15 @@ def steps(monkeypatch):
     ('stage', 'command'),
     [('camvid-front', ['-m', 'pretrained.vgg16']), ('voc-deeplab-largefov', ['-m', 'pretrained.fetch', 'vgg16_20M'])],
 )
-def test_weights_to_start_from_are_made_or_fetched_where_they_are_missing(stage, command, steps, tmp_path, monkeypatch):
-    """By modules that there are."""
+def test_missing_weights_to_start_from_are_made_or_fetched(stage, command, steps, tmp_path, monkeypatch):
+    """The first step does it, by a module that exists."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
     Chain(stage, (stage,), Options(runs=str(tmp_path))).follow()
     assert steps[0] == command and importlib.util.find_spec(command[1])
 
 
 def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
-    """Maps of the training and of the validation images lie between front end and context module, with all pixels' labels."""
+    """The chain stores maps of the training and validation images, with the labels of all pixels, before the context module."""
     monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     Chain('cityscapes', ends('cityscapes'), Options(val_every=2000, runs=str(tmp_path))).follow()
     extractions = [step for step in steps if step[0] == 'tools/extract_features.py']
@@ -182,7 +182,7 @@ def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
 
 
 def test_maps_that_two_networks_train_on_are_stored_once(tmp_path, steps, monkeypatch):
-    """VGG-16's, of which front end and joint stage are trained: seconds an image on a CPU."""
+    """Front end and joint stage both train on VGG-16's maps, which take seconds per image on a CPU."""
     monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     name = 'camvid-cpu-joint'
     Chain(name, (name,), Options(runs=str(tmp_path), data=str(tmp_path))).follow()
@@ -190,15 +190,15 @@ def test_maps_that_two_networks_train_on_are_stored_once(tmp_path, steps, monkey
     assert blobs == ['conv5_3', 'final']
 
 
-def test_images_of_maps_to_store_are_missed_before_the_first_step(tmp_path, steps):
-    """Not after VGG-16 is fetched."""
+def test_missing_images_of_maps_are_reported_before_the_first_step(tmp_path, steps):
+    """The error comes before VGG-16 is downloaded."""
     with pytest.raises(UserError, match=r'no train split at .*/camvid/train\.json; run: make lmdb-camvid'):
         main(['camvid-cpu-front', '--chain', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
     assert steps == []
 
 
 def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps, monkeypatch):
-    """A front end trained on VGG-16's maps has not the layers before them: images, then their maps, then their scores."""
+    """A front end trained on VGG-16's maps lacks the layers below them, so its scores are computed from these maps."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
     monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
     name = 'camvid-night-basic'
@@ -211,7 +211,7 @@ def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps,
 
 
 def test_options_are_the_same_when_they_are_typed():
-    """All kinds: numbers, switches, several words, GPUs; what is as by default is not typed."""
+    """Numbers, switches, several words and GPUs; options at their defaults are left out."""
     asked = Options(iters=7, base_lr=0.25, random_fc=True, weights=['a b', 'c'], gpu=(0, 1), val_split='x')
     words = words_of(asked)
     assert parse_args(['toy-front', *words]).options == asked and '--keep' not in words
@@ -219,7 +219,7 @@ def test_options_are_the_same_when_they_are_typed():
 
 
 def test_every_variable_of_make_is_an_option():
-    """Each as make passes it on: a value, or a switch."""
+    """make passes each on as a value or as a switch."""
     given = {pair.group(2): pair.group(1) for pair in re.finditer(r'[-a-z]+([=:])(\w+)', for_make())}
     assert {'ITERS': '=', 'WEIGHTS': '=', 'RESTART': ':'}.items() <= given.items() and 'RUN_DIR' not in given
     variables = [f'{name}=1' for name in given]

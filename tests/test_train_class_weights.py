@@ -53,7 +53,7 @@ def test_median_frequency_weights_by_hand(tmp_path):
 
 @pytest.mark.parametrize('encoding', ['raw', 'png'])
 def test_labels_of_images_are_counted_without_their_margin(tmp_path, encoding):
-    """The writer counts them before it pads: its manifest has the same numbers."""
+    """The manifest has the same numbers; the writer counted them before it padded the images."""
     images_lmdb(tmp_path)
     records = load_split(tmp_path, 'train')
     write_lmdb(tmp_path / encoding, records, dataset='toy', split='train', crop_size=380, encoding=encoding)
@@ -63,7 +63,7 @@ def test_labels_of_images_are_counted_without_their_margin(tmp_path, encoding):
 
 @pytest.mark.parametrize('normalization', ['VALID', 'NONE'])
 def test_loss_and_gradient_are_those_of_a_weighted_softmax(tmp_path, normalization):
-    """Written plainly: a pixel's loss and gradient times the weight of its class, over the number of pixels with a label."""
+    """Plain NumPy: loss and gradient of a pixel times its class weight, divided by the number of labelled pixels."""
     rng, shape, weights = np.random.default_rng(0), (2, 4, 3, 5), np.array([0.25, 1.0, 0.0, 3.5])
     scores, label = rng.normal(0, 2, shape), rng.integers(0, 4, (2, 3, 5))
     label[0, 0, :2] = IGNORE_LABEL
@@ -83,7 +83,7 @@ def test_loss_and_gradient_are_those_of_a_weighted_softmax(tmp_path, normalizati
 
 
 def loss_net(folder, shape, normalization, class_weights):
-    """A net of two inputs and the loss, whose gradient reaches the scores."""
+    """A net with two inputs and the loss; its backward pass computes the gradient of the scores."""
     net = caffe.NetSpec()
     net.scores, net.label = L.Input(shape=dict(dim=list(shape))), L.Input(shape=dict(dim=[shape[0], 1, *shape[2:]]))
     net.loss = loss(net.scores, net.label, IGNORE_LABEL, normalization, class_weights)
@@ -94,8 +94,8 @@ def loss_net(folder, shape, normalization, class_weights):
 
 
 @pytest.mark.parametrize('gpu', [False, True])
-def test_memory_is_that_of_the_loss_without_weights(gpu):
-    """Both layers keep the probabilities, and a gradient of them for the loss weight."""
+def test_class_weights_need_no_more_memory(gpu):
+    """Both loss layers keep the probabilities and one gradient of the same size."""
     plain, weighted = (
         estimate(layers_of(training('camvid-front', 'x', 628, 8, True, name), 'train'), training=True, gpu=gpu)
         for name in (None, 'x')
@@ -104,7 +104,7 @@ def test_memory_is_that_of_the_loss_without_weights(gpu):
 
 
 def test_a_run_has_its_weights_in_the_record_and_the_loss(tmp_path, capsys):
-    """Weights of 2 double the loss of the first iteration; the mean of a pixel is 2 as well."""
+    """Weights of 2 double the first loss, and the mean weight of a pixel is 2."""
     words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path), '--batch', 2, '--iters', 2
     assert train(asked(*words, '--run-dir', tmp_path / 'plain')) == 0
     twice = '--class-weights', weights_file(tmp_path, [2] * CLASSES)
@@ -117,8 +117,8 @@ def test_a_run_has_its_weights_in_the_record_and_the_loss(tmp_path, capsys):
     assert 'class weights: sky 2, mountain 2' in capsys.readouterr().err
 
 
-def test_a_run_goes_on_with_the_weights_that_it_began_with_and_with_no_others(tmp_path):
-    """One of `median` is not gone on with by numbers or without weights; the LMDB is not counted again."""
+def test_a_run_continues_only_with_the_weights_that_it_began_with(tmp_path):
+    """A run with `median` refuses a file of weights and no weights; it does not count the LMDB again."""
     words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=0), '--batch', 2, '--run-dir', tmp_path / 'run'
     assert train(asked(*words, '--class-weights', 'median', '--iters', 2)) == 0
     begun = read_record(tmp_path / 'run')['class_weights']
@@ -133,7 +133,7 @@ def test_a_run_goes_on_with_the_weights_that_it_began_with_and_with_no_others(tm
             train(asked(*words, *other, '--iters', 6))
 
 
-def test_names_may_hold_blanks_and_marks_may_stand_before_the_weight(tmp_path):
+def test_class_names_with_blanks_and_separators_before_the_weight(tmp_path):
     facts = dataset('cityscapes')
     marks = [' ', ': ', ', ', '=', '\t']
     forms = [f'{name}{marks[index % 5]}{index}.5' for index, name in enumerate(facts.classes)]
@@ -162,8 +162,8 @@ def test_faults_of_a_file_of_weights(tmp_path, change, fault):
         asked('toy-basic', '--class-weights', path)
 
 
-def test_weights_of_nothing_that_occurs_are_refused(tmp_path):
-    """All labels are 255, or of the one class whose weight is 0."""
+def test_an_lmdb_without_any_weighted_pixel_is_refused(tmp_path):
+    """All labels are 255, or the one class whose weight is 0."""
     for value, fault in ((IGNORE_LABEL, 'no pixel has a label'), (0, 'all classes that occur have weight 0')):
         write_features(
             tmp_path / 'maps', [('r', np.zeros((7, 2, 2), np.float32), np.full((2, 2), value, np.uint8))], {'dataset': 'toy'}
@@ -173,7 +173,7 @@ def test_weights_of_nothing_that_occurs_are_refused(tmp_path):
 
 
 def test_limit_of_a_weighted_loss():
-    """A uniform guess has the mean weight times ln 7, so 2.9 times that is no fault where 2.9 times ln 7 would be one."""
+    """The limit is 3 times the loss of a uniform guess, which is the mean weight times ln 7."""
     weights = ClassWeights((4.0,) * 7, 4.0)
     for factor, good in ((2.9, True), (3.1, False)):
         watch = Watch(asked('toy-basic'), weights)
@@ -183,13 +183,13 @@ def test_limit_of_a_weighted_loss():
 
 
 def test_a_weighted_loss_is_clipped_earlier():
-    """InfogainLoss takes no probability below 1e-20, whose -ln is 46.05; SoftmaxWithLoss goes to 87.3."""
+    """InfogainLoss clips probabilities at 1e-20, whose -ln is 46.05; SoftmaxWithLoss goes to 87.3."""
     assert not Row(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic'), ClassWeights((1.0,) * 7, 1.0)).worst)
     assert Row(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic')).worst)
 
 
 def test_a_chain_hands_weights_to_each_stage(tmp_path, monkeypatch):
-    """By an absolute path, as its commands run elsewhere."""
+    """The path is absolute, as the commands run in another folder."""
     weights_file(tmp_path, [1] * CLASSES)
     monkeypatch.chdir(tmp_path)
     args = parse_args(['toy', '--class-weights', 'weights.txt', '--runs', str(tmp_path)])

@@ -1,4 +1,4 @@
-"""Caffe's log: rows of one and of several sessions, and what the end of a failed one means."""
+"""Caffe's log: rows of one session and of several, and why a failed session ended."""
 
 import signal
 
@@ -11,7 +11,7 @@ PREFIX = 'I20260612 10:11:12.045521 14666 '  # as glog 0.6 writes it
 
 
 def said(iteration: int, loss: str, seconds: str = '0.5', lr: str = '0.001') -> list[str]:
-    """What Caffe wrote of one iteration, taken from its log."""
+    """The lines that Caffe logs for one iteration, copied from a real log."""
     return [
         f'{PREFIX}solver.cpp:239] Iteration {iteration} (2.83286 iter/s, {seconds}s/1 iters), loss = {loss}',
         f'{PREFIX}solver.cpp:258]     Train net output #0: loss = {loss} (* 1 = {loss} loss)',
@@ -20,55 +20,55 @@ def said(iteration: int, loss: str, seconds: str = '0.5', lr: str = '0.001') -> 
 
 
 def session(start: int, *losses: str) -> list[str]:
-    """One start of Caffe from iteration `start`."""
+    """The log of one start of Caffe from iteration `start`."""
     lines = [line for iteration, loss in enumerate(losses, start) for line in said(iteration, loss)]
     return [f'=== training from iteration {start}: caffe train', *lines]
 
 
 def test_row_of_an_iteration():
-    """Loss and seconds are of one line, the rate of another."""
+    """Loss and seconds come from one line, the learning rate from another."""
     assert joined_rows(said(7, '2.39', seconds='0.25', lr='1e-05')) == [Row(7, 2.39, 1e-05, 0.25)]
 
 
-def test_first_format_of_glog_is_read_too():
-    """glog before 0.6 has no year."""
+def test_old_format_of_glog_is_read():
+    """Before version 0.6, glog wrote no year."""
     assert joined_rows([line.replace('I2026', 'I') for line in said(7, '2.39')]) == [Row(7, 2.39, 0.001, 0.5)]
 
 
 def test_last_forward_pass_is_no_iteration():
-    """After the last update Caffe shows one more loss, without a learning rate."""
+    """After the last update Caffe logs one more loss, without a learning rate."""
     lines = [*said(0, '2'), f'{PREFIX}solver.cpp:347] Iteration 1, loss = 1.5']
     assert [row.iteration for row in joined_rows(lines)] == [0]
 
 
 def test_sessions_join_without_gap_or_double():
-    """Killed after iteration 4, gone on with from a snapshot at 2: iterations 2 to 4 count as done the second time."""
+    """Killed after iteration 4, continued from the snapshot at 2: the rows from 2 on are those of the second session."""
     lines = session(0, '5', '4', '3', '2', '1') + session(2, '3.5', '2.5')
     assert [(row.iteration, row.loss) for row in joined_rows(lines)] == [(0, 5), (1, 4), (2, 3.5), (3, 2.5)]
 
 
 def test_line_torn_by_a_kill():
-    """Half a row before the next session is no row."""
+    """Half a line before the next session does not count."""
     torn = session(0, '5', '4')[:-2] + ['I20260612 10:11:12.045521 14666 solver.cpp:239] Iteration 1 (2.8']
     assert [row.loss for row in joined_rows(torn + session(1, '4.5'))] == [5, 4.5]
 
 
 @pytest.mark.parametrize(('loss', 'finite', 'sound'), [('2.4', True, True), ('87.3365', True, False), ('-nan', False, False)])
 def test_losses_that_training_does_not_recover_from(loss, finite, sound):
-    """87.3365 is the clipped loss: 2^-126 is the smallest normal float, and 126 ln 2 = 87.34."""
+    """87.3365 is the largest loss: Caffe clips at the smallest normal float, 2^-126, and 126 ln 2 = 87.34."""
     (row,) = joined_rows(said(0, loss))
     assert (row.finite, row.sound()) == (finite, sound)
 
 
 def test_a_summed_loss_is_clipped_at_each_pixel():
-    """A loss of 8,000 is no more than 80 for each of 100 pixels; 8,733.65 is the clipped loss at all of them."""
+    """Over 100 pixels, 8000 is 80 per pixel, which is sound; 8733.65 is the largest loss at each of them."""
     small, worst = joined_rows([*said(0, '8000'), *said(1, '8733.65')])
     assert small.sound(100 * WORST_LOSS) and not worst.sound(100 * WORST_LOSS)
     assert not small.sound()
 
 
 def test_failure_lines_leave_the_stack_out():
-    """What is told of a failure ends with the check, not with addresses."""
+    """The lines end with the failed check, not with addresses."""
     check = 'F20260612 10:11:12.045521 1 blob.cpp:115] Check failed: data_ '
     log = ['before', check, '*** Check failure stack trace: ***', '    @     0x7f63fe045305  main', '']
     assert failure_lines(log) == ['before', check.rstrip()]
@@ -91,5 +91,5 @@ def test_failure_lines_leave_the_stack_out():
     ],
 )
 def test_meaning_of_an_end(status, line, word):
-    """The exit status and the last lines together."""
+    """Exit status and last lines of the log give the reason."""
     assert word in meaning(status, [line])

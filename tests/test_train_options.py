@@ -1,4 +1,4 @@
-"""Stages trained by stock Caffe in the ways that a row's options allow: every pixel's label, reflection, a user's own data."""
+"""Options of a stage on stock Caffe: the loss on all pixels, reflection, your own data, layers that start anew."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def cross_entropy(scores, label) -> float:
 
 
 def test_upsampled_loss_on_images(tmp_path, capsys):
-    """--upsample-loss: Caffe trains on the labels of all pixels, and the run remembers it."""
+    """--upsample-loss trains on the labels of all pixels; the run cannot continue without it."""
     words = ('toy-front', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
     assert train(asked(*words, '--upsample-loss')) == 0
     assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(7), abs=0.1)
@@ -50,14 +50,14 @@ def test_upsampled_loss_on_images(tmp_path, capsys):
         train(asked(*words, '--iters', 3))
 
 
-def test_maps_with_a_label_a_cell_are_refused_for_the_upsampled_loss(tmp_path):
-    """Both values are named."""
+def test_maps_with_labels_at_stride_8_are_refused_for_the_upsampled_loss(tmp_path):
+    """The message names both strides."""
     with pytest.raises(UserError, match='has label_stride 8, stage toy-basic needs 1'):
         train(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--upsample-loss'))
 
 
 def test_reflection_in_stock_caffe(tmp_path, monkeypatch):
-    """The program `caffe` finds the Python layer; the module starts as the identity, so the first loss is that of the maps."""
+    """The program `caffe` finds the Python layer. The module starts as the identity, so the first loss is that of its input."""
     monkeypatch.setitem(NETS, 'basic_toy', replace(NETS['basic_toy'], context=replace(NETS['basic_toy'].context, pad='reflect')))
     maps = maps_lmdb(tmp_path)
     assert train(asked('toy-basic', '--lmdb', maps, '--run-dir', tmp_path / 'run', '--iters', 1, '--batch', 6)) == 0
@@ -67,7 +67,7 @@ def test_reflection_in_stock_caffe(tmp_path, monkeypatch):
 
 
 def fruit_lmdb(folder):
-    """Noise of three classes."""
+    """An LMDB of noise with three classes."""
     keep_own(FRUIT)
     random, records = np.random.default_rng(0), []
     for index in range(4):
@@ -80,7 +80,7 @@ def fruit_lmdb(folder):
 
 
 def test_own_data(tmp_path):
-    """toy-front@fruit: three classes and the mean of fruit's row, from its own LMDB."""
+    """toy-front@fruit trains on the LMDB of fruit, with its three classes."""
     images = fruit_lmdb(tmp_path)
     settings = asked('toy-front@fruit', '--lmdb', images, '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
     assert settings.stage == replace(STAGES['toy-front@fruit'], crop_size=380, max_iter=2)
@@ -92,9 +92,9 @@ def test_own_data(tmp_path):
 
 @pytest.mark.parametrize('form', ['caffemodel', 'caffemodel.h5'])
 def test_layers_start_anew_for_other_classes(tmp_path, form):
-    """From weights of seven classes, also in Caffe's HDF5: the message names --fresh, which trains; other layers are the file's.
+    """Weights of seven classes, also in Caffe's HDF5: the message names --fresh, which works and keeps the other layers.
 
-    Nothing is learned in the single iteration, at a rate of 1e-12, so that the snapshot is the start.
+    The single iteration has a learning rate of 1e-12, so the snapshot holds the starting values.
     """
     path = random_weights('front_toy', tmp_path / 'seven.caffemodel')
     seven = caffemodel.load(path)
@@ -114,7 +114,7 @@ def test_layers_start_anew_for_other_classes(tmp_path, form):
 
 
 def test_a_context_module_that_starts_anew_is_the_identity(tmp_path):
-    """All that depends on the number of classes is named, and ctx_* names the module at once."""
+    """The message names all layers that depend on the number of classes; ctx_* selects the whole module."""
     keep_own(FRUIT)
     path = random_weights('basic_toy', tmp_path / 'seven.caffemodel')
     net = training('toy-basic@fruit', 'unused')
@@ -129,20 +129,20 @@ def test_a_context_module_that_starts_anew_is_the_identity(tmp_path):
     assert caffemodel.load(made)['ctx_final'][0].shape == (3, 3, 1, 1)
 
 
-def test_a_layer_that_is_none_cannot_start_anew():
+def test_unknown_layer_cannot_start_anew():
     with pytest.raises(UserError, match='--fresh fc8: front_toy has no such layer; there are: conv1_1, .*, final'):
         asked('toy-front', '--fresh', 'final,fc8')
 
 
 def test_lmdb_of_another_data_set_is_refused(tmp_path):
-    """A stage for one's own data does not train on the toy's."""
+    """A stage for your own data does not train on the LMDB of toy."""
     keep_own(FRUIT)
     with pytest.raises(UserError, match='has dataset toy, stage toy-front@fruit needs fruit'):
         train(asked('toy-front@fruit', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380))
 
 
 def test_test_net_runs_in_the_program_caffe(tmp_path):
-    """Drawn scenes with --val-lmdb: `caffe test` takes test.prototxt and trained weights, and prints loss and accuracy."""
+    """`caffe test` reads test.prototxt, trained weights and the LMDB of --val-lmdb, and prints loss and accuracy."""
     toy.main(['--out', str(tmp_path), '--train', '2', '--val', '2', '--test', '1', '--crop-size', '564', '--val-lmdb'])
     assert train(asked('toy-front', '--lmdb', tmp_path / 'train_564', '--run-dir', tmp_path / 'run', '--iters', 1)) == 0
     write(evaluation('toy-front', str(tmp_path / 'val_564')), tmp_path / 'test.prototxt')

@@ -1,4 +1,4 @@
-"""Trainings killed again and again: the records, the rows, the losses and the weights are those of one that was not."""
+"""Trainings that stop and continue: they read the same records and get the same losses as one without a stop."""
 
 import os
 import random
@@ -26,33 +26,33 @@ BATCH = 4  # of 6 records: an epoch ends in the middle of a batch
 
 @pytest.fixture(scope='module')
 def maps(tmp_path_factory):
-    """Six records."""
+    """An LMDB of six records."""
     return maps_lmdb(tmp_path_factory.mktemp('maps'))
 
 
 def words(maps, run_dir, iters, *more):
-    """A command that trains Basic, without anything that is drawn at random."""
+    """The words of a command that trains Basic; nothing in it is random."""
     return 'toy-basic', '--lmdb', maps, '--run-dir', run_dir, '--batch', BATCH, '--iters', iters, '--snapshot', 50, *more
 
 
 def losses(run_dir):
-    """The column of losses."""
+    """The column `loss` of metrics.csv."""
     return [row['loss'] for row in rows(run_dir)]
 
 
 def weights(run_dir):
-    """All weights of the newest snapshot."""
+    """All weights of the newest snapshot in one array."""
     return np.concatenate([array.ravel() for arrays in caffemodel.load(newest_snapshot(run_dir)).values() for array in arrays])
 
 
 @pytest.mark.parametrize(('iteration', 'record'), [(0, 0), (1, 4), (3, 0), (4, 4), (5, 2), (10**6, 4)])
 def test_first_record(iteration, record):
-    """4 records an iteration out of 6: 0-3, 4-1, 2-5, and again; a million is 1 more than a multiple of 3."""
+    """4 of 6 records per iteration: 0-3, 4-1, 2-5, then again. A million is 1 more than a multiple of 3."""
     assert record_order.first_record(iteration, BATCH, 6) == record
 
 
 def test_each_session_begins_with_the_record_after_the_last_one(maps, tmp_path, capsys):
-    """At a rate that leaves the weights as they are, the loss tells which record was read, one an iteration."""
+    """One record per iteration, at a rate that does not change the weights: the loss identifies the record."""
     alone = ('--batch', 1, '--base-lr', 1e-30)
     for iters in (2, 5, 6, 13):
         assert train(asked(*words(maps, tmp_path / 'run', iters, *alone))) == 0
@@ -64,7 +64,7 @@ def test_each_session_begins_with_the_record_after_the_last_one(maps, tmp_path, 
 
 
 def test_killed_four_times_is_as_if_never_killed(maps, tmp_path, capsys):
-    """kill -9 at any moment: every loss and every weight is the same in every bit as without."""
+    """After kill -9 at random moments, all losses and weights equal those of a run without, bit by bit."""
     run_dir, moment = tmp_path / 'run', random.Random(1)
     for _ in range(4):
         process, before = begin(*words(maps, run_dir, 100_000)), newest(run_dir)
@@ -94,7 +94,7 @@ def newest(run_dir):
 
 
 def test_the_order_holds_in_a_checkout_whose_path_has_blanks(maps, tmp_path, monkeypatch, capsys):
-    """LD_PRELOAD ends at a blank."""
+    """A path in LD_PRELOAD ends at a blank."""
     monkeypatch.setattr(record_order, 'VENV', tmp_path / "o'brien's dir")
     for iters in (1, 2):
         assert train(asked(*words(maps, tmp_path / 'a run', iters))) == 0
@@ -102,8 +102,8 @@ def test_the_order_holds_in_a_checkout_whose_path_has_blanks(maps, tmp_path, mon
     assert read_record(tmp_path / 'a run')['sessions'][-1]['first_record'] == 4
 
 
-def test_without_a_compiler_it_is_said(maps, tmp_path, monkeypatch, capsys):
-    """The run goes on all the same, and its record does not claim an order that was not kept."""
+def test_without_a_compiler_the_lost_order_is_reported(maps, tmp_path, monkeypatch, capsys):
+    """The run continues, and run.json says that it began at record 0."""
     monkeypatch.setattr(record_order, 'VENV', tmp_path)
     monkeypatch.setenv('CC', 'false')
     for iters in (1, 2):
@@ -113,7 +113,7 @@ def test_without_a_compiler_it_is_said(maps, tmp_path, monkeypatch, capsys):
 
 
 def test_file_that_does_not_fit_on_the_disk(maps, tmp_path, capsys):
-    """Caffe may write no more of a snapshot than a part; with room again, the same command goes on from the whole one before."""
+    """Caffe can only write a part of a snapshot. Without the limit, the same command continues from the one before."""
     run_dir, large = tmp_path / 'run', ('toy-large', '--lmdb', maps, '--batch', 2, '--snapshot', 2)
     assert train(asked(*large, '--run-dir', tmp_path / 'straight', '--iters', 6)) == 0
     assert train(asked(*large, '--run-dir', run_dir, '--iters', 2)) == 0
@@ -143,9 +143,9 @@ np.save(sys.argv[2], [[blob[0].copy() for blob in net.forward().values()] for _ 
 
 
 def test_each_data_layer_begins_with_the_record_and_goes_round(maps, tmp_path):
-    """As those of several GPUs: each has a cursor of its own. After the last record comes the first, not number 4."""
+    """Each has its own cursor, like the layers of several GPUs. After the last record comes the first, not number 4."""
     variables = os.environ | record_order.variables(4)
-    variables['LD_PRELOAD'] += ':liblmdb.so.0'  # which the program caffe is linked with, while Python opens it for itself
+    variables['LD_PRELOAD'] += ':liblmdb.so.0'  # the program caffe is linked with it; Python loads it by itself
     command = [sys.executable, '-c', TWO_LAYERS, str(maps), str(tmp_path / 'seen.npy')]
     finished = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     assert [record_order.record_begun_with(line) for line in finished.stderr.splitlines() if line.startswith('===')] == [4, 4]
@@ -157,7 +157,7 @@ def test_each_data_layer_begins_with_the_record_and_goes_round(maps, tmp_path):
 
 
 def test_caffe_that_does_not_skip_is_noticed(maps, tmp_path, monkeypatch, capsys):
-    """As one with an LMDB of its own inside: it is said, and run.json does not claim what was not."""
+    """For example a Caffe with its own copy of LMDB: a message says so, and run.json has record 0."""
     monkeypatch.setattr('tools.training.start.record_order.variables', lambda record: {'FIRST_RECORD': str(record)})
     for iters in (1, 2):
         assert train(asked(*words(maps, tmp_path / 'run', iters))) == 0

@@ -1,4 +1,4 @@
-"""tools/runs.py: what is listed of runs in each of their states."""
+"""tools/runs.py: the list of runs, for each state of a run."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from tools.training.snapshots import snapshots
 
 @pytest.fixture(scope='module')
 def words(tmp_path_factory):
-    """Words of a command that trains Basic."""
+    """The words of a command that trains Basic."""
     return 'toy-basic', '--lmdb', maps_lmdb(tmp_path_factory.mktemp('maps')), '--batch', 2, '--snapshot', 20
 
 
 @pytest.fixture(scope='module')
 def finished(words, tmp_path_factory):
-    """A run of 40 iterations that two scores were written into."""
+    """A run of 40 iterations with two made-up scores."""
     run_dir = tmp_path_factory.mktemp('runs') / 'mine'
     assert train(asked(*words, '--run-dir', run_dir, '--iters', 40)) == 0
     (run_dir / 'validation.csv').write_text('iteration,mean_iou\n20,0.25\n40,0.125\n')
@@ -42,7 +42,7 @@ def test_finished_run(finished):
 
 
 def test_training_and_killed_run(words, tmp_path):
-    """Held while it trains; after a kill it says nothing of its end, which is what gives it away."""
+    """The lock shows that a run is training; a killed run has neither a lock nor an entry for its end."""
     process = begin(*words, '--run-dir', tmp_path / 'run', '--iters', 100_000)
     try:
         wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1)
@@ -56,7 +56,7 @@ def test_training_and_killed_run(words, tmp_path):
 
 
 def test_failed_run_says_why(words, tmp_path):
-    """In one word in its line, with the reason below."""
+    """Its line says 'failed', and the reason is below the table."""
     with pytest.raises(UserError, match='diverged'):
         train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 100_000, '--max-loss', 1e-3))
     found = overview(tmp_path / 'run')
@@ -67,7 +67,7 @@ def test_failed_run_says_why(words, tmp_path):
 
 @pytest.mark.parametrize('content', ['', '{"settings": {}, "sessions": []}', '[]', '{"settings": 1, "sessions": [{}]}'])
 def test_damaged_record_is_a_state(finished, tmp_path, content):
-    """The other runs are listed all the same."""
+    """run.json cannot be read; the list still works."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     (run_dir / 'run.json').write_text(content)
     assert overview(run_dir).state == 'damaged'
@@ -75,7 +75,7 @@ def test_damaged_record_is_a_state(finished, tmp_path, content):
 
 @pytest.mark.parametrize(('name', 'content'), [('metrics.csv', b'\xff\x00,x\n' * 30), ('validation.csv', b'iteration\nx\n')])
 def test_damaged_table_is_named(finished, tmp_path, name, content):
-    """In the one run's line; the others are listed all the same."""
+    """The run is damaged, and its problem names the file."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     (run_dir / name).write_bytes(content)
     found = overview(run_dir)
@@ -83,7 +83,7 @@ def test_damaged_table_is_named(finished, tmp_path, name, content):
 
 
 def test_row_cut_short_does_not_count(finished, tmp_path):
-    """Read while it is being written."""
+    """The file may be read while a row is being written."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     with (run_dir / 'metrics.csv').open('a') as file:
         file.write('40,1.')
@@ -91,7 +91,7 @@ def test_row_cut_short_does_not_count(finished, tmp_path):
 
 
 def test_list(finished, capsys):
-    """Columns under their heads; folders that are no runs are not in it."""
+    """The columns have heads; a folder that is not a run is left out."""
     (finished.parent / 'something else').mkdir(exist_ok=True)
     command.main([str(finished.parent)])
     head, line = capsys.readouterr().out.splitlines()
@@ -100,14 +100,14 @@ def test_list(finished, capsys):
 
 
 def test_json(finished, capsys):
-    """All fields."""
+    """--json prints the fields of a run."""
     command.main([str(finished.parent), '--json'])
     (found,) = json.loads(capsys.readouterr().out)
     assert found['best_iou'] == 0.25 and found['snapshot'] == 'toy-basic_iter_40.caffemodel'
 
 
 def test_json_of_a_diverged_run_is_json(finished, tmp_path, capsys):
-    """It has no NaN; the strict reader of another language would refuse the whole list."""
+    """JSON has no NaN: a strict parser would refuse the whole list."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     with (run_dir / 'metrics.csv').open('a') as file:
         file.write('40,nan,0.001,0.1\n')
@@ -116,8 +116,8 @@ def test_json_of_a_diverged_run_is_json(finished, tmp_path, capsys):
     assert found['loss'] is None and found['iteration'] == 41
 
 
-def test_run_killed_after_its_end_is_finished_when_asked_again(finished, words, tmp_path, capsys):
-    """Caffe had ended, the watch over it had not noted it, nor drawn the curve."""
+def test_run_killed_after_its_end_is_finished_by_the_same_command(finished, words, tmp_path, capsys):
+    """Caffe had ended, but run.json did not say so and the curve was missing."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     record = json.loads((run_dir / 'run.json').read_text())
     del record['sessions'][-1]['how']
@@ -128,7 +128,7 @@ def test_run_killed_after_its_end_is_finished_when_asked_again(finished, words, 
     assert overview(run_dir).state == 'finished' and (run_dir / 'loss.png').exists()
 
 
-def test_no_folder_names_what_makes_one(tmp_path):
-    """A whole command."""
+def test_missing_folder_names_the_command_that_makes_it(tmp_path):
+    """The message contains the complete command."""
     with pytest.raises(UserError, match='no runs in .*make train-STAGE'):
         command.main([str(tmp_path / 'none')])

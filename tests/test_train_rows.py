@@ -1,4 +1,4 @@
-"""Each row of the table trained by its command, at its own crop and with few channels: checks, net, weights, stock Caffe."""
+"""Each row of the table of stages trains on stock Caffe, by its command, at its own crop and with few channels."""
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ from tools.training.snapshots import snapshots
 IDENTITY_ONLY = ('identity',)
 WITH_CRF_RNN = [name for name, stage in STAGES.items() if NETS[stage.net].crf_rnn]
 SLOW = [name for name in WITH_CRF_RNN if name not in ('voc-front-crfrnn', 'camvid-cpu-basic-crfrnn')]
-ROWS = [name for name in STAGES if name not in SLOW]  # ten seconds each; test_crf_rnn_stages.py has them
+ROWS = [name for name in STAGES if name not in SLOW]  # ten seconds each; test_crf_rnn_stages.py trains them
 
 
 def stage_lmdb(name, folder):
-    """An LMDB that the row fits: images, or maps and labels, of its data set, crop and blob."""
+    """An LMDB that fits the row: images or stored maps, with its data set, crop and blob."""
     stage = STAGES[name]
     facts = dataset(NETS[stage.net].dataset)
     if stage.start == 'data':
@@ -43,7 +43,7 @@ def stage_lmdb(name, folder):
 
 
 def start_weights(name, folder):
-    """The options that give the row weights to start from, where those of the row are files that are not here."""
+    """--weights with random values, if the row starts from files that do not exist here; else no options."""
     stage = STAGES[name]
     if not stage.init or stage.init == IDENTITY_ONLY:
         return ()
@@ -57,8 +57,8 @@ def start_weights(name, folder):
 
 @pytest.mark.parametrize('name', ROWS)
 def test_row_trains(name, narrow_nets, tmp_path, monkeypatch, capsys):  # noqa: F811
-    """One iteration on one image, and a snapshot of all layers, of which those that are frozen are as they were."""
-    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)  # lest VGG-16 there be taken for what made the maps
+    """One iteration on one image writes a snapshot of all layers; frozen layers are unchanged."""
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)  # else VGG-16 there would count as the maker of the maps
     lmdb, run_dir = stage_lmdb(name, tmp_path), tmp_path / 'runs' / name
     words, start = ('--lmdb', lmdb, '--run-dir', run_dir, '--iters', 1, '--batch', 1), start_weights(name, tmp_path)
     assert train(asked(name, *words, *start)) == 0

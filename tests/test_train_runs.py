@@ -1,4 +1,4 @@
-"""Trainings on real Caffe: to their end, stopped, killed, gone on with."""
+"""Trainings on real Caffe that finish, stop, are killed, fail and continue."""
 
 import errno
 import hashlib
@@ -48,26 +48,26 @@ LONG = '--iters', 100_000, '--snapshot', 10
 
 @pytest.fixture(scope='module')
 def maps(tmp_path_factory):
-    """Scores to train a context module on: 6 records, so that a batch of 6 is an epoch."""
+    """Stored scores of 6 records; a batch of 6 is an epoch."""
     return maps_lmdb(tmp_path_factory.mktemp('maps'))
 
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """Words of a command that trains the toy front end on one crop an iteration."""
+    """The words of a command that trains the toy front end on one crop per iteration."""
     lmdb = images_lmdb(tmp_path_factory.mktemp('images'))
     return 'toy-front', '--lmdb', lmdb, '--crop-size', 380, '--batch', 1
 
 
 @pytest.fixture
 def basic(maps, tmp_path):
-    """Words of a command that trains Basic in `tmp_path`/run, an epoch an iteration."""
+    """The words of a command that trains Basic in `tmp_path`/run, one epoch per iteration."""
     return 'toy-basic', '--lmdb', maps, '--run-dir', tmp_path / 'run', '--batch', 6
 
 
 @pytest.fixture
 def running(basic, tmp_path):
-    """A long training, as a process, that has written its second snapshot."""
+    """The process of a long training that has written its second snapshot."""
     process = begin(*basic, *LONG)
     wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1 or process.poll() is not None)
     yield process
@@ -80,18 +80,18 @@ def finish(*words):
 
 
 def session_starts(run_dir):
-    """The iterations that Caffe was started from, as run.json has them."""
+    """The iterations at which Caffe was started, from run.json."""
     return [session['from_iteration'] for session in json.loads((run_dir / 'run.json').read_text())['sessions']]
 
 
 def last_weights(run_dir):
-    """All weights of the newest snapshot, in one row."""
+    """All weights of the newest snapshot in one array."""
     weights = caffemodel.load(newest_snapshot(run_dir))
     return np.concatenate([array.ravel() for arrays in weights.values() for array in arrays])
 
 
 def test_front_end_from_images(images, tmp_path, capsys):
-    """The whole way with images: files of the run, a row an iteration, the weights of all layers."""
+    """A run on images writes its files, a row per iteration, and the weights of all layers."""
     finish(*images, '--base-lr', 1e-6, '--iters', 2, '--run-dir', tmp_path)
     assert {path.name for path in tmp_path.iterdir()} >= FILES
     assert iterations(tmp_path) == [0, 1]
@@ -99,7 +99,7 @@ def test_front_end_from_images(images, tmp_path, capsys):
 
 
 def test_resumed_is_as_if_never_stopped(basic, tmp_path, capsys):
-    """Three epochs and three more give the rows and the weights of six: momentum and all."""
+    """Three iterations and three more give the same losses and weights as six, momentum included."""
     finish(*basic, '--iters', 6, '--run-dir', tmp_path / 'straight')
     finish(*basic, '--iters', 3)
     finish(*basic, '--iters', 6)
@@ -110,8 +110,8 @@ def test_resumed_is_as_if_never_stopped(basic, tmp_path, capsys):
     assert session_starts(tmp_path / 'run') == [0, 3]
 
 
-def test_what_caffe_says_before_its_log_is_followed_is_not_missed(basic, tmp_path, monkeypatch):
-    """On a machine with much else to do it may have ended by then."""
+def test_log_lines_written_before_we_read_are_not_missed(basic, tmp_path, monkeypatch):
+    """On a busy machine Caffe may have ended before its log is read."""
     start = process.start
 
     def start_late(*words):
@@ -125,7 +125,7 @@ def test_what_caffe_says_before_its_log_is_followed_is_not_missed(basic, tmp_pat
 
 
 def test_finished_run_is_left_alone(finished, maps, capsys):
-    """It says where it is, and no file changes."""
+    """The command prints its iteration and changes no file."""
     before = {path: path.stat().st_mtime_ns for path in finished.iterdir()}
     finish('toy-basic', '--lmdb', maps, '--run-dir', finished, '--batch', 6, '--iters', 4)
     assert 'already at iteration 4' in capsys.readouterr().out
@@ -133,7 +133,7 @@ def test_finished_run_is_left_alone(finished, maps, capsys):
 
 
 def test_other_settings_are_refused(basic, tmp_path, capsys):
-    """Both values, the option and both ways out; --restart keeps the old run beside the new one."""
+    """The message names both values, the option and --restart, which keeps the old run beside the new one."""
     finish(*basic, '--iters', 2)
     said = r'base_lr 0.0003, but this command asks for 0.01; give --base-lr .BASE_LR=. as before, or .*--restart'
     with pytest.raises(UserError, match=said):
@@ -145,14 +145,14 @@ def test_other_settings_are_refused(basic, tmp_path, capsys):
 
 @pytest.mark.parametrize('iters', [4, 6])
 def test_other_records_are_refused(finished, tmp_path, iters):
-    """An LMDB of other content is another run, whether there are iterations left to do or not."""
+    """Another LMDB means another run, whether iterations are left or not."""
     words = '--run-dir', finished, '--batch', 6, '--iters', iters, '--lmdb', maps_lmdb(tmp_path, split='val')
     with pytest.raises(UserError, match='maps does not hold the records that .* was begun on .*; give another'):
         train(asked('toy-basic', *words))
 
 
-def test_run_goes_on_with_the_same_records_written_by_another_version(finished, maps, tmp_path):
-    """The files they are made from may have been copied since: test_lmdb_is_kept_until_a_file_or_a_setting_changes."""
+def test_run_continues_with_the_same_records_written_by_another_version(finished, maps, tmp_path):
+    """Run and LMDB were copied, and the tool version in the manifest differs."""
     copies = [shutil.copytree(source, tmp_path / source.name) for source in (finished, maps)]
     write_manifest(copies[1], read_manifest(maps) | {'tool_version': '99.0'})
     finish('toy-basic', '--run-dir', copies[0], '--lmdb', copies[1], '--batch', 6, '--iters', 6)
@@ -174,13 +174,13 @@ def test_run_that_was_begun_before_rows_had_a_field_goes_on(finished, maps, tmp_
 
 
 def test_finished_run_outlives_its_data(finished, tmp_path, capsys):
-    """With the LMDB gone there is nothing to compare, and nothing to do."""
+    """Without its LMDB a finished run is still reported as finished."""
     finish('toy-basic', '--lmdb', tmp_path / 'gone', '--run-dir', finished, '--batch', 6, '--iters', 4)
     assert 'already at iteration 4' in capsys.readouterr().out
 
 
-def test_snapshots_that_nothing_resumes_from_are_kept(finished, basic, tmp_path):
-    """The weights of a run whose solverstates were deleted: refused, and still there."""
+def test_weights_without_solverstates_are_kept(finished, basic, tmp_path):
+    """Training cannot continue from them; it is refused and deletes nothing."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     for snapshot in snapshots(run_dir):
         snapshot.solverstate.unlink()
@@ -189,8 +189,8 @@ def test_snapshots_that_nothing_resumes_from_are_kept(finished, basic, tmp_path)
     assert [snapshot.iteration for snapshot in snapshots(run_dir)] == [2, 4]
 
 
-def test_run_killed_within_its_first_snapshot_begins_anew(finished, basic, tmp_path, capsys):
-    """Nothing was whole yet, so the same command starts from zero and leaves no fragment."""
+def test_run_killed_during_its_first_snapshot_begins_anew(finished, basic, tmp_path, capsys):
+    """No snapshot was complete, so the same command starts from zero and deletes the fragment."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     first, only = snapshots(run_dir)
     for path in (*first.files(), only.solverstate):
@@ -201,7 +201,7 @@ def test_run_killed_within_its_first_snapshot_begins_anew(finished, basic, tmp_p
 
 
 def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
-    """Only a command that will train moves the old run, and what it finds there it leaves as it was."""
+    """A command that fails its checks does not move the old run or change its files."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     before = {path: path.stat().st_mtime_ns for path in run_dir.iterdir()}
     with pytest.raises(UserError, match='no LMDB'):
@@ -213,7 +213,7 @@ def test_refused_restart_leaves_the_run_in_place(finished, basic, tmp_path):
 
 
 def test_record_of_a_run(finished, maps):
-    """What made it: row and what was put in its place, weights, data, Caffe, code, and what was typed."""
+    """run.json has row, overrides, weights, data, Caffe, commit and the typed command."""
     record = json.loads((finished / 'run.json').read_text())
     assert record['settings']['base_lr'] == 0.0003
     assert record['overrides'] == {'batch_size': 6, 'iter_size': 3, 'max_iter': 4, 'snapshot': 2}
@@ -231,7 +231,7 @@ def test_record_of_a_run(finished, maps):
 
 
 def test_newest_snapshots_are_kept(basic, tmp_path, capsys):
-    """Both files of each."""
+    """--keep counts snapshots; each has two files."""
     finish(*basic, '--iters', 9, '--snapshot', 2, '--keep', 3)
     assert [snapshot.iteration for snapshot in snapshots(tmp_path / 'run')] == [6, 8, 9]
     assert len(list((tmp_path / 'run').glob('*_iter_*'))) == 6
@@ -246,7 +246,7 @@ def finished(maps, tmp_path_factory):
 
 
 def cut_short(run_dir, suffix, left):
-    """Leave the first part of a file of the newest snapshot."""
+    """Truncate a file of the newest snapshot to the fraction `left`."""
     path = snapshots(run_dir)[-1].caffemodel.with_suffix(suffix)
     os.truncate(path, int(path.stat().st_size * left))
 
@@ -254,15 +254,15 @@ def cut_short(run_dir, suffix, left):
 @pytest.mark.parametrize('suffix', ['.caffemodel', '.solverstate'])
 @pytest.mark.parametrize('left', [0.0, 0.5, 0.999])
 def test_snapshot_cut_short_is_not_whole(finished, tmp_path, suffix, left):
-    """The one before is the newest."""
+    """The newest complete snapshot is then the one before."""
     run_dir, net = shutil.copytree(finished, tmp_path / 'run'), read_net(finished / 'train.prototxt')
     assert newest_whole(run_dir, net).iteration == 4
     cut_short(run_dir, suffix, left)
     assert newest_whole(run_dir, net).iteration == 2
 
 
-def test_training_goes_on_before_a_snapshot_cut_short(finished, basic, tmp_path, capsys):
-    """From the one before; a moved run is a run."""
+def test_training_continues_from_the_snapshot_before_one_cut_short(finished, basic, tmp_path, capsys):
+    """This also holds for a run folder that was copied elsewhere."""
     cut_short(shutil.copytree(finished, tmp_path / 'run'), '.solverstate', 0.5)
     finish(*basic, '--iters', 5, '--snapshot', 2)
     assert session_starts(tmp_path / 'run') == [0, 2]
@@ -270,7 +270,7 @@ def test_training_goes_on_before_a_snapshot_cut_short(finished, basic, tmp_path,
 
 
 def test_caffemodel_without_its_last_layer_is_not_whole(finished, tmp_path):
-    """Cut where a layer ends, the file parses."""
+    """A file that is cut at the end of a layer still parses."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     older, newer = (snapshot.caffemodel for snapshot in snapshots(run_dir))
     assert newest_snapshot(run_dir) == newer
@@ -279,7 +279,7 @@ def test_caffemodel_without_its_last_layer_is_not_whole(finished, tmp_path):
 
 
 def test_killed_training_loses_the_work_since_its_snapshot(running, basic, tmp_path, capsys):
-    """kill -9 takes Caffe along; the same command goes on from the newest whole snapshot, and the rows join."""
+    """kill -9 also ends Caffe. The same command continues from the newest complete snapshot, without gaps in the rows."""
     child = caffe_of(running)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
@@ -291,7 +291,7 @@ def test_killed_training_loses_the_work_since_its_snapshot(running, basic, tmp_p
 
 
 def test_ctrl_c_writes_a_snapshot(running, basic, tmp_path, capsys):
-    """A signal to the whole process group, as a terminal sends it; Caffe is not in it, and hears of it once."""
+    """A terminal signals the whole process group. Caffe is in another group, so it gets the signal once."""
     assert os.getpgid(caffe_of(running)) != os.getpgid(running.pid)
     os.killpg(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=60)
@@ -304,7 +304,7 @@ def test_ctrl_c_writes_a_snapshot(running, basic, tmp_path, capsys):
 
 
 def test_closed_terminal_stops_as_ctrl_c_does(basic, tmp_path):
-    """What is written to it fails from then on; the snapshot is written all the same."""
+    """Writing to the terminal then fails, but the snapshot is written."""
     process, terminal = begin_in_terminal(*basic, *LONG)
     try:
         wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1 or process.poll() is not None)
@@ -315,8 +315,8 @@ def test_closed_terminal_stops_as_ctrl_c_does(basic, tmp_path):
     assert 'Optimization stopped early.' in (tmp_path / 'run' / 'caffe.log').read_text()
 
 
-def test_stop_reaches_caffe_though_nobody_reads_what_is_said(running, tmp_path):
-    """As in `make train-STAGE 2>&1 | tee FILE`, where Ctrl-C ends tee as well: the snapshot is written, the stop noted."""
+def test_stop_works_when_stdout_and_stderr_are_closed(running, tmp_path):
+    """As in `make train-STAGE 2>&1 | tee FILE`, where Ctrl-C also ends tee."""
     running.stdout.close()
     running.stderr.close()
     running.send_signal(signal.SIGINT)
@@ -326,7 +326,7 @@ def test_stop_reaches_caffe_though_nobody_reads_what_is_said(running, tmp_path):
 
 
 def test_stop_without_its_snapshot_is_a_failure(running, tmp_path):
-    """Caffe is asked to stop and aborts, as it does where the snapshot cannot be written."""
+    """Caffe aborts after the stop signal, as it does if it cannot write the snapshot."""
     child = caffe_of(running)
     os.kill(child, signal.SIGSTOP)
     running.send_signal(signal.SIGINT)
@@ -339,12 +339,12 @@ def test_stop_without_its_snapshot_is_a_failure(running, tmp_path):
 
 
 def full(*_words):
-    """What a full disk says: no file is named."""
+    """Fail like a full disk: the error names no file."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_full_disk_names_the_folder_and_what_next(basic, tmp_path, monkeypatch):
-    """Where it is ours to write, too, while Caffe runs and before."""
+def test_full_disk_names_the_folder_and_the_next_step(basic, tmp_path, monkeypatch):
+    """Our own files can fill the disk, too, before and while Caffe runs."""
     monkeypatch.setattr(Metrics, 'append', full)
     with pytest.raises(UserError, match=r'run: the disk is full: make room .*the same command then goes on'):
         train(asked(*basic, '--iters', 4))
@@ -354,15 +354,15 @@ def test_full_disk_names_the_folder_and_what_next(basic, tmp_path, monkeypatch):
         train(asked(*basic, '--iters', 4, '--restart'))
 
 
-def test_end_without_a_whole_snapshot_is_a_failure(basic, tmp_path, monkeypatch):
-    """A file of which the last bytes were lost on a full disk, which Caffe does not notice."""
+def test_end_without_a_complete_snapshot_is_a_failure(basic, tmp_path, monkeypatch):
+    """Caffe does not notice if a full disk loses the last bytes of its snapshot."""
     monkeypatch.setattr('tools.training.supervisor.newest_whole', lambda *_words: None)
     with pytest.raises(UserError, match='Caffe ended, but its snapshot at iteration 2 is not whole'):
         train(asked(*basic, '--iters', 2))
 
 
-def test_second_term_does_not_kill(running, tmp_path):
-    """make and a recipe pass on what the whole group got already."""
+def test_second_sigterm_does_not_kill(running, tmp_path):
+    """The whole process group gets the signal, and make and recipes pass it on again."""
     for _ in range(3):
         running.send_signal(signal.SIGTERM)
     running.communicate(timeout=60)
@@ -371,19 +371,19 @@ def test_second_term_does_not_kill(running, tmp_path):
 
 
 def test_two_trainings_at_once_are_refused(running, basic):
-    """The second one says why."""
+    """The second one names the reason."""
     with pytest.raises(UserError, match='another training is running there'):
         train(asked(*basic, *LONG))
 
 
 def test_lock_lasts_as_long_as_caffe(running, basic):
-    """Should Caffe outlive its parent, its folder stays locked."""
+    """If Caffe outlives its parent, its folder stays locked."""
     locked = subprocess.run(['ls', '-l', f'/proc/{caffe_of(running)}/fd'], capture_output=True, text=True).stdout
     assert str(basic[4] / '.lock') in locked
 
 
 def test_caffe_killed_alone_is_explained(running):
-    """As the system does for want of memory: what it means, and the last lines of the log."""
+    """The system kills it when memory runs out. The message says so and shows the last lines of the log."""
     os.kill(caffe_of(running), signal.SIGKILL)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -393,12 +393,12 @@ def test_caffe_killed_alone_is_explained(running):
 
 @pytest.fixture
 def sgd(monkeypatch):
-    """toy-front by SGD, which a rate of 1 spoils; Adam's steps are never longer than the rate."""
+    """toy-front with SGD, which diverges at a rate of 1; a step of Adam is at most the rate."""
     monkeypatch.setitem(STAGES, 'toy-front', replace(STAGES['toy-front'], solver='SGD'))
 
 
 def test_diverged_training_stops(images, sgd, tmp_path, capsys):
-    """The loss is no number: no snapshot of spoiled weights is left, and the message says so."""
+    """If the loss is not finite, snapshots of spoiled weights are deleted and the message says so."""
     with pytest.raises(UserError, match='has diverged; there is no good snapshot yet.*--base-lr'):
         train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 100, '--snapshot', 1))
     assert rows(tmp_path)[-1]['loss'] == 'nan'
@@ -406,14 +406,14 @@ def test_diverged_training_stops(images, sgd, tmp_path, capsys):
 
 
 def test_last_update_that_spoils_the_weights_is_divergence(images, sgd, tmp_path):
-    """No iteration follows that would show it, only Caffe's last forward pass."""
+    """No later iteration would show it; Caffe's last forward pass does."""
     with pytest.raises(UserError, match='the loss is .* at iteration 2, training has diverged; there is no good snapshot yet'):
         train(asked(*images, '--run-dir', tmp_path, '--base-lr', 1, '--iters', 2))
     assert iterations(tmp_path) == [0, 1] and not snapshots(tmp_path)
 
 
 def test_damaged_prototxt_is_named(finished, basic, tmp_path):
-    """One line that says which, from the run itself and from a stage that starts from it."""
+    """By the training of the run, and by a stage that starts from it."""
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     (run_dir / 'train.prototxt').write_text('garbage {')
     for use in (lambda: train(asked(*basic, '--iters', 6)), lambda: newest_snapshot(run_dir)):
@@ -421,8 +421,8 @@ def test_damaged_prototxt_is_named(finished, basic, tmp_path):
             use()
 
 
-def test_start_from_a_stage_that_is_not_at_its_end_is_said(images, tmp_path, capsys):
-    """Here toy-basic on maps of a toy-front that was stopped at 1 of 250, by its record."""
+def test_start_from_an_unfinished_stage_is_reported(images, tmp_path, capsys):
+    """toy-basic trains on maps of a toy-front that stopped at iteration 1 of 250."""
     finish(*images, '--iters', 1, '--run-dir', tmp_path / 'toy-front')
     said = {'weights_sha256': file_sum(newest_snapshot(tmp_path / 'toy-front'))}
     words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, **said), '--iters', 1, '--batch', 6, '--run-dir'
@@ -434,7 +434,7 @@ def test_start_from_a_stage_that_is_not_at_its_end_is_said(images, tmp_path, cap
 
 
 def test_folder_that_another_training_has_taken_is_left(tmp_path, monkeypatch):
-    """One that failed its checks takes its empty folder away, just when a second one puts its lock there, and just before."""
+    """A failed training deletes its empty folder while a second one takes its lock, or just before."""
     run_dir, rmdir, opened = tmp_path / 'run', Path.rmdir, os.open
     monkeypatch.setattr(Path, 'rmdir', lambda path: ((path / '.lock').touch(), rmdir(path)))
     with pytest.raises(UserError, match='as it was raised'), locked(run_dir):
@@ -453,15 +453,15 @@ def test_folder_that_another_training_has_taken_is_left(tmp_path, monkeypatch):
         assert (run_dir / '.lock').exists()
 
 
-def test_missing_snapshot_names_the_folder_and_no_stage_that_is_none(tmp_path):
-    """A folder's name is a stage's only where there is such a stage."""
+def test_missing_snapshot_names_the_folder_and_a_stage_that_exists(tmp_path):
+    """The name of the folder counts as a stage only if that stage exists."""
     for name, stage in (('toy-front', 'toy-front'), ('mine', 'STAGE')):
         with pytest.raises(UserError, match=f'run: python3 tools/train.py {stage} --run-dir {tmp_path / name}$'):
             newest_snapshot(tmp_path / name)
 
 
 def test_folder_of_something_else(basic, tmp_path):
-    """Snapshots that no train.prototxt explains are not ours to delete."""
+    """Snapshots without a train.prototxt are not from this toolkit, so they stay."""
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'mine_iter_5.caffemodel').touch()
     with pytest.raises(UserError, match='has snapshots but no train.prototxt'):

@@ -21,7 +21,7 @@ def test_row_holds_where_nothing_is_given(name):
 
 
 def test_options_replace_fields():
-    """Each option its field."""
+    """Each option replaces its field of the row."""
     words = '--iters 7 --batch 6 --batch-per-pass 2 --crop-size 404 --base-lr 0.5 --snapshot 3 --seed 4'
     stage = asked('toy-front', *words.split()).stage
     assert (stage.max_iter, stage.batch_size, stage.iter_size) == (7, 6, 3)
@@ -41,7 +41,7 @@ def test_batch_that_does_not_split():
 
 
 def test_default_lmdbs():
-    """Images by crop size; maps by blob and by the stage that made them; an own crop is cut from the row's LMDB."""
+    """Images are named by crop size, maps by blob and stage. Another crop uses the row's LMDB."""
     assert asked('camvid-front').lmdb == DATA / 'camvid' / 'train_628'
     assert asked('camvid-front', '--crop-size', '380').lmdb == DATA / 'camvid' / 'train_628'
     assert asked('camvid-cpu-basic').lmdb == DATA / 'camvid' / 'train_final_camvid-cpu-front'
@@ -56,8 +56,8 @@ def test_default_lmdbs():
         ("{0}/o'brien gone", ["{0}/o'brien gone"]),
     ],
 )
-def test_a_word_is_a_file_or_several(tmp_path, monkeypatch, word, files):
-    """WEIGHTS= of make is one word: a file with blanks in its name, or files with blanks between them."""
+def test_a_word_names_one_file_or_several(tmp_path, monkeypatch, word, files):
+    """WEIGHTS= of make is one word: one file with blanks in its name, or several files separated by blanks."""
     monkeypatch.setenv('HOME', '/home/me')
     (tmp_path / "o'brien dir").mkdir()
     (tmp_path / "o'brien dir" / 'a.caffemodel').touch()
@@ -68,8 +68,8 @@ def test_a_word_is_a_file_or_several(tmp_path, monkeypatch, word, files):
 @pytest.mark.parametrize(
     ('words', 'between'), [('--val-every 10', 10), ('--val-every 200', 100), ('--val-every 10 --snapshot 5', 5)]
 )
-def test_snapshots_are_made_where_they_are_to_be_scored(words, between):
-    """toy-front's row has one every 100 iterations."""
+def test_snapshots_are_written_at_the_iterations_to_score(words, between):
+    """The row of toy-front has a snapshot every 100 iterations."""
     assert asked('toy-front', *words.split()).stage.snapshot == between
 
 
@@ -91,7 +91,7 @@ def test_wrong_numbers_are_wrong_usage(words, capsys):
 
 
 def test_unknown_stage_lists_the_rows():
-    """The names that there are."""
+    """The message lists the known names."""
     with pytest.raises(UserError, match='camvid-front, camvid-joint'):
         asked('voc-fronted')
 
@@ -104,7 +104,7 @@ def test_unknown_stage_lists_the_rows():
         ('--val-limit 3 --chain', '--val-limit has no effect without --val-every'),
     ],
 )
-def test_option_that_would_do_nothing_is_refused(words, fault):
-    """It says what it needs."""
+def test_option_without_effect_is_refused(words, fault):
+    """The message names the missing option."""
     with pytest.raises(UserError, match=fault):
         command.main(['toy-basic', *words.split()])

@@ -1,4 +1,4 @@
-"""Snapshots scored while the training goes on, the best kept, and the curves and events that show it."""
+"""Snapshots are scored during a training and the best is kept; curves and events show the scores."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ from tools.training.snapshots import snapshots
 
 @pytest.fixture(scope='module')
 def words(tmp_path_factory):
-    """Words of a command that trains Basic and scores some snapshots on three images."""
+    """The words of a command that trains Basic and scores some snapshots on three images."""
     root = tmp_path_factory.mktemp('data')
     split_with_maps(root, 'val')
     return 'toy-basic', '--lmdb', maps_lmdb(root), '--batch', 2, '--data', root, '--snapshot', 10, '--val-every', 20
@@ -34,14 +34,14 @@ def words(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def scored(words, tmp_path_factory):
-    """A finished run of 50 iterations: the snapshots at 20 and 40 were scored, those at 10, 30 and 50 not."""
+    """A finished run of 50 iterations. The snapshots at 20 and 40 were scored; those at 10, 30 and 50 were not."""
     run_dir = tmp_path_factory.mktemp('scored') / 'run'
     assert train(asked(*words, '--run-dir', run_dir, '--iters', 50, '--keep', 1, '--tensorboard')) == 0
     return run_dir
 
 
 def score_again(run_dir, words, weights):
-    """Mean IoU of a file of weights by tools/test.py."""
+    """Mean IoU of a weight file, from tools/test.py."""
     data = words[words.index('--data') + 1] / 'toy'
     command = [
         sys.executable, str(ROOT / 'tools' / 'test.py'), '--net', 'basic_toy', '--weights', str(weights), '--data', str(data),
@@ -51,14 +51,14 @@ def score_again(run_dir, words, weights):
     return json.loads((run_dir / 'again' / 'scores.json').read_text())['mean_iou']
 
 
-def test_snapshots_are_scored_though_they_are_gone(scored):
-    """Those of every 20th iteration, of which the run keeps none."""
+def test_deleted_snapshots_are_scored(scored):
+    """Every 20th iteration has a score, and none of these snapshots is kept."""
     assert [score.iteration for score in read_scores(scored)] == [20, 40]
     assert [snapshot.iteration for snapshot in snapshots(scored)] == [50]
 
 
 def test_best_weights_are_kept_and_named(scored, words):
-    """best.caffemodel has the score that the table says, and best.json which it is."""
+    """best.caffemodel has the best score of the table, and best.json names its iteration."""
     best = best_score(read_scores(scored))
     assert json.loads((scored / 'best.json').read_text()) == {
         'iteration': best.iteration, 'mean_iou': best.mean_iou, 'split': 'val', 'limit': None,
@@ -68,7 +68,7 @@ def test_best_weights_are_kept_and_named(scored, words):
 
 
 def test_each_scoring_leaves_pictures_of_the_same_images(scored):
-    """Images and truth are alike on both sheets; the newest is named by runs.py, the two stand in a row in the report."""
+    """Both sheets show the same images and truth. runs.py names the newest; the report shows both in a row."""
     first, last = contact_sheets(scored).items()
     assert (first[0], last[0]) == (20, 40)
     sheets = [cv2.imread(str(path)) for _, path in (first, last)]
@@ -86,14 +86,14 @@ def test_a_run_without_scores_has_no_pictures(words, tmp_path):
     assert timeline(read_curve('run', tmp_path / 'run')) is None
 
 
-def test_best_of_equals_is_the_first():
-    """And of none there is none."""
+def test_earliest_score_wins_a_tie():
+    """Without scores there is no best."""
     assert best_score([Score(10, 0.25), Score(20, 0.5), Score(30, 0.5)]) == Score(20, 0.5)
     assert best_score([]) is None
 
 
 def test_worse_score_leaves_the_best(scored, words, tmp_path, monkeypatch, capsys):
-    """A run whose table begins with a perfect score keeps the weights of that."""
+    """A run with an earlier perfect score keeps those weights."""
     run_dir = tmp_path / 'run'
     assert train(asked(*words[:-2], '--run-dir', run_dir, '--iters', 20)) == 0
     (run_dir / 'validation.csv').write_text('iteration,mean_iou\n10,1.0\n')
@@ -103,8 +103,8 @@ def test_worse_score_leaves_the_best(scored, words, tmp_path, monkeypatch, capsy
     assert (run_dir / 'best.caffemodel').read_bytes() == b'perfect'
 
 
-def test_what_was_not_scored_is_scored_when_asked_again(scored, words, tmp_path, capsys):
-    """A run at its end, stopped while the weights of iteration 40 waited: nothing is trained."""
+def test_the_same_command_scores_what_was_not_scored(scored, words, tmp_path, capsys):
+    """The training is finished, but it stopped before iteration 40 was scored."""
     run_dir = shutil.copytree(scored, tmp_path / 'run')
     shutil.copy(run_dir / 'best.caffemodel', run_dir / 'validation' / 'iter_40.caffemodel')
     first = read_scores(run_dir)[0]
@@ -115,7 +115,7 @@ def test_what_was_not_scored_is_scored_when_asked_again(scored, words, tmp_path,
 
 
 def test_images_without_labels_do_not_stop_the_training(words, tmp_path, capsys):
-    """It is said where the reason stands, the rest goes on."""
+    """A message names the log with the reason, and the training continues."""
     data = split_with_maps(tmp_path / 'data', 'val')
     (data / 'val1_label.png').unlink()
     own = [tmp_path / 'data' if word == words[words.index('--data') + 1] else word for word in words]
@@ -134,7 +134,7 @@ def test_images_without_labels_do_not_stop_the_training(words, tmp_path, capsys)
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_training(words, tmp_path, more, fault):
-    """With the way out."""
+    """The message names the next step."""
     with pytest.raises(UserError, match=fault):
         train(asked(*words, *more, '--run-dir', tmp_path / 'run'))
     assert not (tmp_path / 'run').exists()
@@ -142,7 +142,7 @@ def test_what_cannot_be_scored_is_refused_before_training(words, tmp_path, more,
 
 @pytest.mark.parametrize('more', [('--val-limit', 2), ('--val-split', 'train')])
 def test_scores_of_other_images_are_not_mixed(scored, words, tmp_path, more):
-    """The best of both would be no best."""
+    """Scores on other images cannot be compared."""
     split_with_maps(words[words.index('--data') + 1], 'train')
     run_dir = shutil.copytree(scored, tmp_path / 'run')
     said = 'scored on val, all images, but this command asks for .*; give --val-split and --val-limit as before'
@@ -151,7 +151,7 @@ def test_scores_of_other_images_are_not_mixed(scored, words, tmp_path, more):
 
 
 def test_split_without_ground_truth_is_refused_before_training(words, tmp_path):
-    """The test images of VOC and Cityscapes: there is nothing to score by."""
+    """This is the case for the test images of VOC and Cityscapes."""
     data = split_with_maps(tmp_path / 'data', 'val')
     content = json.loads((data / 'val.json').read_text())
     content['records'] = [row | {'label': None} for row in content['records']]
@@ -161,8 +161,8 @@ def test_split_without_ground_truth_is_refused_before_training(words, tmp_path):
         train(asked(*own, '--run-dir', tmp_path / 'run', '--iters', 20))
 
 
-def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tmp_path, monkeypatch, capsys):
-    """A GPU that was full, say."""
+def test_failed_scoring_is_tried_again_after_caffe_has_ended(words, tmp_path, monkeypatch, capsys):
+    """The first try may have failed because Caffe used the memory of the GPU."""
     command, tries = validation._command, []
 
     def fails_once(settings, weights):
@@ -175,15 +175,15 @@ def test_what_could_not_be_scored_beside_caffe_is_tried_again_after_it(words, tm
     assert [score.iteration for score in read_scores(tmp_path / 'run')] == [20]
 
 
-def test_snapshots_that_wait_when_the_training_is_stopped_are_said(words, tmp_path, monkeypatch, capsys):
-    """A stop does not wait for them, and the run may be at its end."""
+def test_snapshots_that_wait_at_a_stop_are_reported(words, tmp_path, monkeypatch, capsys):
+    """A stop does not wait for their scores."""
     monkeypatch.setattr(validation.Validation, 'keep_up', lambda _self: None)
     assert train(asked(*words, '--run-dir', tmp_path / 'run', '--iters', 40)) == 0
     assert 'snapshots that wait to be scored: 2; the same command' in capsys.readouterr().out
 
 
 def test_ctrl_c_while_the_last_snapshot_is_scored(words, tmp_path, monkeypatch, capsys):
-    """Caffe has ended: the run is stopped, not killed, and the scoring goes on when it is asked again."""
+    """The run counts as stopped, not as killed, and the same command scores the snapshot."""
 
     def interrupt(_validation):
         raise KeyboardInterrupt
@@ -198,7 +198,7 @@ def test_ctrl_c_while_the_last_snapshot_is_scored(words, tmp_path, monkeypatch, 
 
 
 def test_damaged_table_is_refused_before_training(scored, words, tmp_path):
-    """Not when the first curve is drawn, which would end the training."""
+    """The error must not come when the first curve is drawn."""
     run_dir = shutil.copytree(scored, tmp_path / 'run')
     (run_dir / 'validation.csv').write_text('iteration,mean_iou\n20,\n')
     with pytest.raises(UserError, match='validation.csv is damaged'):
@@ -206,7 +206,7 @@ def test_damaged_table_is_refused_before_training(scored, words, tmp_path):
 
 
 def test_curves_show_the_scores(scored, tmp_path, words, capsys):
-    """The picture of a run with scores is taller by their panel."""
+    """The plot of a run with scores is taller by one panel."""
     assert train(asked(*words[:-2], '--run-dir', tmp_path / 'run', '--iters', 2)) == 0
     plain, shown = (cv2.imread(str(folder / 'loss.png')) for folder in (tmp_path / 'run', scored))
     assert shown.shape[0] - plain.shape[0] == 200
@@ -214,7 +214,7 @@ def test_curves_show_the_scores(scored, tmp_path, words, capsys):
 
 
 def test_events_hold_what_the_tables_hold(scored):
-    """Read back by the protocol buffers of tensorboardX: a loss an iteration, a mean IoU a score."""
+    """tensorboardX's protocol buffers read back a loss per iteration and a mean IoU per score."""
     from tensorboardX.proto.event_pb2 import Event
 
     found = {}
@@ -229,7 +229,7 @@ def test_events_hold_what_the_tables_hold(scored):
 
 
 def records_of(content):
-    """The records of a TFRecord file: 8 bytes of length, 4 of a sum, the record, 4 of a sum."""
+    """The records of a TFRecord file: length (8 bytes), checksum (4), record, checksum (4)."""
     while content:
         size = int.from_bytes(content[:8], 'little')
         yield content[12 : 12 + size]
@@ -237,7 +237,7 @@ def records_of(content):
 
 
 def test_without_the_package_the_command_is_named(monkeypatch):
-    """pip's words."""
+    """The message contains the pip command."""
     monkeypatch.setitem(sys.modules, 'tensorboardX', None)
     with pytest.raises(UserError, match="run: .venv/bin/pip install 'tensorboardX"):
         events.check_tensorboard()

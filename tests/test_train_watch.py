@@ -1,4 +1,4 @@
-"""When a training is ended for its loss, and what is said then."""
+"""When the loss ends a training, and which causes the message names."""
 
 import math
 
@@ -14,11 +14,11 @@ from tools.training.session import train
 from tools.training.snapshots import snapshots
 from tools.training.watch import Watch
 
-UNKNOWING = math.log(7)  # of the seven classes of 'toy'
+UNKNOWING = math.log(7)  # the loss of a uniform guess among the seven classes of 'toy'
 
 
 def watched(losses, *words):
-    """(The Watch, the first iteration whose row was at fault, and the fault) for a run of these losses."""
+    """(Watch, first iteration with a fault, the fault) for a run with these losses; None, None without a fault."""
     watch = Watch(asked('toy-basic', *words))
     for iteration, loss in enumerate(losses):
         if fault := watch.fault(Row(iteration, loss, 1e-3, 0.1)):
@@ -27,18 +27,18 @@ def watched(losses, *words):
 
 
 @pytest.mark.parametrize('number', [math.nan, math.inf])
-def test_loss_that_is_no_number_is_a_fault_at_once(number):
-    """In the first iteration, too."""
+def test_loss_that_is_not_finite_is_a_fault_at_once(number):
+    """This holds in the first iteration, too."""
     assert watched([number])[1] == 0
 
 
 def test_warm_up_may_be_rough():
-    """100 iterations of anything, then what training gives."""
+    """Any finite loss is accepted in the first 100 iterations."""
     assert watched([50.0] * 100 + [UNKNOWING] * 100)[1] is None
 
 
 def test_mean_of_50_above_three_times_ln_c_is_a_fault():
-    """Not a single iteration of the kind, nor 2.9 times ln C."""
+    """A single large loss is no fault, and 2.9 times ln C is none."""
     assert watched([2.9 * UNKNOWING] * 300)[1] is None
     assert watched([1.0] * 200 + [80.0] + [1.0] * 100)[1] is None
     _, iteration, fault = watched([3.1 * UNKNOWING] * 300)
@@ -46,14 +46,14 @@ def test_mean_of_50_above_three_times_ln_c_is_a_fault():
     assert '6.03 on average for 50 iterations up to 149, ln 7 is 1.95' in fault
 
 
-def test_limit_of_ones_own():
-    """--max-loss in place of 3 ln C."""
+def test_max_loss_replaces_the_limit():
+    """--max-loss replaces 3 ln C, downwards and upwards."""
     assert watched([2.0] * 300, '--max-loss', 1.5)[1] == 149
     assert watched([50.0] * 300, '--max-loss', 60)[1] is None
 
 
 def test_limit_of_a_summed_loss():
-    """FCN sums over 512 x 512 pixels: the limit is 3 ln 21 for each, and iterations below it count as good."""
+    """FCN sums over 512 x 512 pixels, so the limit is 512 x 512 x 3 ln 21; iterations below it are good."""
     watch = Watch(asked('voc-fcn8s'))
     for iteration in range(200):
         assert watch.fault(Row(iteration, 2.9 * math.log(21) * 512**2, 1e-14, 0.1)) is None
@@ -63,26 +63,26 @@ def test_limit_of_a_summed_loss():
 
 
 def test_last_good_iteration_is_before_the_loss_rose():
-    """150 iterations at 1, then 87: the mean of 50 is above 5.84 with three of them in it."""
+    """150 losses of 1, then 87: the mean of the last 50 exceeds 3 ln 7 = 5.84 once it contains three of them."""
     watch, iteration, _ = watched([1.0] * 150 + [87.0] * 50)
     assert (watch.good, iteration) == (151, 152)
 
 
-def test_loss_that_began_at_ln_c_is_laid_to_the_rate():
-    """The rate first, with that of the row where another was given."""
+def test_learning_rate_is_the_first_cause_if_the_loss_began_at_ln_c():
+    """The message also names the rate of the row if the user gave another one."""
     causes = watched([UNKNOWING] + [9.0] * 200, '--base-lr', 0.5)[0].causes()
     assert causes.index("learning rate 0.5 is too large, the row's is 0.0003") < causes.index('labels') < causes.index('initial')
 
 
-def test_loss_that_began_far_above_is_laid_to_the_weights():
-    """The rate did nothing before the first update."""
+def test_weights_are_the_first_cause_if_the_loss_began_too_large():
+    """The learning rate has no effect before the first update."""
     causes = watched([30.0] * 200)[0].causes()
     assert causes.startswith('it began with 30; ')
     assert causes.index('initial weights that do not fit (identity)') < causes.index('labels') < causes.index('learning rate')
 
 
-def test_training_of_spoiled_weights_is_ended(tmp_path):
-    """The identity times 30, at a rate that changes nothing: ended after iteration 149 with the causes; the snapshots stay."""
+def test_training_from_bad_weights_is_ended(tmp_path):
+    """30 times the identity, at a rate that changes nothing: iteration 149 is the last, and the snapshots stay."""
     weights = {layer: [30 * blob for blob in blobs] for layer, blobs in identity_weights('basic_toy').items()}
     caffemodel.write(tmp_path / 'spoiled.caffemodel', weights)
     words = (

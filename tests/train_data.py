@@ -1,4 +1,4 @@
-"""Small LMDBs to train on, and tools/train.py as a process of its own."""
+"""Small LMDBs to train on, and helpers that run tools/train.py as a process."""
 
 import csv
 import fcntl
@@ -28,7 +28,7 @@ RECORDS = 6
 
 
 def images_lmdb(folder: Path, crop_size: int = 380, dataset: str = 'toy', split: str = 'train', count: int = RECORDS) -> Path:
-    """Noise of 40x56 pixels, reflected to 412x428, labelled by its blue channel: seven classes."""
+    """An LMDB of noise of 40x56 pixels, padded by reflection to 412x428. The blue channel gives the label, one of seven."""
     random, records = np.random.default_rng(0), []
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
@@ -43,7 +43,7 @@ def images_lmdb(folder: Path, crop_size: int = 380, dataset: str = 'toy', split:
 
 
 def maps_lmdb(folder: Path, *, top_label: int = CLASSES - 1, size_hw: tuple[int, int] = (24, 30), **changes: object) -> Path:
-    """Scores of a front end, made up: the labels shine through noise. `changes` go into the manifest."""
+    """An LMDB of made-up scores of a front end: the one-hot label plus noise. `changes` go into the manifest."""
     random, rows = np.random.default_rng(0), []
     for index in range(RECORDS):
         label = random.integers(0, CLASSES, size_hw).astype(np.uint8)
@@ -62,9 +62,9 @@ def asked(*words: object) -> Settings:
 
 
 def apart(words: Sequence[object]) -> list[str]:
-    """The words, as text; a run of this checkout is not taken for the one that made the maps for a run elsewhere.
+    """The words as text. Makes sure that the stage does not look into runs/ of this checkout for the weights of its maps.
 
-    An empty folder of that stage's name, beside the run's own, goes before runs/.
+    An empty folder with the name of the stage that makes the maps, beside the run folder, takes precedence over runs/.
     """
     if '--run-dir' in words and (maker := STAGES[str(words[0])].features_from) in STAGES:
         beside = Path(str(words[words.index('--run-dir') + 1])).parent / str(maker)
@@ -73,14 +73,14 @@ def apart(words: Sequence[object]) -> list[str]:
 
 
 def begin(*words: object, before: Callable[[], None] | None = None) -> subprocess.Popen:
-    """tools/train.py in a process group of its own, as a shell starts it; `before` is called in it first."""
+    """tools/train.py in its own process group, as a shell starts it. The child calls `before` first."""
     argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *apart(words)]
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
     return subprocess.Popen(argv, **pipes, text=True, start_new_session=True, preexec_fn=before)
 
 
 def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:
-    """tools/train.py in a terminal of its own, which is closed with the descriptor that comes back."""
+    """tools/train.py in its own terminal, and a descriptor: closing it closes the terminal."""
     ours, its = pty.openpty()
 
     def take_terminal() -> None:
@@ -99,7 +99,7 @@ def caffe_of(process: subprocess.Popen) -> int:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
     except FileNotFoundError:
@@ -107,7 +107,7 @@ def alive(pid: int) -> bool:
 
 
 def kill_all(process: subprocess.Popen) -> None:
-    """End what a failed test left running."""
+    """Kill the process group if a failed test left it running."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -129,12 +129,12 @@ def rows(run_dir: Path) -> list[dict[str, str]]:
 
 
 def iterations(run_dir: Path) -> list[int]:
-    """The column of iterations."""
+    """The column `iteration` of metrics.csv."""
     return [int(row['iteration']) for row in rows(run_dir)]
 
 
 def split_with_maps(root: Path, split: str) -> Path:
-    """`root`/toy: a split of images with labels, and the stored scores of it; the folder."""
+    """Write a split of images with labels and its stored scores to `root`/toy; returns that folder."""
     folder, random, records, rows = root / 'toy', np.random.default_rng(1), [], []
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(3):
@@ -152,7 +152,7 @@ def split_with_maps(root: Path, split: str) -> Path:
 
 
 def chain_data(root: Path) -> None:
-    """`root`/toy as dataset_prep writes it, for stage toy-front: noise of 40x56 pixels and its list."""
+    """Write to `root`/toy what dataset_prep writes for stage toy-front: a list, and an LMDB of noise of 40x56 pixels."""
     if not (root / 'toy' / 'train.json').exists():
         made = images_lmdb(root / 'toy', STAGES['toy-front'].crop_size or 0)
         made.rename(root / 'toy' / 'train_564')

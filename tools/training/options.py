@@ -52,7 +52,9 @@ class Options:
         positive, 'N', 'images in memory at once, a divisor of the batch (in a chain: at most N, a divisor for each stage)',
         of=CHAIN,
     )  # fmt: skip
-    crop_size: int | None = _option(positive, 'PIXELS', "372 + 8 n (default: the row's)", of=ONE, replaces='crop_size')
+    crop_size: int | None = _option(
+        positive, 'PIXELS', "side of the crop, 372 + 8 n (default: the row's)", of=ONE, replaces='crop_size'
+    )
     base_lr: float | None = _option(_rate, 'RATE', "learning rate at the start (default: the row's)", of=ONE, replaces='base_lr')
     seed: int | None = _option(
         positive, 'N', "seed of Caffe's random numbers (default: the row's; without one, the clock)", replaces='random_seed'
@@ -73,7 +75,7 @@ class Options:
     )
     class_weights: str | None = _option(
         _class_weights, 'median|FILE',
-        'class weights in the loss: median frequency balancing, or a file with a class and its weight on each line',
+        'class weights in the loss: median (frequency balancing), or a file with a class and its weight per line (default: none)',
     )  # fmt: skip
     snapshot: int | None = _option(positive, 'N', "iterations between snapshots (default: the row's)")
     keep: int = _option(positive, 'N', 'number of snapshots to keep (default: %(default)s)', default=2)
