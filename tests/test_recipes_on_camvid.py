@@ -16,6 +16,7 @@ from tools.recipes import on_camvid
 from tools.recipes.on_camvid import RECIPES
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
+from tools.training.initial import GENERATED
 from tools.training.options import Options
 from tools.training.settings import settings
 
@@ -45,7 +46,8 @@ def commands(monkeypatch, tmp_path):
     monkeypatch.setattr(steps, 'do', note)
     on_camvid.train_and_test(RECIPES['camvid-cpu'], steps, source, out)
     on_camvid.refine(steps, source, out)
-    on_camvid.train_and_test(RECIPES['camvid-night'], steps, source, out)
+    for name in ('camvid-night', 'table2-mini'):
+        on_camvid.train_and_test(RECIPES[name], steps, source, out)
     return said
 
 
@@ -62,7 +64,7 @@ def validated_on(args, data: Path) -> Path:
 def test_each_command_reads_what_another_wrote(commands, tmp_path):
     """This covers stored maps, snapshots, score maps, the CRF's parameters, and images."""
     maps, images, snapshots, scores, found = set(), set(), {'vgg16'}, set(), set()
-    whole = None
+    prepared, whole = {}, None
     for tool, args in commands:
         for weights in getattr(args, 'weights', None) or ():
             assert weights.stem.removesuffix('_iter_1') in snapshots
@@ -74,7 +76,7 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
             val_every = args.options.val_every
             assert trained_on(args, tmp_path / 'data') in maps | images
             assert not val_every or STAGES[args.stage].start == 'data' or validated_on(args, tmp_path / 'data') in maps
-            assert {*STAGES[args.stage].init} <= snapshots | {'identity', 'vgg16-trunk'}
+            assert {*STAGES[args.stage].init} <= snapshots | GENERATED.keys()
             assert whole or not STAGES[args.stage].beside_images
             snapshots.add(args.stage)
         elif tool == 'tools/crf_search.py':
@@ -82,19 +84,22 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
             found.add(args.out / 'crf.json')
         elif tool == 'tools/test.py':
             assert args.crf is None or args.crf in found
+            assert args.data in prepared and args.net == STAGES[args.weights[0].parent.name].net
             scores.add(args.save_scores)
         elif args.whole:
             whole = args.out / whole_images_of('train')
         else:
+            prepared[args.out] = args.size
             images |= {args.out / f'train_{size}' for size in args.crop_size or ()}
+    assert prepared == {tmp_path / 'data' / 'camvid': None, tmp_path / 'data' / 'camvid-320x240': (320, 240)}
 
 
-def test_nine_rows_are_tested(commands, tmp_path):
-    """Table 3 has three networks, each plain, with the CRF and with CRF-RNN. The joint stage is tested as well."""
+def test_every_system_is_tested(commands, tmp_path):
+    """Table 3 has three networks, each plain, with the CRF and with CRF-RNN. Each system of a recipe is tested as well."""
     tested = {args.out for tool, args in commands if tool == 'tools/test.py' and args.split == 'test'}
     rows = [system.folder for system in on_camvid.structured_systems(tmp_path / 'out')]
-    night = {tmp_path / 'out' / stage for stage in RECIPES['camvid-night'].systems.values()}
-    assert len(rows) == 9 and tested == {*rows, *night, tmp_path / 'out' / 'camvid-cpu-joint'}
+    stages = {stage for recipe in RECIPES.values() for stage in recipe.systems.values()}
+    assert len(rows) == 9 and tested == {*rows, *(tmp_path / 'out' / stage for stage in stages)}
 
 
 def test_without_vgg16_the_command_that_makes_it_is_named(monkeypatch, tmp_path):

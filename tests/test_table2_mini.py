@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset_prep import camvid
 from dataset_prep.datasets import dataset
 from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
@@ -13,8 +12,6 @@ from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy, training
 from tests.narrow_nets import caffe, fresh_net, narrow_nets, stage_data  # noqa: F401
 from tests.released_nets import as_line
-from tools import test as test_command
-from tools import train
 from tools.recipes import on_camvid
 from tools.report.content import Scores
 from tools.report.paper_tables import TABLE
@@ -117,32 +114,6 @@ def test_only_the_trunk_has_starting_weights(tmp_path, monkeypatch):
     caffemodel.write(path, {name: [np.full((2, 3), i, np.float32)] for i, name in enumerate((*TRUNK, 'fc6', 'fc7'))})
     found = initial.vgg16_convolutions('front_camvid_small')
     assert {name: blobs[0][0, 0] for name, blobs in found.items()} == dict(zip(TRUNK, range(13), strict=True))
-
-
-@pytest.fixture
-def commands(monkeypatch, tmp_path):
-    """The commands of the recipe if VGG-16's convolutions are there."""
-    said = []
-    (tmp_path / 'vgg16.caffemodel').write_bytes(b'')
-    monkeypatch.setattr(on_camvid, 'VGG16', tmp_path / 'vgg16.caffemodel')
-    monkeypatch.setattr(on_camvid, 'newest_snapshot', lambda run: run / 'iter_367.caffemodel')
-    monkeypatch.setattr(on_camvid.Steps, 'do', lambda _self, _title, *argv: said.append([str(word) for word in argv]))
-    on_camvid.train_and_test(RECIPE, on_camvid.begin(tmp_path), tmp_path / 'CamVid', tmp_path / 'out')
-    return said
-
-
-def test_each_system_is_trained_and_tested_on_the_images_that_are_prepared(commands):
-    """The commands use default paths: each reads what the one before it wrote."""
-    (_, _, *prepare), *steps = commands
-    prepared = camvid.parse_args(prepare)
-    assert (prepared.size, prepared.crop_size) == ((320, 240), [612])
-    assert [words[0] for words in steps] == ['tools/train.py'] * len(SMALL) + ['tools/test.py'] * len(SMALL)
-    for (_, *trained), (_, *tested) in zip(steps[: len(SMALL)], steps[len(SMALL) :], strict=True):
-        stage = settings(trained[0], train.parse_args(trained).options)
-        assert stage.lmdb == prepared.out / 'train_612'
-        test = test_command.parse_args(tested)
-        assert (test.net, test.data) == (stage.stage.net, prepared.out)
-        assert test.weights[0].parent.name == stage.stage_name and test.split == 'test'
 
 
 def test_a_missing_lmdb_is_named_with_its_size_and_folder():

@@ -134,13 +134,6 @@ def test_unknown_layer_cannot_start_anew():
         asked('toy-front', '--fresh', 'final,fc8')
 
 
-def test_lmdb_of_another_data_set_is_refused(tmp_path):
-    """A stage for your own data does not train on the LMDB of toy."""
-    keep_own(FRUIT)
-    with pytest.raises(UserError, match='has dataset toy, stage toy-front@fruit needs fruit'):
-        train(asked('toy-front@fruit', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380))
-
-
 def test_test_net_runs_in_the_program_caffe(tmp_path):
     """`caffe test` reads test.prototxt, trained weights and the LMDB of --val-lmdb, and prints loss and accuracy."""
     toy.main(['--out', str(tmp_path), '--train', '2', '--val', '2', '--test', '1', '--crop-size', '564', '--val-lmdb'])
