@@ -110,8 +110,8 @@ def _convention(source: Path, found: formats.Source, convolutions: list, told: s
     if convention is None:
         choices = '; '.join(f'{name}: {row.what}' for name, row in CONVENTIONS.items())
         raise UserError(
-            f'{source}: no VGG-16 that is known, and nothing in a file of {found.kind} says what pixels it expects; '
-            f'say it by INPUT= with make (--input) ({choices})'
+            f'{source}: not a known VGG-16, and nothing in a file of {found.kind} says which pixels it expects; '
+            f'state it: INPUT= with make, or --input ({choices})'
         )
     whose = f'those of {known[1]}' if known else 'not those of the ImageNet VGG-16'
     expects = 'input BGR' if convention == 'caffe' else f'its input ({CONVENTIONS[convention].what}) made BGR in conv1_1'

@@ -60,7 +60,7 @@ def addresses(row: Row) -> list[str]:
     bases = os.environ.get(MIRRORS, '').split()
     for base in bases:
         if '://' not in base:
-            raise UserError(f'{MIRRORS}: {base} is no address of a folder; write it as https://{base.lstrip("/")}')
+            raise UserError(f'{MIRRORS}: {base} is not the address of a folder; write it as https://{base.lstrip("/")}')
     mirrors = [f'{base.rstrip("/")}/{Path(row.file).name}' for base in bases]
     return [*mirrors, *row.urls]
 

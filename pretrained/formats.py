@@ -72,7 +72,7 @@ def _read(path: Path) -> Source:
     except UserError as error:
         if start.startswith(caffemodel.BEGINNINGS) or not isinstance(error.__cause__, ValueError):
             raise
-        raise UserError(f'{path}: no weights of a kind that is read here; give {KINDS}') from error
+        raise UserError(f'{path}: not a kind of weight file that can be read here; give {KINDS}') from error
     return Source('Caffe', {name: [blob.plain() for blob in blobs] for name, blobs in held.items() if blobs}, 'caffe')
 
 

@@ -73,7 +73,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('net', help='a network with a context module, as in prototxt/experiments.py; short names work')
     parser.add_argument('--out', type=Path, help='file to write (default: pretrained/identity_<net>.caffemodel)')
     parser.add_argument('--noise-std', type=float, default=NOISE_STD, help='standard deviation (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=SEED, help='of the noise (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=SEED, help='seed of the noise (default: %(default)s)')
     return parser.parse_args(argv)
 
 

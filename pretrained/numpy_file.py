@@ -42,11 +42,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
         tree = _tree(path)
         return {name: node.values for name, node in leaves(tree, _is_array).items()}  # type: ignore[attr-defined]
     except Refused as error:
-        raise UserError(f'{path}: holds {error}, which is not read, as it could run any program; {SAVE_IT}') from error
+        raise UserError(f'{path}: holds {error}, which is not read because it could run any program; {SAVE_IT}') from error
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
     except DAMAGED as error:
-        raise UserError(f'{path}: damaged, or no arrays of NumPy ({error}); get it again, or {SAVE_IT}') from error
+        raise UserError(f'{path}: damaged, or not arrays of NumPy ({error}); get it again, or {SAVE_IT}') from error
 
 
 def _tree(path: Path) -> object:

@@ -66,7 +66,7 @@ def _unpacked(source: Path, place: Path) -> Path:
             with whole_file(place) as temporary, temporary.open('wb') as file:
                 shutil.copyfileobj(packed, file)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise UserError(f'{source}: damaged, or no archive ({error}); get it again') from error
+        raise UserError(f'{source}: damaged, or not an archive ({error}); get it again') from error
     return place
 
 

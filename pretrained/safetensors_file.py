@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         values = data[8 + length :]
         return {name: _array(entry, values) for name, entry in entries.items() if name != '__metadata__'}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f'{path}: damaged, or no safetensors that can be read here ({error}); get it again') from error
+        raise UserError(f'{path}: damaged, or not safetensors that can be read here ({error}); get it again') from error
 
 
 def _array(entry: dict, values: memoryview) -> np.ndarray:

@@ -103,11 +103,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
         tensors = leaves(tree, lambda node: isinstance(node, Tensor))
         return {name: _array(tensor, places, data) for name, tensor in tensors.items()}  # type: ignore[arg-type]
     except Refused as error:
-        raise UserError(f'{path}: holds {error}, which is not read, as it could run any program; {SAVE_IT}') from error
+        raise UserError(f'{path}: holds {error}, which is not read because it could run any program; {SAVE_IT}') from error
     except zipfile.BadZipFile as error:
         raise UserError(f'{path}: damaged ({error}); get it again') from error
     except DAMAGED as error:
-        raise UserError(f'{path}: damaged, or no weights of PyTorch ({error}); get it again, or {SAVE_IT}') from error
+        raise UserError(f'{path}: damaged, or not weights of PyTorch ({error}); get it again, or {SAVE_IT}') from error
 
 
 class _Unpickler(pickle.Unpickler):

@@ -84,7 +84,7 @@ def parse_args(argv: list[str] | None, doc: str | None = __doc__, names: Iterabl
     parser.add_argument('source', type=Path, nargs='?', help='a VGG-16 (default: as above)')
     parser.add_argument('--out', type=Path, help='file to write (default: where training looks for it)')
     parser.add_argument('--input', choices=CONVENTIONS, help='pixels that weights of your own were trained on')
-    parser.add_argument('--drop-fc', action='store_true', help='overwrite a file that has fc6 and fc7 by one that has none')
+    parser.add_argument('--drop-fc', action='store_true', help='replace a file that has fc6 and fc7 by one without them')
     parser.set_defaults(name=names[0])
     args = parser.parse_args(argv)
     args.out = args.out or WEIGHTS[args.name].path

@@ -173,9 +173,11 @@ def _check_input(row: Net, name: str, start: str, size_hw: tuple[int, int]) -> N
     if row.whole is None:
         return
     if start != 'data':
-        raise UserError(f'{name} takes images, no stored maps of {start}; leave out what names them')
+        raise UserError(f'{name} takes images, not stored maps of {start}; leave out the option that names them')
     if size_hw != (fitting := input_hw(row, size_hw)):
-        raise UserError('{}: an input of {}x{} pixels does not fit, the next that does is {}x{}'.format(name, *size_hw, *fitting))
+        raise UserError(
+            '{}: an input of {}x{} pixels does not fit; the next size that fits is {}x{}'.format(name, *size_hw, *fitting)
+        )
 
 
 def _tile_at(row: Net, start: str) -> tuple[int, int]:

@@ -223,7 +223,7 @@ def test_mirrors_come_first_then_the_publisher(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize('mirror', ['host/folder', '/host/folder', 'host:8000/folder'])
 def test_a_mirror_without_a_scheme_is_refused(server, tmp_path, monkeypatch, mirror):
     monkeypatch.setenv(fetch.MIRRORS, f'{server.url}/good {mirror}')
-    with pytest.raises(UserError, match=f'WEIGHTS_MIRRORS: {mirror} is no address .* https://host'):
+    with pytest.raises(UserError, match=f'WEIGHTS_MIRRORS: {mirror} is not the address .* https://host'):
         fetch.fetch('weights', tmp_path)
     assert not server.asked
 
@@ -281,7 +281,11 @@ def test_a_caffemodel_in_a_zip_archive(server, tmp_path, monkeypatch):
     assert fetch.fetch('weights', tmp_path).read_bytes() == (tmp_path / 'whole').read_bytes()
     server.bodies['/good/w.zip'] = server.bodies['/good/short.zip']
     (tmp_path / 'sub' / 'w.caffemodel').unlink()
-    with pytest.raises(UserError, match=r'cut.zip: .*damaged, or no archive.*short.zip: 5 bytes, its layers alone take 1,200'):
+    with pytest.raises(
+        UserError,
+        match=r'cut.zip: .*damaged, or not an archive.*short.zip: 5 bytes, its layers alone '
+        r'take 1,200',
+    ):
         fetch.fetch('weights', tmp_path)
 
 

@@ -216,7 +216,7 @@ def test_a_file_that_would_run_something_is_refused(tmp_path, save):
     tree = {'conv1_1': [np.zeros((2, 3, 3, 3)), Evil(tmp_path / 'made')]}
     with (tmp_path / 'w').open('wb') as file:
         (lambda: save(file, tree) if save is np.save else save(tree, file))()
-    with pytest.raises(UserError, match=r'/w: holds (posix|os)\.mkdir, which is not read, as it could run any program'):
+    with pytest.raises(UserError, match=r'/w: holds (posix|os)\.mkdir, which is not read because it could run any program'):
         formats.read(tmp_path / 'w')
     assert not (tmp_path / 'made').exists()
 

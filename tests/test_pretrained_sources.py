@@ -304,7 +304,7 @@ def test_published_weights_are_told_apart(tmp_path, arrays, convention, whose):
 def test_unknown_weights_need_a_word(tmp_path):
     """Nothing in a state dict says whether pixels are 0 to 1 or 0 to 255."""
     save_zip(state_dict(random_arrays()), tmp_path / 'w.pth')
-    with pytest.raises(UserError, match=r'INPUT= with make \(--input\) \(caffe: blue, green, red, 0 to 255.*; torchvision: red'):
+    with pytest.raises(UserError, match=r'INPUT= with make, or --input \(caffe: blue, green, red, 0 to 255.*; torchvision: red'):
         vgg16.convert(tmp_path / 'w.pth', NARROW)
 
 

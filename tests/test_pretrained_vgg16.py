@@ -193,8 +193,8 @@ def test_a_transposed_kernel_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(('data', 'why'), [
-    (b'', 'empty'), (b'<html></html>', 'no weights of a kind that is read here; give'),
-    (b'MATLAB 5.0 MAT-file, Platform: GLNXA64', 'no weights of a kind that is read here; give'),
+    (b'', 'empty'), (b'<html></html>', 'not a kind of weight file that can be read here; give'),
+    (b'MATLAB 5.0 MAT-file, Platform: GLNXA64', 'not a kind of weight file that can be read here; give'),
     (b'\x08\x07\x12', 'a damaged ONNX model'), (b'PK\x03\x04abc', 'damaged'),
 ])  # fmt: skip
 def test_other_files_are_refused(tmp_path, data, why):

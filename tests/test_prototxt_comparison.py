@@ -264,14 +264,14 @@ def test_forms_of_sides():
 ])  # fmt: skip
 def test_an_input_that_does_not_fit_is_refused(name, size_hw, fits):
     """Caffe would abort on branches of different sizes."""
-    with pytest.raises(UserError, match=f'the next that does is {fits}'):
+    with pytest.raises(UserError, match=f'the next size that fits is {fits}'):
         deploy(name, size_hw=size_hw)
 
 
 @pytest.mark.parametrize('name', ['fcn8s_pascal_voc', 'deeplab_largefov_pascal_voc', 'front_camvid_padding'])
 def test_stored_maps_are_refused(name):
     """Only the paper's unpadded networks go on from stored maps."""
-    with pytest.raises(UserError, match='takes images, no stored maps of conv5_3'):
+    with pytest.raises(UserError, match='takes images, not stored maps of conv5_3'):
         deploy(name, start='conv5_3', size_hw=(40, 40))
 
 
