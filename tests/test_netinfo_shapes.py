@@ -197,9 +197,9 @@ def test_one_net_at_several_sizes():
 
 @pytest.mark.parametrize(('words', 'why'), [
     (['dilation8_camvid', '--input', '100'], 'Caffe cannot set the net'),
-    (['fcn8s_pascal_voc', '--batch', '3'], '--batch is of a training stage'),
-    (['fcn8s_pascal_voc', '--phase', 'train'], '--phase is of a prototxt'),
-    (['--stage', 'camvid-front', '--phase', 'test'], '--phase is of'),
+    (['fcn8s_pascal_voc', '--batch', '3'], '--batch is for a training stage'),
+    (['fcn8s_pascal_voc', '--phase', 'train'], '--phase is for a prototxt'),
+    (['--stage', 'camvid-front', '--phase', 'test'], '--phase is for'),
     ([], 'give a network or a prototxt, or a --stage'),
     (['--stage', 'toy-basic', '--batch', '1'], 'not there to tell the size of its records; give it by --input'),
 ])  # fmt: skip

@@ -128,7 +128,7 @@ def test_maps_of_another_data_set_are_not_scored(own, tmp_path):
     own()
     (tmp_path / 'pred').mkdir()
     (tmp_path / 'pred' / 'settings.json').write_text(json.dumps({'dataset': 'camvid'}))
-    with pytest.raises(UserError, match='pred holds label maps of camvid, whose classes are others than those of mine'):
+    with pytest.raises(UserError, match='pred holds label maps of camvid, whose classes differ from those of mine'):
         score_own(tmp_path)
 
 

@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--gpu', type=gpu_number, default=0, metavar='N', help='number of the GPU (default: %(default)s)')
-    parser.add_argument('--only', default='', metavar='REGEX', help='only measurements whose name it matches (see --list)')
+    parser.add_argument('--only', default='', metavar='REGEX', help='only measurements whose names match (see --list)')
     parser.add_argument('--list', action='store_true', help='only say what would be measured')
     parser.add_argument('--repeat', type=int, default=5, metavar='N', help='passes or steps timed (default: %(default)s)')
     parser.add_argument(

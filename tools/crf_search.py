@@ -38,9 +38,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='folder written by dataset_prep')
     parser.add_argument('--split', default='val', help='default: %(default)s')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
-    parser.add_argument('--images', type=int, default=IMAGES, metavar='N', help='so many, drawn at random (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=ROUNDS, metavar='N', help='grids, each finer (default: %(default)s)')
-    parser.add_argument('--iterations', type=int, default=10, metavar='N', help='of mean-field inference (default: %(default)s)')
+    parser.add_argument(
+        '--images', type=int, default=IMAGES, metavar='N', help='number of images, drawn at random (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=ROUNDS, metavar='N', help='number of grids, each finer than the last (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--iterations', type=int, default=10, metavar='N', help='iterations of mean-field inference (default: %(default)s)'
+    )
     for name in LEAST:
         shown = AXES.get(name, (getattr(CrfParameters(), name),))
         option = '--' + name.replace('_', '-')

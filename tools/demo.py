@@ -123,11 +123,11 @@ def report(out: Path, done: list[Done]) -> Report:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=ROOT / 'demo', help='folder that everything is written to (default: demo/)')
+    parser.add_argument('--out', type=Path, default=ROOT / 'demo', help='folder for all files (default: demo/)')
     parser.add_argument('--train', type=positive, default=96, help='images to train on (default: %(default)s)')
     parser.add_argument('--test', type=positive, default=24, help='images to test on (default: %(default)s)')
     parser.add_argument('--iters', type=positive, help='iterations of each training run (default: those of the stage)')
-    parser.add_argument('--seed', type=positive, help='of the scenes and of the trainings (default: 1)')
+    parser.add_argument('--seed', type=positive, help='seed of the scenes and the trainings (default: 1)')
     return parser.parse_args(argv)
 
 

@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add_weights_argument(parser)
     parser.add_argument('--out', required=True, type=Path, metavar='FILE', help='the file to write, model.onnx')
     parser.add_argument(
-        '--size', type=size, metavar='HxW', help='of the pictures (default: the largest that goes through in one piece)'
+        '--size', type=size, metavar='HxW', help='size of the pictures (default: the largest that runs in one piece)'
     )
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--image', type=Path, metavar='FILE', help='check on this picture (default: one of scikit-image)')

@@ -81,7 +81,7 @@ def part_of_net(net_name: str, start: str, blob: str, input_hw: tuple[int, int])
     if row.whole:
         raise UserError(f'{net_name} takes images whole and is trained on them; maps of it cannot be stored')
     if start == row.front_end.final:
-        raise UserError(f'the features given are {start}, which nothing of the front end comes after')
+        raise UserError(f'the maps given are {start}, and the front end has no layers after it')
     net = deploy(net_name, start=start, size_hw=input_hw)
     last = max(place for place, layer in enumerate(net.layer) if blob in layer.top)
     del net.layer[last + 1 :]
@@ -134,7 +134,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--stage', help='the stage that is to train on the maps: gives --net, --blob, --split, --mirror, --out ...'
     )
-    parser.add_argument('--net', help='a network, such as front_camvid; the beginning of its name will do')
+    parser.add_argument('--net', help='a network, such as front_camvid; you can shorten its name as long as it stays unique')
     parser.add_argument('--weights', type=Path, nargs='+', required=True, metavar='FILE', help='loaded in this order')
     parser.add_argument('--blob', help="pool3, conv4_3, conv5_3, or the front end's scores: final (VOC: fc-final)")
     source = parser.add_mutually_exclusive_group()

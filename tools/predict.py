@@ -41,7 +41,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add_net_arguments(parser)
     add_weights_argument(parser)
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for the results')
-    parser.add_argument('--keep', action='store_true', help='leave out files whose results are in --out already')
+    parser.add_argument('--keep', action='store_true', help='skip files whose results are already in --out')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_number, metavar='N', help='compute on GPU number N (default: on the CPU)')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')

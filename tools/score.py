@@ -39,7 +39,9 @@ from tools.support.made_with import SETTINGS
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--dataset', required=True, choices=[*BENCHMARKS, *own_names()], help="whose rules; your own have VOC's")
+    parser.add_argument(
+        '--dataset', required=True, choices=[*BENCHMARKS, *own_names()], help="data set whose rules apply; your own follow VOC's"
+    )
     parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of predicted label maps')
     parser.add_argument('--gt', required=True, type=Path, metavar='DIR', help='folder of ground truth')
     parser.add_argument('--gt-encoding', default='ids', metavar='NAME', help=f'how ground truth names classes: {encodings()}')
@@ -94,7 +96,7 @@ def check_dataset(folder: Path, dataset: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     if made_for != dataset:
-        raise UserError(f'{folder} holds label maps of {made_for}, whose classes are others than those of {dataset}')
+        raise UserError(f'{folder} holds label maps of {made_for}, whose classes differ from those of {dataset}')
 
 
 def score(name: str, pairs: list, encoding: str, *, bands: bool = False) -> dict:

@@ -72,7 +72,7 @@ def main(argv: list[str] | None) -> None:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--dataset', required=True, choices=SERVERS, help='whose server')
+    parser.add_argument('--dataset', required=True, choices=SERVERS, help='data set whose server takes the file')
     parser.add_argument('--pred', required=True, type=Path, metavar='DIR', help='folder of label maps, by tools/test.py')
     parser.add_argument('--data', type=Path, metavar='DIR', help='folder written by dataset_prep (default: data/<dataset>)')
     parser.add_argument('--split', default='test', help='default: %(default)s')

@@ -37,7 +37,7 @@ from tools.support.paths import DATA
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('net', nargs='?', help='a prototxt, or one of, or the beginning of one of: ' + ', '.join(NETS))
+    parser.add_argument('net', nargs='?', help='a prototxt, or a network, whose name you can shorten: ' + ', '.join(NETS))
     parser.add_argument('--stage', help='a training stage, as make stages lists them, in place of a network')
     parser.add_argument(
         '--input', type=size, metavar='[CHANNELSx]HxW',
@@ -75,9 +75,11 @@ def main(argv: list[str] | None = None) -> None:
     if (args.net is None) == (args.stage is None):
         raise UserError('give a network or a prototxt, or a --stage')
     if args.batch is not None and not args.stage:
-        raise UserError('--batch is of a training stage: networks run one tile at a time, a prototxt says it; leave it out')
+        raise UserError(
+            '--batch is for a training stage: a network runs one tile at a time, a prototxt states its batch; leave it out'
+        )
     if args.phase is not None and (args.stage or not is_file(args.net)):
-        raise UserError('--phase is of a prototxt: a network is run as it is deployed, a stage as it is trained; leave it out')
+        raise UserError('--phase is for a prototxt: a network runs as deployed, a stage as trained; leave it out')
     if args.time and args.gpu:
         raise UserError('--time measures this CPU; leave out --gpu (GPUs: make bench-gpu)')
     training = args.stage is not None or args.phase == 'train'

@@ -30,7 +30,7 @@ from tools.support.paths import ROOT
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'tables', metavar='DIR', help='default: out/tables/')
-    parser.add_argument('--results', type=Path, nargs='+', metavar='DIR', help='where scores are (default: out/ and demo/)')
+    parser.add_argument('--results', type=Path, nargs='+', metavar='DIR', help='folders with scores (default: out/ and demo/)')
     return parser.parse_args(argv)
 
 

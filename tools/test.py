@@ -63,8 +63,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--trimap', action='store_true', help='also score the pixels within 1 to 40 pixels of a boundary')
     parser.add_argument('--tiling', choices=TILINGS, default='reference', help='size of the tiles (default: %(default)s)')
     parser.add_argument('--gpu', type=gpu_list, default=(), metavar='N', help='a GPU, or several as 0,1 or all (default: CPU)')
-    parser.add_argument('--jobs', type=positive, default=1, metavar='N', help='processes on this CPU (default: 1, of all cores)')
-    parser.add_argument('--scheduler', metavar='ADDRESS', help='of a Dask cluster whose machines share these folders')
+    parser.add_argument(
+        '--jobs', type=positive, default=1, metavar='N', help='processes on this CPU (default: 1, which uses all cores)'
+    )
+    parser.add_argument('--scheduler', metavar='ADDRESS', help='address of a Dask cluster whose machines share these folders')
     parser.add_argument('--max-memory', type=memory_size, metavar='SIZE', help='such as 4G: take the largest tile that fits')
     parser.add_argument('--save-scores', type=Path, metavar='DIR', help='keep the score maps there, for tools/crf_search.py')
     parser.add_argument('--crf', type=Path, metavar='FILE', help='dense CRF parameters, by tools/crf_search.py')

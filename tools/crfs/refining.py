@@ -30,7 +30,7 @@ def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | N
     """
     stored = read_scores(scores)
     if stored.size_hw != image_bgr.shape[:2]:
-        raise UserError(f'{scores} is of an image of {stored.size_hw}, this one is {image_bgr.shape[:2]} (height, width)')
+        raise UserError(f'{scores} is for an image of {stored.size_hw}, but this one is {image_bgr.shape[:2]} (height, width)')
     prob = stored.full()
     return (refine(prob, image_bgr, parameters) if parameters else prob).argmax(axis=0).astype(np.uint8)
 

@@ -20,7 +20,7 @@ def find_images(arguments: list[Path]) -> list[Path]:
         images.extend(images_in(argument) if argument.is_dir() else [argument])
     for image in images:
         if image.suffix == '.caffemodel':  # tools/test.py takes several files after --weights; here they would be images
-            raise UserError(f'{image} is no image; of several files of weights, each takes its own --weights')
+            raise UserError(f'{image} is not an image; give each weight file its own --weights')
     return images
 
 

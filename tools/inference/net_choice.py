@@ -27,7 +27,7 @@ HELP = 'dilation7, dilation10, front-large, fcn8s, or any name, or the beginning
 def add_net_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --net and --dataset, the arguments of network()."""
     parser.add_argument('--net', required=True, help=HELP)
-    parser.add_argument('--dataset', metavar='NAME', help='of the network, where --net fits those of several: --net dilation8')
+    parser.add_argument('--dataset', metavar='NAME', help='data set of the network, if --net fits several: --net dilation8')
 
 
 def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -> str:

@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     except OSError as error:
         raise UserError(f'{path} cannot be read ({error.strerror})') from error
     except UnicodeEncodeError as error:
-        raise UserError(f'{path} has a name that is no UTF-8, which OpenCV cannot open; rename it') from error
+        raise UserError(f'{path} has a name that is not UTF-8, which OpenCV cannot open; rename it') from error
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', FFMPEG_QUIET)  # FFmpeg and OpenCV print nothing; our error says it
     level = cv2.utils.logging.setLogLevel(OPENCV_ERRORS)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

@@ -21,7 +21,7 @@ def add_weights_argument(parser: argparse.ArgumentParser) -> None:
     """Add --weights, the `given` files of find_weights()."""
     parser.add_argument(
         '--weights', action='append', type=Path, metavar='FILE',
-        help='a caffemodel; of several, --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
+        help='a caffemodel; for several: --weights A --weights B (default: newest snapshot, else pretrained/<net>.caffemodel)',
     )  # fmt: skip
 
 
