@@ -1,4 +1,4 @@
-"""Table 2 in miniature: its networks against those of full width, the trained layers, the commands, the report."""
+"""Table 2 in miniature: its networks against those of full width, the trained layers, and the report."""
 
 from dataclasses import replace
 
