@@ -743,12 +743,12 @@ STAGES = StageTable({
     ),
     'toy-basic': Stage(
         'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=800, lr_steps=(700,), snapshot=200,
+        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=400, lr_steps=(330,), snapshot=100,
         random_seed=1, solver='Adam', source=DEMO,
     ),
     'toy-large': Stage(
         'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=800, lr_steps=(700,), snapshot=200,
+        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=400, lr_steps=(330,), snapshot=100,
         random_seed=1, solver='Adam', source=DEMO,
     ),
 })  # fmt: skip

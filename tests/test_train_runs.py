@@ -148,9 +148,9 @@ def test_run_that_was_begun_before_rows_had_a_field_goes_on(finished, maps, tmp_
     del record['settings']['lr_steps'], record['settings']['normalization']
     again = 'toy-basic', '--run-dir', run_dir, '--lmdb', maps, '--batch', 6, '--iters', 6
     write_record(run_dir, record)
-    with pytest.raises(UserError, match=r'begun with lr_steps \[\], but this command asks for \[700\]'):
+    with pytest.raises(UserError, match=r'begun with lr_steps \[\], but this command asks for \[330\]'):
         train(asked(*again))
-    write_record(run_dir, record | {'settings': {**record['settings'], 'lr_steps': [700]}})
+    write_record(run_dir, record | {'settings': {**record['settings'], 'lr_steps': [330]}})
     finish(*again)
     assert iterations(run_dir) == list(range(6))
 
