@@ -184,7 +184,7 @@ def test_weights_among_the_images_are_told_from_them(run, tmp_path, there):
     """tools/test.py takes several files after one --weights."""
     if there:
         (tmp_path / 'b.caffemodel').write_text('weights')
-    with pytest.raises(UserError, match='b.caffemodel.*; of several files of weights, each takes its own --weights'):
+    with pytest.raises(UserError, match='b.caffemodel is not an image; give each weight file its own --weights'):
         run(tmp_path / 'b.caffemodel')
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dataset_prep.contact_sheet import spread
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record
 from tests.browser import SIZES, assert_sound, open_page
@@ -41,7 +42,7 @@ def test_recipe_stops_at_the_first_failure(tmp_path):
 def test_a_damaged_record_is_named(tmp_path, text):
     """With what to do: nothing but seconds is lost."""
     (tmp_path / 'steps.json').write_text(text)
-    with pytest.raises(UserError, match=r'steps.json is no record .* delete it'):
+    with pytest.raises(UserError, match=r'steps.json is not the record .* delete it'):
         Steps(tmp_path / 'steps.json', 'x')
 
 
@@ -125,9 +126,9 @@ def test_curve_of_a_summed_loss_is_that_of_a_pixel(tmp_path):
 
 
 def test_records_are_taken_at_even_distances():
-    """Six of 24 are every fourth, whatever they hold."""
-    assert page_pictures.evenly_spaced(list(range(24)), 6) == [0, 4, 9, 13, 18, 23]
-    assert page_pictures.evenly_spaced([1, 2], 6) == [1, 2]
+    """Six of 24: every 4.6th, rounded; of two, both; of many, the first."""
+    assert spread(list(range(24)), 6) == [0, 5, 9, 14, 18, 23]
+    assert (spread([1, 2], 6), spread([1, 2, 3], 1)) == ([1, 2], [1])
 
 
 @pytest.fixture

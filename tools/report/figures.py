@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from dataset_prep.contact_sheet import spread
 from dataset_prep.datasets import dataset
 from dataset_prep.parallel import in_order
 from dataset_prep.records import Record, load_split, read_image, read_label
 from prototxt.experiments import NETS
 from tools import scoring
-from tools.report.page_pictures import evenly_spaced
 from tools.report.results import Result
 from tools.report.strips import Picture, Strip, drawing, photo
 from tools.scoring.folders import read_map
@@ -60,7 +60,7 @@ def worst(result: Result, records: Sequence[Record], count: int = WORST) -> list
 
 def side_by_side(results: Sequence[Result], records: Sequence[Record], count: int = EVEN) -> list[Strip]:
     """Figures 2 and 3: image, the prediction of each system, and ground truth, for images at even distances in the split."""
-    return [row(record, [(result.name, result) for result in results]) for record in evenly_spaced(records, count)]
+    return [row(record, [(result.name, result) for result in results]) for record in spread(records, count)]
 
 
 def through_stages(results: Sequence[Result], record: Record) -> list[Strip]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from dataset_prep.contact_sheet import spread
 from dataset_prep.datasets import Dataset
 from dataset_prep.records import Record
 from tools.report import page_pictures
@@ -42,7 +43,7 @@ class Report:
 
 def write_report(report: Report, folder: Path, rows: int = 6) -> tuple[Path, Path]:
     """Write `picture.png` and `report.html` into `folder`; returns their paths."""
-    shown = page_pictures.evenly_spaced(report.records, rows)
+    shown = spread(report.records, rows)
     titles = ['Image', 'Ground truth', *(system.name for system in report.systems)]
     sheet = page_pictures.sheet([page_pictures.row(record, report.systems, report.dataset) for record in shown], titles)
     picture, page = folder / 'picture.png', folder / 'report.html'

@@ -20,12 +20,6 @@ matplotlib.use('Agg')
 from matplotlib import pyplot  # noqa: E402  (the backend is chosen before)
 
 
-def evenly_spaced(records: Sequence[Record], count: int) -> list[Record]:
-    """`count` records at even distances from the first to the last, chosen without looking at the scores."""
-    count = min(count, len(records))
-    return [records[i * (len(records) - 1) // max(count - 1, 1)] for i in range(count)]
-
-
 def row(record: Record, systems: Sequence[System], dataset: Dataset) -> list[np.ndarray]:
     """BGR pictures of one record: image, ground truth, and each system's prediction, all at the size of the ground truth."""
     truth = read_label(record)
