@@ -42,5 +42,5 @@ def test_a_library_that_is_not_there(tmp_path):
     (tmp_path / 'main.c').write_text('int main() { return 0; }\n')
     flags = ['-Wl,--no-as-needed', f'-L{tmp_path}', '-lnowhere']
     subprocess.run(['c++', tmp_path / 'main.c', *flags, '-o', tmp_path / 'program'], check=True)
-    with pytest.raises(UserError, match='needs libnowhere.so, which is not found'):
+    with pytest.raises(UserError, match='needs libnowhere.so, which is missing'):
         bundle.linked([tmp_path / 'program'])

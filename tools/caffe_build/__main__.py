@@ -1,12 +1,12 @@
-"""`make caffe`: real BVLC Caffe in `.venv`, from nothing or from the cache; nothing to do when it is there.
+"""`make caffe`: real BVLC Caffe in `.venv`, built or taken from the cache. Does nothing if it is there.
 
 Environment:
 CAFFE_ROOT=/path takes an existing Caffe into use instead. CAFFE_SOURCE=FILE compiles an archive of your own (source.py).
-IM2COL=as-released builds a second Caffe, with one im2col buffer a layer, into .venv/as-released.
-CUDA=1 builds one that can use GPUs and takes it into use (CUDA_ARCH=80,90 names their architectures, else those present are
-asked), CUDA=aside leaves the one in use as it is, CUDA=0 goes back to the one for the CPU only.
-BLAS=system links the system's OpenBLAS, BLAS=bundled, the default, the one of openblas.py.
-Without CUDA or BLAS, what the Caffe in use has stays.
+IM2COL=as-released builds a second Caffe, with one im2col buffer per layer, into .venv/as-released.
+CUDA=1 builds a Caffe for GPUs and takes it into use. CUDA_ARCH=80,90 names their architectures; the default is those of the GPUs
+present. CUDA=aside builds it but leaves the Caffe in use as it is. CUDA=0 goes back to the Caffe for CPUs.
+BLAS=system links the system's OpenBLAS; BLAS=bundled, the default, links the one that openblas.py fetches.
+Without CUDA or BLAS, they stay as in the Caffe that is in use.
 """
 
 import os
@@ -21,7 +21,7 @@ from tools.support.errors import run_command
 
 
 def main(argv: list[str] | None) -> None:
-    """Do what is asked for; argv is not used."""
+    """Build or take into use what the environment asks for; argv is not used."""
     os.environ['PATH'] = system_first()
     root = os.environ.get('CAFFE_ROOT')
     if root:
@@ -31,7 +31,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def ours(variant: Variant) -> None:
-    """Have `variant` in `.venv`."""
+    """Install `variant` in `.venv`, unless it is there."""
     if is_ready(variant):
         return
     folder = cache.cache_folder()

@@ -1,8 +1,8 @@
-"""`make caffe-bundle OUT=caffe.tar.xz`: the program `caffe` in use with all its libraries, for where nothing can be installed.
+"""`make caffe-bundle OUT=caffe.tar.xz`: the program `caffe` with all its libraries, for a machine where nothing can be installed.
 
-The other machine brings a C library at least as new, and for a CUDA build the driver, and CUDA's own libraries in the folders
-that NVIDIA_LIBS names (those of PyTorch will do): NVIDIA_LIBS=... caffe/run caffe train --solver ... --gpu 0
-OpenCV links to GDAL and GDCM, to a hundred libraries through them, and to OpenGL; Caffe never calls those, so they are left out.
+The other machine needs a C library at least as new. For a CUDA build it also needs the driver and CUDA's own libraries, in the
+folders that NVIDIA_LIBS names (PyTorch's are fine): NVIDIA_LIBS=... caffe/run caffe train --solver ... --gpu 0
+OpenCV links to GDAL, GDCM and OpenGL, and through them to a hundred libraries. Caffe never calls those, so they are left out.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def pack(build: Path, more: list[Path], folder: Path) -> None:
     (folder / 'run').write_text(RUN, encoding='utf-8')
     (folder / 'run').chmod(0o755)
     stand_ins(linked(list(programs.iterdir())), libraries)
-    # With the stand-ins there, what only the real ones need is not named any more.
+    # linked() now sees the stand-ins, so it no longer lists what only the real libraries need.
     for name, path in linked(list(programs.iterdir())).items():
         if not (libraries / name).exists() and not OF_THE_C_LIBRARY.match(name) and not OF_CUDA.match(name):
             shutil.copy(path, libraries / name)
@@ -73,7 +73,7 @@ def linked(files: list[Path]) -> dict[str, Path]:
             if path != 'not found':
                 found[name] = Path(path)
             elif not OF_CUDA.match(name):
-                raise UserError(f'{file} needs {name}, which is not found; run: make caffe')
+                raise UserError(f'{file} needs {name}, which is missing; run: make caffe')
     return found
 
 

@@ -21,7 +21,7 @@ def cache_folder() -> Path:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below `folder` but the manifest, and Python's own caches."""
+    """SHA-256 of every file below `folder`, except the manifest and Python's caches."""
     paths = (path for path in sorted(folder.rglob('*')) if path.is_file() and '__pycache__' not in path.parts)
     return {str(path.relative_to(folder)): sha256(path) for path in paths if path.name != MANIFEST}
 
@@ -40,7 +40,7 @@ def is_whole(folder: Path, key: str) -> bool:
 
 @contextmanager
 def new_entry(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes the place of `path` when the block ends well, else it goes."""
+    """Yield an empty folder beside `path`. It replaces `path` if the block succeeds, else it is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'building-{path.name}-') as folder:
         made = Path(folder) / 'made'

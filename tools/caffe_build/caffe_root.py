@@ -12,11 +12,11 @@ from tools.support.errors import UserError
 from tools.support.paths import VENV
 
 PROBE = Path(__file__).with_name('probe.py')
-PROGRAM_FOLDERS = ('build/tools', 'build/install/bin', 'bin', 'tools')  # of Make, CMake, an install, and others
+PROGRAM_FOLDERS = ('build/tools', 'build/install/bin', 'bin', 'tools')  # of Make, CMake, an install, others
 
 
 def use(root: Path) -> None:
-    """Take the Caffe at `root` into use. Raises UserError with the reason when it will not do."""
+    """Take the Caffe at `root` into use. Raises UserError with the reason if it cannot be used."""
     programs, module_folder = find_programs(root), root / 'python'
     if not (module_folder / 'caffe' / '__init__.py').is_file():
         raise UserError(f'CAFFE_ROOT={root}: no python/caffe there; build it with Python support (`make pycaffe`)')
@@ -62,9 +62,9 @@ def refuse_unless_fit(root: Path) -> None:
     lacks = [f'{word} ({last_line(said)})' for question, word in LACKS.items() if (said := fault(question, root)) is not None]
     if lacks:
         raise UserError(
-            f'CAFFE_ROOT={root} (commit {commit(root) or "unknown"}) will not do:\n  '
+            f'CAFFE_ROOT={root} (commit {commit(root) or "unknown"}) cannot be used:\n  '
             + '\n  '.join(lacks)
-            + '\nWithout CAFFE_ROOT, `make caffe` builds one that does'
+            + '\nWithout CAFFE_ROOT, `make caffe` builds one that can'
         )
 
 

@@ -91,7 +91,7 @@ def missing_packages(names: Iterable[str] = PACKAGES) -> list[str]:
 
 
 def install(packages: list[str]) -> None:
-    """Install Debian packages. Raises UserError when that takes a right this user does not have, or fails."""
+    """Install Debian packages. Raises UserError if this user may not install them, or if it fails."""
     command = ['apt-get', '-o', 'DPkg::Lock::Timeout=600', 'install', '--yes', '--no-install-recommends', *packages]
     prefix = root_prefix()
     if prefix is None:
@@ -101,11 +101,11 @@ def install(packages: list[str]) -> None:
     for step in (['apt-get', 'update'], command):
         finished = subprocess.run([*prefix, *step], env=environment, stdout=sys.stderr)
         if finished.returncode and step is command:
-            raise UserError(f'apt-get failed (above); when it is mended, run: {" ".join([*prefix, *command])}')
+            raise UserError(f'apt-get failed (above); correct that, then run: {" ".join([*prefix, *command])}')
 
 
 def root_prefix() -> list[str] | None:
-    """What to put before a command so that it runs as root; None when there is no way."""
+    """The words before a command that make it run as root; None if this user cannot."""
     if os.geteuid() == 0:
         return []
     if shutil.which('sudo') is None:
@@ -119,9 +119,10 @@ def check_other_system(name: str) -> None:
     lacking = [f'{thing} (Debian: {package})' for package, thing in PACKAGES.items() if thing and not is_there(thing)]
     if lacking:
         raise UserError(
-            f'this is {name}; packages are installed for you on Debian 12 and 13 only. Lacking here:\n  ' + '\n  '.join(lacking)
+            f'this is {name}; `make caffe` installs packages on Debian 12 and 13 only. These are missing:\n  '
+            + '\n  '.join(lacking)
         )
-    print(f'{name} was never tried; everything Caffe needs seems to be there', file=sys.stderr)
+    print(f'Caffe was not tried on {name}, but everything it needs seems to be there', file=sys.stderr)
 
 
 def is_there(thing: str) -> bool:

@@ -1,6 +1,7 @@
-"""What only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium.
+"""Installs what only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium.
 
-With the name of another extra as argument, as `crf`: its packages alone; with names behind it, those of them.
+With the name of another extra as argument, such as `crf`, it installs only the packages of that extra. With package names after
+it, it installs only those.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What sort of Caffe is asked for, and the key under which its build is cached."""
+"""The variant of Caffe that the environment asks for, and the key of its build in the cache."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ def variant_from(environment: Mapping[str, str], in_use: Mapping[str, object] | 
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """The value of a variable, empty if it is not set. Raises UserError if it is none of `choices`."""
+    """The value of a variable, empty if it is not set. Raises UserError if it is not one of `choices`."""
     value = environment.get(name) or ''
     if value and value not in choices:
         raise UserError(f'{name}={value}: choose one of {", ".join(choices)}')
@@ -76,7 +76,7 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
 
 
 def key(variant: Variant) -> str:
-    """Name of a build in the cache: 16 hex digits of everything that decides what comes out, and of no checkout's path."""
+    """Name of a build in the cache: 16 hex digits over everything that the build depends on. No path of a checkout enters it."""
     facts = {
         'archive': source.SHA256,
         'patches': [patches.text(name) for name in variant.patches],

@@ -1,7 +1,7 @@
-"""`make wheel`: the Caffe in use as a wheel with its libraries inside, for this Python where nothing else can be installed.
+"""`make wheel`: the Caffe in use as a wheel with its libraries inside, for this Python on machines without Caffe's packages.
 
-`pip install` takes it into any virtual environment of the same Python, on a machine whose C library is at least as new. It holds
-the Python package alone: who wants the program `caffe`, or has another Python, takes `make caffe-bundle` along.
+`pip install` puts it into any virtual environment of the same Python version, on a machine whose C library is at least as new. It
+only holds the Python package. For the program `caffe`, or for another Python version, use `make caffe-bundle`.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def make(build: Path, out: Path) -> Path:
         pack(build, folder / 'tree', libraries)
         plain = folder / f'caffe-{version()}-{TAG}-{TAG}-linux_{platform.machine()}.whl'
         zipped(folder / 'tree', plain)
-        # auditwheel puts in what the module links to, but what every Linux has.
+        # auditwheel adds the libraries that the module links to, except those that every Linux has.
         repaired = folder / 'repaired'
         called('auditwheel', 'repair', '--wheel-dir', str(repaired), str(plain), LD_LIBRARY_PATH=str(libraries))
         (made,) = repaired.glob('*.whl')
@@ -60,7 +60,7 @@ def make(build: Path, out: Path) -> Path:
 
 
 def pack(build: Path, tree: Path, libraries: Path) -> None:
-    """Fill `tree` with the Python package and what describes it, `libraries` with those that it takes before the system's.
+    """Fill `tree` with the Python package and its metadata, and `libraries` with those to use instead of the system's.
 
     Python's own library is left out: the program `python` has it inside. GDAL and the like are left out as in bundle.py.
     """
