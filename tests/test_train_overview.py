@@ -37,7 +37,7 @@ def test_finished_run(finished):
     assert (found.iteration, found.max_iter, found.sessions) == (40, 40, 1)
     last = [float(row['loss']) for row in rows(finished)][-25:]
     assert found.loss == pytest.approx(sum(last) / 25)
-    assert (found.lr, found.best_iou, found.best_iteration) == (0.001, 0.25, 20)
+    assert (found.lr, found.best_iou, found.best_iteration) == (0.0003, 0.25, 20)
     assert found.snapshot == 'toy-basic_iter_40.caffemodel'
 
 
