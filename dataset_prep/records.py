@@ -4,7 +4,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from dataset_prep.datasets import OWN_ROW, dataset, how_to_prepare, read_own
 from dataset_prep.image_files import image_size, read_bgr, read_index_label, read_rgb_label
 from dataset_prep.label_encodings import decode, is_coloured
 from dataset_prep.mat_labels import read_mat_label
+from dataset_prep.parallel import in_order
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
@@ -118,8 +118,7 @@ def files_sha256(records: Sequence[Record]) -> str:
 
     It stays the same when files are copied or unpacked again. It changes when a missing or unreadable file can be read.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sha256(''.join(sorted(pool.map(_fingerprint, records))).encode()).hexdigest()
+    return sha256(''.join(sorted(in_order(_fingerprint, records))).encode()).hexdigest()
 
 
 def save_split(folder: Path, split: str, records: Sequence[Record]) -> Path:

@@ -587,6 +587,12 @@ NIGHT_FRONT = Stage(
     crop_size=None, batch_size=1, base_lr=2e-3, momentum=0.9, max_iter=4000, lr_steps=(3200,), snapshot=50,
     random_seed=1, source=NIGHT,
 )  # fmt: skip
+# Basic and Large train alike in the demonstration, so that only the module differs.
+TOY_CONTEXT = Stage(
+    'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
+    crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=400, lr_steps=(330,), snapshot=100,
+    random_seed=1, solver='Adam', source=DEMO,
+)  # fmt: skip
 STAGES = StageTable({
     # PASCAL VOC 2012: Sec. 4 and 5
     'voc-front': VOC_FRONT_STAGE,
@@ -735,20 +741,12 @@ STAGES = StageTable({
     'camvid-small-front-pooling': small_stage('front_camvid_pooling_small'),
     'camvid-small-front-padding': small_stage('front_camvid_padding_small'),
     'camvid-small-front-pooling-padding': small_stage('front_camvid_pooling_padding_small'),
-    # the demonstration; Basic and Large train alike
+    # the demonstration
     'toy-front': Stage(
         'front_toy', 'data', init=(), fresh=FROM_ZERO,
         crop_size=564, batch_size=2, base_lr=1e-3, momentum=0.9, max_iter=400, lr_steps=(350,), snapshot=100,
         random_seed=1, solver='Adam', source=DEMO,
     ),
-    'toy-basic': Stage(
-        'basic_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=400, lr_steps=(330,), snapshot=100,
-        random_seed=1, solver='Adam', source=DEMO,
-    ),
-    'toy-large': Stage(
-        'large_toy', 'final', init=('identity',), fresh=(), features_from='toy-front', mirror=False,
-        crop_size=None, batch_size=2, base_lr=3e-4, momentum=0.9, max_iter=400, lr_steps=(330,), snapshot=100,
-        random_seed=1, solver='Adam', source=DEMO,
-    ),
+    'toy-basic': TOY_CONTEXT,
+    'toy-large': replace(TOY_CONTEXT, net='large_toy'),
 })  # fmt: skip
