@@ -30,7 +30,7 @@ BLOB_DATA, BLOB_SHAPE = 5, 7
 BLOB_VALUES = {BLOB_DATA: '<f4', 8: '<f8'}  # data, and double_data of a Caffe run in double precision
 SHAPE_DIM = 1  # BlobShape
 
-FEW = 4  # names in a message
+MAX_NAMES = 4  # in a message
 BLOCK = 1 << 22  # values looked at at once
 CONVERTED = ', converted from '  # in the name of a net whose weights were: what stands behind is where they came from
 HDF5 = b'\x89HDF\r\n\x1a\n'
@@ -153,12 +153,12 @@ def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, dropped: Ite
         held = stored(path)
         shared = [name for name in wanted if name in held and name not in dropped]
         covered.update(shared)
-        if unfit := [fault for name in shared for fault in misfits(name, held[name], wanted[name])]:
-            faults.append(f'{path}: {few(unfit)}; give weights of this net, or name the net that these are of')
+        if wrong := [fault for name in shared for fault in misfits(name, held[name], wanted[name])]:
+            faults.append(f'{path}: {first_faults(wrong)}; give weights of this net, or name the net that these are of')
         elif finite and (broken := [name for name in shared if not all(blob.finite() for blob in held[name])]):
             faults.append(f'{path}: {not_finite(broken)}')
         if not shared and not held.keys() & set(dropped):
-            faults.append(f'{path}: none of its layers ({_some(held)}) is in the net ({_some(wanted)})')
+            faults.append(f'{path}: none of its layers ({_first_names(held)}) is in the net ({_first_names(wanted)})')
     missing = [name for name in wanted if name not in covered and name not in bilinear(net)]
     if missing:
         faults.append(_missing(missing, paths))
@@ -183,7 +183,7 @@ def caffe_pb2() -> ModuleType:
     return sys.modules[name]
 
 
-def unfit(net, path: Path) -> list[str]:
+def misshapen(net, path: Path) -> list[str]:
     """Layers of `net` that a file holds in another shape."""
     held = stored(path)
     return [name for name, shapes in param_shapes(net).items() if name in held and misfits(name, held[name], shapes)]
@@ -372,7 +372,7 @@ def _layer_bytes(name: str, blobs: Sequence[np.ndarray | Streamed]) -> int:
 
 
 def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
-    """The misfits that would make Caffe abort when it copies these blobs."""
+    """The faults that would make Caffe abort when it copies these blobs: a wrong number of blobs, a wrong shape."""
     if len(held) != len(wanted):
         return [f'layer {name} has {len(held)} blobs, the net has {len(wanted)}']
     pairs = [(blob.shape, shape) for blob, shape in zip(held, wanted, strict=True) if not blob.fits(shape)]
@@ -384,8 +384,8 @@ def not_finite(layers: Sequence[str]) -> str:
     return f'values that are not finite in {named(layers)}; the training that wrote it diverged, or the file is damaged'
 
 
-def few(faults: list[str]) -> str:
-    """The first three and the number of the others: wrong weights fail in nearly every layer."""
+def first_faults(faults: list[str]) -> str:
+    """A line with the first three faults and the number of the others: wrong weights fail in nearly every layer."""
     more = f', and {len(faults) - 3} more' if len(faults) > 3 else ''
     return '; '.join(faults[:3]) + more
 
@@ -402,10 +402,10 @@ def _missing(missing: list[str], paths: list[Path]) -> str:
 
 def named(layers: Sequence[str]) -> str:
     """Layer names for a message: up to four names, else the number and the first names."""
-    return f'{len(layers)} layers: {_some(layers)}' if len(layers) > FEW else _some(layers)
+    return f'{len(layers)} layers: {_first_names(layers)}' if len(layers) > MAX_NAMES else _first_names(layers)
 
 
-def _some(names: Iterable[str]) -> str:
-    """The first few names."""
+def _first_names(names: Iterable[str]) -> str:
+    """The first MAX_NAMES names."""
     names = list(names)
-    return ', '.join(names[:FEW]) + (', ...' if len(names) > FEW else '')
+    return ', '.join(names[:MAX_NAMES]) + (', ...' if len(names) > MAX_NAMES else '')

@@ -83,7 +83,7 @@ def join(net_name: str, paths: Sequence[Path], *, whole: bool = False) -> Conver
         faults += fault
         broken += [] if fault or all(map(all_finite, found[name])) else [name]
     if faults:
-        raise UserError(f'{_list(paths)}: {caffemodel.few(faults)}; give files of {net_name}')
+        raise UserError(f'{_list(paths)}: {caffemodel.first_faults(faults)}; give files of {net_name}')
     if broken:
         raise UserError(f'{_list(paths)}: {caffemodel.not_finite(broken)}; give others')
     return Converted(found | _in_bgr(found, said), said)

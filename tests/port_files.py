@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from pretrained.caffemodel import caffe_pb2
 from tests.torch_files import save_zip, state_dict
 
 Arrays = dict[str, list[np.ndarray]]
@@ -78,6 +79,17 @@ def as_caffes_hdf5(layers: Arrays, path: Path) -> None:
             for number, blob in enumerate(blobs):
                 file[f'data/{name}/{number}'] = blob
                 file[f'diff/{name}/{number}'] = blob * 0
+
+
+def as_caffe_before_2015(layers: Arrays, path: Path) -> None:
+    """A caffemodel of V1 layers; each blob has num, channels, height and width, so a bias is (1, 1, 1, n)."""
+    message = caffe_pb2().NetParameter(name='old')
+    for name, blobs in layers.items():
+        layer = message.layers.add(name=name, type='CONVOLUTION')
+        for blob in blobs:
+            sides = zip(('num', 'channels', 'height', 'width'), (1,) * (4 - blob.ndim) + blob.shape, strict=True)
+            layer.blobs.add(data=blob.ravel().tolist(), **dict(sides))
+    path.write_bytes(message.SerializeToString())
 
 
 def as_python_2(arrays: dict[str, np.ndarray], path: Path) -> None:

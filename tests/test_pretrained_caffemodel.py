@@ -1,13 +1,15 @@
-"""Weight files against protobuf's own reading and writing, and against real Caffe."""
+"""Caffe's weight files: compared with protobuf's own reading and writing, and with real Caffe."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from pretrained import caffemodel
 from prototxt.networks import deploy
+from tests.port_files import as_caffe_before_2015
 from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
@@ -34,15 +36,12 @@ def random_weights():
 
 
 def small_net():
-    """SMALL_NET as a NetParameter."""
-    from google.protobuf import text_format
-
     return text_format.Parse(SMALL_NET, PB2.NetParameter())
 
 
-def loaded_by_caffe(tmp_path, path):
-    """A real Caffe net of SMALL_NET with the weights of a file."""
-    (tmp_path / 'net.prototxt').write_text(SMALL_NET)
+def loaded_by_caffe(tmp_path, path, net_text=SMALL_NET):
+    """A real Caffe net with the weights of a file."""
+    (tmp_path / 'net.prototxt').write_text(net_text)
     return caffe.Net(str(tmp_path / 'net.prototxt'), str(path), caffe.TEST)
 
 
@@ -56,26 +55,14 @@ def by_protobuf(weights, name):
     return message.SerializeToString()
 
 
-def v1_message(weights, name='old'):
-    """A NetParameter as Caffe wrote them to 2015: `layers`, blobs with num, channels, height, width."""
-    message = PB2.NetParameter(name=name)
-    message.layers.add(name='data', type=PB2.V1LayerParameter.DUMMY_DATA)
-    for layer_name, arrays in weights.items():
-        layer = message.layers.add(name=layer_name, type=PB2.V1LayerParameter.CONVOLUTION)
-        for array in arrays:
-            num, channels, height, width = (1,) * (4 - array.ndim) + array.shape
-            layer.blobs.add(data=array.ravel().tolist(), num=num, channels=channels, height=height, width=width)
-    return message
-
-
 def assert_equal(found, expected):
     assert list(found) == list(expected)
     for name in expected:
         assert [blob.tolist() for blob in found[name]] == [blob.tolist() for blob in expected[name]]
 
 
-def test_written_bytes_are_those_of_protobuf(tmp_path):
-    """Long names and sizes of more than 127 bytes included, whose lengths take two bytes."""
+def test_written_bytes_are_protobufs_own(tmp_path):
+    """Also for a long name and for sizes above 127 bytes, which take two bytes as a varint."""
     weights = {**random_weights(), 'x' * 200: [np.ones((2, 3, 1, 5), np.float32)], 'none': []}
     caffemodel.write(tmp_path / 'w.caffemodel', weights, 'a net')
     assert (tmp_path / 'w.caffemodel').read_bytes() == by_protobuf(weights, 'a net')
@@ -91,37 +78,25 @@ def test_load_returns_what_was_written(tmp_path):
     assert found['one'][0].dtype == np.float32 and found['one'][0].flags.c_contiguous
 
 
-def test_caffe_loads_the_written_file(tmp_path):
-    """Every blob arrives in real Caffe."""
+def test_caffe_loads_our_file_and_we_load_caffes(tmp_path):
+    """Layers in Caffe's own file also carry their type and settings."""
     weights = random_weights()
     caffemodel.write(tmp_path / 'w.caffemodel', weights)
     net = loaded_by_caffe(tmp_path, tmp_path / 'w.caffemodel')
-    assert_equal({name: [blob.data.copy() for blob in net.params[name]] for name in weights}, weights)
-
-
-def test_what_caffe_saves_is_loaded(tmp_path):
-    """The round trip the other way: Caffe's own file, whose layers carry their type and settings."""
-    caffemodel.write(tmp_path / 'w.caffemodel', random_weights())
-    loaded_by_caffe(tmp_path, tmp_path / 'w.caffemodel').save(str(tmp_path / 'saved.caffemodel'))
+    assert_equal({name: [blob.data for blob in net.params[name]] for name in weights}, weights)
+    net.save(str(tmp_path / 'saved.caffemodel'))
     found = caffemodel.load(tmp_path / 'saved.caffemodel')
     assert found.pop('up')[0].shape == (2, 1, 4, 4)
-    assert_equal(found, random_weights())
+    assert_equal(found, weights)
 
 
-def test_layers_of_before_2015_are_read(tmp_path):
-    """As in VGG_ILSVRC_16_layers.caffemodel: a bias comes as (1, 1, 1, n)."""
-    weights = random_weights()
-    (tmp_path / 'old.caffemodel').write_bytes(v1_message(weights).SerializeToString())
-    found = caffemodel.load(tmp_path / 'old.caffemodel')
+def test_a_file_from_before_2015(tmp_path):
+    """Such as VGG_ILSVRC_16_layers.caffemodel: a bias has the shape (1, 1, 1, n). check() and real Caffe take it for (n,)."""
+    weights, path = random_weights(), tmp_path / 'old.caffemodel'
+    as_caffe_before_2015(weights, path)
+    found = caffemodel.load(path)
     assert [blob.shape for blob in found['one']] == [(4, 3, 3, 3), (1, 1, 1, 4)]
     assert_equal({name: [found[name][0], found[name][1].reshape(-1)] for name in found}, weights)
-
-
-def test_old_shapes_fit_where_caffe_takes_them(tmp_path):
-    """check() passes a (1, 1, 1, 4) bias for (4,), and real Caffe loads it."""
-    weights = random_weights()
-    path = tmp_path / 'old.caffemodel'
-    path.write_bytes(v1_message(weights).SerializeToString())
     caffemodel.check(small_net(), [path])
     assert loaded_by_caffe(tmp_path, path).params['one'][1].data.tolist() == weights['one'][1].tolist()
 
@@ -133,7 +108,7 @@ def test_old_shapes_fit_where_caffe_takes_them(tmp_path):
 ])  # fmt: skip
 @pytest.mark.parametrize('dims', [bytes_field(1, b'\x03'), varint(1 << 3) + b'\x03'])
 def test_unusual_encodings(tmp_path, values, dims):
-    """Whatever protobuf reads as three values is read as the same three values."""
+    """protobuf reads three values from each encoding, and so do we."""
     blob = values + bytes_field(7, dims)
     data = bytes_field(100, bytes_field(1, b'one') + bytes_field(7, blob))
     (proto,) = PB2.NetParameter.FromString(data).layer[0].blobs
@@ -144,7 +119,6 @@ def test_unusual_encodings(tmp_path, values, dims):
 
 @pytest.mark.parametrize('kept', [0.2, 0.5, 0.9, 0.999])
 def test_a_cut_off_file_is_refused(tmp_path, kept):
-    """Wherever the cut is, the message names the file."""
     path = tmp_path / 'w.caffemodel'
     caffemodel.write(path, random_weights(), 'a net')
     whole = path.read_bytes()
@@ -168,21 +142,20 @@ SHORT_BLOB = PB2.BlobProto(data=[1], shape=PB2.BlobShape(dim=[2]))
     (PB2.NetParameter(layer=[PB2.LayerParameter(blobs=[SHORT_BLOB])]).SerializeToString(), r'shape \(2,\) with 1 values'),
 ])  # fmt: skip
 def test_other_files_are_refused(tmp_path, data, why):
-    """Web pages, HDF5, zip, solver states: one message with the file's name."""
+    """Web pages, HDF5, zip archives, solver states and damaged blobs."""
     (tmp_path / 'w.caffemodel').write_bytes(data)
     with pytest.raises(UserError, match=rf'w\.caffemodel: .*{why}'):
         caffemodel.load(tmp_path / 'w.caffemodel')
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    """Both are errors of the user, not tracebacks."""
     for path in (tmp_path / 'none.caffemodel', tmp_path):
         with pytest.raises(UserError, match=str(path)):
             caffemodel.load(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    """And no temporary file."""
+    """It leaves no temporary file either."""
     path = tmp_path / 'w.caffemodel'
     path.write_bytes(b'old')
     with pytest.raises(ValueError, match='could not convert'):
@@ -191,7 +164,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_more_than_two_gib_is_refused(tmp_path):
-    """Protocol buffers end there. One array is given many times, so that little memory is taken."""
+    """Protocol buffers cannot hold more. All layers share one array to save memory."""
     block = np.zeros(2**24, np.float32)  # 64 MiB
     with pytest.raises(UserError, match='at most 2,147,483,647'):
         caffemodel.write(tmp_path / 'w.caffemodel', {f'layer{i}': [block] for i in range(32)})
@@ -199,18 +172,17 @@ def test_more_than_two_gib_is_refused(tmp_path):
 
 
 def test_more_than_512_mib_goes_through_caffe(tmp_path):
-    """The limit of the released Caffe: a file of 2^27 values and some, in and out of real Caffe, first and last value kept."""
+    """The released Caffe reads at most 512 MiB; our build and our own reader take more."""
     out, into = 4096, 32800
     text = f"""
     layer {{ name: 'data' type: 'Input' top: 'data' input_param {{ shape {{ dim: 1 dim: {into} }} }} }}
     layer {{ name: 'fc' type: 'InnerProduct' bottom: 'data' top: 'fc' inner_product_param {{ num_output: {out} }} }}"""
-    (tmp_path / 'net.prototxt').write_text(text)
     big = np.zeros((out, into), np.float32)
     big[0, 0], big[-1, -1] = 3, 5
     path = tmp_path / 'big.caffemodel'
     caffemodel.write(path, {'fc': [big, np.zeros(out)]})
     assert path.stat().st_size > 2**29
-    net = caffe.Net(str(tmp_path / 'net.prototxt'), str(path), caffe.TEST)
+    net = loaded_by_caffe(tmp_path, path, text)
     held = net.params['fc'][0].data
     assert (held[0, 0], held[-1, -1], np.count_nonzero(held)) == (3, 5, 2)
     del net, held
@@ -218,8 +190,8 @@ def test_more_than_512_mib_goes_through_caffe(tmp_path):
     path.unlink()
 
 
-def test_check_passes_what_covers_the_net(tmp_path):
-    """In one file, in two, or with a layer fresh; bilinear upsampling needs no file."""
+def test_check_passes_weights_that_cover_the_net(tmp_path):
+    """In one file or two, or with fresh layers; fixed bilinear upsampling needs no file."""
     weights = random_weights()
     for name in weights:
         caffemodel.write(tmp_path / f'{name}.caffemodel', {name: weights[name]})
@@ -229,63 +201,43 @@ def test_check_passes_what_covers_the_net(tmp_path):
     caffemodel.check(small_net(), [], fresh=('one', 'two'))
 
 
-def test_check_names_layers_without_weights(tmp_path):
-    """Each by name, with the files that were given."""
-    caffemodel.write(tmp_path / 'one.caffemodel', {'one': random_weights()['one']})
-    with pytest.raises(UserError, match=r'no weights for two in .*one\.caffemodel'):
-        caffemodel.check(small_net(), [tmp_path / 'one.caffemodel'])
-    with pytest.raises(UserError, match='no weights for one, two in no file'):
-        caffemodel.check(small_net(), [])
+ONE = random_weights()['one']
+MISSHAPEN = {'one': [np.zeros((4, 3, 3, 1)), np.zeros(4)], 'two': [np.zeros((2, 4, 1, 1)), np.zeros(3)]}
 
 
-def test_check_counts_layers_that_are_many(tmp_path):
-    """A file of other names leaves all of a network without a start: one line that can be read, not a list of 15 names."""
-    weights = {'one': np.zeros((1, 1)), 'two': np.zeros((1, 1))}
-    caffemodel.write(tmp_path / 'w.caffemodel', {name: [blob] for name, blob in weights.items()})
-    with pytest.raises(
-        UserError, match='no weights for 15 layers: conv1_1, conv1_2, conv2_1, conv2_2, ... in .*w.caffemodel; add'
-    ):
+@pytest.mark.parametrize(('held', 'fresh', 'said'), [
+    ({'one': ONE}, (), ['no weights for two in ', '/w.caffemodel; add a --weights file']),
+    (None, (), ['no weights for one, two in no file']),
+    ({'one': ONE[:1]}, ['two'], ['layer one has 1 blobs, the net has 2']),
+    (MISSHAPEN, ['two'], [
+        '/w.caffemodel: layer one has a blob of shape (4, 3, 3, 1), the net has (4, 3, 3, 3); '
+        'layer two has a blob of shape (3,), the net has (2,); give weights of this net, or name the net that these are of'
+    ]),  # Caffe would abort, even though the layer is fresh
+    ({'fc8': ONE}, ['one', 'two'], ['/w.caffemodel: none of its layers (fc8) is in the net (one, two, up)']),
+    (None, ['one', 'two', 'final'], ['no layer final in the net']),
+])  # fmt: skip
+def test_check_names_what_does_not_fit(tmp_path, held, fresh, said):
+    path = tmp_path / 'w.caffemodel'
+    if held:
+        caffemodel.write(path, held)
+    with pytest.raises(UserError) as caught:
+        caffemodel.check(small_net(), [path] if held else [], fresh=fresh)
+    assert all(part in str(caught.value) for part in said)
+
+
+def test_check_shortens_a_long_list_of_layers(tmp_path):
+    """A file of another network leaves all layers without weights."""
+    caffemodel.write(tmp_path / 'w.caffemodel', random_weights())
+    said = 'no weights for 15 layers: conv1_1, conv1_2, conv2_1, conv2_2, ... in .*w.caffemodel; add'
+    with pytest.raises(UserError, match=said):
         caffemodel.check(deploy('front_camvid'), [tmp_path / 'w.caffemodel'], fresh=('final',))
 
 
-def test_check_names_shapes_that_do_not_fit(tmp_path):
-    """File, layer and both shapes, for every blob at once, even for a layer meant to be fresh: Caffe would abort on it."""
-    weights = {'one': [np.zeros((4, 3, 3, 1)), np.zeros(4)], 'two': [np.zeros((2, 4, 1, 1)), np.zeros(3)]}
-    caffemodel.write(tmp_path / 'w.caffemodel', weights)
-    with pytest.raises(UserError) as caught:
-        caffemodel.check(small_net(), [tmp_path / 'w.caffemodel'], fresh=('two',))
-    assert str(caught.value) == '; '.join([
-        f'{tmp_path}/w.caffemodel: layer one has a blob of shape (4, 3, 3, 1), the net has (4, 3, 3, 3)',
-        'layer two has a blob of shape (3,), the net has (2,)',
-        'give weights of this net, or name the net that these are of',
-    ])  # fmt: skip
-
-
-def test_wrong_weights_are_not_a_page_of_names():
-    """Nearly every layer of theirs has another shape."""
+def test_a_message_has_three_faults_at_most():
+    """Wrong weights fail in nearly every layer."""
     faults = [f'fault {number}' for number in range(32)]
-    assert caffemodel.few(faults) == 'fault 0; fault 1; fault 2, and 29 more'
-    assert caffemodel.few(faults[:3]) == 'fault 0; fault 1; fault 2'
-
-
-def test_check_counts_blobs(tmp_path):
-    """A layer without its bias is refused."""
-    caffemodel.write(tmp_path / 'w.caffemodel', {'one': random_weights()['one'][:1]})
-    with pytest.raises(UserError, match='layer one has 1 blobs, the net has 2'):
-        caffemodel.check(small_net(), [tmp_path / 'w.caffemodel'], fresh=('two',))
-
-
-def test_check_refuses_a_file_of_another_net(tmp_path):
-    """Caffe would ignore it without a word."""
-    caffemodel.write(tmp_path / 'other.caffemodel', {'fc8': [np.zeros((1, 1))]})
-    with pytest.raises(UserError, match=r'other\.caffemodel: none of its layers \(fc8\) is in the net \(one, two, up\)'):
-        caffemodel.check(small_net(), [tmp_path / 'other.caffemodel'], fresh=('one', 'two'))
-
-
-def test_check_refuses_an_unknown_fresh_layer():
-    """A misspelt name must not pass."""
-    with pytest.raises(UserError, match='no layer final in the net'):
-        caffemodel.check(small_net(), [], fresh=('one', 'two', 'final'))
+    assert caffemodel.first_faults(faults) == 'fault 0; fault 1; fault 2, and 29 more'
+    assert caffemodel.first_faults(faults[:3]) == 'fault 0; fault 1; fault 2'
 
 
 CLASSES = 'from pretrained.caffemodel import caffe_pb2; net = caffe_pb2().NetParameter();'
@@ -294,7 +246,7 @@ PACKAGE = 'from tools.support.caffe_import import import_caffe; caffe = import_c
 
 @pytest.mark.parametrize('imports', [CLASSES + "import sys; assert 'caffe' not in sys.modules;" + PACKAGE, PACKAGE + CLASSES])
 def test_the_classes_come_before_or_after_the_package(imports):
-    """caffe_pb2() alone does not import caffe; the package has the same classes, in every way of naming them."""
+    """caffe_pb2() does not import the package caffe. The package, imported before or after, has the same classes."""
     code = (
         f'{imports} import prototxt.solver; from caffe.proto import caffe_pb2 as full;'
         'assert type(net) is full.NetParameter is caffe.proto.caffe_pb2.NetParameter; caffe.NetSpec().to_proto()'

@@ -94,7 +94,7 @@ def _anew(settings: Settings, net, paths: list[Path]) -> str:
     """The end of a message: how to train another number of classes, if only layers that depend on it do not fit."""
     held = {name for path in paths for name in caffemodel.stored(path)}
     needed = param_shapes(net).keys() - held - set(fresh_layers(settings)) - caffemodel.bilinear(net)
-    needed |= {name for path in paths for name in caffemodel.unfit(net, path)} - set(settings.fresh)
+    needed |= {name for path in paths for name in caffemodel.misshapen(net, path)} - set(settings.fresh)
     if not paths or not needed or needed & {*VGG_CONVOLUTIONS, *RANDOM_FC}:
         return ''
     names = ','.join(name for name in param_shapes(net) if name in needed)
