@@ -1,6 +1,7 @@
-"""One thread of BLAS a test process: tests are small, and several may run at once. A browser for those that open pages.
+"""Fixtures that several test files share, and the environment of all tests.
 
-A `make` that a test starts does not know of the `make test` that started the tests: it would say which folder it enters.
+Each test process gets one BLAS thread: tests are small, and several may run at once. A `make` that a test starts must not see the
+variables of `make test`; it would print the folders that it enters.
 """
 
 import os
@@ -19,3 +20,19 @@ def chromium(tmp_path_factory):
     """A Selenium driver."""
     with browser(tmp_path_factory.mktemp('profile')) as driver:
         yield driver
+
+
+@pytest.fixture(scope='session')
+def toy_images(tmp_path_factory):
+    """An LMDB of six images for toy-front; the shortest side has 412 pixels. Tests must not change it."""
+    from tests.train_data import images_lmdb
+
+    return images_lmdb(tmp_path_factory.mktemp('images'))
+
+
+@pytest.fixture(scope='session')
+def toy_maps(tmp_path_factory):
+    """An LMDB of six stored score maps for toy-basic. Tests must not change it."""
+    from tests.train_data import maps_lmdb
+
+    return maps_lmdb(tmp_path_factory.mktemp('maps'))

@@ -125,13 +125,6 @@ def test_images_in_a_pass_are_those_that_divide_each_stages_batch():
     assert [chain.options(name).batch_per_pass for name in chain.stages] == [2, 2, 1]
 
 
-@pytest.mark.parametrize('option', ['--crop-size', '--batch'])
-def test_option_of_one_stage_is_refused(option):
-    """The option could fit only one of the stages."""
-    with pytest.raises(UserError, match=rf'{option} is for one stage, and camvid is several: camvid-front, camvid-joint'):
-        main(['camvid', option, '628'])
-
-
 @pytest.mark.parametrize(('stage', 'gpus'), [('cityscapes-front', '0,1,2,3'), ('cityscapes-joint', '0'), ('voc-front', '0,1')])
 def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_path):
     """Batches of 8, 1 and 14 images on four GPUs."""

@@ -129,11 +129,6 @@ def test_a_context_module_that_starts_anew_is_the_identity(tmp_path):
     assert caffemodel.load(made)['ctx_final'][0].shape == (3, 3, 1, 1)
 
 
-def test_unknown_layer_cannot_start_anew():
-    with pytest.raises(UserError, match='--fresh fc8: front_toy has no such layer; there are: conv1_1, .*, final'):
-        asked('toy-front', '--fresh', 'final,fc8')
-
-
 def test_test_net_runs_in_the_program_caffe(tmp_path):
     """`caffe test` reads test.prototxt, trained weights and the LMDB of --val-lmdb, and prints loss and accuracy."""
     toy.main(['--out', str(tmp_path), '--train', '2', '--val', '2', '--test', '1', '--crop-size', '564', '--val-lmdb'])

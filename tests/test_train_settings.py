@@ -2,14 +2,11 @@
 
 import pytest
 
-from prototxt.experiments import STAGES, Stage
+from prototxt.experiments import STAGES
 from tests.train_data import asked
 from tools import train as command
 from tools.support.errors import UserError
 from tools.support.paths import DATA, RUNS
-from tools.training.settings import per_pass
-
-ROW = Stage('front_toy', 'data', (), (), 564, 8, 1e-4, 0.9, 10, 'a test')  # 8 images in a pass
 
 
 @pytest.mark.parametrize('name', STAGES)
@@ -30,14 +27,8 @@ def test_options_replace_fields():
 
 @pytest.mark.parametrize(('batch', 'images'), [(1, 1), (8, 8), (16, 8), (12, 6), (11, 1)])
 def test_memory_of_a_pass_does_not_grow_with_the_batch(batch, images):
-    """The largest divisor of the batch that is at most the row's 8."""
-    assert per_pass(ROW, batch, None) == images
-
-
-def test_batch_that_does_not_split():
-    """Passes of unequal size are refused."""
-    with pytest.raises(UserError, match='batch of 8 does not split into passes of 3'):
-        per_pass(ROW, 8, 3)
+    """A pass has the largest divisor of the batch that is at most the 8 of camvid-front's row."""
+    assert asked('camvid-front', '--batch', batch).batch_per_pass == images
 
 
 def test_default_lmdbs():
@@ -73,12 +64,6 @@ def test_snapshots_are_written_at_the_iterations_to_score(words, between):
     assert asked('toy-front', *words.split()).stage.snapshot == between
 
 
-def test_crop_of_whole_maps_is_refused():
-    """A stage on stored maps has nothing to crop."""
-    with pytest.raises(UserError, match='whole maps'):
-        asked('toy-basic', '--crop-size', '404')
-
-
 @pytest.mark.parametrize(
     'words', ['--iters 0', '--batch -1', '--base-lr 0', '--gpu -1', '--keep 0', '--max-loss -4', '--max-loss nan']
 )
@@ -90,21 +75,21 @@ def test_wrong_numbers_are_wrong_usage(words, capsys):
     assert words.split()[0] in capsys.readouterr().err
 
 
-def test_unknown_stage_lists_the_rows():
-    """The message lists the known names."""
-    with pytest.raises(UserError, match='camvid-front, camvid-joint'):
-        asked('voc-fronted')
-
-
 @pytest.mark.parametrize(
     ('words', 'fault'),
     [
-        ('--runs somewhere', '--runs is only for a chain; give --run-dir'),
-        ('--val-split test', '--val-split has no effect without --val-every'),
-        ('--val-limit 3 --chain', '--val-limit has no effect without --val-every'),
+        ('voc-fronted', 'camvid-front, camvid-joint'),  # lists the stages
+        ('toy-front --batch 8 --batch-per-pass 3', 'batch of 8 does not split into passes of 3'),
+        ('toy-front --fresh final,fc8', '--fresh fc8: front_toy has no such layer; there are: conv1_1, .*, final'),
+        ('toy-basic --crop-size 404', 'whole maps'),
+        ('toy-basic --runs somewhere', '--runs is only for a chain; give --run-dir'),
+        ('toy-basic --val-split test', '--val-split has no effect without --val-every'),
+        ('toy-basic --val-limit 3 --chain', '--val-limit has no effect without --val-every'),
+        ('camvid --crop-size 628', '--crop-size is for one stage, and camvid is several: camvid-front, camvid-joint'),
+        ('camvid --batch 628', '--batch is for one stage, and camvid is several: camvid-front, camvid-joint'),
     ],
 )
-def test_option_without_effect_is_refused(words, fault):
-    """The message names the missing option."""
+def test_what_contradicts_the_row_or_another_option_is_refused(words, fault):
+    """The message says what would fit."""
     with pytest.raises(UserError, match=fault):
-        command.main(['toy-basic', *words.split()])
+        command.main(words.split())

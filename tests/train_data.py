@@ -14,11 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from stored_maps import write_features
 
 from dataset_prep.lmdb_writer import write_lmdb
 from dataset_prep.records import Record, save_split
 from prototxt.experiments import STAGES
+from tests.stored_maps import write_features
 from tools import train as command
 from tools.support.paths import ROOT
 from tools.training.settings import Settings, settings
