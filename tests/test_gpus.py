@@ -7,12 +7,13 @@ import sys
 import pytest
 from train_data import apart, asked, kill_all, maps_lmdb, wait_for
 
+from pretrained.caffemodel import read_net
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import training
 from tools.support import gpus
 from tools.support.errors import UserError
 from tools.support.gpus import check_gpu, check_gpus, count_gpus, gpu_list, gpu_number
-from tools.training import run_folder, settings, start
+from tools.training import settings, start
 from tools.training.snapshots import newest_whole, snapshots
 
 NO_DRIVER = 'Check failed: error == cudaSuccess (35 vs. 0)  CUDA driver version is insufficient for CUDA runtime version'
@@ -175,5 +176,5 @@ def test_stop_by_snapshot(tmp_path):
         kill_all(process)
     assert process.returncode == 130, err
     assert 'the same command goes on from there' in out
-    assert newest_whole(run, run_folder.read_net(run / 'train.prototxt'))
+    assert newest_whole(run, read_net(run / 'train.prototxt'))
     assert '--sigint_effect snapshot' in (run / 'caffe.log').read_text()

@@ -1,9 +1,11 @@
 """Names of networks as people type them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from dataset_prep import datasets
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
@@ -35,6 +37,12 @@ from tools.support.errors import UserError
 )
 def test_names(asked, expected):
     assert network(*asked) == expected
+
+
+def test_data_set_without_networks_of_its_own_takes_any(monkeypatch):
+    """A row of DATASETS that no row of NETS names, as a newly added one."""
+    monkeypatch.setitem(datasets.DATASETS, 'new', replace(datasets.DATASETS['toy'], name='new'))
+    assert [network(name, 'new') for name in ('front_toy', 'front')] == ['front_toy@new', 'front_pascal_voc@new']
 
 
 def test_names_of_rows_have_one_pattern():

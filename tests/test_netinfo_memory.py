@@ -4,6 +4,7 @@ import tracemalloc
 
 import pytest
 
+from pretrained.caffemodel import read_net
 from prototxt.experiments import STAGES
 from prototxt.networks import training
 from tools.bench import memory_estimates as bench
@@ -12,8 +13,8 @@ from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.net_table import memory_lines
 from tools.netinfo.setup import PHASES, layers_of
 from tools.netinfo.stages import stage_layers
+from tools.support import memory_use
 from tools.support.caffe_import import import_caffe
-from tools.training.run_folder import read_net
 
 NEAR = 0.15
 
@@ -142,19 +143,18 @@ def test_free_memory_knows_containers(tmp_path, monkeypatch, available_kb, limit
     (tmp_path / 'meminfo').write_text(f'MemTotal: 9 kB\nMemAvailable:   {available_kb} kB\n')
     for name, text in zip(('memory.max', 'memory.current'), limit or (), strict=False):
         (tmp_path / name).write_text(f'{text}\n')
-    monkeypatch.setattr(fit, 'MEMINFO', tmp_path / 'meminfo')
-    monkeypatch.setattr(fit, 'CGROUP', tmp_path)
-    assert fit.host_free() == expected
+    monkeypatch.setattr(memory_use, 'MEMINFO', tmp_path / 'meminfo')
+    monkeypatch.setattr(memory_use, 'CGROUP', tmp_path)
+    assert memory_use.available_bytes() == expected
 
 
 def test_a_training_that_will_not_fit_is_warned_of(monkeypatch, capsys):
-    """With what would help; nothing where it fits, or where nothing tells what is free."""
+    """With what would help; nothing where it fits."""
     net = training('camvid-front', 'x', 628, 8)
-    for bytes_free in (1e12, None):
-        monkeypatch.setattr(fit, 'host_free', lambda size=bytes_free: size)
-        fit.warn_of_memory('camvid-front', net, 8)
+    monkeypatch.setattr(fit, 'available_bytes', lambda: 1e12)
+    fit.warn_of_memory('camvid-front', net, 8)
     assert not capsys.readouterr().err
-    monkeypatch.setattr(fit, 'host_free', lambda: 3e9)
+    monkeypatch.setattr(fit, 'available_bytes', lambda: 3e9)
     fit.warn_of_memory('camvid-front', net, STAGES['camvid-front'].batch_per_pass)
     said = capsys.readouterr().err
     assert said.startswith('warning: camvid-front takes about ') and '3.00 GB are free; BATCH_PER_PASS= ' in said

@@ -92,7 +92,7 @@ def test_a_file_is_timed(tmp_path, capsys):
 
 def test_a_net_that_does_not_fit_is_not_begun(monkeypatch):
     """It would be killed."""
-    monkeypatch.setattr(summarize, 'host_free', lambda: 5e8)
+    monkeypatch.setattr(summarize, 'available_bytes', lambda: 5e8)
     with pytest.raises(UserError, match='both passes take about .* GB, 0.50 GB are free; give a smaller --input'):
         summarize.main(['dilation8_camvid', '--time'])
 

@@ -13,7 +13,7 @@ import pytest
 
 from dataset_prep.datasets import DATASETS
 from pretrained import caffemodel, fetch
-from pretrained.weights import WEIGHTS, Row, as_markdown, seen_in_training
+from pretrained.weights import WEIGHTS, WeightFile, as_markdown, seen_in_training
 from prototxt.experiments import COCO_SPLIT, NETS, STAGES
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
@@ -79,7 +79,7 @@ def server(monkeypatch):
     thread = threading.Thread(target=running.http.serve_forever, args=(0.02,))
     thread.start()
     url = f'{running.url}/good/w.caffemodel'
-    row = Row('sub/w.caffemodel', 'none', 'a test', (url,), size=len(BODY), sums=(('sha256', SHA256),))
+    row = WeightFile('sub/w.caffemodel', 'none', 'a test', (url,), size=len(BODY), sums=(('sha256', SHA256),))
     monkeypatch.setitem(WEIGHTS, 'weights', row)
     monkeypatch.delenv(fetch.MIRRORS, raising=False)
     yield running

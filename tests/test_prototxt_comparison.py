@@ -20,8 +20,8 @@ from tests.compared_nets import COMPARED, FILES, TRAINED_BRANCHES, TRAINED_DEEPL
 from tests.narrow_nets import fresh_net, narrow_nets, stage_data, write_datums  # noqa: F401
 from tests.released_nets import as_line, layers
 from tests.toy_nets import random_weights
-from tools.extract_features import part_of_net
 from tools.inference.caffe_net import forward, load_net
+from tools.inference.extraction import part_of_net
 from tools.receptive.fields import whole_fields
 from tools.receptive_field import asked_part
 from tools.support.caffe_import import import_caffe

@@ -15,7 +15,7 @@ from prototxt.shapes import param_shapes
 from tools import rehearse
 from tools.recipes import rehearsal
 from tools.recipes.drawn_data import crops_of
-from tools.recipes.rehearsal_rows import Asked, Row
+from tools.recipes.rehearsal_rows import Asked, RehearsalRow
 from tools.recipes.start_weights import needs_file, start_shapes, write_start
 from tools.support.atomic import locked
 from tools.support.errors import UserError
@@ -129,7 +129,7 @@ def test_start_holds_every_layer_that_a_stage_needs(name):
 )
 def test_unexpected_first_loss_gets_a_remark(loss, goes_on, said):
     """ln 11 = 2.398 is expected; a stage that starts from trained weights may be lower."""
-    row = Row('s', Asked(2, 1), '628', 1, 8, loss, math.log(11), 1.0, 1, 1e9, 1e9, goes_on)
+    row = RehearsalRow('s', Asked(2, 1), '628', 1, 8, loss, math.log(11), 1.0, 1, 1e9, 1e9, goes_on)
     assert said in row.remark and row.sound == (said == 'ok') and row.cells()[-1] == row.remark
 
 

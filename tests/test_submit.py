@@ -17,6 +17,7 @@ from PIL import Image
 from dataset_prep.datasets import dataset
 from dataset_prep.records import Record, save_split
 from tools import submit
+from tools.report import server_archives
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -37,7 +38,7 @@ def pack(tmp_path):
         save_split(tmp_path, 'test', [Record(image, tmp_path / f'{image}.jpg', None, name) for image in maps])
         if change:
             change(tmp_path / 'maps')
-        out = tmp_path / ('a' + submit.SERVERS[name].suffix)
+        out = tmp_path / ('a' + server_archives.SERVERS[name].suffix)
         arguments = ['--dataset', name, '--pred', tmp_path / 'maps', '--data', tmp_path, '--out', out, *options]
         submit.main([str(word) for word in arguments])
         return maps, out
@@ -113,7 +114,7 @@ def test_full_disk_is_one_line_that_names_the_archive(pack, tmp_path, name):
         resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
 
     pack(name)
-    out = tmp_path / f'b{submit.SERVERS[name].suffix}'
+    out = tmp_path / f'b{server_archives.SERVERS[name].suffix}'
     words = ['--dataset', name, '--pred', tmp_path / 'maps', '--data', tmp_path, '--out', out]
     command = [sys.executable, str(ROOT / 'tools' / 'submit.py'), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=little_room)
@@ -124,15 +125,17 @@ def test_full_disk_is_one_line_that_names_the_archive(pack, tmp_path, name):
 
 def test_an_archive_that_holds_something_else_is_found(pack, tmp_path, monkeypatch):
     """The check reads what was written: here one pixel is another."""
-    right = submit.with_voc_colours
+    right = server_archives.with_voc_colours
 
     def wrong(labels):
         labels = labels.copy()
         labels[3, 4] = (labels[3, 4] + 1) % 21
         return right(labels)
 
-    server = submit.SERVERS['pascal_voc']
-    monkeypatch.setitem(submit.SERVERS, 'pascal_voc', submit.Server(server.suffix, 21, server.name, wrong, server.decode))
+    server = server_archives.SERVERS['pascal_voc']
+    monkeypatch.setitem(
+        server_archives.SERVERS, 'pascal_voc', server_archives.Server(server.suffix, 21, server.name, wrong, server.decode)
+    )
     with pytest.raises(UserError, match='results/.*png is not what was predicted'):
         pack('pascal_voc')
     assert not list(tmp_path.glob('*.tar.gz'))

@@ -17,7 +17,7 @@ from stored_maps import write_features
 from dataset_prep.datasets import dataset
 from dataset_prep.records import load_split, save_split
 from pretrained import caffemodel
-from pretrained.weights import WEIGHTS, Row
+from pretrained.weights import WEIGHTS, WeightFile
 from prototxt.experiments import NETS
 from prototxt.names import resolve
 from tests.toy_nets import SIZES, make_split, random_weights
@@ -112,7 +112,7 @@ def test_scores_say_which_training_made_the_weights(weights, data, tmp_path):
 
 def test_weights_that_were_trained_on_the_split_are_warned_of(run, weights, monkeypatch, capsys):
     """What they saw, and what would be right; on another split nothing is said."""
-    row = Row('front.caffemodel', 'x', 'x', saw=(('toy', 'test'),), saw_by='its authors')
+    row = WeightFile('front.caffemodel', 'x', 'x', saw=(('toy', 'test'),), saw_by='its authors')
     monkeypatch.setitem(WEIGHTS, 'front', row)
     run('--limit', '1')
     said = capsys.readouterr().err
@@ -408,7 +408,7 @@ def test_an_image_without_maps_is_named(run, scores_lmdb):
 
 
 def test_maps_of_another_split_are_refused(run, scores_lmdb):
-    with pytest.raises(UserError, match='holds toy train, asked for is toy test'):
+    with pytest.raises(UserError, match='holds toy train, but you asked for toy test'):
         run('--features', scores_lmdb('final', ['a'], split='train'), '--split', 'test', net='basic_toy')
 
 

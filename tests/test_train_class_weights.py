@@ -19,7 +19,7 @@ from tools.netinfo.setup import layers_of
 from tools.recipes.chain import Chain
 from tools.support.errors import UserError
 from tools.train import parse_args
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 from tools.training.class_weights import MATRIX, ClassWeights, count_weights, read_weights, write_matrix
 from tools.training.record import read_record
 from tools.training.session import train
@@ -177,15 +177,15 @@ def test_limit_of_a_weighted_loss():
     weights = ClassWeights((4.0,) * 7, 4.0)
     for factor, good in ((2.9, True), (3.1, False)):
         watch = Watch(asked('toy-basic'), weights)
-        faults = [watch.fault(Row(iteration, factor * 4 * math.log(7), 1e-3, 0.1)) for iteration in range(300)]
+        faults = [watch.fault(LogRow(iteration, factor * 4 * math.log(7), 1e-3, 0.1)) for iteration in range(300)]
         assert any(faults) != good
     assert '4 x ln 7 is 7.78' in next(filter(None, faults))
 
 
 def test_a_weighted_loss_is_clipped_earlier():
     """InfogainLoss clips probabilities at 1e-20, whose -ln is 46.05; SoftmaxWithLoss goes to 87.3."""
-    assert not Row(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic'), ClassWeights((1.0,) * 7, 1.0)).worst)
-    assert Row(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic')).worst)
+    assert not LogRow(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic'), ClassWeights((1.0,) * 7, 1.0)).worst)
+    assert LogRow(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic')).worst)
 
 
 def test_a_chain_hands_weights_to_each_stage(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tools.training.caffe_log import WORST_LOSS, Row, failure_lines, joined_rows
+from tools.training.caffe_log import WORST_LOSS, LogRow, failure_lines, joined_rows
 from tools.training.failure import meaning
 
 PREFIX = 'I20260612 10:11:12.045521 14666 '  # as glog 0.6 writes it
@@ -27,12 +27,12 @@ def session(start: int, *losses: str) -> list[str]:
 
 def test_row_of_an_iteration():
     """Loss and seconds come from one line, the learning rate from another."""
-    assert joined_rows(said(7, '2.39', seconds='0.25', lr='1e-05')) == [Row(7, 2.39, 1e-05, 0.25)]
+    assert joined_rows(said(7, '2.39', seconds='0.25', lr='1e-05')) == [LogRow(7, 2.39, 1e-05, 0.25)]
 
 
 def test_old_format_of_glog_is_read():
     """Before version 0.6, glog wrote no year."""
-    assert joined_rows([line.replace('I2026', 'I') for line in said(7, '2.39')]) == [Row(7, 2.39, 0.001, 0.5)]
+    assert joined_rows([line.replace('I2026', 'I') for line in said(7, '2.39')]) == [LogRow(7, 2.39, 0.001, 0.5)]
 
 
 def test_last_forward_pass_is_no_iteration():

@@ -3,7 +3,7 @@
 import io
 
 from tools.training import training_bar
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 
 
 def shown(monkeypatch, seconds):
@@ -12,7 +12,7 @@ def shown(monkeypatch, seconds):
     monkeypatch.setattr('sys.stderr', io.StringIO())
     bar = training_bar.Progress('stage', 100, 200, 8)
     for iteration in range(100, 150):
-        bar.show(Row(iteration, 2.5, 1e-4, 0.02))
+        bar.show(LogRow(iteration, 2.5, 1e-4, 0.02))
     return training_bar.sys.stderr.getvalue(), bar
 
 

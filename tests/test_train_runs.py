@@ -37,7 +37,7 @@ from tools.training import process
 from tools.training.metrics import Metrics
 from tools.training.record import STOPPED as STOPPED_RUN
 from tools.training.record import amend_session, read_record, write_record
-from tools.training.run_folder import locked, newest_snapshot, read_net
+from tools.training.run_folder import locked, newest_snapshot
 from tools.training.session import train
 from tools.training.snapshots import newest_whole, snapshots
 
@@ -231,7 +231,7 @@ def cut_short(run_dir, suffix, left):
 @pytest.mark.parametrize('left', [0.0, 0.5, 0.999])
 def test_snapshot_cut_short_is_not_whole(finished, tmp_path, suffix, left):
     """The newest complete snapshot is then the one before."""
-    run_dir, net = shutil.copytree(finished, tmp_path / 'run'), read_net(finished / 'train.prototxt')
+    run_dir, net = shutil.copytree(finished, tmp_path / 'run'), caffemodel.read_net(finished / 'train.prototxt')
     assert newest_whole(run_dir, net).iteration == 4
     cut_short(run_dir, suffix, left)
     assert newest_whole(run_dir, net).iteration == 2

@@ -8,7 +8,7 @@ from pretrained import caffemodel
 from pretrained.identity import identity_weights
 from tests.train_data import asked, iterations, maps_lmdb
 from tools.support.errors import UserError
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 from tools.training.record import read_record
 from tools.training.session import train
 from tools.training.snapshots import snapshots
@@ -21,7 +21,7 @@ def watched(losses, *words):
     """(Watch, first iteration with a fault, the fault) for a run with these losses; None, None without a fault."""
     watch = Watch(asked('toy-basic', *words))
     for iteration, loss in enumerate(losses):
-        if fault := watch.fault(Row(iteration, loss, 1e-3, 0.1)):
+        if fault := watch.fault(LogRow(iteration, loss, 1e-3, 0.1)):
             return watch, iteration, fault
     return watch, None, None
 
@@ -56,9 +56,9 @@ def test_limit_of_a_summed_loss():
     """FCN sums over 512 x 512 pixels, so the limit is 512 x 512 x 3 ln 21; iterations below it are good."""
     watch = Watch(asked('voc-fcn8s'))
     for iteration in range(200):
-        assert watch.fault(Row(iteration, 2.9 * math.log(21) * 512**2, 1e-14, 0.1)) is None
+        assert watch.fault(LogRow(iteration, 2.9 * math.log(21) * 512**2, 1e-14, 0.1)) is None
     assert watch.good == 199
-    fault = next(filter(None, (watch.fault(Row(i, 3.1 * math.log(21) * 512**2, 1e-14, 0.1)) for i in range(200, 300))))
+    fault = next(filter(None, (watch.fault(LogRow(i, 3.1 * math.log(21) * 512**2, 1e-14, 0.1)) for i in range(200, 300))))
     assert '262144 x ln 21 is 7.98e+05' in fault
 
 

@@ -14,38 +14,15 @@ if sys.version_info < (3, 11):  # noqa: UP036 - what follows does not even impor
 import argparse
 import json
 import os
-import platform
-import re
-import shutil
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataset_prep.datasets import DATASETS, dataset, how_to_prepare, own_names
 from pretrained.weights import WEIGHTS
-from tools.caffe_build import caffe_root, environment, system
-from tools.support.bootstrap import cleaned, foreign
-from tools.support.caffe_in_use import read_manifest
+from tools.caffe_build.checkup import Line, caffe_lines, machine_lines, relative, shell_line
 from tools.support.errors import UserError, run_command
-from tools.support.paths import DATA, ROOT
-
-GIB = 1 << 30
-NEEDED_MEMORY = 4 * GIB  # Dilation8 on one 900x900 tile
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the output. `state`: '+' there, '-' missing or broken, ' ' information. `todo`: a command or advice."""
-
-    state: str
-    name: str
-    fact: str
-    todo: str = ''
-
-    def __str__(self) -> str:
-        return f' {self.state} {self.name:<22} {self.fact}' + (f'  -> {self.todo}' if self.todo else '')
+from tools.support.paths import DATA
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -87,116 +64,6 @@ def next_lines(caffe: Sequence[Line], has_data: bool) -> list[Line]:
     ]
 
 
-def machine_lines() -> list[Line]:
-    """System, cores, memory, disk and GPU."""
-    total, free = memory_bytes()
-    short = free < NEEDED_MEMORY
-    advice = 'Dilation8 on a 900x900 tile takes 3.8 GB: close something, or use smaller tiles' if short else ''
-    return [
-        system_line(),
-        Line('-' if short else '+', 'memory', f'{free / GIB:.1f} GiB free of {total / GIB:.1f}', advice),
-        Line(' ', 'cores', str(len(os.sched_getaffinity(0)))),
-        Line(' ', 'disk', f'{shutil.disk_usage(ROOT).free / GIB:.0f} GiB free'),
-        Line(' ', 'GPU', gpu_name() or 'none seen (nvidia-smi)'),
-    ]
-
-
-def system_line() -> Line:
-    """The operating system and missing packages."""
-    release = system.os_release()
-    name = release.get('PRETTY_NAME', platform.system())
-    if not system.is_tried(release):
-        return Line(' ', 'system', name, 'tried on Debian 12 and 13 only; `make caffe` says what is lacking')
-    missing = system.missing_packages()
-    if missing:
-        return Line('-', 'system', f'{name}; {len(missing)} packages missing: {" ".join(missing)}', 'make caffe')
-    return Line('+', 'system', f'{name}, all packages there')
-
-
-def shell_line(left_out: Sequence[str]) -> Line:
-    """Variables of the user's shell that are for other programs, and those that make has already `left_out`.
-
-    They are removed from here on, as in all commands.
-    """
-    names = sorted({*left_out, *foreign(os.environ)})
-    kept = cleaned(os.environ)
-    os.environ.clear()
-    os.environ.update(kept)
-    if not names:
-        return Line('+', 'shell', 'nothing that other programs load comes in between')
-    return Line(' ', 'shell', f'{", ".join(names)}: set for other programs, left out by the commands here')
-
-
-def memory_bytes() -> tuple[int, int]:
-    """Total and available memory of this machine in bytes."""
-    text = Path('/proc/meminfo').read_text(encoding='utf-8')
-    total, free = (int(re.search(rf'^{name}:\s+(\d+) kB', text, re.M)[1]) for name in ('MemTotal', 'MemAvailable'))  # type: ignore[index]
-    return total * 1024, free * 1024
-
-
-def gpu_name() -> str:
-    """The GPUs of this machine as nvidia-smi names them; empty without nvidia-smi."""
-    if shutil.which('nvidia-smi') is None:
-        return ''
-    query = ['nvidia-smi', '--query-gpu=name,memory.total', '--format=csv,noheader']
-    finished = subprocess.run(query, capture_output=True, text=True)
-    return '; '.join(finished.stdout.splitlines()) if finished.returncode == 0 else ''
-
-
-def caffe_lines() -> list[Line]:
-    """The virtual environment and the Caffe in use: its origin, its libraries, and what it lacks."""
-    if not environment.PYTHON.exists():
-        return [Line('-', '.venv', 'not there', 'make caffe')]
-    module = module_folder()
-    if module is None:
-        return [Line('-', 'caffe', 'not installed, or does not import', 'make caffe')]
-    root = module.parents[1]
-    return [
-        Line('+', 'caffe', f'{relative(root)}, {origin(root)}'),
-        Line(' ', 'device', device(root)),
-        blas_line(),
-        *(fault_line(question, root) for question in caffe_root.LACKS),
-    ]
-
-
-def module_folder() -> Path | None:
-    """The folder of the package `caffe` that .venv's Python imports; None if the import fails."""
-    command = [str(environment.PYTHON), '-c', 'import caffe; print(caffe.__file__)']
-    finished = subprocess.run(command, capture_output=True, text=True, cwd='/', env={**os.environ, 'GLOG_minloglevel': '2'})
-    return Path(finished.stdout.splitlines()[-1]).parent if finished.returncode == 0 else None
-
-
-def origin(root: Path) -> str:
-    """Commit and variant of a Caffe."""
-    manifest = read_manifest(root) or {}
-    variant = f', {manifest["im2col"]} im2col buffer' if 'im2col' in manifest else ', not built by this toolkit'
-    return f'commit {(caffe_root.commit(root) or "unknown")[:7]}{variant}'
-
-
-def device(root: Path) -> str:
-    """Whether the Caffe can use a GPU, and whether there is one."""
-    said = caffe_root.fault('gpu', root)
-    if said is None:
-        return 'GPU'
-    return 'CPU only' if 'CPU-only' in said else 'built for GPUs, but none can be used here'
-
-
-def blas_line() -> Line:
-    """The BLAS of Caffe and its kernel, and what to do if the kernel is far below the processor."""
-    command = [str(environment.PYTHON), '-m', 'tools.support.blas_in_use']
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    fact, advice = (finished.stdout.splitlines() + ['', ''])[:2]
-    return Line('-' if advice else '+', 'BLAS', fact or 'not found out', advice)
-
-
-def fault_line(question: str, root: Path) -> Line:
-    """The answer to one of the questions of probe.py."""
-    said = caffe_root.fault(question, root)
-    if said is None:
-        return Line('+', caffe_root.HAS[question], 'yes')
-    return Line('-', caffe_root.HAS[question], f'no: {caffe_root.last_line(said)}', 'make caffe, without CAFFE_ROOT')
-
-
 def dataset_line(name: str) -> Line:
     """The splits of a data set with their counts, and its complete LMDBs."""
     try:
@@ -236,11 +103,6 @@ def weight_line(name: str) -> Line:
     if size < wanted or (row.size and size != wanted):
         return Line('-', name, f'{relative(row.path)} has {size:,} bytes, not {wanted:,}: broken', todo)
     return Line('+', name, f'{relative(row.path)}, {size / 1e6:.0f} MB')
-
-
-def relative(path: Path) -> str:
-    """A path relative to the checkout."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 if __name__ == '__main__':

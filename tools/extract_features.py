@@ -21,34 +21,25 @@ if __name__ == '__main__':
     use_project_python()
 
 import argparse
-from typing import TypeVar
-
-import numpy as np
 
 from dataset_prep.datasets import DATASETS, Dataset, dataset
-from dataset_prep.feature_geometry import label_planes, with_border
-from dataset_prep.feature_sources import ImageSource, LmdbSource, MapSource, PictureSource
+from dataset_prep.feature_geometry import label_planes
+from dataset_prep.feature_sources import ImageSource, LmdbSource, MapSource, Source
 from dataset_prep.lmdb_store import FAULTS, LEFT_OUT
-from dataset_prep.lmdb_writer import FeatureWriter, read_manifest
-from dataset_prep.progress import progress
+from dataset_prep.lmdb_writer import read_manifest
 from dataset_prep.records import load_split
 from pretrained.belonging import refuse_strange_files
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of, train_split
 from prototxt.names import resolve
-from prototxt.networks import deploy
-from prototxt.shapes import MARGIN, STRIDE, TRUNK_ENDS, border_cells
-from tools.inference.caffe_net import load_net
-from tools.netinfo.fit import warn_of_extraction
+from prototxt.shapes import STRIDE
+from tools.inference.extraction import store_maps
 from tools.support.errors import Fault, UserError, end_with_faults, run_command
 from tools.support.gpus import gpu_number
-from tools.support.hashing import file_sum
 from tools.support.paths import DATA
 
-Source = TypeVar('Source', PictureSource, MapSource)
 
-
-def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapSource:
+def find_source(args: argparse.Namespace, net_name: str) -> Source:
     """The source of the inputs. Raises UserError if they belong to another data set or another split."""
     facts = dataset(NETS[net_name].dataset)
     options: dict = {
@@ -70,62 +61,6 @@ def find_source(args: argparse.Namespace, net_name: str) -> PictureSource | MapS
     records = load_split(folder, split)
     _check_same(folder, (records[0].dataset, split), (facts.name, split))
     return ImageSource(records, split, facts, **options)
-
-
-def part_of_net(net_name: str, start: str, blob: str, input_hw: tuple[int, int]):
-    """NetParameter of the layers from blob `start` to `blob`. Raises UserError if `blob` does not come after `start`."""
-    row = NETS[net_name]
-    blobs = [*TRUNK_ENDS, row.front_end.final]
-    if blob not in blobs or blob == start:
-        raise UserError(f'{net_name} can store maps of {" or ".join(name for name in blobs if name != start)}, not of {blob}')
-    if row.whole:
-        raise UserError(f'{net_name} takes images whole and is trained on them; maps of it cannot be stored')
-    if start == row.front_end.final:
-        raise UserError(f'the maps given are {start}, and the front end has no layers after it')
-    net = deploy(net_name, start=start, size_hw=input_hw)
-    last = max(place for place, layer in enumerate(net.layer) if blob in layer.top)
-    del net.layer[last + 1 :]
-    return net
-
-
-def forward(net, start: str, blob: str, bottom: np.ndarray) -> np.ndarray:
-    """Maps of `blob`, float32 (C, h, w), for one input (channels, H, W) of the net's size."""
-    net.blobs[start].data[0] = bottom
-    net.forward()
-    return net.blobs[blob].data[0].copy()
-
-
-def settings(args: argparse.Namespace, net_name: str, source: PictureSource | MapSource) -> dict:
-    """The manifest without sizes and counts. `weights_sha256` is that of the last weight file."""
-    facts = dataset(NETS[net_name].dataset)
-    weights = [{'file': path.name, 'sha256': file_sum(path)} for path in args.weights]
-    return {
-        'dataset': facts.name, 'split': source.split, 'classes': facts.num_classes,
-        'net': net_name, 'blob': args.blob, 'weights': weights, 'weights_sha256': weights[-1]['sha256'],
-        'input_blob': source.start, 'input_hw': list(source.input_hw), 'margin_px': MARGIN,
-        'stride': STRIDE, 'label_border_cells': border_cells(args.blob), **source.facts,
-    }  # fmt: skip
-
-
-def extract(args: argparse.Namespace, net_name: str) -> None:
-    """Store the maps of every input that has none."""
-    source = find_source(args, net_name)
-    net_param = part_of_net(net_name, source.start, args.blob, source.input_hw)
-    with FeatureWriter(args.out, source.ids, settings(args, net_name, source)) as writer:
-        if not writer.missing():
-            return
-        if args.gpu is not None:
-            warn_of_extraction(net_param, args.gpu)
-        net = load_net(net_param, args.weights, args.gpu)
-        rows = source.rows(writer.done)
-        for row in progress(rows, args.blob, len(source.ids), done=writer.done):
-            if isinstance(row, Fault):
-                writer.leave_out(row.reason)
-            else:
-                bottom, cells = row
-                writer.add(forward(net, source.start, args.blob, bottom), with_border(cells, border_cells(args.blob)))
-        if len(writer.faults) == len(source.ids):
-            end_with_faults([Fault(reason) for reason in writer.faults.values()], len(source.ids), 'images', 'nothing is stored')
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -194,7 +129,7 @@ def main(argv: list[str] | None) -> None:
     net_name = resolve(args.net, NETS)
     for line in refuse_strange_files(net_name, args.weights):
         print(line, file=sys.stderr)
-    extract(args, net_name)
+    store_maps(find_source(args, net_name), net_name, args.weights, args.blob, args.out, args.gpu)
     manifest = read_manifest(args.out)
     height, width = manifest['min_side_hw']
     maps = manifest['channels'] - label_planes(manifest)
@@ -211,7 +146,7 @@ def _checked(source: Source, where: Path, facts: Dataset, split: str | None) -> 
 
 def _check_same(where: Path, found: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     if found != wanted:
-        raise UserError(f'{where} holds {" ".join(found)}, asked for is {" ".join(wanted)}')
+        raise UserError(f'{where} holds {" ".join(found)}, but you asked for {" ".join(wanted)}')
 
 
 if __name__ == '__main__':

@@ -18,20 +18,19 @@ if __name__ == '__main__':
 import argparse
 from typing import Any
 
-from google.protobuf import text_format
-
-from pretrained.caffemodel import caffe_pb2
+from pretrained.caffemodel import read_net
 from prototxt import networks
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
-from tools.netinfo.fit import gb, host_free
+from tools.netinfo.fit import gb
 from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.net_table import memory_lines, table, time_line
-from tools.netinfo.setup import Layer, layers_of
+from tools.netinfo.setup import Layer, layers_of, resize
 from tools.netinfo.stages import stage_layers
 from tools.netinfo.timing import bound_by_memory, layer_seconds, memory_speed, net_to_time
 from tools.support.errors import UserError, run_command
+from tools.support.memory_use import available_bytes
 from tools.support.paths import DATA
 
 
@@ -94,8 +93,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def print_timed(args: argparse.Namespace, net, layers: list[Layer], *, training: bool) -> None:
     """Run the net and print its layers with their times. Raises UserError if it would need more memory than is free."""
-    needed, free = estimate(layers, training=True).host, host_free()
-    if free is not None and needed > free:
+    needed, free = estimate(layers, training=True).host, available_bytes()
+    if needed > free:
         raise UserError(f'both passes take about {gb(needed)}, {gb(free)} are free; give a smaller --input, or leave out --time')
     timed = net_to_time(net, layers)
     if not is_file(args.net or ''):
@@ -134,29 +133,11 @@ def of_stage(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
 def of_file(args: argparse.Namespace) -> tuple[Any, list[Layer]]:
     """The net in any prototxt; its first input gets the given size."""
     path, phase = Path(args.net), args.phase or 'test'
-    net = read(path)
+    net = read_net(path)
     if args.input and len(args.input) > 1:
         resize(net, args.input)
     source = args.input if args.input and len(args.input) == 3 else None
     return net, layers_of(net, phase, source, apart=True)
-
-
-def read(path: Path):
-    """The NetParameter in a file. Raises UserError if it is none."""
-    try:
-        return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: not the prototxt of a net ({error})') from error
-
-
-def resize(net, sides: tuple[int, ...]) -> None:
-    """Give the first input of a net another size."""
-    shapes = [layer.input_param.shape[0] for layer in net.layer if layer.type == 'Input' and layer.input_param.shape]
-    shapes += list(net.input_shape)
-    if shapes:
-        shapes[0].dim[-len(sides) :] = sides
-    elif net.input_dim:
-        net.input_dim[4 - len(sides) : 4] = sides
 
 
 if __name__ == '__main__':

@@ -19,14 +19,13 @@ from cuda_process import Gpus
 from pretended_gpu.build import bytes_taken
 
 from pretrained import caffemodel
-from pretrained.caffemodel import caffe_pb2
+from pretrained.caffemodel import caffe_pb2, read_net
 from tests.toy_nets import SIZES, make_split, random_image, random_weights
 from tests.train_data import caffe_of, images_lmdb, kill_all, maps_lmdb, split_with_maps, wait_for
 from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
 from tools.support.caffe_in_use import manifest_in_use
 from tools.support.paths import ROOT
-from tools.training.run_folder import read_net
 from tools.training.snapshots import snapshots
 from tools.training.validation import read_scores
 

@@ -26,13 +26,14 @@ from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from prototxt.networks import deploy, write
 from tools.bench import builds, crf_speed, engine_comparison, lmdb_speed, material, memory_estimates
-from tools.bench.stopwatch import Run, available_bytes, best_of, run
+from tools.bench.stopwatch import Run, best_of, run
 from tools.caffe_build import test_packages
 from tools.inference import argmax
 from tools.inference.predictor import zoom_factor
 from tools.inference.tiling import tile_size
 from tools.support.atomic import write_json
 from tools.support.errors import UserError, run_command
+from tools.support.memory_use import available_bytes
 from tools.support.paths import PROTOTXT, ROOT, VENV
 
 HERE, OUT = Path(__file__).parent, ROOT / 'out' / 'bench'

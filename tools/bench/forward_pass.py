@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from pretrained import caffemodel
-from tools.training.run_folder import read_net
 
 THREADS = len(os.sched_getaffinity(0))
 
@@ -25,7 +24,7 @@ THREADS = len(os.sched_getaffinity(0))
 def main() -> None:
     """Measure as the command line says."""
     engine, deploy, weights, count = sys.argv[1:]
-    net = read_net(Path(deploy))
+    net = caffemodel.read_net(Path(deploy))
     shape = tuple(net.layer[0].input_param.shape[0].dim)
     data = 50 * np.random.default_rng(1).standard_normal(shape, np.float32)
     step, more = ENGINES[engine](net, Path(weights), data)

@@ -120,12 +120,6 @@ def held_bytes(pids: Sequence[int]) -> int:
     return 1024 * max(own + files, most)
 
 
-def available_bytes() -> int:
-    """Memory that is free for programs."""
-    lines = Path('/proc/meminfo').read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:'))
-
-
 def best_of(function: Callable[[], Any], times: int) -> tuple[float, Any]:
     """Seconds of the fastest of some calls, after one that is not counted, and what it returned."""
     result = function()

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from dataset_prep.datasets import own_names
+from dataset_prep.datasets import DATASETS, own_names
 from prototxt.experiments import NETS, STAGES
 from prototxt.names import resolve
 from tools.support.errors import UserError
@@ -39,7 +39,7 @@ def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -
     base, at, own = name.partition('@')
     if at and dataset not in (None, own):
         raise UserError(f'--net {name} is of {own}, --dataset of {dataset}; leave one of them out')
-    own = own or (dataset if dataset in own_names() else '')
+    own = own or (dataset if dataset and _without_nets(dataset) else '')
     if own:
         found = f'{_for_own(base, own, rows)}@{own}'
     else:
@@ -53,8 +53,13 @@ def network(name: str, dataset: str | None = None, nets: Iterable[str] = NETS) -
     return found
 
 
+def _without_nets(dataset: str) -> bool:
+    """Whether a data set is known and has no networks of its own in the table, as a user's own data set."""
+    return dataset in own_names() or (dataset in DATASETS and all(net.dataset != dataset for net in NETS.values()))
+
+
 def _for_own(name: str, own: str, rows: list[str]) -> str:
-    """The row for a user's own data set. Of several rows that fit, it is the one that was trained on that data set here.
+    """The row for a data set without networks of its own. Of several rows that fit, it is the one that was trained on it here.
 
     If none or several were trained, the paper's names mean the VOC rows.
     """

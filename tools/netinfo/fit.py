@@ -16,11 +16,10 @@ from prototxt.shapes import SHRINK, STRIDE
 from tools.netinfo.memory_estimate import VALUE_BYTES, Estimate, estimate
 from tools.netinfo.setup import Sizes, layers_of
 from tools.support.errors import UserError
+from tools.support.memory_use import available_bytes
 
 SizeHW = tuple[int, int]
 UNITS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'T': 10**12, 'Ki': 2**10, 'Mi': 2**20, 'Gi': 2**30, 'Ti': 2**40}
-MEMINFO = Path('/proc/meminfo')
-CGROUP = Path('/sys/fs/cgroup')  # a container's limit may be lower than the memory of the machine
 
 
 def memory_size(text: str) -> int:
@@ -172,21 +171,7 @@ def _memory_of(gpu: int) -> str:
 def _needs(found: Estimate, gpus: tuple[int, ...]) -> list[tuple[str, float, float | None]]:
     """Tuples (which memory, bytes needed, bytes free or None if unknown)."""
     devices = [(_memory_of(gpu), found.device, gpu_free(gpu)) for gpu in gpus]
-    return [('memory', found.host, host_free()), *devices]
-
-
-def host_free() -> float | None:
-    """Bytes that the system can give to a new process; in a container at most what its limit leaves."""
-    try:
-        line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith('MemAvailable'))
-    except (OSError, StopIteration):
-        return None
-    available = 1024.0 * int(line.split()[1])
-    try:
-        limit, used = (int((CGROUP / name).read_text()) for name in ('memory.max', 'memory.current'))
-    except (OSError, ValueError):  # not in a container, or 'max', which is no limit
-        return available
-    return min(available, limit - used)
+    return [('memory', found.host, available_bytes()), *devices]
 
 
 def gpu_free(gpu: int) -> float | None:

@@ -52,7 +52,17 @@ class Layer:
         return bool(self.bottoms) and self.bottoms[:1] == self.tops[:1]
 
 
-class Row(NamedTuple):
+def resize(net, sides: tuple[int, ...]) -> None:
+    """Give the first input of a net another size."""
+    shapes = [layer.input_param.shape[0] for layer in net.layer if layer.type == 'Input' and layer.input_param.shape]
+    shapes += list(net.input_shape)
+    if shapes:
+        shapes[0].dim[-len(sides) :] = sides
+    elif net.input_dim:
+        net.input_dim[4 - len(sides) : 4] = sides
+
+
+class LayerAnswer(NamedTuple):
     """Caffe's answer about a layer: shapes of its tops and of its weights."""
 
     name: str
@@ -168,7 +178,7 @@ def _loaded(net, phase: str):
     return net_of(plain, phase)
 
 
-def _rows(net) -> Iterable[Row]:
+def _rows(net) -> Iterable[LayerAnswer]:
     """The layers of a net in Caffe, without the Split layers that Caffe adds."""
     layers = list(zip(net._layer_names, net.layers, strict=True))
     added = {name for name, layer in layers if layer.type == 'Split' and re.search(r'_split$', name)}
@@ -178,10 +188,10 @@ def _rows(net) -> Iterable[Row]:
             bottoms = [whole.get(blob, blob) for blob in net.bottom_names[name]]
             tops = [blob for blob in net.top_names[name]]
             shapes = [list(net.blobs[blob].shape) for blob in tops]
-            yield Row(name, layer.type, bottoms, tops, shapes, [list(blob.shape) for blob in layer.blobs])
+            yield LayerAnswer(name, layer.type, bottoms, tops, shapes, [list(blob.shape) for blob in layer.blobs])
 
 
-def _apart(net, phase: str) -> list[Row]:
+def _apart(net, phase: str) -> list[LayerAnswer]:
     """The layers, from a separate process. Raises UserError with Caffe's message if it cannot set the net up."""
     command = [sys.executable, '-m', 'tools.netinfo.setup', phase]
     text = text_format.MessageToString(net)
@@ -190,10 +200,10 @@ def _apart(net, phase: str) -> list[Row]:
         words = [line for line in done.stderr.splitlines() if re.match(r'F\d{8} ', line)]  # glog's fatal lines
         reason = (words or done.stderr.splitlines() or ['no message'])[-1]
         raise UserError(f'Caffe cannot set the net {net.name} up ({reason.partition("] ")[2] or reason})')
-    return [Row(**row) for row in json.loads(done.stdout)]
+    return [LayerAnswer(**row) for row in json.loads(done.stdout)]
 
 
-def _layers(net, phase: str, read: Mapping[str, Shape], rows: Iterable[Row]) -> list[Layer]:
+def _layers(net, phase: str, read: Mapping[str, Shape], rows: Iterable[LayerAnswer]) -> list[Layer]:
     """The layers with their costs; `read` has the record shapes of Data layers."""
     said = {layer.name: layer for layer in included(net, phase)} | {layer.name: layer for layer in net.layers}
     shapes: dict[str, Shape] = {}

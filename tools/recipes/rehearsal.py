@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_prep.datasets import dataset
+from pretrained.caffemodel import read_net
 from prototxt import networks
 from prototxt.chains import stages_of
 from prototxt.experiments import NETS, STAGES, Stage
@@ -15,7 +16,7 @@ from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
 from tools.recipes.chain import Chain
 from tools.recipes.drawn_data import prepare_data
-from tools.recipes.rehearsal_rows import Asked, Row, failed, markdown, read_rows, write_rows
+from tools.recipes.rehearsal_rows import Asked, RehearsalRow, failed, markdown, read_rows, write_rows
 from tools.recipes.start_weights import needs_file, write_start
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
@@ -23,7 +24,7 @@ from tools.support.memory_use import MemoryWatch
 from tools.training.options import Options
 from tools.training.overview import overview
 from tools.training.record import RECORD, loss_scale, read_record
-from tools.training.run_folder import METRICS, TRAIN_PROTOTXT, read_net
+from tools.training.run_folder import METRICS, TRAIN_PROTOTXT
 
 ROWS, TABLE = 'rehearsal.json', 'rehearsal.md'
 
@@ -76,7 +77,7 @@ class Rehearsal:
         except UserError as error:
             self._failed[name] = str(error)
 
-    def _run(self, name: str) -> Row:
+    def _run(self, name: str) -> RehearsalRow:
         """Delete what an earlier call left of a stage, and train it from its beginning; returns its row."""
         stage, run_dir, start = STAGES[name], self._runs / name, self._folder / 'start.caffemodel'
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -106,7 +107,7 @@ class Rehearsal:
                 path.unlink()
 
 
-def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | None) -> Row:
+def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | None) -> RehearsalRow:
     """The row of a run, from its files."""
     record, net = read_record(run_dir), read_net(run_dir / TRAIN_PROTOTXT)
     manifest = record['lmdb']['manifest']
@@ -115,7 +116,7 @@ def _row(name: str, stage: Stage, asked: Asked, run_dir: Path, gpu_bytes: int | 
     later = rows[1:] or rows  # the first iteration has no update before it, and allocates the memory
     images = min(asked.batch_per_pass, stage.batch_per_pass)
     whole = networks.training(name, record['lmdb']['folder'], stage.crop_size, stage.batch_per_pass)
-    return Row(
+    return RehearsalRow(
         stage=name,
         asked=asked,
         size=f'{stage.crop_size}' if stage.crop_size else 'maps {}x{}'.format(*manifest['min_side_hw']),

@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Row:
+class RehearsalRow:
     """A stage that ran. `expected` is the loss of a uniform guess, ln C; bytes are those of the GPU if one was used."""
 
     stage: str
@@ -71,13 +71,13 @@ class Row:
         )  # fmt: skip
 
 
-def read_rows(path: Path) -> dict[str, Row]:
+def read_rows(path: Path) -> dict[str, RehearsalRow]:
     """The recorded rows by stage."""
     rows = json.loads(path.read_text()) if path.exists() else []
-    return {row['stage']: Row(**(row | {'asked': Asked(**row['asked'])})) for row in rows}
+    return {row['stage']: RehearsalRow(**(row | {'asked': Asked(**row['asked'])})) for row in rows}
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[RehearsalRow]) -> None:
     """Write the rows, all or none."""
     write_json(path, [asdict(row) for row in rows])
 

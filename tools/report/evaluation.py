@@ -130,7 +130,7 @@ def features_manifest(path: Path, net: Net, split: str) -> dict:
     if manifest['kind'] != 'features':
         raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
     if (manifest['dataset'], manifest['split']) != (net.dataset, split):
-        raise UserError(f'{path} holds {manifest["dataset"]} {manifest["split"]}, asked for is {net.dataset} {split}')
+        raise UserError(f'{path} holds {manifest["dataset"]} {manifest["split"]}, but you asked for {net.dataset} {split}')
     blobs = (*TRUNK_ENDS, net.front_end.final)
     if manifest['blob'] not in blobs:
         raise UserError(f'{path} holds maps of {manifest["blob"]}; this network goes on from {" or ".join(blobs)}')

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_prep.datasets import DATASETS, dataset, own_names
-from pretrained.weights import WEIGHTS, Row, seen_in_training
+from pretrained.weights import WEIGHTS, WeightFile, seen_in_training
 from prototxt.chains import CHAINS
 from prototxt.experiments import NETS, STAGES
 from tools.inference.origin import ORIGIN, RELEASED, TRAINED, Origin
@@ -35,7 +35,7 @@ class Result:
     confusion: list[list[int]] = field(repr=False)
     category_iou: dict[str, float | None] = field(default_factory=dict)
     mean_category_iou: float | None = None
-    seen: Row | None = None  # a weight file known to be trained on images of the split
+    seen: WeightFile | None = None  # a weight file known to be trained on images of the split
     written: float = 0.0
 
     @property

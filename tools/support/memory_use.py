@@ -1,4 +1,4 @@
-"""Measures memory: of a process, as the kernel counts it, and of a GPU, as its driver sees it."""
+"""Measures memory: what is free, what a process takes as the kernel counts it, what a GPU gives as its driver sees it."""
 
 import subprocess
 import threading
@@ -8,6 +8,19 @@ from pathlib import Path
 
 MIB = 1 << 20
 INTERVAL_MS = 100
+MEMINFO = Path('/proc/meminfo')
+CGROUP = Path('/sys/fs/cgroup')  # a container's limit may be lower than the memory of the machine
+
+
+def available_bytes() -> int:
+    """Bytes that the system can give to a new process; in a container at most what its limit leaves."""
+    line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith('MemAvailable'))
+    available = 1024 * int(line.split()[1])
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ('memory.max', 'memory.current'))
+    except (OSError, ValueError):  # not in a container, or 'max', which is no limit
+        return available
+    return min(available, limit - used)
 
 
 def peak_bytes(pid: str | int = 'self') -> int:

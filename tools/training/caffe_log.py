@@ -16,7 +16,7 @@ _SESSION = re.compile(re.escape(SESSION) + r'(\d+)')
 
 
 @dataclass(frozen=True)
-class Row:
+class LogRow:
     """One training iteration: loss before the update, learning rate, and seconds since the previous row."""
 
     iteration: int
@@ -43,20 +43,20 @@ class LogReader:
     def __init__(self) -> None:
         self._loss: tuple[int, float, float] | None = None
 
-    def feed(self, line: str) -> Row | None:
-        """The Row that `line` completes; None if it completes none."""
+    def feed(self, line: str) -> LogRow | None:
+        """The LogRow that `line` completes; None if it completes none."""
         if match := _LOSS.search(line):
             self._loss = int(match[1]), float(match[3]), float(match[2])
         elif (match := _RATE.search(line)) and self._loss and self._loss[0] == int(match[1]):
             iteration, loss, seconds = self._loss
-            return Row(iteration, loss, float(match[2]), seconds)
+            return LogRow(iteration, loss, float(match[2]), seconds)
         return None
 
 
-def last_pass(line: str) -> Row | None:
+def last_pass(line: str) -> LogRow | None:
     """The loss after the last update, if `line` shows it. Caffe logs it after the last snapshot."""
     match = _LAST.search(line)
-    return Row(int(match[1]), float(match[2]), lr=0.0, seconds=0.0) if match else None
+    return LogRow(int(match[1]), float(match[2]), lr=0.0, seconds=0.0) if match else None
 
 
 def snapshot_begun(line: str) -> bool:
@@ -70,9 +70,9 @@ def session_start(line: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def joined_rows(lines: Iterable[str]) -> list[Row]:
+def joined_rows(lines: Iterable[str]) -> list[LogRow]:
     """The rows of all sessions as one run. An iteration that was repeated after a snapshot counts once, as done last."""
-    rows: list[Row] = []
+    rows: list[LogRow] = []
     reader = LogReader()
     for line in lines:
         if (start := session_start(line)) is not None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tools.support.errors import UserError
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 from tools.training.scores import Score
 
 FOLDER = 'tensorboard'
@@ -17,7 +17,7 @@ class Events:
         self._writer = self._open(run_dir / FOLDER, start) if run_dir else None
         self._scored = -1
 
-    def add(self, row: Row) -> None:
+    def add(self, row: LogRow) -> None:
         """Add loss and learning rate of an iteration."""
         if self._writer:
             self._writer.add_scalar('loss', row.loss, row.iteration)

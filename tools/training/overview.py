@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.support.errors import UserError
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 from tools.training.record import FAILED, RECORD, read_record
 from tools.training.run_folder import LOCK, LOG, METRICS, TRAIN_PROTOTXT
 from tools.training.scores import best_score, contact_sheets, read_scores
@@ -91,7 +91,7 @@ def is_held(run_dir: Path) -> bool:
     return False
 
 
-def _last_rows(path: Path) -> list[Row]:
+def _last_rows(path: Path) -> list[LogRow]:
     """The last complete rows of metrics.csv, without reading the whole file. Raises UserError for a damaged row."""
     if not path.exists():
         return []
@@ -105,8 +105,8 @@ def _last_rows(path: Path) -> list[Row]:
         raise UserError(f'{path} is damaged ({error}); the next start of the training writes it anew from {LOG}') from error
 
 
-def _row(iteration: str, loss: str, lr: str, seconds: str) -> Row:
-    return Row(int(iteration), float(loss), float(lr), float(seconds))
+def _row(iteration: str, loss: str, lr: str, seconds: str) -> LogRow:
+    return LogRow(int(iteration), float(loss), float(lr), float(seconds))
 
 
 def _newest_name(run_dir: Path) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tools.support.atomic import whole_file
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 from tools.training.record import class_weights_of, read_record
 from tools.training.run_folder import PLOT
 from tools.training.scores import Score, best_score, read_scores
@@ -15,7 +15,7 @@ from tools.training.settings import Settings
 SMOOTHED_OVER = 25  # the running mean covers this fraction of the run
 
 
-def draw(settings: Settings, rows: list[Row]) -> None:
+def draw(settings: Settings, rows: list[LogRow]) -> None:
     """Draw loss.png of a run from its `rows` and scores; nothing if there are no rows."""
     if rows:
         weights = class_weights_of(read_record(settings.run_dir))
@@ -32,7 +32,7 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_classes: int, scale: float = 1) -> None:
+def plot_run(rows: list[LogRow], scores: list[Score], path: Path, title: str, num_classes: int, scale: float = 1) -> None:
     """Draw the loss of each row, its running mean, and `scale` times ln C, the loss of a uniform guess.
 
     `scale` is the number of pixels that the loss sums, times their mean class weight. Further plots show the learning rate and,
@@ -54,7 +54,7 @@ def plot_run(rows: list[Row], scores: list[Score], path: Path, title: str, num_c
         FigureCanvasAgg(figure).print_png(temporary)
 
 
-def _draw_loss(axes, rows: list[Row], title: str, num_classes: int, scale: float) -> None:
+def _draw_loss(axes, rows: list[LogRow], title: str, num_classes: int, scale: float) -> None:
     """The loss of each iteration, and its running mean."""
     iterations, losses = [row.iteration for row in rows], np.array([row.loss for row in rows])
     axes.plot(iterations, losses, color='tab:blue', alpha=0.35, linewidth=0.8, label='each iteration')

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from google.protobuf import text_format
-
-from pretrained.caffemodel import caffe_pb2
+from pretrained.caffemodel import read_net
 from prototxt.experiments import STAGES
 from prototxt.names import make_train
 from tools.support.errors import UserError
@@ -44,14 +42,6 @@ def _how_to_train(run_dir: Path) -> str:
     """The command that fills `run_dir`, from its name; a general hint if no stage has that name."""
     stage = run_dir.name if run_dir.name in STAGES else 'STAGE'
     return make_train(stage) if run_dir == RUNS / stage else f'python3 tools/train.py {stage} --run-dir {run_dir}'
-
-
-def read_net(path: Path):
-    """The NetParameter in a prototxt. Raises UserError if the file is damaged."""
-    try:
-        return text_format.Parse(path.read_text(), caffe_pb2().NetParameter())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise UserError(f'{path} is damaged ({error}); if it belongs to a run, begin the run anew with --restart') from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dataset_prep.lmdb_writer import read_manifest
+from pretrained.caffemodel import read_net
 from prototxt import networks
 from prototxt.experiments import STAGES
 from tools.netinfo.fit import warn_of_memory
@@ -128,7 +129,7 @@ def _resumed(settings: Settings, net) -> Snapshot | None:
         raise UserError(f'{run_dir} has snapshots but no {run_folder.TRAIN_PROTOTXT}; give another --run-dir')
     if settings.options.restart or not found:
         return None
-    begun = run_folder.read_net(there)
+    begun = read_net(there)
     snapshot = newest_whole(run_dir, begun)
     if snapshot is None and not any(whole_caffemodel(one.caffemodel, begun) for one in found):
         return None

@@ -12,7 +12,7 @@ from tools.support.atomic import to_disk
 from tools.support.errors import UserError
 from tools.support.memory_use import Peak
 from tools.training import process, record, run_folder
-from tools.training.caffe_log import SESSION, LogReader, Row, last_pass, snapshot_begun
+from tools.training.caffe_log import SESSION, LogReader, LogRow, last_pass, snapshot_begun
 from tools.training.class_weights import ClassWeights
 from tools.training.events import Events
 from tools.training.failure import failure_message
@@ -124,13 +124,13 @@ class Supervisor:
         self._events.add_scores(read_scores(self._run_dir))
         draw(self._settings, self._metrics.rows)
 
-    def _end_diverged(self, child: subprocess.Popen, row: Row, fault: str) -> NoReturn:
+    def _end_diverged(self, child: subprocess.Popen, row: LogRow, fault: str) -> NoReturn:
         """End Caffe after its weights have diverged."""
         child.kill()
         child.wait()
         raise UserError(self._diverged(row, fault))
 
-    def _diverged(self, row: Row, fault: str) -> str:
+    def _diverged(self, row: LogRow, fault: str) -> str:
         """What happened, likely causes, and what is left. Deletes snapshots with weights that are not finite."""
         if not row.finite:
             good = max((other.iteration for other in self._metrics.rows if other.sound(self._watch.worst)), default=-1)

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
-from tools.training.caffe_log import Row
+from tools.training.caffe_log import LogRow
 
 _SECONDS_BETWEEN_LINES = 30  # between updates if stderr is a file, where each update is a line
 
@@ -26,7 +26,7 @@ class Progress:
         )
         self._batch_size = batch_size
 
-    def show(self, row: Row) -> None:
+    def show(self, row: LogRow) -> None:
         """Count the iteration of `row` as done."""
         rate = f'{self._batch_size / row.seconds:.3g}' if row.seconds else '?'
         self._bar.set_postfix_str(f'loss {row.loss:.4g}, lr {row.lr:g}, {rate} img/s', refresh=False)

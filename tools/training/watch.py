@@ -4,7 +4,7 @@ import math
 from collections import deque
 
 from prototxt.experiments import STAGES
-from tools.training.caffe_log import WORST_LOSS, WORST_LOSS_WEIGHTED, Row
+from tools.training.caffe_log import WORST_LOSS, WORST_LOSS_WEIGHTED, LogRow
 from tools.training.class_weights import ClassWeights
 from tools.training.settings import Settings
 
@@ -26,7 +26,7 @@ class Watch:
         self._first: float | None = None
         self.good = -1  # the last iteration at which all was well
 
-    def fault(self, row: Row) -> str | None:
+    def fault(self, row: LogRow) -> str | None:
         """What is wrong after `row`, in words; None if nothing is."""
         self._first = row.loss if self._first is None else self._first
         if row.iteration >= WARM_UP:
