@@ -36,3 +36,22 @@ def toy_maps(tmp_path_factory):
     from tests.train_data import maps_lmdb
 
     return maps_lmdb(tmp_path_factory.mktemp('maps'))
+
+
+@pytest.fixture(scope='session')
+def front_weights(tmp_path_factory):
+    """A caffemodel of front_toy with random values. Tests must not change it."""
+    return toy_weights('front_toy', tmp_path_factory)
+
+
+@pytest.fixture(scope='session')
+def basic_weights(tmp_path_factory):
+    """A caffemodel of basic_toy with random values; front_toy can use it too. Tests must not change it."""
+    return toy_weights('basic_toy', tmp_path_factory)
+
+
+def toy_weights(net, tmp_path_factory):
+    """Imports Caffe only for tests that need weights."""
+    from tests.toy_nets import random_weights
+
+    return random_weights(net, tmp_path_factory.mktemp('weights') / f'{net}.caffemodel')
