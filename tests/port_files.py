@@ -1,4 +1,4 @@
-"""Weights in the forms in which ports of Caffe's networks hold them, written from layers in Caffe's order."""
+"""Writes weights, given as layers in Caffe's order, to files in the forms of other frameworks and of earlier Caffes."""
 
 import pickle
 from pathlib import Path
@@ -9,52 +9,49 @@ import numpy as np
 from pretrained.caffemodel import caffe_pb2
 from tests.torch_files import save_zip, state_dict
 
-Arrays = dict[str, list[np.ndarray]]
+Layers = dict[str, list[np.ndarray]]
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:
-    """A kernel (out, in, height, width) as TensorFlow has it."""
+    """A kernel (out, in, height, width) in TensorFlow's order (height, width, in, out); other arrays are unchanged."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
-def as_caffe_tensorflow(layers: Arrays, path: Path) -> None:
-    """ethereon/caffe-tensorflow, and nicolov/segmentation_keras with it: a dictionary of dictionaries in an .npy file."""
-    tree = {name: dict(zip(('weights', 'biases'), map(channels_last, blobs), strict=False)) for name, blobs in layers.items()}
+def by_name(layers: Layers, between: str, *parts: str) -> dict[str, np.ndarray]:
+    """Layer, `between` and part -> array."""
+    return {f'{name}{between}{part}': blob for name, blobs in layers.items() for part, blob in zip(parts, blobs, strict=False)}
+
+
+def in_tensorflows_order(layers: Layers) -> Layers:
+    return {name: [channels_last(blob) for blob in blobs] for name, blobs in layers.items()}
+
+
+def as_caffe_tensorflow(layers: Layers, path: Path) -> None:
+    """ethereon/caffe-tensorflow, nicolov/segmentation_keras: a dictionary of dictionaries in an .npy file."""
+    lists = in_tensorflows_order(layers)
     with path.open('wb') as file:
-        np.save(file, tree)
+        np.save(file, {name: dict(zip(('weights', 'biases'), blobs, strict=False)) for name, blobs in lists.items()})
 
 
-def as_lists(layers: Arrays, path: Path) -> None:
+def as_lists(layers: Layers, path: Path) -> None:
     """machrisaa/tensorflow-vgg: a dictionary of lists in an .npy file."""
     with path.open('wb') as file:
-        np.save(file, {name: [channels_last(blob) for blob in blobs] for name, blobs in layers.items()})
+        np.save(file, in_tensorflows_order(layers))
 
 
-def as_pickle(layers: Arrays, path: Path) -> None:
-    """ndrplz/dilation-tensorflow: a pickled dictionary by the names of TensorFlow's variables."""
-    parts = ('kernel:0', 'bias:0')
-    tree = {
-        f'{name}/{part}': channels_last(blob) for name, blobs in layers.items() for part, blob in zip(parts, blobs, strict=False)
-    }
-    path.write_bytes(pickle.dumps(tree, protocol=2))
+def as_pickle(layers: Layers, path: Path) -> None:
+    """ndrplz/dilation-tensorflow: a pickled dictionary with the names of TensorFlow's variables."""
+    path.write_bytes(pickle.dumps(by_name(in_tensorflows_order(layers), '/', 'kernel:0', 'bias:0'), protocol=2))
 
 
-def as_npz(layers: Arrays, path: Path) -> None:
+def as_npz(layers: Layers, path: Path) -> None:
     """cs.toronto.edu/~frossard/vgg16: conv1_1_W, conv1_1_b."""
-    parts = ('W', 'b')
     with path.open('wb') as file:
-        np.savez(
-            file,
-            **{
-                f'{name}_{part}': channels_last(blob)
-                for name, blobs in layers.items()
-                for part, blob in zip(parts, blobs, strict=False)
-            },
-        )
+        np.savez(file, **by_name(in_tensorflows_order(layers), '_', 'W', 'b'))
 
 
-def as_theano(layers: Arrays, path: Path) -> None:
-    """DavideA/dilation-keras: Keras 1 with Theano, which turns kernels over; the upsampling is a convolution of all classes."""
+def as_theano(layers: Layers, path: Path) -> None:
+    """DavideA/dilation-keras: Keras 1 with Theano, which flips kernels. The upsampling mixes all classes."""
     with h5py.File(path, 'w') as file:
         for name, blobs in layers.items():
             if name == 'ctx_upsample':
@@ -63,17 +60,13 @@ def as_theano(layers: Arrays, path: Path) -> None:
                 file[f'{name}/{name}_{part}'] = blob[..., ::-1, ::-1] if blob.ndim == 4 else blob
 
 
-def as_torch(layers: Arrays, path: Path) -> None:
-    """visinf/1-stage-wseg, wkentaro/pytorch-fcn: a state dict by Caffe's names."""
-    parts = ('weight', 'bias')
-    save_zip(
-        state_dict({f'{name}.{part}': blob for name, blobs in layers.items() for part, blob in zip(parts, blobs, strict=False)}),
-        path,
-    )
+def as_torch(layers: Layers, path: Path) -> None:
+    """visinf/1-stage-wseg, wkentaro/pytorch-fcn: a state dict with Caffe's names."""
+    save_zip(state_dict(by_name(layers, '.', 'weight', 'bias')), path)
 
 
-def as_caffes_hdf5(layers: Arrays, path: Path) -> None:
-    """Net::ToHDF5 of Caffe: data/LAYER/0, data/LAYER/1; of a training net, diff beside data."""
+def as_caffes_hdf5(layers: Layers, path: Path) -> None:
+    """Caffe's Net::ToHDF5 of a training net: data/LAYER/0, data/LAYER/1, and the same below diff."""
     with h5py.File(path, 'w') as file:
         for name, blobs in layers.items():
             for number, blob in enumerate(blobs):
@@ -81,7 +74,7 @@ def as_caffes_hdf5(layers: Arrays, path: Path) -> None:
                 file[f'diff/{name}/{number}'] = blob * 0
 
 
-def as_caffe_before_2015(layers: Arrays, path: Path) -> None:
+def as_caffe_before_2015(layers: Layers, path: Path) -> None:
     """A caffemodel of V1 layers; each blob has num, channels, height and width, so a bias is (1, 1, 1, n)."""
     message = caffe_pb2().NetParameter(name='old')
     for name, blobs in layers.items():
@@ -100,13 +93,8 @@ def as_python_2(arrays: dict[str, np.ndarray], path: Path) -> None:
 
     def array(values: np.ndarray) -> bytes:
         shape = b'(' + b''.join(b'J' + side.to_bytes(4, 'little') for side in values.shape) + b't'
-        dtype = (
-            b'cnumpy\ndtype\n'
-            + text(b'f4')
-            + b'K\x00K\x01\x87R(K\x03'
-            + text(b'<')
-            + b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
-        )
+        flags = b'NNN' + b'J\xff\xff\xff\xff' * 2 + b'K\x00tb'
+        dtype = b'cnumpy\ndtype\n' + text(b'f4') + b'K\x00K\x01\x87R(K\x03' + text(b'<') + flags
         made = b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85' + text(b'b') + b'\x87R'
         return made + b'(K\x01' + shape + dtype + b'\x89' + text(values.tobytes()) + b'tb'
 

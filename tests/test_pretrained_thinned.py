@@ -1,4 +1,4 @@
-"""VGG-16 thinned to DeepLab's starts: which weights are left, and when it is made."""
+"""VGG-16 thinned to DeepLab's starts: which weights are kept, and when it is done."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ layer {{ name: 'fc7' type: 'Convolution' bottom: 'fc6' top: 'fc7' convolution_pa
 
 
 def narrow(outputs=24):
-    """fc6 and fc7 of `outputs` channels on maps of 5."""
+    """Layers of a VGG-16 with 5 channels before fc6, and `outputs` in fc6 and fc7."""
     return {
         'conv5_3': [RNG.normal(size=(5, 5, 3, 3)), RNG.normal(size=5)],
         'fc6': [RNG.normal(size=(outputs, 5, 7, 7)).astype(np.float32), RNG.normal(size=outputs).astype(np.float32)],
@@ -46,8 +46,8 @@ def run(folder, weights, window, outputs):
 
 
 @pytest.mark.parametrize(('name', 'kernel', 'taps', 'channels'), [('vgg16_20M', 3, 3, 4), ('vgg16_128', 4, 2, 1)])
-def test_what_is_left_computes_what_the_whole_does_without_the_rest(name, kernel, taps, channels, tmp_path):
-    """At a dilation of `taps` they lie where they lay in 7x7; a channel that is gone is one that feeds nothing."""
+def test_thinned_layers_compute_the_same_as_zeros_in_the_whole(name, kernel, taps, channels, tmp_path):
+    """With a dilation of `taps`, the kept taps have their places in 7x7; a removed channel had no influence on fc7."""
     whole = narrow()
     found = thinned.thin(whole, thinned.STEPS[name])
     for row, column in np.ndindex(7, 7):
@@ -64,8 +64,8 @@ def test_what_is_left_computes_what_the_whole_does_without_the_rest(name, kernel
 
 
 @pytest.mark.parametrize('rows', [1, 5, 8, 24])
-def test_layers_that_are_made_as_they_are_read(rows):
-    """Pieces of any number of outputs give the same as the array."""
+def test_layers_that_are_read_in_pieces(rows):
+    """Pieces with any number of outputs give the same result as the whole array."""
     whole = narrow()
     streamed = {
         name: [Streamed(blob.shape, lambda blob=blob: (blob[i : i + rows] for i in range(0, len(blob), rows))) for blob in blobs]
@@ -78,7 +78,7 @@ def test_layers_that_are_made_as_they_are_read(rows):
 
 @pytest.mark.parametrize(('start', 'net'), [('vgg16_20M', 'deeplab_largefov_pascal_voc'), ('vgg16_128', 'deeplab_pascal_voc')])
 def test_shapes_are_those_of_deeplab(start, net):
-    """Of VGG-16's own: 4096 x 512 x 7 x 7 and 4096 x 4096; as many values as the row of the table of weights says."""
+    """Made from VGG-16's own shapes. The number of values is that of the row in the table of weights."""
     full = conversion.layer_shapes(FrontEnd())
     zeros = {name: [np.broadcast_to(np.float32(0), full[name]), np.zeros(full[name][0])] for name in full}
     shapes = {name: [blob.shape for blob in blobs] for name, blobs in thinned.thin(zeros, thinned.STEPS[start]).items()}
@@ -89,7 +89,7 @@ def test_shapes_are_those_of_deeplab(start, net):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A pretrained/ with a VGG-16 of convolutions only, and no host that has the authors' file."""
+    """A folder with a VGG-16 of convolutions only; no host has the authors' file."""
     row = replace(WEIGHTS['vgg16_20M'], file=str(tmp_path / 'vgg16_20M.caffemodel'), urls=('http://127.0.0.1:9/none',))
     monkeypatch.setitem(WEIGHTS, 'vgg16_20M', row)
     shapes = conversion.layer_shapes(FrontEnd())
@@ -99,8 +99,8 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_without_fc_the_convolutions_are_a_start_with_random_fc(place, capsys):
-    """The host does not answer, which is said; so is that fc6 and fc7 are not there; training wants to be told."""
+def test_a_vgg16_without_fc_gives_its_convolutions(place, capsys):
+    """The command says that the host does not answer and that fc6 and fc7 are missing; training asks for --random-fc."""
     thinned.main(['vgg16_20M'])
     said = capsys.readouterr()
     assert 'could not be fetched' in said.err and said.err.endswith('A VGG-16 is thinned instead.\n')
@@ -112,7 +112,7 @@ def test_without_fc_the_convolutions_are_a_start_with_random_fc(place, capsys):
 
 
 def test_the_authors_file_is_not_replaced(place, capsys):
-    """One that is there and whole stays, until a file to thin is given."""
+    """The command leaves a whole file as it is, and refuses to replace its fc6 and fc7."""
     path = place / 'vgg16_20M.caffemodel'
     caffemodel.write(path, {name: [np.ones(5_200_000, np.float32)] for name in ('conv1_1', 'fc6', 'fc7', 'x')})
     before = path.stat().st_mtime_ns

@@ -1,8 +1,8 @@
-"""Files of weights as torch.save writes them, made with the standard library alone.
+"""Writes weight files as torch.save does, with the standard library alone.
 
 Format: `_save` (a zip archive) and `_legacy_save` (the form before PyTorch 1.6) in torch/serialization.py of PyTorch 2.13, and
-getPadding in its caffe2/serialize/inline_container.cc. A pickle of protocol 2 names functions and classes of PyTorch and
-refers to storages by keys; the values of each storage come after it as they are.
+getPadding in its caffe2/serialize/inline_container.cc. A pickle of protocol 2 names functions and classes of PyTorch, and
+storages by keys. The values of the storages follow it.
 """
 
 import io
@@ -24,18 +24,18 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Name:
-    """A function or class that the pickle names, without there being one."""
+    """The name of a function or class in the pickle; it does not exist here."""
 
     module: str
     name: str
 
     def __call__(self):
-        raise NotImplementedError('pickle wants something callable here')
+        raise NotImplementedError  # pickle wants a callable here
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The values that tensors are views of. `kind` is the name of PyTorch's class, if not that of the array's type."""
+    """The values that tensors are views of. `kind`: the name of PyTorch's class; '' means the class for the array's type."""
 
     values: np.ndarray
     kind: str = ''
@@ -58,7 +58,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class OldTensor:
-    """A tensor, and with `parameter` a parameter, as PyTorch before 0.4 pickled them (torch/tensor.py, autograd/variable.py)."""
+    """A tensor or parameter as PyTorch before 0.4 pickled it (torch/tensor.py, autograd/variable.py)."""
 
     tensor: Tensor
     parameter: bool = False
@@ -80,6 +80,16 @@ class Parameter:
         return Name('torch._utils', '_rebuild_parameter'), (self.tensor, True, OrderedDict())
 
 
+class Record:
+    """An object of a class that is not there, such as the settings of a training script."""
+
+    def __init__(self, module: str, name: str, state=()):
+        self.name, self.state = Name(module, name), state
+
+    def __reduce__(self):
+        return self.name, (), self.state
+
+
 def tensor(array: np.ndarray) -> Tensor:
     """A tensor with a storage of its own."""
     values = np.ascontiguousarray(array)
@@ -87,7 +97,7 @@ def tensor(array: np.ndarray) -> Tensor:
 
 
 def state_dict(arrays: dict[str, np.ndarray]) -> OrderedDict:
-    """Tensors by name as Module.state_dict() has them: an OrderedDict that carries the versions of the modules."""
+    """Tensors by name as Module.state_dict() returns them: an OrderedDict with the versions of the modules."""
     state = OrderedDict((name, tensor(array)) for name, array in arrays.items())
     state._metadata = OrderedDict([('', {'version': 1})])
     return state
@@ -106,7 +116,7 @@ def save_zip(tree, path: Path) -> None:
 
 
 def _aligned(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    """A member whose content begins at a multiple of 64 bytes, by an extra field that fills the gap."""
+    """A member whose content begins at a multiple of 64 bytes; an extra field fills the gap."""
     info = zipfile.ZipInfo(name)
     gap = -(archive.start_dir + 30 + len(name) + 4) % 64  # 30: the fixed part of the header before each member
     info.extra = b'FB' + gap.to_bytes(2, 'little') + b'Z' * gap
@@ -136,7 +146,7 @@ def _pickled(tree, key_of, *view_metadata) -> tuple[bytes, dict[str, Storage]]:
 
 
 class _Pickler(pickle._Pickler):
-    """Pickles a Name as the name of a global, which pickle itself does only if it can import it, and a Storage as its key."""
+    """Pickles a Name as a global, even though it cannot be imported, and a Storage as its key."""
 
     def __init__(self, file, key_of, view_metadata):
         super().__init__(file, protocol=2)
