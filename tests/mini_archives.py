@@ -1,6 +1,6 @@
-"""Miniature copies of the data sets in their official layouts, of noise, each with what must come out of it.
+"""Writes small copies of the data sets in their official layouts, made of noise, and returns what must be read from each.
 
-`truth` maps an id to the pair that training must see: image uint8 (H, W, 3) BGR, label uint8 (H, W) of our ids.
+Truth maps an id to the pair that training must read: image uint8 (H, W, 3) BGR, label uint8 (H, W) with our ids.
 """
 
 import json
@@ -10,9 +10,17 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+import dataset_prep.camvid
+import dataset_prep.cityscapes
+import dataset_prep.custom
+import dataset_prep.kitti
+import dataset_prep.voc
+import dataset_prep.voc_coco
+from dataset_prep.records import Record
+
 Truth = dict[str, tuple[np.ndarray, np.ndarray]]
 
-# Written down here a second time on purpose: what the code under test says is not asked.
+# These tables repeat the project's on purpose: expected values must not come from the code under test.
 STREET_RGB = [
     (128, 0, 0), (128, 128, 0), (128, 128, 128), (64, 0, 128), (192, 128, 128), (128, 64, 128), (64, 64, 0), (64, 64, 128),
     (192, 192, 128), (0, 0, 192), (0, 128, 192),
@@ -42,13 +50,13 @@ COCO_NAMES = {
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """An RGB or grey picture, in the format that the suffix says."""
+    """Write an RGB or grey picture, in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(array)).save(path)
+    Image.fromarray(np.ascontiguousarray(array)).save(path, compress_level=1)  # of PNGs; noise hardly compresses
 
 
 def save_index(path: Path, ids: np.ndarray) -> None:
-    """A palette PNG of `ids` whose colours have nothing to do with them."""
+    """Write `ids` as a palette PNG with meaningless colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(ids)
     picture.putpalette([*reversed(range(256))] * 3)
@@ -61,24 +69,27 @@ def noise(seed: int, *shape: int) -> np.ndarray:
 
 
 def labels(seed: int, values: list[int], *size_hw: int) -> np.ndarray:
-    """Random picks of `values`."""
+    """A label of random `values`."""
     return np.random.default_rng(seed).choice(np.array(values, np.uint8), size_hw)
 
 
 def jpeg(path: Path, seed: int, *size_hw: int) -> np.ndarray:
-    """A JPEG of noise; its pixels as they come out of it, BGR."""
+    """Write a JPEG of noise; returns its decoded pixels, BGR."""
     save(path, noise(seed, *size_hw, 3))
     return np.asarray(Image.open(path))[..., ::-1]
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """A text file, one of `lines` a line."""
+    """Write a text file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
 
 def voc(data: Path) -> tuple[Truth, Truth]:
-    """VOC 2012 and SBD; the truth of train_aug and of val. 2007_000032 is in both, 2007_000033 is in VOC val and SBD train."""
+    """VOC 2012 and SBD; returns the truth of train_aug and of val.
+
+    2007_000032 is in VOC train and in SBD, 2007_000033 in VOC val and in SBD.
+    """
     root, sbd = data / 'VOCdevkit' / 'VOC2012', data / 'benchmark_RELEASE' / 'dataset'
     lists = {'train': ['2007_000032', '2007_000039'], 'val': ['2007_000033', '2007_000042']}
     extra = {'train': ['2008_000002', '2007_000033', '2007_000032'], 'val': ['2008_000001']}
@@ -102,13 +113,13 @@ def voc(data: Path) -> tuple[Truth, Truth]:
 
 
 def save_mat(path: Path, ids: np.ndarray) -> None:
-    """A label as SBD's MATLAB files hold it."""
+    """Write a label as one of SBD's MATLAB files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, {'GTcls': {'Segmentation': ids, 'CategoriesPresent': np.unique(ids)}}, do_compression=True)
 
 
 def voc_test(data: Path) -> list[str]:
-    """The images of VOC's test set, in the same tree."""
+    """Add VOC's test set to the same tree; returns its ids."""
     root = data / 'VOCdevkit' / 'VOC2012'
     write_lines(root / 'ImageSets' / 'Segmentation' / 'test.txt', ['2008_000006'])
     jpeg(root / 'JPEGImages' / '2008_000006.jpg', 3, 20, 20)
@@ -116,9 +127,9 @@ def voc_test(data: Path) -> list[str]:
 
 
 def coco(data: Path) -> Truth:
-    """Two sets of COCO, 50x40 pixels (width x height); the truth of the images that have an object of VOC's categories.
+    """Two sets of COCO, images of 50x40 pixels; returns the truth of the images with an object of VOC's categories.
 
-    Outlines are along the edges of pixels, so each pixel is inside or outside.
+    Outlines run along the edges of pixels, so each pixel is clearly inside or outside.
     """
     rectangle = {'category_id': 1, 'segmentation': [[10, 20, 30, 20, 30, 35, 10, 35]]}  # 20 x 15 = 300 pixels of person
     inside = {'category_id': 18, 'segmentation': [[12, 22, 17, 22, 17, 26, 12, 26]]}  # 5 x 4 = 20 of dog, on top
@@ -149,7 +160,7 @@ def coco(data: Path) -> Truth:
 
 
 def write_coco(data: Path, split: str, objects: dict[str, list[dict]]) -> Path:
-    """annotations/instances_SPLIT.json for images of 50x40 pixels and their objects."""
+    """Write annotations/instances_SPLIT.json for images of 50x40 pixels with these objects."""
     names = {int(name.split('_')[-1]): name for name in objects}
     rows = [{'id': image, 'file_name': f'{name}.jpg', 'height': 40, 'width': 50} for image, name in names.items()]
     all_objects = [(image, one) for image, name in names.items() for one in objects[name]]
@@ -168,7 +179,7 @@ def write_coco(data: Path, split: str, objects: dict[str, list[dict]]) -> Path:
 
 
 def kitti(data: Path) -> tuple[Truth, Truth]:
-    """KITTI of Ros et al.; the truth of train and of test. Both sequences have a frame 000000."""
+    """KITTI of Ros et al.; returns the truth of train and of test. Both sequences have a frame 000000."""
     colours = np.array([*STREET_RGB, (0, 0, 0)], np.uint8)
     splits: list[Truth] = []
     for seed, (folder, frames) in enumerate({'Training_00': ['000000', '000010'], 'Validation_07': ['000000']}.items()):
@@ -183,7 +194,7 @@ def kitti(data: Path) -> tuple[Truth, Truth]:
 
 
 def cityscapes(data: Path, size_hw: tuple[int, int] = (32, 64)) -> dict[str, Truth]:
-    """Cityscapes; the truth of train and val. test has images, and labels that are no truth, as in the archive."""
+    """Cityscapes; returns the truth of train and val. The labels of test are all 0, as in the real archive."""
     table = np.array(TRAIN_IDS, np.uint8)
     frames = {
         'train': ['aachen_000000_000019', 'aachen_000001_000019', 'ulm_000000_000019'],
@@ -203,7 +214,7 @@ def cityscapes(data: Path, size_hw: tuple[int, int] = (32, 64)) -> dict[str, Tru
 
 
 def camvid(data: Path) -> Truth:
-    """Four frames of CamVid's official layout, 45x33 pixels, in all 32 colours; the truth of the two of train."""
+    """CamVid's official layout, four frames of 45x33 pixels in all 32 colours; returns the truth of train, the first two."""
     pairs = [(index, colour) for index, colours in CAMVID_RGB.items() for colour in colours]
     truth: Truth = {}
     for seed, frame in enumerate(['0001TP_006690', '0006R0_f00930', '0016E5_07959', 'Seq05VD_f00000']):
@@ -216,7 +227,7 @@ def camvid(data: Path) -> Truth:
 
 
 def custom(data: Path) -> Truth:
-    """A folder of a user's own: names with spaces and letters of other languages, grey and palette labels, 3 classes."""
+    """A user's own folder: names with spaces and non-ASCII letters, grey and palette labels, 3 classes."""
     truth: Truth = {}
     for seed, name in enumerate(['straße 1', '猫', 'a.b', 'plain']):
         image, ids = noise(90 + seed, 31 + seed, 45, 3), labels(90 + seed, [0, 1, 2, 255], 31 + seed, 45)
@@ -224,3 +235,33 @@ def custom(data: Path) -> Truth:
         (save_index if seed % 2 else save)(data / 'labels' / f'{name}.png', ids)
         truth[name] = (image, ids)
     return truth
+
+
+def toy_records(folder: Path, sizes_hw: list[tuple[int, int]]) -> list[Record]:
+    """Images of noise for the data set toy, with random labels; ids r0, r1 and so on."""
+    records = []
+    for seed, size_hw in enumerate(sizes_hw):
+        image, label = folder / f'{seed}.png', folder / f'{seed}_label.png'
+        save(image, noise(seed, *size_hw, 3))
+        save(label, labels(seed, [*range(7)], *size_hw))
+        records.append(Record(f'r{seed}', image, label, 'toy'))
+    return records
+
+
+MINIATURES = {  # by the name of the command: who writes it
+    'voc': voc,
+    'voc_coco': lambda data: (voc(data), coco(data)),
+    'camvid': camvid,
+    'kitti': kitti,
+    'cityscapes': cityscapes,
+    'custom': custom,
+}
+OPTIONS = {'custom': ['--classes', '3', '--name', 'mine'], 'camvid': ['--size', '45x33', '--allow-partial']}
+
+
+def prepare(name: str, data: Path, out: Path, *options: str, crop: int = 404) -> Path:
+    """Run the command `name` on its miniature; returns `out`. The crop of 404 is the front end's smallest plus 4 cells."""
+    command = getattr(dataset_prep, name)
+    words = ['--data', str(data), '--out', str(out), '--crop-size', str(crop)]
+    command.main([*words, *OPTIONS.get(name, ['--allow-partial']), *options])
+    return out

@@ -1,288 +1,254 @@
-"""LMDBs of images as they are written: killed at any moment, on a full disk, by two processes, again."""
+"""LMDBs of images: their content and manifest, when they are kept, replaced or refused, and how records are stored."""
 
 import os
-import resource
-import signal
-import subprocess
-import sys
-import time
+import re
+import threading
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
-from PIL import Image
+from mini_archives import noise, save, toy_records
 
-from dataset_prep import growing, lmdb_store, lmdb_writer
-from dataset_prep.lmdb_store import iterate, read_manifest
-from dataset_prep.lmdb_writer import write_lmdb
-from dataset_prep.records import Record, files_sha256, save_split
+from dataset_prep import lmdb_store
+from dataset_prep.datasets import dataset
+from dataset_prep.lmdb_store import check_disk_space, key, stored_ids, stored_keys
+from dataset_prep.lmdb_writer import iterate, read_manifest, write_lmdb
+from dataset_prep.records import files_sha256, read_image, save_split
 from dataset_prep.relisting import check_lists
 from dataset_prep.statistics import of_pair
-from tools.support import atomic
 from tools.support.errors import UserError
-from tools.support.paths import ROOT
-
-IMAGES = 24
-# Writes the LMDB argv[1] of the images in argv[2]; argv[3] bytes a transaction, so that there are many moments to be killed in.
-SCRIPT = """
-import sys
-from pathlib import Path
-from dataset_prep import growing, lmdb_store
-from dataset_prep.lmdb_writer import write_lmdb
-from dataset_prep.records import Record
-from tools.support.errors import run_command
-lmdb_store.BATCH_BYTES = int(sys.argv[3])
-def main(argv):
-    folder = Path(sys.argv[2])
-    records = [Record(f'r{n}', folder / f'{n}.png', folder / f'{n}_label.png', 'toy') for n in range(int(sys.argv[4]))]
-    print('ready', flush=True)
-    write_lmdb(Path(sys.argv[1]), records, dataset='toy', split='train', crop_size=int(sys.argv[5]))
-run_command(main)
-"""
 
 
-@pytest.fixture(scope='module')
-def pictures(tmp_path_factory):
-    """A folder of random pictures of two sizes with labels."""
-    folder = tmp_path_factory.mktemp('pictures')
-    rng = np.random.default_rng(0)
-    for number in range(IMAGES):
-        size = (30, 40) if number % 2 else (50, 20)
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f'{number}.png')
-        Image.fromarray(rng.integers(0, 7, size, dtype=np.uint8)).save(folder / f'{number}_label.png')
-    return folder
+def write(path, records, **options):
+    """Write an LMDB of toy images, by default for the smallest training crop; returns its manifest."""
+    return write_lmdb(path, records, **{'dataset': 'toy', 'split': 'train', 'crop_size': 380} | options)
 
 
-def records_of(folder: Path, count: int = IMAGES) -> list[Record]:
-    return [Record(f'r{number}', folder / f'{number}.png', folder / f'{number}_label.png', 'toy') for number in range(count)]
+def written_at(path):
+    """When the LMDB was written."""
+    return (path / 'manifest.json').stat().st_mtime_ns
 
 
-def write(path: Path, folder: Path, count: int = IMAGES, crop_size: int = 420) -> dict:
-    return write_lmdb(path, records_of(folder, count), dataset='toy', split='train', crop_size=crop_size)
+def test_manifest_describes_the_lmdb(tmp_path):
+    """Sides are padded by 186 pixels twice, and then to the crop size."""
+    records = toy_records(tmp_path, [(20, 30), (25, 24), (22, 26)])
+    manifest = write(tmp_path / 'x', records, crop_size=395, seed=5)
+    stored = dict(iterate(tmp_path / 'x'))
+    labels = np.concatenate([array[3].ravel() for array in stored.values()])
+    shapes = {name: array.shape for name, array in stored.items()}
+    assert shapes == {'r0': (4, 395, 402), 'r1': (4, 397, 396), 'r2': (4, 395, 398)}
+    assert manifest['min_side_hw'] == [395, 396]
+    assert manifest['pixels_per_class'] == {name: int((labels == i).sum()) for i, name in enumerate(dataset('toy').classes)}
+    assert manifest['mean_bgr'] == pytest.approx(np.concatenate([read_image(r).reshape(-1, 3) for r in records]).mean(axis=0))
+    assert (manifest['count'], manifest['classes'], manifest['ignored_pixels'], manifest['split']) == (3, 7, 0, 'train')
+    assert manifest['tool_version'].startswith('0.')
+    assert manifest['files_sha256'] == files_sha256(records)
+    assert sorted((tmp_path / 'x' / 'sizes.tsv').read_text().splitlines()) == ['r0\t20\t30', 'r1\t25\t24', 'r2\t22\t26']
+    assert read_manifest(tmp_path / 'x') == manifest
 
 
-def begin(
-    path: Path, folder: Path, count: int = IMAGES, crop_size: int = 420, batch_bytes: int = 1 << 20, **how
-) -> subprocess.Popen:
-    """The script as a process of its own; a Datum of crop size 420 has 0.7 MB, so each second one is flushed."""
-    words = [path, folder, batch_bytes, count, crop_size]
-    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
-    return subprocess.Popen([sys.executable, '-c', SCRIPT, *map(str, words)], cwd=ROOT, **pipes, **how)
+def test_order_of_records_depends_on_the_seed_alone(tmp_path):
+    records = toy_records(tmp_path, [(4, 4)] * 6)
+    orders = []
+    for name, listed, seed in (('a', records, 1), ('b', records[::-1], 1), ('c', records, 2)):
+        write(tmp_path / name, listed, seed=seed)
+        orders.append(stored_ids(tmp_path / name))
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0] != [record.id for record in records]
 
 
-def content(path: Path) -> dict[str, bytes]:
-    """Every record of an LMDB."""
-    return {name: array.tobytes() for name, array in iterate(path)}
+def test_encoding_is_that_of_the_data_set_unless_given(tmp_path):
+    records = toy_records(tmp_path, [(20, 30)] * 2)
+    rows = {'a': ({}, 'raw'), 'b': ({'dataset': 'pascal_voc'}, 'png'), 'c': ({'dataset': 'pascal_voc', 'encoding': 'raw'}, 'raw')}
+    for name, (options, encoding) in rows.items():
+        assert write(tmp_path / name, records, **options)['encoding'] == encoding
+    for stored in zip(*(iterate(tmp_path / name) for name in rows), strict=True):
+        assert len({(name, array.tobytes()) for name, array in stored}) == 1
 
 
-@pytest.fixture(scope='module')
-def expected(pictures, tmp_path_factory):
-    """The LMDB as a run that nobody disturbs writes it, and its manifest."""
-    path = tmp_path_factory.mktemp('expected') / 'x'
-    return write(path, pictures), content(path)
-
-
-@pytest.mark.parametrize('flushed', [0, 1, 5, 11])
-def test_killed_while_it_writes_the_old_lmdb_stays_and_the_next_run_finishes(tmp_path, pictures, expected, flushed):
-    """kill -9 after so many transactions. What is on disk is not written again, and nothing is counted twice or forgotten."""
-    path = tmp_path / 'x'
-    old = write(path, pictures, count=3, crop_size=380)
-    process = begin(path, pictures)
-    process.stdout.readline()
-    journal = tmp_path / '.x.part' / growing.JOURNAL
-    deadline = time.monotonic() + 60
-    while flushed and process.poll() is None and time.monotonic() < deadline:
-        if journal.exists() and int(max(growing._read_json(journal) or {'0': 0}, key=int)) >= 2 * flushed:
-            break
-    process.kill()
-    process.communicate()
-    if read_manifest(path) != old:  # it was too fast for us
-        assert read_manifest(path)['count'] == IMAGES
-    else:
-        assert set(content(path)) == {'r0', 'r1', 'r2'}
-    assert write(path, pictures) == expected[0]
-    assert content(path) == expected[1]
-    assert sorted(os.listdir(tmp_path)) == ['x']
-    assert sorted(os.listdir(path)) == ['data.mdb', 'lock.mdb', 'manifest.json', 'sizes.tsv']
-
-
-@pytest.mark.parametrize('where', ['write_manifest', 'put_folder', 'traded', 'end'])
-def test_killed_at_the_end_it_is_the_old_or_the_new_one(tmp_path, pictures, expected, where):
-    """Ended as by kill -9 just before: the manifest, the trade of names, the removal of the old one, the last tidying."""
-    path = tmp_path / 'x'
-    write(path, pictures, count=3, crop_size=380)
-    pid = os.fork()
-    if pid == 0:
-        die_at(where)
-        try:
-            write(path, pictures)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
-    assert read_manifest(path)['count'] == len(content(path)) == (IMAGES if where in ('traded', 'end') else 3)
-    assert write(path, pictures) == expected[0]
-    assert content(path) == expected[1]
-    assert sorted(os.listdir(tmp_path)) == ['x']
-    assert sorted(os.listdir(path)) == ['data.mdb', 'lock.mdb', 'manifest.json', 'sizes.tsv']
-
-
-def die_at(where):
-    """Let this process end when it comes to a step, the exchange of names after it was done."""
-    exchange = atomic._exchanged
-
-    def die(*names):
-        if where == 'traded':
-            exchange(*names)
-        os._exit(9)
-
-    owner, name = {'traded': (atomic, '_exchanged'), 'end': (growing.GrowingLmdb, '_end')}.get(where, (growing, where))
-    setattr(owner, name, die)
-
-
-def test_what_was_flushed_is_not_read_again(tmp_path, pictures, expected, monkeypatch):
-    """After an interruption in the middle only the records that are missing are made."""
-    monkeypatch.setattr(lmdb_store, 'BATCH_BYTES', 1 << 20)
-    made, datum = [], lmdb_writer.Layout.datum
-
-    def counting(layout, record):
-        made.append(record.id)
-        if len(made) == 12:
-            raise KeyboardInterrupt
-        return datum(layout, record)
-
-    monkeypatch.setattr(lmdb_writer.Layout, 'datum', counting)
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / 'x', pictures)
-    first = list(made)
-    assert write(tmp_path / 'x', pictures) == expected[0]
-    assert content(tmp_path / 'x') == expected[1]
-    assert len(made) <= IMAGES + 5  # those that were computed ahead, and the one that was interrupted
-    assert len(first) >= 12
-
-
-def test_folders_trade_names_without_a_moment_between_or_one_after_the_other(tmp_path, monkeypatch):
-    """Where the system cannot exchange two names in one step, two renames do."""
-    assert (tmp_path / 'a').mkdir() is None and (tmp_path / 'b').mkdir() is None
-    assert atomic._exchanged(tmp_path / 'a', tmp_path / 'b')
-    for exchange in (True, False):
-        if not exchange:
-            monkeypatch.setattr(atomic, '_exchanged', lambda first, second: False)
-        with atomic.whole_folder(tmp_path / 'x') as part:
-            (part / f'{exchange}').touch()
-        assert [path.name for path in (tmp_path / 'x').iterdir()] == [str(exchange)]
-    assert sorted(os.listdir(tmp_path)) == ['a', 'b', 'x']
-
-
-def test_full_disk_is_one_error_and_nothing_is_lost(tmp_path, pictures, expected):
-    """The file may not grow beyond 8 MB: the kernel refuses the write, as it does on a full disk. Then there is room."""
-    path = tmp_path / 'x'
-    write(path, pictures, count=3, crop_size=380)
-
-    def little_room():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, 8 << 20))
-
-    process = begin(path, pictures, preexec_fn=little_room)
-    _, error = process.communicate(timeout=60)
-    lines = [line for line in error.splitlines() if line and 'x:' not in line]  # without the progress bar
-    assert process.returncode == 1
-    assert len(lines) == 1 and lines[0].startswith('error: ') and '.x.part cannot be extended (' in lines[0]
-    assert 'Make room and run the same command again: it goes on from what is there' in lines[0]
-    assert read_manifest(path)['count'] == len(content(path)) == 3
-    assert 4 <= int(max(growing._read_json(tmp_path / '.x.part' / growing.JOURNAL), key=int)) < IMAGES
-    assert write(path, pictures) == expected[0]
-    assert content(path) == expected[1]
-
-
-def test_second_process_is_refused_while_the_first_writes(tmp_path, pictures):
-    process = begin(tmp_path / 'x', pictures, batch_bytes=1 << 16)
-    process.stdout.readline()
-    deadline = time.monotonic() + 60
-    while not (tmp_path / '.x.part').exists() and time.monotonic() < deadline:
-        pass
-    os.kill(process.pid, signal.SIGSTOP)
-    try:
-        with pytest.raises(UserError, match='x is being written by another process; wait for it'):
-            write(tmp_path / 'x', pictures)
-    finally:
-        process.kill()
-        process.communicate()
-    assert write(tmp_path / 'x', pictures)['count'] == IMAGES
-
-
-def test_other_settings_begin_anew_and_say_so(tmp_path, pictures, monkeypatch, capsys):
-    monkeypatch.setattr(lmdb_store, 'BATCH_BYTES', 1 << 20)
-    with monkeypatch.context() as patch:
-        patch.setattr(growing.GrowingLmdb, '_finish', lambda self: None)
-        write_lmdb_part(tmp_path / 'x', pictures, crop_size=380)
-    write(tmp_path / 'x', pictures)
-    assert 'starting again, an unfinished run had other settings (crop_size)' in capsys.readouterr().err
-    assert read_manifest(tmp_path / 'x')['crop_size'] == 420
-
-
-def write_lmdb_part(path, folder, crop_size):
-    """All records of an LMDB, but not its last step."""
-    with pytest.raises(UserError, match='no LMDB'):
-        write(path, folder, crop_size=crop_size)
-
-
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path, pictures):
-    """Peak memory of 24 and of 240 records of 0.7 MB: 17 and 170 MB of pixels; transactions of 4 MB."""
-    for number in range(IMAGES, 10 * IMAGES):
-        for name in ('', '_label'):
-            (pictures / f'{number}{name}.png').unlink(missing_ok=True)
-            (pictures / f'{number}{name}.png').hardlink_to(pictures / f'{number % IMAGES}{name}.png')
-    peaks = []
-    for count in (IMAGES, 10 * IMAGES):
-        process = begin(tmp_path / str(count), pictures, count=count, batch_bytes=4 << 20)
-        process.stdout.readline()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        peaks.append(usage.ru_maxrss / 1024)
-        process.stdout.close(), process.stderr.close()
-    assert peaks[1] < peaks[0] + 40
-
-
-def test_statistics_are_sums_that_come_back_from_json():
-    """Of labels of any layout in memory, against plain counting."""
-    rng = np.random.default_rng(3)
-    image, label = rng.integers(0, 256, (9, 13, 3), dtype=np.uint8), rng.integers(0, 256, (9, 26), dtype=np.uint8)[:, ::2]
+def test_statistics_are_sums_that_survive_json():
+    """np.bincount and np.mean are the references. The label may have any memory layout."""
+    image, label = noise(3, 9, 13, 3), noise(4, 9, 26)[:, ::2]
     found = of_pair(image, label)
-    assert found.histogram.tolist() == [(label == value).sum() for value in range(256)]
+    assert found.histogram.tolist() == np.bincount(label.ravel(), minlength=256).tolist()
     assert of_pair(image, np.ascontiguousarray(label)).histogram.tolist() == found.histogram.tolist()
     twice = found + type(found).from_json(found.as_json())
     assert (twice.images, twice.pixels) == (2, 2 * 9 * 13)
     assert twice.mean_bgr == pytest.approx(image.reshape(-1, 3).mean(axis=0))
 
 
-def test_encoding_is_that_of_the_data_sets_row_unless_given(tmp_path, pictures, monkeypatch):
-    manifests = [write_lmdb(tmp_path / 'a', records_of(pictures, 2), dataset='toy', split='train', crop_size=380)]
-    manifests.append(write_lmdb(tmp_path / 'b', records_of(pictures, 2), dataset='pascal_voc', split='train', crop_size=380))
-    manifests.append(
-        write_lmdb(tmp_path / 'c', records_of(pictures, 2), dataset='pascal_voc', split='train', crop_size=380, encoding='raw')
-    )
-    assert [manifest['encoding'] for manifest in manifests] == ['raw', 'png', 'raw']
-    assert content(tmp_path / 'a') == content(tmp_path / 'b') == content(tmp_path / 'c')
+# Kept, replaced, refused
 
 
-def test_manifest_says_with_what_it_was_made(tmp_path, pictures):
-    records = records_of(pictures, 3)
-    manifest = write(tmp_path / 'x', pictures, count=3)
-    order = [line.split('\t')[0] for line in (tmp_path / 'x' / 'sizes.tsv').read_text().splitlines()]
-    assert manifest['tool_version'].startswith('0.')
-    assert manifest['files_sha256'] == files_sha256([next(one for one in records if one.id == name) for name in order])
-    assert sorted((tmp_path / 'x' / 'sizes.tsv').read_text().splitlines()) == ['r0\t50\t20', 'r1\t30\t40', 'r2\t50\t20']
+def test_lmdb_is_kept_until_a_file_or_a_setting_changes(tmp_path):
+    """A new modification time alone, as of a copied file, is no change."""
+    records, path = toy_records(tmp_path, [(20, 30)]), tmp_path / 'x'
+    times = []
+    for size in (380, 380, 388, 388):
+        os.utime(records[0].image, (len(times), len(times)))
+        if len(times) == 3:
+            save(records[0].label, np.full((20, 30), 2, np.uint8))
+        write(path, records, crop_size=size)
+        times.append(written_at(path))
+    assert times[0] == times[1] < times[2] < times[3]
+    assert next(iterate(path))[1][3, 200, 200] == 2
 
 
-def test_list_that_changes_beside_an_lmdb_of_an_earlier_version_is_refused(tmp_path, pictures):
-    """Whether it was made from the same files cannot be told."""
-    records = records_of(pictures, 3)
+@pytest.mark.parametrize('damage', ['none', 'gone', 'empty', 'foreign', 'fewer'])
+def test_lmdb_without_all_its_records_is_written_again(tmp_path, damage):
+    """An interrupted copy may leave a complete manifest beside a bad data.mdb."""
+    records, path = toy_records(tmp_path, [(20, 30), (20, 30)]), tmp_path / 'x'
+    write(path, records)
+    before = written_at(path)
+    if damage == 'fewer':
+        with lmdb.open(str(path), map_size=1 << 30) as environment, environment.begin(write=True) as transaction:
+            transaction.delete(next(transaction.cursor().iternext(values=False)))
+    elif damage != 'none':
+        (path / 'data.mdb').unlink() if damage == 'gone' else (path / 'data.mdb').write_bytes(b'x' * 9000 * (damage == 'foreign'))
+    write(path, records)
+    assert sorted(stored_ids(path)) == ['r0', 'r1']
+    assert (written_at(path) == before) == (damage == 'none')
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('thesis.txt', 'x holds thesis.txt, which is not part of an LMDB'),
+        ('results/a.txt', 'x holds results, which is not part of an LMDB'),
+        ('.git/config', 'x holds .git, which is not part of an LMDB'),
+        ('data.mdb', 'x is an LMDB that this toolkit did not write'),
+        ('', 'x holds x, which is not part of an LMDB'),
+    ],
+)
+def test_other_files_at_the_path_are_never_replaced(tmp_path, name, words):
+    """After a typing error in --out: a folder with a file or a folder in it, Caffe's own LMDB, a file."""
+    records, path = toy_records(tmp_path, [(20, 30)]), tmp_path / 'out' / 'x'
+    precious = path / name
+    precious.parent.mkdir(parents=True)
+    precious.write_text('precious')
+    with pytest.raises(UserError, match=words):
+        write(path, records)
+    assert precious.read_text() == 'precious'
+    assert [entry.name for entry in path.parent.iterdir()] == ['x']
+
+
+def test_lmdb_behind_a_link_is_replaced_where_the_link_leads(tmp_path):
+    records, path = toy_records(tmp_path, [(20, 30)]), tmp_path / 'data' / 'x'
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / 'large disk' / 'x')
+    for crop_size in (380, 388, 396):
+        write(path, records, crop_size=crop_size)
+        assert path.is_symlink() and read_manifest(path)['crop_size'] == crop_size
+    assert [entry.name for entry in (tmp_path / 'large disk').iterdir()] == ['x']
+
+
+def test_bad_record_leaves_the_old_lmdb_and_nothing_else(tmp_path):
+    good, bad = toy_records(tmp_path / 'in', [(20, 30), (20, 30)])
+    write(tmp_path / 'out' / 'x', [good])
+    bad.label.write_bytes(b'no picture')
+    with pytest.raises(UserError, match='1_label.png cannot be read'):
+        write(tmp_path / 'out' / 'x', [good, bad])
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['x']
+    assert stored_ids(tmp_path / 'out' / 'x') == ['r0']
+
+
+def test_too_little_disk_space_is_refused_before_writing(tmp_path):
+    with pytest.raises(UserError, match='needs 1000000000.00 GB'):
+        check_disk_space(tmp_path / 'new' / 'folder', 10**18)
+
+
+def test_folder_without_an_lmdb_of_ours_is_refused(tmp_path):
+    with pytest.raises(UserError, match='no LMDB at'):
+        read_manifest(tmp_path)
+    (tmp_path / 'manifest.json').write_text('{')
+    with pytest.raises(UserError, match='manifest.json is damaged'):
+        next(iterate(tmp_path))
+
+
+def test_changed_list_beside_an_lmdb_of_an_earlier_version_is_refused(tmp_path):
+    """Its manifest does not say from which files it was made."""
+    records = toy_records(tmp_path, [(20, 30)] * 3)
     save_split(tmp_path, 'train', records)
-    write(tmp_path / 'train_420', pictures, count=3)
-    manifest = read_manifest(tmp_path / 'train_420')
+    manifest = write(tmp_path / 'train_380', records)
     del manifest['files_sha256']
-    lmdb_store.write_manifest(tmp_path / 'train_420', manifest)
+    lmdb_store.write_manifest(tmp_path / 'train_380', manifest)
     check_lists(tmp_path, {'train': records})
-    with pytest.raises(UserError, match='train_420 was written by an earlier version .*; remove it and run the same'):
+    with pytest.raises(UserError, match='train_380 was written by an earlier version .*; remove it and run the same'):
         check_lists(tmp_path, {'train': records[:2]})
+
+
+# Records on disk
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A writer whose transactions hold 1 MB."""
+    monkeypatch.setattr(lmdb_store, 'BATCH_BYTES', 1 << 20)
+    return lmdb_store.LmdbWriter(tmp_path)
+
+
+def finish(store):
+    store.flush()
+    store.close()
+
+
+def test_map_grows_when_it_is_too_small(tmp_path, store):
+    """The records need six times the first map's size."""
+    values = [bytes([place]) * (1 << 19) for place in range(36)]
+    for place, value in enumerate(values):
+        store.put(key(place, 'x'), value)
+    finish(store)
+    with lmdb.open(str(tmp_path), readonly=True) as environment, environment.begin() as transaction:
+        assert all(transaction.get(key(place, 'x')) == value for place, value in enumerate(values))
+
+
+def test_next_records_are_queued_while_a_transaction_is_written(tmp_path, store, monkeypatch):
+    """The writing thread waits for a record of the next transaction. It would wait in vain if put() waited for the disk."""
+    write_batch, came, waited = lmdb_store.LmdbWriter._write, threading.Event(), []
+
+    def waiting(store, batch):
+        waited.append(came.wait(timeout=10))
+        write_batch(store, batch)
+
+    monkeypatch.setattr(lmdb_store.LmdbWriter, '_write', waiting)
+    store.put(key(0, 'x'), bytes(1 << 20))
+    store.put(key(1, 'x'), bytes(5))
+    came.set()
+    finish(store)
+    assert waited == [True, True]
+    assert stored_keys(tmp_path) == [key(0, 'x'), key(1, 'x')]
+
+
+def test_nothing_is_written_after_a_transaction_that_failed(tmp_path, store, monkeypatch):
+    """The disk refuses the second of four transactions. A later put() raises the error."""
+    write_batch = lmdb_store.LmdbWriter._write
+
+    def refusing(store, batch):
+        if batch[0][0] == key(1, 'x'):
+            raise OSError('no room')
+        write_batch(store, batch)
+
+    monkeypatch.setattr(lmdb_store.LmdbWriter, '_write', refusing)
+    with pytest.raises(UserError, match=r'cannot be extended \(no room\)'):
+        for place in range(4):
+            store.put(key(place, 'x'), bytes(1 << 20))
+    finish(store)
+    assert stored_keys(tmp_path) == [key(0, 'x')]
+
+
+def test_written_records_do_not_stay_mapped_in_memory(tmp_path, store):
+    """75 MB in 300 records: less than 1 MB of the file is mapped at the end."""
+    store.reserve(100 << 20)
+    for place in range(300):
+        store.put(key(place, 'x'), bytes(1 << 18))
+    store.flush()
+    blocks = Path('/proc/self/smaps').read_text().split('VmFlags')
+    mapped = [re.search(r'^Rss: +(\d+) kB', block, re.M) for block in blocks if f'{tmp_path}/data.mdb' in block]
+    store.close()
+    assert [int(size[1]) < 1000 for size in mapped] == [True]
+
+
+def test_id_too_long_for_a_key_is_refused():
+    with pytest.raises(UserError, match='600 bytes as a key'):
+        key(0, 'é' * 295 + 'x')

@@ -1,139 +1,252 @@
-"""Own data as people bring it: names, suffixes, shapes, coloured labels, a single image."""
+"""A user's own data: file names, sizes, colours, lists and options as people give them, and what is refused."""
 
+import os
 import unicodedata
 
+import mini_archives
 import numpy as np
 import pytest
-from mini_archives import custom, labels, noise, save
+from mini_archives import custom, kitti, labels, noise, save
 from PIL import Image
 
-from dataset_prep import custom as custom_command
-from dataset_prep import kitti as kitti_command
 from dataset_prep.datasets import read_own
+from dataset_prep.kitti import find_splits
 from dataset_prep.lmdb_store import read_manifest, read_sizes
 from dataset_prep.records import load_split, read_image, read_label
-from tests import mini_archives
 from tools.support.errors import UserError
 
 
-def prepare(data, out, *options):
-    """The command, for three classes and the least crop."""
-    custom_command.main(
-        ['--data', str(data), '--out', str(out), '--classes', '3', '--name', 'mine', '--crop-size', '404', *options]
-    )
+def prepare(folder, *options):
+    """Prepare folder/in, by default with three classes; returns the records by split."""
+    out = mini_archives.prepare('custom', folder / 'in', folder / 'out', *options)
     return {split: load_split(out, split) for split in read_own(out).splits}
 
 
-def pair(data, name, size_hw, suffix='.png', seed=0):
-    """An image and its label."""
-    save(data / 'images' / f'{name}{suffix}', noise(seed, *size_hw, 3))
-    save(data / 'labels' / f'{name}.png', labels(seed, [0, 1, 2], *size_hw))
+def ids(splits):
+    return {split: [record.id for record in records] for split, records in splits.items()}
+
+
+def pair(folder, name, size_hw, suffix='.png'):
+    """Write an image and its label into folder/in."""
+    save(folder / 'in' / 'images' / f'{name}{suffix}', noise(0, *size_hw, 3))
+    save(folder / 'in' / 'labels' / f'{name}.png', labels(0, [0, 1, 2], *size_hw))
+
+
+# Files and lists
 
 
 @pytest.mark.parametrize(
     ('in_list', 'of_image', 'of_label'), [('NFC', 'NFD', 'NFD'), ('NFD', 'NFC', 'NFD'), ('NFC', 'NFC', 'NFD')]
 )
-def test_names_of_two_unicode_forms_are_the_same(tmp_path, in_list, of_image, of_label):
-    """As macOS and an editor write them; ids are in the composed form."""
+def test_both_unicode_forms_of_a_name_are_equal(tmp_path, in_list, of_image, of_label):
+    """macOS and editors differ. Ids have the composed form, NFC."""
     names = 'é1', 'Ångström'
     for name in names:
         pair(tmp_path, name, (20, 30))
         for kind, form in (('images', of_image), ('labels', of_label)):
-            (tmp_path / kind / f'{name}.png').rename(tmp_path / kind / unicodedata.normalize(form, f'{name}.png'))
-    (tmp_path / 'train.txt').write_text(unicodedata.normalize(in_list, '\n'.join(names)), encoding='utf-8')
-    splits = prepare(tmp_path, tmp_path / 'out')
-    assert [record.id for record in splits['train']] == [unicodedata.normalize('NFC', name) for name in names]
+            path = tmp_path / 'in' / kind / f'{name}.png'
+            path.rename(path.with_name(unicodedata.normalize(form, path.name)))
+    (tmp_path / 'in' / 'train.txt').write_text(unicodedata.normalize(in_list, '\n'.join(names)), encoding='utf-8')
+    assert ids(prepare(tmp_path))['train'] == [unicodedata.normalize('NFC', name) for name in names]
 
 
 @pytest.mark.parametrize('suffix', ['.webp', '.WEBP', '.PNG', '.JPG', '.Jpeg', '.TIF'])
 def test_suffixes_of_images(tmp_path, suffix):
     pair(tmp_path, 'a', (20, 30), suffix)
     pair(tmp_path, 'b', (20, 30))
-    (tmp_path / 'labels' / 'b.png').rename(tmp_path / 'labels' / 'b.PNG')
-    assert sorted(record.id for records in prepare(tmp_path, tmp_path / 'out').values() for record in records) == ['a', 'b']
+    (tmp_path / 'in' / 'labels' / 'b.png').rename(tmp_path / 'in' / 'labels' / 'b.PNG')
+    assert sorted(sum(ids(prepare(tmp_path)).values(), [])) == ['a', 'b']
 
 
-def test_published_data_with_suffixes_in_capitals(tmp_path):
-    mini_archives.kitti(tmp_path)
-    before = kitti_command.find_splits(tmp_path, True)
+def test_published_data_may_have_suffixes_in_capitals(tmp_path):
+    kitti(tmp_path)
+    before = ids(find_splits(tmp_path, True))
     for path in list(tmp_path.rglob('*.png')):
         path.rename(path.with_suffix('.PNG'))
-    after = kitti_command.find_splits(tmp_path, True)
-    assert [record.id for record in after['train']] == [record.id for record in before['train']]
+    assert ids(find_splits(tmp_path, True)) == before
 
 
-def test_a_single_image_is_trained_on(tmp_path, capsys):
-    """And nothing is validated, which is said with the option that scores it all the same."""
+def test_lists_are_followed_and_test_images_need_no_labels(tmp_path):
+    """Windows wrote one of the lists. Files in no list are ignored."""
+    data = tmp_path / 'in'
+    custom(data)
+    for split, text in (('train', '\ufeffplain\r\na.b\r\n'), ('val', '猫\n'), ('test', 'straße 1\n')):
+        (data / f'{split}.txt').write_text(text, encoding='utf-8')
+    (data / 'labels' / 'straße 1.png').unlink()
+    (data / 'images' / 'not labelled yet.png').write_bytes(b'')
+    splits = prepare(tmp_path)
+    assert ids(splits) == {'train': ['plain', 'a.b'], 'val': ['猫'], 'test': ['straße 1']}
+    assert splits['test'][0].label is None
+
+
+def test_images_and_labels_that_do_not_pair_are_refused(tmp_path):
+    """An image twice, a list with an unknown name, val.txt without train.txt, a missing label with and without a list."""
+    data = tmp_path / 'in'
+    custom(data)
+
+    def check_error(words):
+        with pytest.raises(UserError, match=words):
+            prepare(tmp_path)
+
+    (data / 'images' / 'plain.jpg').write_bytes(b'')
+    check_error('plain.jpg and .*plain.PNG have the same name, plain; keep one')
+    (data / 'images' / 'plain.jpg').unlink()
+    (data / 'train.txt').write_text('plain\nnone.png\n')
+    check_error('train.txt names none.png; there is no such image in')
+    (data / 'train.txt').rename(data / 'val.txt')
+    check_error('has val.txt but no train.txt')
+    (data / 'labels' / 'plain.png').unlink()
+    (data / 'val.txt').rename(data / 'train.txt')
+    (data / 'train.txt').write_text('a.b\nplain\n')
+    check_error('1 of 2 images of train cannot be used; each needs its label:\n  no label of .*images/plain.PNG')
+    (data / 'train.txt').unlink()
+    check_error('1 of 4 images cannot be used; each needs .*:\n  no label of .*images/plain.PNG')
+
+
+@pytest.mark.parametrize('name', [b'stra\xdfe', b'a\tb', 'a\u2028b'.encode()])
+def test_name_that_no_list_can_hold_is_refused(tmp_path, name):
+    custom(tmp_path / 'in')
+    for folder, suffix in (('images', '.PNG'), ('labels', '.png')):
+        path = tmp_path / 'in' / folder / f'plain{suffix}'
+        os.rename(path, os.fsencode(path.parent) + b'/' + name + suffix.encode())
+    with pytest.raises(UserError, match='control characters or bytes that are not UTF-8; rename it'):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize(('orientation', 'turned'), [(1, False), (3, True), (6, True)])
+def test_image_with_an_exif_tag_that_turns_it_is_refused(tmp_path, orientation, turned):
+    """After a turn by 180 degrees (3) image and label still have the same size, so nothing else would show the fault."""
+    custom(tmp_path / 'in')
+    path = tmp_path / 'in' / 'images' / 'plain.PNG'
+    with Image.open(path) as picture:
+        tag = picture.getexif()
+        tag[0x0112] = orientation
+        picture.save(path, exif=tag)
+    if turned:
+        with pytest.raises(UserError, match=f'plain.PNG is stored turned or mirrored .EXIF orientation {orientation}'):
+            prepare(tmp_path)
+    else:
+        assert 'plain' in sum(ids(prepare(tmp_path)).values(), [])
+
+
+# Splits and sizes
+
+
+def test_single_image_is_trained_on(tmp_path, capsys):
+    """There is no val split; the note names the option that scores the image nevertheless."""
     pair(tmp_path, 'only', (20, 30))
-    assert {split: len(records) for split, records in prepare(tmp_path, tmp_path / 'out').items()} == {'train': 1}
-    assert (
-        'the only image is trained on, and there is no val split; to score it: tools/test.py --split train'
-        in capsys.readouterr().out
-    )
+    assert ids(prepare(tmp_path)) == {'train': ['only']}
+    note = 'the only image is trained on, and there is no val split; to score it: tools/test.py --split train'
+    assert note in capsys.readouterr().out
     assert read_manifest(tmp_path / 'out' / 'train_404')['count'] == 1
 
 
-def test_some_image_is_left_to_train_on(tmp_path):
+def test_at_least_one_image_is_left_to_train_on(tmp_path):
     for name in 'abc':
         pair(tmp_path, name, (20, 30))
-    assert len(prepare(tmp_path, tmp_path / 'out', '--val-fraction', '0.99')['train']) == 1
+    assert len(prepare(tmp_path, '--val-fraction', '0.99')['train']) == 1
 
 
 def test_size_keeps_the_shape_of_each_image(tmp_path, capsys):
-    """In a box of 20x20 40x30 becomes 20x15 (width x height), 30x40 becomes 15x20; 21x20 misses it by one and fills it."""
+    """In a box of 20x20, 40x30 becomes 20x15 (width x height) and 30x40 becomes 15x20. 21x20 is off by one and fills the box."""
     for name, size_hw in (('landscape', (30, 40)), ('portrait', (40, 30)), ('square', (20, 21))):
         pair(tmp_path, name, size_hw)
-    splits = prepare(tmp_path, tmp_path / 'out', '--size', '20x20', '--val-fraction', '0')
-    sizes = {record.id: read_image(record).shape[:2] for record in splits['train']}
+    box = ['--size', '20x20', '--val-fraction', '0']
+    records = prepare(tmp_path, *box)['train']
+    sizes = {record.id: read_image(record).shape[:2] for record in records}
     assert sizes == {'landscape': (15, 20), 'portrait': (20, 15), 'square': (20, 20)}
-    assert all(read_label(record).shape == sizes[record.id] == record.size_hw for record in splits['train'])
+    assert all(read_label(record).shape == sizes[record.id] == record.size_hw for record in records)
     assert read_sizes(tmp_path / 'out' / 'train_404') == sizes
     said = 'note: 2 of 3 images have another shape than 20x20 and keep it: the first, landscape, is scaled to 20x15'
     assert said in capsys.readouterr().out
+    prepare(tmp_path, *box)
+    with pytest.raises(UserError, match='Then: 3 images of several sizes. Now: 3 images of their own size'):
+        prepare(tmp_path, '--val-fraction', '0')
 
 
-def test_lists_of_scaled_images_of_several_shapes_are_kept_apart_from_others(tmp_path):
-    for name, size_hw in (('a', (30, 40)), ('b', (40, 30))):
-        pair(tmp_path, name, size_hw)
-    prepare(tmp_path, tmp_path / 'out', '--size', '20x20', '--val-fraction', '0')
-    prepare(tmp_path, tmp_path / 'out', '--size', '20x20', '--val-fraction', '0')
-    with pytest.raises(UserError, match='Then: 2 images of several sizes. Now: 2 images of their own size'):
-        prepare(tmp_path, tmp_path / 'out', '--val-fraction', '0')
+# Labels
 
 
-COLOURS = 'sky 1 2 3\nroad 4 5 6\ncar 7 8 9\n'
-
-
-def test_coloured_labels_are_read_by_the_colours_of_the_classes(tmp_path):
-    """Black is ignored where no class has it; labels of ids may lie beside."""
+def test_colours_of_the_classes_are_read(tmp_path):
+    """Black is ignored if no class has it. Other labels of the same folder may hold ids."""
     truth = custom(tmp_path / 'in')
-    (tmp_path / 'classes.txt').write_text(COLOURS)
+    (tmp_path / 'classes.txt').write_text('sky 1 2 3\nroad 4 5 6\ncar 7 8 9\n')
     palette = np.array([(1, 2, 3), (4, 5, 6), (7, 8, 9)] + [(0, 0, 0)] * 253, np.uint8)
     for name in ('plain', '猫'):
         save(tmp_path / 'in' / 'labels' / f'{name}.png', palette[truth[name][1]])
-    splits = prepare(tmp_path / 'in', tmp_path / 'out', '--classes', str(tmp_path / 'classes.txt'))
-    records = [record for split in splits.values() for record in split]
-    assert {record.id: record.encoding for record in records if record.encoding != 'ids'} == {'plain': 'colours', '猫': 'colours'}
+    records = sum(prepare(tmp_path, '--classes', str(tmp_path / 'classes.txt')).values(), [])
+    assert {record.id for record in records if record.encoding == 'colours'} == {'plain', '猫'}
     for record in records:
         np.testing.assert_array_equal(read_label(record), truth[record.id][1], record.id)
 
 
-def test_black_is_a_class_where_one_has_it(tmp_path):
-    """As background is in VOC's colours."""
+def test_black_may_be_the_colour_of_a_class(tmp_path):
+    """In VOC's palette it is the background's."""
     pair(tmp_path, 'a', (20, 30))
-    with Image.open(tmp_path / 'labels' / 'a.png') as picture:
-        ids = np.asarray(picture)
-    save(tmp_path / 'labels' / 'a.png', np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)[ids])
-    [record] = prepare(tmp_path, tmp_path / 'out')['train']
+    ids = labels(0, [0, 1, 2], 20, 30)
+    save(tmp_path / 'in' / 'labels' / 'a.png', np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)[ids])
+    [record] = prepare(tmp_path)['train']
     np.testing.assert_array_equal(read_label(record), ids)
 
 
-def test_a_colour_of_no_class_is_named_with_what_says_them(tmp_path):
+def test_colour_of_no_class_is_named_with_what_to_do(tmp_path):
     pair(tmp_path, 'a', (20, 30))
-    save(tmp_path / 'labels' / 'a.png', np.full((20, 30, 3), 77, np.uint8))
+    save(tmp_path / 'in' / 'labels' / 'a.png', np.full((20, 30, 3), 77, np.uint8))
     words = r'a.png has the colour RGB \(77, 77, 77\), .* the list of classes .CLASSES=. says their colours, or save ids'
     with pytest.raises(UserError, match=words):
-        prepare(tmp_path, tmp_path / 'out')
+        prepare(tmp_path)
+
+
+def test_absent_classes_are_named_and_masks_of_0_and_255_refused(tmp_path, capsys):
+    """255 is ignored, so training on such masks could only learn the background."""
+    truth = custom(tmp_path / 'in')
+    prepare(tmp_path, '--classes', '4', '--lists-only')
+    assert 'note: no pixel of train is class 3\n' in capsys.readouterr().out
+    for name, (_, ids) in truth.items():
+        save(tmp_path / 'in' / 'labels' / f'{name}.png', np.where(ids == 0, 0, 255).astype(np.uint8))
+    with pytest.raises(UserError, match='hold only class 0, and 255, .* replace 255 by 1'):
+        prepare(tmp_path)
+
+
+def test_each_image_is_read_once_before_anything_is_written(tmp_path, monkeypatch):
+    """The mean, the check and the summary share one reading."""
+    truth, read = custom(tmp_path / 'in'), []
+
+    def read_and_note(record):
+        read.append(record.id)
+        return read_image(record)
+
+    monkeypatch.setattr('dataset_prep.statistics.read_image', read_and_note)
+    prepare(tmp_path, '--lists-only')
+    assert sorted(read) == sorted(truth)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['--name', 'kitti'], 'kitti is the name of a data set of the paper'),
+        (['--name', '../x'], '--name ../x: use letters'),
+        (['--classes', '1'], '--classes 1: 1 classes; there must be from 2 to 254'),
+        (['--classes', '255'], 'there must be from 2 to 254'),
+        (['--classes', 'no such file'], 'no list at no such file'),
+        (['--val-fraction', '1'], '--val-fraction 1.0: give a share'),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path, options, words):
+    custom(tmp_path / 'in')
+    with pytest.raises(UserError, match=words):
+        prepare(tmp_path, *options)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_validation_lmdbs_without_a_val_split_are_refused(tmp_path):
+    pair(tmp_path, 'only', (20, 30))
+    with pytest.raises(UserError, match=r'mine has no val split, only train; leave out --val-lmdb \(VAL_LMDB=\)'):
+        prepare(tmp_path, '--val-lmdb')
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize(
@@ -151,17 +264,14 @@ def test_a_colour_of_no_class_is_named_with_what_says_them(tmp_path):
             ['--crop-size', '404', '500', '564'],
             ['make train-toy-front DATASET=mine;', 'train-camvid-cpu-joint', 'make train-voc-front DATASET=mine GPU=0;'],
         ),
-        (
-            ['--crop-size', '404'],
-            ['CROP_SIZE=404;', 'train-camvid-cpu-joint', 'make train-camvid-front DATASET=mine CROP_SIZE=404 GPU=0'],
-        ),
+        ([], ['CROP_SIZE=404;', 'train-camvid-cpu-joint', 'make train-camvid-front DATASET=mine CROP_SIZE=404 GPU=0']),
         (['--lists-only'], ['train-camvid-cpu-joint']),
     ],
 )
-def test_next_commands_have_the_crop_that_was_written(tmp_path, capsys, options, commands):
-    """A row's own crop where that was; no training on images where no LMDB of them was."""
+def test_next_commands_use_the_crop_that_was_written(tmp_path, capsys, options, commands):
+    """A stage's own crop if there is an LMDB of it. Stages that need an LMDB are left out if none was written."""
     pair(tmp_path, 'a', (20, 30))
-    prepare(tmp_path, tmp_path / 'out', *options)
+    prepare(tmp_path, *options)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('next, ')]
     assert len(lines) == len(commands)
     assert all(command in line for command, line in zip(commands, lines, strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mini_archives import save
 
-from dataset_prep import custom, datasets
+from dataset_prep import datasets
 from dataset_prep.datasets import Dataset, own_json
 from dataset_prep.records import Record, save_split
 from tests.toy_nets import make_split, random_weights
@@ -161,16 +161,6 @@ def test_the_crf_is_refused_before_the_search_where_there_is_no_val(own, monkeyp
     monkeypatch.setattr(recipe.Steps, 'do', lambda *_: pytest.fail('begun'))
     with pytest.raises(UserError, match=f'mine has no val split to search on, only {", ".join(splits)}'):
         recipe.main(['front_toy@mine'])
-
-
-def test_validation_lmdbs_without_a_val_split_are_refused(tmp_path):
-    """Before anything is written."""
-    save(tmp_path / 'in' / 'images' / 'only.png', np.zeros((20, 30, 3), np.uint8))
-    save(tmp_path / 'in' / 'labels' / 'only.png', np.arange(600, dtype=np.uint8).reshape(20, 30) % 2)
-    words = ['--data', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), '--classes', '2', '--name', 'mine', '--val-lmdb']
-    with pytest.raises(UserError, match=r'mine has no val split, only train; leave out --val-lmdb \(VAL_LMDB=\)'):
-        custom.main(words)
-    assert not (tmp_path / 'out').exists()
 
 
 def test_images_of_other_classes_under_the_same_name_are_not_scored(own, tmp_path):
