@@ -1,4 +1,4 @@
-"""tools/score.py on folders of label maps, against Cityscapes' own evaluator and plain counting."""
+"""tools/score.py on folders of label maps, against Cityscapes' own evaluator and plain loops."""
 
 import json
 import struct
@@ -20,7 +20,7 @@ from tools.support.errors import UserError
 
 
 def write(path, labels, mode='L'):
-    """A PNG of one channel; mode P has VOC's sort of palette."""
+    """Writes a PNG of one channel. Mode P has a palette, as VOC's files have."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(np.asarray(labels, np.uint8))
     if mode == 'P':
@@ -42,14 +42,14 @@ def run(tmp_path):
 
 
 def city(folder, prediction, truth, number=0, town='aachen'):
-    """One pair in Cityscapes' layout."""
+    """Writes a prediction and its truth in Cityscapes' layout."""
     image = f'{town}_{number:06}_000019'
     write(folder / 'pred' / f'{image}_leftImg8bit_mine.png', prediction)
     write(folder / 'gt' / town / f'{image}_gtFine_labelIds.png', truth)
 
 
 def official(folder):
-    """What cityscapesScripts' evaluator gives for the pairs of a folder."""
+    """The scores that cityscapesScripts' evaluator gives for the pairs of a folder."""
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evaluation
 
     truths = sorted((folder / 'gt').rglob('*_labelIds.png'))
@@ -59,7 +59,7 @@ def official(folder):
 
 
 def assert_official(ours, theirs):
-    """The same numbers, to the last bit."""
+    """The numbers are equal to the last bit."""
     assert len(ours['class_iou']) == 19 and len(ours['category_iou']) == 7
     assert ours['class_iou'] == {name: none_if_nan(theirs['classScores'][name]) for name in ours['class_iou']}
     assert ours['category_iou'] == {name: none_if_nan(theirs['categoryScores'][name]) for name in ours['category_iou']}
@@ -73,7 +73,7 @@ def none_if_nan(value):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_cityscapes_is_its_evaluator_on_random_maps(run, tmp_path, seed):
-    """All 34 ids in truth and predictions, in more images than are read at a time."""
+    """Truth and predictions have all 34 ids. There are more images than are read at a time."""
     rng = np.random.default_rng(seed)
     for number in range(11):
         truth = rng.integers(0, 34, (24, 40))
@@ -102,7 +102,7 @@ def test_cityscapes_is_its_evaluator_on_edge_cases(run, tmp_path, case):
 
 
 def test_the_ids_are_those_of_the_evaluator():
-    """Names, ids, which are evaluated, and their categories."""
+    """Names, numbers, categories, and which ids are evaluated."""
     from cityscapesscripts.helpers.labels import category2labels, id2label, name2label
 
     assert [id2label[i].name for i in range(34)] == list(LABELS) and 34 not in id2label
@@ -113,7 +113,7 @@ def test_the_ids_are_those_of_the_evaluator():
 
 
 def test_train_ids_score_as_label_ids(run, tmp_path):
-    """What networks give, before it is translated for the server."""
+    """Networks predict train ids; only maps for the server have label ids."""
     rng = np.random.default_rng(0)
     truth, prediction = rng.integers(0, 20, (30, 40)), rng.integers(0, 19, (30, 40))
     ids = np.array([*LABEL_IDS.values(), 0])
@@ -129,7 +129,7 @@ def test_train_ids_score_as_label_ids(run, tmp_path):
 
 
 def test_train_ids_are_scored_against_the_files_of_the_archive(run, tmp_path):
-    """It has label ids, which stand for train ids as its own table says; beside files of train ids those count."""
+    """The archive has label ids, which cityscapesScripts maps to train ids. If it has files of train ids too, those count."""
     from cityscapesscripts.helpers.labels import id2label
 
     rng = np.random.default_rng(0)
@@ -147,7 +147,7 @@ def test_train_ids_are_scored_against_the_files_of_the_archive(run, tmp_path):
 
 @pytest.mark.parametrize('words', ['ids that are not evaluated', 'no prediction is above 18'])
 def test_train_ids_scored_as_label_ids_are_warned_of(run, tmp_path, capsys, words):
-    """Road and building, which label ids have as ego vehicle and rectification border; vegetation alone, there sidewalk."""
+    """The train ids 0 (road) and 2 are other label ids that are not evaluated. Train id 8 is sidewalk's label id."""
     train_ids = [0, 2] if words.startswith('ids') else [8, 8]
     city(tmp_path, [train_ids], [[LABELS.index('road'), LABELS.index('vegetation')]])
     run('cityscapes')
@@ -176,8 +176,9 @@ def test_label_ids_scored_as_train_ids_are_refused_with_the_way_out(run, tmp_pat
     ],
 )
 def test_what_predict_and_test_write_is_read(run, tmp_path, capsys, name, image, truth):
-    """The map of an image and its coloured picture beside it, named as each data set names its images."""
+    """The coloured picture beside a map and the pictures below it do not count."""
     write(tmp_path / 'pred' / f'{image}.png', [[0, 1]])
+    write(tmp_path / 'pred' / 'pictures' / f'{image}.png', [[1, 1]])
     Image.fromarray(np.zeros((1, 2, 3), np.uint8)).save(tmp_path / 'pred' / f'{image}_color.png')
     write(tmp_path / 'gt' / f'{truth}.png', [[7, 8]] if 'labelIds' in truth else [[0, 1]])
     assert run(name)['mean_iou'] == 1
@@ -185,7 +186,7 @@ def test_what_predict_and_test_write_is_read(run, tmp_path, capsys, name, image,
 
 
 def test_maps_without_a_ground_truth_are_named(run, tmp_path, capsys):
-    """So that nobody takes the score for that of all."""
+    """They are not named if --list says which images count."""
     for name in 'abc':
         write(tmp_path / 'pred' / f'{name}.png', [[0, 1]])
     write(tmp_path / 'gt' / 'b.png', [[0, 1]])
@@ -197,7 +198,7 @@ def test_maps_without_a_ground_truth_are_named(run, tmp_path, capsys):
 
 
 def test_images_beside_labels_are_not_taken_for_labels(run, tmp_path):
-    """The drawn scenes: test_000.png is an image, test_000_label.png its label."""
+    """In the drawn scenes, test_000.png is an image and test_000_label.png is its label."""
     write(tmp_path / 'pred' / 'test_000.png', [[0, 1]])
     write(tmp_path / 'gt' / 'test_000_label.png', [[0, 1]])
     Image.fromarray(np.zeros((1, 2, 3), np.uint8)).save(tmp_path / 'gt' / 'test_000.png')
@@ -206,7 +207,7 @@ def test_images_beside_labels_are_not_taken_for_labels(run, tmp_path):
 
 @pytest.mark.parametrize('name', ['pascal_voc', 'camvid', 'kitti', 'toy'])
 def test_random_maps_against_counting(run, tmp_path, name):
-    """Palette and grey files, void pixels; the mean over classes of hits by union, counted pixel by pixel."""
+    """Each class's IoU, from palette and grey files with void pixels, is that of a plain loop."""
     rng, classes = np.random.default_rng(1), dataset(name).num_classes
     both, either = np.zeros(classes), np.zeros(classes)
     for image in range(3):
@@ -226,17 +227,20 @@ def test_random_maps_against_counting(run, tmp_path, name):
     assert list(scores['class_iou']) == list(dataset(name).classes) and scores['images'] == 3
 
 
-def test_a_class_that_nowhere_occurs_has_no_score(run, tmp_path, capsys):
-    """null in the file, a dash on the screen, left out of the mean and named."""
+def test_a_class_that_does_not_occur_has_no_score(run, tmp_path, capsys):
+    """It is null in the file, a dash in the table, and not in the mean; its name is printed."""
     write(tmp_path / 'gt' / 'a.png', [[0, 0, 1]])
     write(tmp_path / 'pred' / 'a.png', [[0, 1, 1]])
     scores = run('pascal_voc')
     assert scores['mean_iou'] == 0.5 and scores['class_iou']['bicycle'] is None and len(scores['absent_classes']) == 19
-    assert 'left out of the mean: bicycle, ' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines()]
+    assert ['background', '50.0'] in rows and ['bicycle', '-'] in rows and ['mean', 'IoU', '50.0'] in rows
+    assert 'left out of the mean: bicycle, ' in said
 
 
 def test_official_camvid_colours(run, tmp_path):
-    """<id>_L.png in the colours of the 32 classes: Building, Car, and Void."""
+    """<id>_L.png has the colours of the 32 classes; here those of Building, Car and Void."""
     colours = np.array([[(128, 0, 0), (64, 0, 128), (0, 0, 0)]], np.uint8)
     (tmp_path / 'gt').mkdir()
     Image.fromarray(colours).save(tmp_path / 'gt' / 'x_L.png')
@@ -245,16 +249,8 @@ def test_official_camvid_colours(run, tmp_path):
     assert (scores['class_iou']['Building'], scores['class_iou']['Car'], scores['pixels']) == (0.5, 0, 2)
 
 
-def test_the_output_of_the_test_command_scores(run, tmp_path):
-    """Pictures lie below it under the same names; the maps directly in the folder are taken."""
-    write(tmp_path / 'gt' / 'a.png', [[0, 1]])
-    write(tmp_path / 'pred' / 'a.png', [[0, 1]])
-    write(tmp_path / 'pred' / 'pictures' / 'a.png', [[1, 1]])
-    assert run('toy')['mean_iou'] == 1
-
-
 def test_a_list_says_which_images_count(run, tmp_path):
-    """As VOC needs it, whose folder of labels holds train and val; an id of no file is refused."""
+    """VOC needs it: its folder of labels holds train and val. An id without a file is refused."""
     for name, labels in (('a', [[0, 1]]), ('b', [[1, 1]]), ('ab', [[2, 2]])):
         write(tmp_path / 'gt' / f'{name}.png', labels)
     write(tmp_path / 'pred' / 'a.png', [[0, 0]])
@@ -270,7 +266,7 @@ def test_a_list_says_which_images_count(run, tmp_path):
 
 
 def test_linked_folders_are_searched_and_hidden_files_are_not(run, tmp_path):
-    """A link back to the folder itself comes to an end."""
+    """A link to the folder itself is followed once."""
     write(tmp_path / 'elsewhere' / 'a.png', [[0, 1]])
     write(tmp_path / 'gt' / 'b.png', [[0, 1]])
     (tmp_path / 'gt' / 'linked').symlink_to(tmp_path / 'elsewhere')
@@ -283,7 +279,7 @@ def test_linked_folders_are_searched_and_hidden_files_are_not(run, tmp_path):
 
 @pytest.mark.parametrize('name', ['pascal_voc', 'cityscapes_train_ids'])
 def test_names_that_begin_alike_are_told_apart(run, tmp_path, name):
-    """Of VOC a name must be the whole one, of Cityscapes the beginning of just one."""
+    """In VOC a prediction has the whole name of its image, in Cityscapes it begins with the name of only one image."""
     suffix = '.png' if name == 'pascal_voc' else '_gtFine_labelTrainIds.png'
     for number, image in enumerate(('x_1', 'x_10', 'x_2', 'w')):
         write(tmp_path / 'gt' / f'{image}{suffix}', [[number]])
@@ -302,6 +298,7 @@ REFUSED = {
         'pred/a.png against .*gt/a.png: the prediction is 1x2, the ground truth is 1x3',
     ),
     'no such class': ([('pred/a.png', [[0, 21]])], 'a.png: the prediction has label 21 at row 0, column 1; classes are 0-20'),
+    'no such class in the truth': ([('gt/a.png', [[0, 21]])], 'a.png: the ground truth has label 21 at row 0, column 1'),
     'void predicted': ([('pred/a.png', [[0, 255]])], 'a.png: the prediction has label 255 at row 0, column 1'),
     'two truths': ([('gt/x/a.png', [[0, 1]])], 'are ground truth of the same image; keep one'),
 }
@@ -309,7 +306,7 @@ REFUSED = {
 
 @pytest.mark.parametrize('case', REFUSED)
 def test_what_cannot_be_scored_is_refused(run, tmp_path, case):
-    """Naming the file."""
+    """The message names the file."""
     files, message = REFUSED[case]
     for name, labels in [('gt/a.png', [[0, 1]]), ('pred/a.png', [[0, 1]]), *files]:
         write(tmp_path / name, labels)
@@ -325,30 +322,25 @@ def test_a_colour_picture_is_no_label_map(run, tmp_path):
         run('pascal_voc')
 
 
-@pytest.mark.parametrize('keep', [0.5, 0.99])
-def test_a_cut_off_map_is_refused(run, tmp_path, keep):
-    """OpenCV would fill it."""
-    for folder in ('gt', 'pred'):
-        write(tmp_path / folder / 'a.png', np.random.default_rng(0).integers(0, 21, (50, 60)))
-    content = (tmp_path / 'pred' / 'a.png').read_bytes()
-    (tmp_path / 'pred' / 'a.png').write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(UserError, match='pred/a.png cannot be read'):
-        run('pascal_voc')
-
-
-def test_a_map_with_a_flipped_byte_is_refused(run, tmp_path):
-    """The sums inside a PNG are looked at."""
+@pytest.mark.parametrize('fault', ['half is missing', 'the end is missing', 'a byte is flipped'])
+def test_a_damaged_map_is_refused(run, tmp_path, fault):
+    """OpenCV would fill the missing part, and would not check the sums inside a PNG."""
     for folder in ('gt', 'pred'):
         write(tmp_path / folder / 'a.png', np.random.default_rng(0).integers(0, 21, (50, 60)))
     content = bytearray((tmp_path / 'pred' / 'a.png').read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    (tmp_path / 'pred' / 'a.png').write_bytes(content)
+    half = len(content) // 2
+    content[half] ^= 0xFF if 'flipped' in fault else 0
+    kept = {'half is missing': half, 'the end is missing': int(0.99 * len(content))}.get(fault, len(content))
+    (tmp_path / 'pred' / 'a.png').write_bytes(content[:kept])
     with pytest.raises(UserError, match='pred/a.png cannot be read'):
         run('pascal_voc')
 
 
-def png(labels, filters):
-    """PNG bytes of a grey map whose row y has filter number filters[y] (PNG specification, section 9), by plain loops."""
+def png(labels, filters, height=None):
+    """PNG bytes of a grey map whose row y has filter number filters[y] (PNG specification, section 9), by plain loops.
+
+    The head says `height` rows. There is no filter 5; it does here what filter 0 does.
+    """
     raw = bytearray()
     for y, row in enumerate(labels.tolist()):
         above = labels[y - 1].tolist() if y else [0] * len(row)
@@ -356,8 +348,8 @@ def png(labels, filters):
         for x, value in enumerate(row):
             a, b, c = (row[x - 1], above[x], above[x - 1]) if x else (0, above[x], 0)
             nearest = min((a, b, c), key=lambda guess: abs(a + b - c - guess))
-            raw.append((value - (0, a, b, (a + b) // 2, nearest)[filters[y]]) % 256)
-    head = struct.pack('>IIBBBBB', *labels.shape[::-1], 8, 0, 0, 0, 0)
+            raw.append((value - (0, a, b, (a + b) // 2, nearest)[filters[y] % 5]) % 256)
+    head = struct.pack('>IIBBBBB', labels.shape[1], height or len(labels), 8, 0, 0, 0, 0)
     return b'\x89PNG\r\n\x1a\n' + block(b'IHDR', head) + block(b'IDAT', zlib.compress(bytes(raw))) + block(b'IEND', b'')
 
 
@@ -368,7 +360,7 @@ def block(kind, data):
 
 @pytest.mark.parametrize('number', range(5))
 def test_every_filter_of_png(tmp_path, number):
-    """In all rows, and after each other; Pillow reads the same."""
+    """A file has one filter in all rows, or all filters in turn. Pillow reads the same values."""
     labels = np.random.default_rng(number).integers(0, 256, (9, 7), np.uint8)
     for filters in ([number] * 9, [(number + y) % 5 for y in range(9)]):
         (tmp_path / 'a.png').write_bytes(png(labels, filters))
@@ -376,25 +368,23 @@ def test_every_filter_of_png(tmp_path, number):
         np.testing.assert_array_equal(Image.open(tmp_path / 'a.png'), labels)
 
 
-@pytest.mark.parametrize('filters', [[5, 0], [0]])
-def test_a_png_that_is_not_what_it_says_is_refused(tmp_path, filters):
-    """A filter that there is not; fewer rows than its head says."""
-    content = png(np.zeros((len(filters), 3), np.uint8), [number % 5 for number in filters])
-    if filters[0] == 5:
-        raw = zlib.compress(bytes([5, 0, 0, 0, 0, 0, 0, 0]))
-        content = content[:33] + block(b'IDAT', raw) + block(b'IEND', b'')
-    else:
-        content = content[:8] + block(b'IHDR', struct.pack('>IIBBBBB', 3, 2, 8, 0, 0, 0, 0)) + content[33:]
+@pytest.mark.parametrize(
+    'content',
+    [png(np.zeros((2, 3), np.uint8), [5, 0]), png(np.zeros((1, 3), np.uint8), [0], height=2)],
+    ids=['unknown filter', 'too few rows'],
+)
+def test_a_png_that_contradicts_itself_is_refused(tmp_path, content):
+    """It has an unknown filter, or fewer rows than its head says."""
     (tmp_path / 'a.png').write_bytes(content)
     with pytest.raises(UserError, match='a.png cannot be read'):
         read_map(tmp_path / 'a.png')
 
 
-def test_a_map_reads_as_by_other_code(tmp_path, monkeypatch):
-    """With a palette, in two levels, one pixel wide; and without compiled code."""
+def test_maps_are_read_and_counted_without_compiled_code_too(tmp_path, monkeypatch):
+    """A map one pixel wide, with a palette and in grey."""
     labels = np.random.default_rng(0).integers(0, 2, (31, 1), np.uint8)
     write(tmp_path / 'palette.png', labels, 'P')
-    Image.fromarray(labels).save(tmp_path / 'grey.png')
+    write(tmp_path / 'grey.png', labels)
     for _ in range(2):
         for path in tmp_path.iterdir():
             np.testing.assert_array_equal(read_map(path), labels)
@@ -405,7 +395,7 @@ def test_a_map_reads_as_by_other_code(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('run_length', [1, 5, 8, 30])
 def test_runs_of_pixels_are_counted_one_by_one(tmp_path, run_length):
-    """Runs shorter and longer than what is taken at once, beginning anywhere; also through the PNG filter for runs."""
+    """The compiled code takes several equal pixels at once: runs may be shorter or longer and begin anywhere."""
     rng = np.random.default_rng(run_length)
     truth, prediction = (
         np.repeat(rng.integers(0, 256, 200, np.uint8), run_length)[3 : 3 + 190].reshape(10, 19) for _ in range(2)
@@ -420,7 +410,7 @@ def test_runs_of_pixels_are_counted_one_by_one(tmp_path, run_length):
 
 
 def test_large_counts_are_exact():
-    """A map of more pixels than float32 counts one by one."""
+    """float32 could not count so many pixels one by one."""
     labels = np.zeros((3, 1 << 23), np.uint8)
     labels[0, 0] = 1
     assert scoring.confusion(labels, labels, 2).tolist() == [[3 * (1 << 23) - 1, 0], [0, 1]]

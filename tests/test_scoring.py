@@ -1,4 +1,4 @@
-"""Scores against hand computations and plain loops; the paper's rows against the paper's own means."""
+"""Measures against hand computations and plain loops; the printed tables."""
 
 import numpy as np
 import pytest
@@ -17,34 +17,33 @@ PREDICTION = np.array([[0, 0, 1, 1], [1, 1, 0, 3]], np.uint8)
 
 
 def test_confusion_has_truth_in_rows():
-    """Counted by hand."""
+    """The pixels are counted by hand."""
     expected = [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
     assert scoring.confusion(TRUTH, PREDICTION, 4).tolist() == expected
 
 
-def test_scores_by_hand():
-    """An absent class has no IoU and does not count in the mean; a missed class counts as 0."""
+def test_measures_by_hand():
+    """An absent class has no IoU and does not count in the mean; a missed class counts as 0.
+
+    The classes in the truth have accuracies 2/3, 2/2 and 0/1, and 3, 2 and 1 of the 6 pixels.
+    """
     matrix = scoring.confusion(TRUTH, PREDICTION, 4)
     np.testing.assert_allclose(scoring.iou(matrix), [2 / 3, 1 / 2, np.nan, 0])
     assert scoring.mean_iou(matrix) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert scoring.pixel_accuracy(matrix) == pytest.approx(4 / 6)
-
-
-def test_fcns_measures_by_hand():
-    """Accuracies 2/3, 2/2 and 0/1 of the three classes in the truth; IoU 2/3, 1/2, 0 weighted by 3, 2 and 1 of 6 pixels."""
-    matrix = scoring.confusion(TRUTH, PREDICTION, 4)
     assert scoring.mean_class_accuracy(matrix) == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert scoring.frequency_weighted_iou(matrix) == pytest.approx(3 / 6 * 2 / 3 + 2 / 6 * 1 / 2)
 
 
-def test_a_class_predicted_but_not_there_has_no_accuracy():
-    """It has no true pixels to be right about; its IoU, 0, has no weight."""
+def test_a_class_that_is_only_predicted():
+    """Its IoU is 0, as in VOC's evaluation, with weight 0. It has no true pixels, so it has no accuracy."""
     matrix = scoring.confusion(np.zeros((1, 2), np.uint8), np.array([[0, 1]], np.uint8), 2)
+    assert scoring.iou(matrix).tolist() == [0.5, 0]
     assert (scoring.mean_class_accuracy(matrix), scoring.frequency_weighted_iou(matrix)) == (0.5, 0.5)
 
 
 def test_fcns_measures_against_plain_loops():
-    """Sec. 5 of Long et al. 2015, written out pixel by pixel over random maps of four classes with void."""
+    """Long et al. 2015, Sec. 5, on random maps of four classes with void."""
     rng = np.random.default_rng(5)
     truth, prediction = rng.integers(0, 4, (2, 23, 31), np.uint8)
     truth[rng.random(truth.shape) < 0.1] = 255
@@ -58,8 +57,8 @@ def test_fcns_measures_against_plain_loops():
     assert scoring.frequency_weighted_iou(matrix) == pytest.approx(weighted)
 
 
-def test_ids_that_are_not_evaluated_only_take_pixels_away():
-    """Of ids 0 and 2 evaluated: a road pixel predicted as id 1 is a miss, truth of id 1 does not count."""
+def test_ids_that_are_not_evaluated():
+    """Ids 0 and 2 are evaluated. A pixel of id 0 that is predicted as 1 is a miss; pixels whose true id is 1 do not count."""
     matrix = np.array([[3, 1, 0], [5, 5, 5], [0, 0, 2]])
     scores = scoring.summary({'road': 0, 'car': 2}, matrix)
     assert scores['mean_class_accuracy'] == pytest.approx((3 / 4 + 2 / 2) / 2)
@@ -68,69 +67,16 @@ def test_ids_that_are_not_evaluated_only_take_pixels_away():
 
 
 def test_the_other_measures_are_one_line():
-    """In percent, with their names."""
+    """It gives them in percent with their names."""
     scores = scoring.summary(['a', 'b', 'c', 'd'], scoring.confusion(TRUTH, PREDICTION, 4))
     assert scoring.other_measures(scores) == 'frequency-weighted IoU 50.0 %, mean class accuracy 55.6 %, pixel accuracy 66.7 %'
 
 
-def test_a_class_predicted_but_not_there_counts_as_zero():
-    """As VOC's evaluation does: its union is not empty."""
-    matrix = scoring.confusion(np.zeros((1, 2), np.uint8), np.array([[0, 1]], np.uint8), 2)
-    assert scoring.iou(matrix).tolist() == [0.5, 0]
-
-
 def test_nothing_labelled_has_no_score():
-    """All pixels ignored: no number, rather than a wrong one."""
+    """Every measure is NaN if all pixels are ignored."""
     matrix = scoring.confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 3)
     measures = scoring.mean_iou, scoring.pixel_accuracy, scoring.mean_class_accuracy, scoring.frequency_weighted_iou
     assert all(np.isnan(measure(matrix)) for measure in measures)
-
-
-def test_iou_against_plain_loops():
-    """Random maps of 21 classes, intersections and unions counted pixel by pixel."""
-    rng = np.random.default_rng(3)
-    truth, prediction = rng.integers(0, 21, (2, 37, 53), np.uint8)
-    truth[rng.random(truth.shape) < 0.1] = 255
-    both, either = [0] * 21, [0] * 21
-    for true, predicted in zip(truth.flat, prediction.flat, strict=True):
-        if true != 255:
-            both[true] += int(true == predicted)
-            for label in {true, predicted}:
-                either[label] += 1
-    np.testing.assert_allclose(scoring.iou(scoring.confusion(truth, prediction, 21)), np.array(both) / np.array(either))
-
-
-def test_images_add_up():
-    """One matrix over all pixels of all images, not a mean over images."""
-    parts = [scoring.confusion(TRUTH[i : i + 1], PREDICTION[i : i + 1], 4) for i in range(2)]
-    np.testing.assert_array_equal(sum(parts), scoring.confusion(TRUTH, PREDICTION, 4))
-
-
-def test_maps_of_two_sizes_are_refused():
-    """With both sizes."""
-    with pytest.raises(ValueError, match='prediction is 2x3, the ground truth is 2x4'):
-        scoring.confusion(TRUTH, PREDICTION[:, :3], 4)
-
-
-@pytest.mark.parametrize('what, maps', [('ground truth', (PREDICTION + 3, PREDICTION)), ('prediction', (TRUTH, PREDICTION + 3))])
-def test_labels_that_are_no_class_are_refused(what, maps):
-    """The first is at row 0, column 2: 1 + 3 = 4 of four classes."""
-    with pytest.raises(ValueError, match=f'the {what} has label 4 at row 0, column 2; classes are 0-3'):
-        scoring.confusion(*maps, 4)
-
-
-def test_predicting_the_ignored_label_is_refused():
-    """Nothing may be left out of a prediction."""
-    with pytest.raises(ValueError, match='the prediction has label 255'):
-        scoring.confusion(PREDICTION, np.full_like(PREDICTION, 255), 4)
-
-
-def test_the_table_marks_absent_classes():
-    """Percentages, a dash, and the name of what was left out."""
-    lines = scoring.table(['road', 'tree', 'train', 'car'], scoring.confusion(TRUTH, PREDICTION, 4)).splitlines()
-    assert [line.split() for line in lines[1:5]] == [['road', '66.7'], ['tree', '50.0'], ['train', '-'], ['car', '0.0']]
-    assert lines[5].split() == ['mean', 'IoU', '38.9']
-    assert lines[6].endswith('left out of the mean: train')
 
 
 def test_the_papers_row_stands_beside():

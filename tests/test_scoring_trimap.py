@@ -1,4 +1,4 @@
-"""Scores near boundaries: bands against plain loops over windows, and what the commands write of them."""
+"""Scores near boundaries: bands against plain loops, and what the commands write."""
 
 import json
 
@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from dataset_prep.datasets import dataset
-from tests.toy_nets import SIZES, make_split, random_weights
+from tests.toy_nets import SIZES, make_split
 from tools import score, scoring, test
 from tools.scoring import trimap
 
 
 def band(truth, width, void_rims):
-    """Which pixels are scored in the band of a width: a loop over pixels that looks through the square around each."""
+    """Whether each pixel is in the band of a width. A plain loop searches the square around each pixel."""
     inside = np.zeros(truth.shape, bool)
     for row, column in np.ndindex(truth.shape):
         window = truth[max(0, row - width) : row + width + 1, max(0, column - width) : column + width + 1]
@@ -24,7 +24,7 @@ def band(truth, width, void_rims):
 
 
 def blocks(seed):
-    """A map of five labels, void among them, in blocks of 7 pixels: the widest band is as large as the whole."""
+    """A map of four classes and void in blocks of 7 pixels. The widest band covers all of it."""
     rng = np.random.default_rng(seed)
     values = rng.choice([0, 1, 2, 3, 255], (5, 3), p=[0.5, 0.2, 0.1, 0.1, 0.1]).astype(np.uint8)
     return np.kron(values, np.ones((7, 7), np.uint8))
@@ -33,7 +33,7 @@ def blocks(seed):
 @pytest.mark.parametrize('void_rims', [True, False])
 @pytest.mark.parametrize('seed', range(3))
 def test_bands_are_those_of_plain_loops(seed, void_rims):
-    """The confusion matrix of every width is that of the pixels that the loop finds."""
+    """Each band has the confusion matrix of the pixels that the loop finds."""
     truth = blocks(seed)
     prediction = np.random.default_rng(seed).integers(0, 4, truth.shape, np.uint8)
     found = trimap.confusions(truth, prediction, 4, 255, void_rims=void_rims)
@@ -44,7 +44,7 @@ def test_bands_are_those_of_plain_loops(seed, void_rims):
 
 
 def test_scores_of_bands_by_hand():
-    """Labels 0 0 0 1 1 1; the prediction is wrong at the first 1 and at the last. Within 1 pixel: 0, 1; within 2: 0 0, 1 1."""
+    """The prediction of 0 0 0 1 1 1 is wrong at the first and the last 1. The band of 1 pixel has 0 1, that of 2 has 0 0 1 1."""
     truth, prediction = np.array([[0, 0, 0, 1, 1, 1]], np.uint8), np.array([[0, 0, 0, 0, 1, 0]], np.uint8)
     found = trimap.curve(trimap.confusions(truth, prediction, 2, 255, void_rims=False))
     assert found['width_px'][:3] == [1, 2, 3] and found['pixels'][:4] == [2, 4, 6, 6]
@@ -54,27 +54,27 @@ def test_scores_of_bands_by_hand():
 
 @pytest.mark.parametrize('void_rims', [True, False])
 def test_without_a_boundary_there_is_no_score(void_rims):
-    """One label in the whole image."""
+    """The whole image has one label."""
     flat = np.ones((50, 60), np.uint8)
     found = trimap.curve(trimap.confusions(flat, flat, 2, 255, void_rims=void_rims))
     assert found['pixels'] == [0] * 40 and found['mean_iou'] == found['pixel_accuracy'] == [None] * 40
 
 
 def test_only_voc_has_rims_of_void():
-    """Its annotators drew them; elsewhere void is what nobody labelled."""
+    """Elsewhere void pixels are those that nobody labelled."""
     assert dataset('pascal_voc').void_rims
     assert not any(dataset(name).void_rims for name in ('camvid', 'kitti', 'cityscapes', 'toy'))
 
 
 def check_curve(path):
-    """A picture with something on it."""
+    """The file is a picture that shows something."""
     picture = cv2.imread(str(path))
     assert picture is not None and len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
 
 
 @pytest.mark.parametrize(('name', 'void_rims'), [('pascal_voc', True), ('camvid', False)])
 def test_score_draws_the_curve(name, void_rims, tmp_path, capsys):
-    """--json has the scores of two images together by the data set's own boundaries, standard output some of them."""
+    """--json has the scores of two images together, with the boundaries of the data set. Standard output has some of them."""
     total = 0
     for number in range(2):
         truth = blocks(number)
@@ -94,15 +94,14 @@ def test_score_draws_the_curve(name, void_rims, tmp_path, capsys):
     check_curve(tmp_path / 'curve.png')
 
 
-def test_test_draws_the_curve(tmp_path, capsys):
-    """Of toy images with one boundary, between row and row: within 40 pixels is the whole image, but for the ignored pixel."""
-    weights = random_weights('front_toy', tmp_path / 'front.caffemodel')
+def test_test_draws_the_curve(front_weights, tmp_path, capsys):
+    """The images have one boundary, between two rows. The band of 40 pixels is the whole image without the ignored pixel."""
     data = make_split(tmp_path / 'data', SIZES)
-    options = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--out', str(tmp_path / 'out')]
+    options = ['--net', 'front-toy', '--weights', str(front_weights), '--data', str(data), '--out', str(tmp_path / 'out')]
     test.main([*options, '--tiling', 'tight', '--trimap'])
     scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
     assert scores['trimap']['mean_iou'][-1] == scores['mean_iou']
     assert scores['trimap']['pixels'][-1] == scores['pixels']
-    assert scores['trimap']['pixels'][0] == 2 * sum(width for _, width in SIZES.values()) + 3 * 3  # and what is next to void
+    assert scores['trimap']['pixels'][0] == 2 * sum(width for _, width in SIZES.values()) + 3 * 3  # and the neighbours of void
     assert 'mean IoU % near boundaries: ' in capsys.readouterr().out
     check_curve(tmp_path / 'out' / 'pictures' / 'trimap.png')
