@@ -1,4 +1,4 @@
-"""Recipes and reports: order, failures, tables, pictures, escaping."""
+"""Steps of recipes, and the page of a report: its tables, curves and pictures."""
 
 import json
 import os
@@ -28,8 +28,8 @@ from tools.support.stop_signals import STOPPED
 from tools.training.scores import Score
 
 
-def test_recipe_stops_at_the_first_failure(tmp_path):
-    """A failing command is named with its status, and what ran before it is on record."""
+def test_a_recipe_stops_at_the_first_failure(tmp_path):
+    """The message names the command and its status. The record has the commands before it too."""
     recipe = Steps(tmp_path / 'steps.json', 'rm -r demo')
     recipe.do('works', '-c', 'pass')
     with pytest.raises(UserError, match='fails.*status 3.*to begin anew: rm -r demo'):
@@ -40,14 +40,14 @@ def test_recipe_stops_at_the_first_failure(tmp_path):
 
 @pytest.mark.parametrize('text', ['{', '{}x', '[1]', '[{"command": "x"}]'])
 def test_a_damaged_record_is_named(tmp_path, text):
-    """With what to do: nothing but seconds is lost."""
+    """The message says to delete it; it only holds seconds."""
     (tmp_path / 'steps.json').write_text(text)
     with pytest.raises(UserError, match=r'steps.json is not the record .* delete it'):
         Steps(tmp_path / 'steps.json', 'x')
 
 
 def test_seconds_of_a_command_add_up(tmp_path):
-    """Those of earlier runs stay, of this command and of others that come later or never."""
+    """The record keeps the seconds of earlier runs, also for commands that do not run now."""
     rows = [dict(title=title, command=f'python -c {title}', seconds=1234.5) for title in ('pass', 'other')]
     (tmp_path / 'steps.json').write_text(json.dumps(rows))
     recipe = Steps(tmp_path / 'steps.json', '')
@@ -57,7 +57,7 @@ def test_seconds_of_a_command_add_up(tmp_path):
     assert recipe.done == [Done(**first)]
 
 
-# A step that takes a second to end after a stop signal, and says then that it did.
+# A step that needs a second to end after a stop signal, and then writes the number of the signal.
 SLOW_TO_STOP = """
 import pathlib, signal, sys, time
 def stop(number, frame):
@@ -80,8 +80,8 @@ recipe.do('next', '-c', 'pass')
 
 
 @pytest.mark.parametrize(('number', 'whole_group'), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_stopped_recipe_waits_for_its_step(tmp_path, number, whole_group):
-    """Ctrl-C, which the terminal sends to the whole group, and SIGTERM, which only the recipe gets."""
+def test_a_stopped_recipe_waits_for_its_step(tmp_path, number, whole_group):
+    """The terminal sends Ctrl-C to the whole group; only the recipe gets SIGTERM and must pass it on."""
     command = [sys.executable, '-c', RECIPE, str(tmp_path), SLOW_TO_STOP]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -96,29 +96,23 @@ def test_stopped_recipe_waits_for_its_step(tmp_path, number, whole_group):
     assert json.loads((tmp_path / 'steps.json').read_text())[0]['seconds'] > 1
 
 
-def test_text_table_in_percent_with_a_dash_for_an_absent_class():
-    """0.5 is 50.0; a class that nowhere occurs is a dash, and the mean comes last."""
+def test_the_text_table_is_in_percent():
+    """A class that does not occur has a dash. The mean comes last."""
     table = text_table([Scores('Front end', 0.375, {'sky': 0.5, 'barn': None}, 2)])
     header, row = table.splitlines()
     assert header.split() == ['sky', 'barn', 'mean', 'IoU']
     assert row.split() == ['Front', 'end', '50.0', '-', '37.5']
 
 
-def test_scores_that_are_not_there_name_the_command(tmp_path):
-    """A system that was not tested is a clear error."""
-    with pytest.raises(UserError, match='tools/test.py'):
-        read_scores(System('Front end', tmp_path))
-
-
-def test_curve_reads_losses_and_the_scores_of_snapshots(tmp_path):
-    """Columns are found by name; a run whose snapshots were not scored has no scores."""
+def test_a_curve_has_losses_and_the_scores_of_snapshots(tmp_path):
+    """Columns are found by name. Snapshots need not be scored."""
     (tmp_path / 'metrics.csv').write_text('lr,iteration,loss\n0.1,0,2.5\n0.1,20,1.25\n')
     assert read_curve('x', tmp_path) == Curve('x', [0, 20], [2.5, 1.25], run_folder=tmp_path)
     (tmp_path / 'validation.csv').write_text('iteration,mean_iou\n20,0.5\n')
     assert read_curve('x', tmp_path).val_iou == (Score(20, 0.5),)
 
 
-def test_curve_of_a_summed_loss_is_that_of_a_pixel(tmp_path):
+def test_a_summed_loss_is_divided_by_the_pixels(tmp_path):
     """A sum of 24 over 8 pixels is drawn as 3."""
     (tmp_path / 'metrics.csv').write_text('iteration,loss\n0,24\n')
     (tmp_path / 'run.json').write_text('{"settings": {}, "sessions": [], "pixels_summed": 8}')
@@ -126,14 +120,14 @@ def test_curve_of_a_summed_loss_is_that_of_a_pixel(tmp_path):
 
 
 def test_records_are_taken_at_even_distances():
-    """Six of 24: every 4.6th, rounded; of two, both; of many, the first."""
+    """Six of 24 are every 4.6th, rounded. If fewer exist, all are taken; one is the first."""
     assert spread(list(range(24)), 6) == [0, 5, 9, 14, 18, 23]
     assert (spread([1, 2], 6), spread([1, 2, 3], 1)) == ([1, 2], [1])
 
 
 @pytest.fixture
 def tested(tmp_path):
-    """A report on one drawn-scene record, half sky and half lake, that one system calls half field and half boat."""
+    """A report on one image, half sky and half lake, which one system labels as half field and half boat."""
     label = np.zeros((16, 24), np.uint8)
     label[8:] = 5
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((16, 24, 3), 200, np.uint8))
@@ -148,8 +142,8 @@ def tested(tmp_path):
     return Report('A & B', ['note'], dataset('toy'), [record], [system], [curve], [Done('step', 'python x', 2.0)])
 
 
-def test_row_shows_truth_and_prediction_in_the_palette(tested):
-    """Image, truth, prediction; a pixel of class k has the palette's colour k, in BGR."""
+def test_a_row_shows_image_truth_and_prediction(tested):
+    """The pictures are BGR, the palette is RGB."""
     image, truth, prediction = page_pictures.row(tested.records[0], tested.systems, tested.dataset)
     palette = tested.dataset.palette
     assert image[0, 0].tolist() == [200, 200, 200]
@@ -157,8 +151,8 @@ def test_row_shows_truth_and_prediction_in_the_palette(tested):
     assert (tuple(prediction[0, 0][::-1]), tuple(prediction[15, 0][::-1])) == (palette[6], palette[3])
 
 
-def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
-    """Names are shown as text, pictures are in the page, and nothing is loaded from elsewhere."""
+def test_the_page_escapes_names_and_contains_its_pictures(tested, tmp_path):
+    """It loads nothing from elsewhere."""
     picture, page = write_report(tested, tmp_path / 'out')
     text = page.read_text()
     assert 'A &amp; B' in text
@@ -168,8 +162,8 @@ def test_page_escapes_and_holds_everything_inside(tested, tmp_path):
     assert cv2.imread(str(picture)).shape[1] == 3 * 360 + 2 * GAP
 
 
-def test_page_shows_fcns_other_measures(tested, tmp_path):
-    """Where scores.json has them, below the table."""
+def test_the_page_shows_fcns_other_measures(tested, tmp_path):
+    """It does so if scores.json has them."""
     path = tested.systems[0].folder / 'scores.json'
     measures = {'frequency_weighted_iou': 0.5, 'mean_class_accuracy': 0.625, 'pixel_accuracy': None}
     path.write_text(json.dumps(json.loads(path.read_text()) | measures))
@@ -178,8 +172,8 @@ def test_page_shows_fcns_other_measures(tested, tmp_path):
     assert expected in (tmp_path / 'report.html').read_text()
 
 
-def test_page_shows_validation_and_the_papers_classes_where_there_are_any(tested, tmp_path):
-    """Two pictures more; a row of the paper on another data set gives its mean alone."""
+def test_the_page_shows_validation_and_the_papers_classes(tested, tmp_path):
+    """These are two more pictures. A row of the paper on another data set only gives its mean."""
     row = PaperRow('', 'Front <end>', 'toy', 'test', (50.0,) * 7, 49.9)
     scored = replace(tested, curves=[replace(tested.curves[0], val_iou=(Score(2, 0.5),))])
     for data, images in (('toy', 5), ('camvid', 4)):
@@ -188,8 +182,8 @@ def test_page_shows_validation_and_the_papers_classes_where_there_are_any(tested
         assert text.count('src="data:image/png;base64,') == images and '<td>49.9</td>' in text
 
 
-def test_page_shows_what_the_snapshots_of_a_run_made_of_the_same_images(tested, tmp_path, chromium):
-    """Image, truth, and a picture for each of two contact sheets, in one row that scrolls where it is too wide."""
+def test_the_page_shows_how_snapshots_label_the_same_images(tested, tmp_path, chromium):
+    """The row has image, truth and a picture for each of two contact sheets. It scrolls on a phone."""
     panels = [np.full((16, 24, 3), 40 * place, np.uint8) for place in range(4)]
     (tmp_path / 'validation').mkdir()
     for iteration in (50, 100):
@@ -203,23 +197,25 @@ def test_page_shows_what_the_snapshots_of_a_run_made_of_the_same_images(tested, 
     assert captions == ['image', 'ground truth', 'iteration 50', 'iteration 100']
 
 
-def test_missing_label_map_is_named(tested, tmp_path):
-    """A system without a prediction of a shown image is a clear error."""
+def test_missing_results_are_named(tested, tmp_path):
+    """First the label map of a shown image, then the scores."""
     (tested.systems[0].folder / 'a.png').unlink()
-    with pytest.raises(UserError, match='no label map at .*a.png'):
+    with pytest.raises(UserError, match='no label map at .*a.png; run tools/test.py'):
         write_report(tested, tmp_path / 'out')
+    with pytest.raises(UserError, match='no scores at .*scores.json; run tools/test.py for Front end'):
+        read_scores(System('Front end', tmp_path))
 
 
-def test_sheet_has_a_title_bar_and_a_line_for_each_row():
-    """Two rows of two pictures, 40 pixels wide, half as high."""
+def test_a_sheet_has_a_bar_of_titles():
+    """Below it are two rows of two pictures, each 40 x 20 pixels."""
     picture = np.zeros((10, 20, 3), np.uint8)
     sheet = page_pictures.sheet([[picture, picture]] * 2, ['a', 'b'], width_px=40)
     assert sheet.shape == (LINE + 2 * (GAP + 20), 2 * 40 + GAP, 3)
 
 
 @pytest.mark.parametrize('size', SIZES)
-def test_page_opens_in_a_browser(tested, tmp_path, chromium, size):
-    """From disk, on a desktop and a phone; the name of a system is shown as it is."""
+def test_the_page_in_a_browser(tested, tmp_path, chromium, size):
+    """It opens from disk on a desktop and a phone, and shows names as they are."""
     open_page(chromium, write_report(tested, tmp_path / 'out')[1], size)
     assert_sound(chromium, size)
     captions = chromium.execute_script('return [...document.querySelectorAll("figcaption")].map(c => c.textContent)')
