@@ -42,8 +42,9 @@ def filled_input(padded: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
 def cell_labels(label: np.ndarray, input_hw: tuple[int, int], stride: int = STRIDE) -> np.ndarray:
     """The labels of each score cell, uint8 (k, h, w), 255 outside the image.
 
-    At stride 8 the one of pixel (8i, 8j), as in the authors' BinLabelData; at stride 1, for a loss on upsampled scores, those of
-    the 64 pixels from there, plane 8a+b that of pixel (8i+a, 8j+b), as prototxt.layers.pixels_of_cells orders scores.
+    At stride 8, cell (i, j) has the label of pixel (8i, 8j), as in the authors' BinLabelData. At stride 1, for a loss on
+    upsampled scores, it has the labels of 64 pixels: plane 8a+b holds pixel (8i+a, 8j+b), in the order of
+    prototxt.layers.pixels_of_cells.
     """
     height, width = ((side - SHRINK) // STRIDE for side in input_hw)
     pixels = np.full((height * STRIDE, width * STRIDE), IGNORE_LABEL, np.uint8)

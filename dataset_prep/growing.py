@@ -39,7 +39,7 @@ class GrowingLmdb:
         self._part = self.path.with_name(f'.{self.path.name}.part')
         self.settings = {**settings, 'count': len(self._ids), 'list_sha256': list_sha256(self._ids)}
         self.note: dict | None = None
-        self.faults: dict[str, str] = {}  # ids that no value can be had for, each with the reason
+        self.faults: dict[str, str] = {}  # ids without a value, each with the reason
         self.found: dict = {}
         self.files: dict[str, str] = {}
         self._noted: dict[int, dict | None] = {}
