@@ -22,7 +22,7 @@ def threads() -> int:
     return int(os.environ.get('CRF_THREADS', 0)) or len(os.sched_getaffinity(0))
 
 
-def spread(work: Work, size: int, values: int, *arrays: object) -> None:
+def over_threads(work: Work, size: int, values: int, *arrays: object) -> None:
     """Call work(begin, end, *arrays) for pieces that make up range(size), at once where there are many `values` to compute.
 
     `work` is compiled, and writes each output in one place whatever the pieces: results are the same in every bit with any number

@@ -7,7 +7,7 @@ An approximation of sum_j exp(-|f_i - f_j|^2 / 2) v_j; tools/crfs/README.md says
 
 import numpy as np
 
-from tools.crfs.compiled import compiled, spread
+from tools.crfs.compiled import compiled, over_threads
 
 LARGEST_FEATURE = 1e6  # standard deviations; vertices are numbered in 32 bits
 EMPTY = np.int32(-1)
@@ -28,12 +28,12 @@ class Lattice:
             raise ValueError(f'features must be numbers of at most {LARGEST_FEATURE:g} standard deviations')
         origins, ranks = np.empty((n, d + 1), np.int32), np.empty((n, d + 1), np.int8)
         self._weights = np.empty((n, d + 1), features.dtype)
-        spread(embed, n, n * d * d, features, origins, ranks, self._weights)
+        over_threads(embed, n, n * d * d, features, origins, ranks, self._weights)
         self._corners = np.empty((n, d + 1), np.int32)
         keys, table = number_vertices(origins, ranks, self._corners)
         self.vertices = len(keys)
         self._neighbours = np.empty((d + 1, self.vertices, 2), np.int32)
-        spread(find_neighbours, self.vertices, self._neighbours.size * d, keys, table, self._neighbours)
+        over_threads(find_neighbours, self.vertices, self._neighbours.size * d, keys, table, self._neighbours)
         self._starts, self._places = points_of_vertices(self._corners, self.vertices)
         # Blurring by (1/2, 1, 1/2) doubles a value along each axis; a blurred impulse is to be worth 1 at its own point, as in
         # Kraehenbuehl's code, whose constant this is.
@@ -49,12 +49,12 @@ class Lattice:
         """
         front, back = self._vertex_values(values)
         work = self._weights.size * values.shape[1]
-        spread(splat, self.vertices, work, values, self._weights, self._starts, self._places, front)
+        over_threads(splat, self.vertices, work, values, self._weights, self._starts, self._places, front)
         for neighbours in self._neighbours[::-1] if transposed else self._neighbours:
-            spread(blur, self.vertices, 2 * front.size, front, neighbours, back)
+            over_threads(blur, self.vertices, 2 * front.size, front, neighbours, back)
             front, back = back, front
         own = self._scale if scale is None else self._scale * scale
-        spread(slice_at_points, len(values), work, front, self._corners, self._weights, own, out)
+        over_threads(slice_at_points, len(values), work, front, self._corners, self._weights, own, out)
         return out
 
     def _vertex_values(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

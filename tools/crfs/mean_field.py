@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tools.crfs.compiled import Work, compiled, spread
+from tools.crfs.compiled import Work, compiled, over_threads
 from tools.crfs.lattice import Lattice
 
 TINY = 1e-20  # keeps the division by K 1 from failing, as in Kraehenbuehl's code
@@ -133,7 +133,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def _each_pixel(work: Work, values: np.ndarray, *others: np.ndarray) -> None:
     """Run a compiled loop on all rows of `values` (n, C), which is its first argument."""
-    spread(work, len(values), values.size, values, *others)
+    over_threads(work, len(values), values.size, values, *others)
 
 
 def _new_step(like: np.ndarray) -> Step:
