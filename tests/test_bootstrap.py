@@ -1,4 +1,4 @@
-"""How commands begin: with their own packages whatever the user's shell holds, and stopped without a traceback."""
+"""How commands start: with their own packages, whatever the user's shell holds. Ctrl-C stops them without a traceback."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from tools.support.bootstrap import OWN, cleaned, foreign, system_first
 from tools.support.paths import ROOT, VENV
 
 PYTHON = str(VENV / 'bin' / 'python')
+SYSTEM_PYTHON = shutil.which('python3', path='/usr/bin:/usr/local/bin') or sys.executable
 SCRIPT = [sys.executable, str(ROOT / 'tools' / 'score.py')]
 MODULE = [PYTHON, '-m', 'dataset_prep.custom']
 
@@ -31,24 +32,24 @@ STAY = """
 
 
 @pytest.mark.parametrize('name', DECIDE.split())
-def test_what_decides_what_is_loaded_is_left_out(name):
+def test_variables_that_change_what_is_loaded_are_removed(name):
     assert foreign({name: 'x', 'HOME': '/'}) == [name]
     assert cleaned({name: 'x', 'HOME': '/'}) == {'HOME': '/'}
 
 
 @pytest.mark.parametrize('name', STAY.split())
-def test_what_says_where_things_are_or_how_to_compute_stays(name):
+def test_variables_for_places_and_for_computing_stay(name):
     assert cleaned({name: 'x'}) == {name: 'x'}
 
 
-def test_what_the_toolkit_has_set_itself_stays():
-    """As the library of the simulated GPUs."""
+def test_variables_that_the_toolkit_has_set_stay():
+    """Such as the library of the simulated GPUs."""
     variables = {OWN: 'LD_PRELOAD', 'LD_PRELOAD': 'ours.so', 'LD_AUDIT': 'theirs.so'}
     assert cleaned(variables) == {OWN: 'LD_PRELOAD', 'LD_PRELOAD': 'ours.so'}
 
 
-def test_of_the_folders_of_libraries_those_of_the_gpus_driver_stay(tmp_path):
-    """Which no program can know the place of."""
+def test_the_folder_of_the_gpus_driver_stays(tmp_path):
+    """Only LD_LIBRARY_PATH may tell where it is."""
     driver, other = tmp_path / 'nvidia lib', tmp_path / 'conda'
     for folder in (driver, other):
         folder.mkdir()
@@ -58,53 +59,55 @@ def test_of_the_folders_of_libraries_those_of_the_gpus_driver_stay(tmp_path):
     assert foreign({'LD_LIBRARY_PATH': str(driver)}) == []
 
 
-def test_the_systems_compilers_go_before_others():
-    """Each folder once, those of the user after, in their order."""
+def test_the_systems_compilers_come_first():
+    """Each folder once; the user's folders follow in their order."""
     assert system_first('/opt/conda/bin:/usr/bin::/opt/cuda/bin') == '/usr/sbin:/usr/bin:/sbin:/bin:/opt/conda/bin:/opt/cuda/bin'
 
 
 @pytest.fixture
 def traps(tmp_path):
-    """Variables of a shell with packages of other programs, each of which ends the command that imports it."""
+    """Variables of a shell with packages of other programs; each package ends the command that imports it."""
     for name in ('numpy', 'cv2', 'caffe', 'lmdb', 'PIL', 'tqdm'):
         (tmp_path / f'{name}.py').write_text('raise SystemExit(f"{__name__} of another program")')
     of_folder = dict.fromkeys(['PYTHONPATH', 'PYTHONUSERBASE', 'LD_LIBRARY_PATH', 'CONDA_PREFIX', 'VIRTUAL_ENV'], str(tmp_path))
     return of_folder | {'PYTHONOPTIMIZE': '2', 'MPLBACKEND': 'none', 'PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION': 'cpp'}
 
 
-@pytest.mark.parametrize(
-    'command', [SCRIPT, MODULE, ['make', '-o', 'caffe', 'nets', f'SYSTEM_PYTHON={PYTHON}']], ids=lambda words: words[-1]
-)
-def test_a_command_takes_its_own_packages(traps, command):
-    """Run as a script, as a module, and by make: it comes to its help."""
-    words = command if command[0] == 'make' else [*command, '--help']
-    finished = subprocess.run(words, env=os.environ | traps, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (finished.returncode, finished.stderr) == (0, '') and 'another program' not in finished.stdout
+@pytest.mark.parametrize('name', ['score', 'predict', 'extract_features', 'browse_lmdb'])
+def test_a_script_finds_its_own_packages(traps, tmp_path, name):
+    """Run by the system's Python in another folder, also if it needs Caffe."""
+    command = [SYSTEM_PYTHON, str(ROOT / 'tools' / f'{name}.py'), '--help']
+    done = subprocess.run(command, env=os.environ | traps, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '') and 'show this help message' in done.stdout
 
 
-def test_a_home_of_another_python_does_not_keep_make_from_starting_ours():
-    """PYTHONHOME ends any Python but the one that it is of."""
-    finished = subprocess.run(
-        ['make', 'nets'], env=os.environ | {'PYTHONHOME': '/nowhere'}, cwd=ROOT, capture_output=True, text=True
-    )
-    assert finished.returncode == 0, finished.stderr
+@pytest.mark.parametrize('command', [
+    [*MODULE, '--help'], ['make', '-o', 'caffe', 'nets', f'SYSTEM_PYTHON={PYTHON}'], ['make', 'nets', 'PYTHONHOME'],
+], ids=['module', 'make', 'make with PYTHONHOME'])  # fmt: skip
+def test_modules_and_make_find_their_own_packages(traps, command):
+    """PYTHONHOME stops any Python except its own, so make removes it."""
+    if command[-1] == 'PYTHONHOME':
+        command, traps = command[:-1], traps | {'PYTHONHOME': '/nowhere'}
+    done = subprocess.run(command, env=os.environ | traps, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '') and 'another program' not in done.stdout
 
 
-def test_the_doctor_names_what_is_in_the_way(traps):
-    """What make has left out, too."""
-    finished = subprocess.run(['make', 'doctor'], env=os.environ | traps, cwd=ROOT, capture_output=True, text=True)
-    line = next(line for line in finished.stdout.splitlines() if ' shell ' in line)
-    assert all(name in line for name in traps) and 'left out by the commands here' in line
+def test_a_command_without_a_venv_says_what_to_run(tmp_path):
+    """In a checkout before `make caffe`."""
+    for name in ('tools', 'prototxt'):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
+    done = subprocess.run([SYSTEM_PYTHON, str(tmp_path / 'tools' / 'predict.py'), '--help'], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f'error: no {tmp_path / ".venv"}; run: make caffe\n')
 
 
 def heed_ctrl_c():
-    """A test suite that was started in the background of a script has told its children to ignore it."""
+    """Children of a test suite in the background of a script would ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize('command', [SCRIPT, MODULE], ids=lambda words: words[-1])
 def test_ctrl_c_while_a_command_starts_is_quiet(command):
-    """Its first library is there, others are being imported; the next words would say what is wrong with the command line."""
+    """It comes while libraries are being imported, before the command complains about its wrong option."""
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
     for _ in range(10):
         with subprocess.Popen([*command, '--nonsense'], preexec_fn=heed_ctrl_c, **pipes) as started:
@@ -112,13 +115,13 @@ def test_ctrl_c_while_a_command_starts_is_quiet(command):
                 time.sleep(0.001)
             started.send_signal(signal.SIGINT)
             said, wrong = started.communicate(timeout=60)
-        if started.returncode != 2:  # else it had said what is wrong before the signal came, on a busy machine
+        if started.returncode != 2:  # on a busy machine the signal may come after the complaint
             break
     assert (started.returncode, said, wrong) == (-signal.SIGINT, '', '')
 
 
 def test_names_of_files_are_utf8_in_any_locale(tmp_path):
-    """In one of ISO 8859-1, as a list of UTF-8 and the system's names would otherwise differ."""
+    """In a locale of ISO 8859-1, names in a UTF-8 list would otherwise differ from the system's."""
     locale = tmp_path / 'en_US.iso88591'
     made = shutil.which('localedef') and subprocess.run(['localedef', '-i', 'en_US', '-f', 'ISO-8859-1', locale], check=False)
     if not made or not locale.is_dir():

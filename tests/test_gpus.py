@@ -1,4 +1,4 @@
-"""What a user writes for --gpu, what is said when Caffe cannot use it, and how a batch is shared."""
+"""--gpu: how a user writes it, what the message is when Caffe cannot use a GPU, and how GPUs share a batch."""
 
 import argparse
 import subprocess
@@ -17,9 +17,6 @@ from tools.training import settings, start
 from tools.training.snapshots import newest_whole, snapshots
 
 NO_DRIVER = 'Check failed: error == cudaSuccess (35 vs. 0)  CUDA driver version is insufficient for CUDA runtime version'
-ORDINAL = 'Check failed: error == cudaSuccess (101 vs. 0)  invalid device ordinal'
-OTHER_GPU = 'Check failed: error == cudaSuccess (209 vs. 0)  no kernel image is available for execution on the device'
-FULL = 'Check failed: error == cudaSuccess (2 vs. 0)  out of memory'
 TWO_GPUS = 'I1 caffe.cpp:1] Querying GPUs all\nI1 common.cpp:1] Device id: 0\nI1 common.cpp:1] Device id: 1\n'
 AS_WITH_SEVERAL = """
 from tools import train
@@ -32,7 +29,7 @@ run_command(train.main)
 
 @pytest.fixture
 def caffe_says(monkeypatch):
-    """Returns a function that makes Caffe answer: probes fail with the first text, a query of all devices says the second."""
+    """Returns a function that sets Caffe's answers: `probe` is the error of a test of one GPU, `query` the list of all."""
 
     def answer(probe: str | None, query: str = '') -> None:
         def run(command):
@@ -53,81 +50,66 @@ def with_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(('text', 'numbers'), [('0', (0,)), ('3,1', (3, 1)), ('all', 'all')])
-def test_gpus_as_a_user_writes_them(text, numbers):
-    """As `caffe train -gpu` takes them."""
+def test_gpus_are_written_as_for_caffe(text, numbers):
+    """`caffe train -gpu` takes the same forms."""
     assert gpu_list(text) == numbers
 
 
 @pytest.mark.parametrize(('kind', 'text'), [(gpu_list, '0,,1'), (gpu_list, '1,1'), (gpu_list, '-1'), (gpu_number, 'all')])
-def test_what_names_no_gpu(kind, text):
-    """argparse refuses it as wrong usage."""
+def test_other_words_are_wrong_usage(kind, text):
     with pytest.raises(argparse.ArgumentTypeError, match='twice|not the number'):
         kind(text)
 
 
-@pytest.mark.parametrize(
-    ('driver', 'said', 'reason'),
-    [
-        (False, NO_DRIVER, 'this machine has no NVIDIA driver'),
-        (True, NO_DRIVER, 'older than the CUDA that Caffe was built with'),
-        (True, 'Check failed: error == cudaSuccess (100 vs. 0)  no CUDA-capable device is detected', 'shows no GPU'),
-        (True, ORDINAL, 'it sees 2, counted from 0'),
-        (True, OTHER_GPU, 'built for other GPUs.*make caffe CUDA=1'),
-        (True, FULL, 'its memory is full'),
-        (
-            True,
-            'F1 x.cpp:1] something new\n*** Check failure stack trace: ***\n    @ 0x1 (unknown)',
-            r'\(F1 x.cpp:1\] something new\)',
-        ),
-    ],
-)
-def test_the_reason_is_named(caffe_says, monkeypatch, tmp_path, driver, said, reason):
-    """CUDA's own words for each error, as Caffe passes them on, become a reason and a next step."""
+@pytest.mark.parametrize(('has_driver', 'said', 'reason'), [
+    (False, NO_DRIVER, 'this machine has no NVIDIA driver'),
+    (True, NO_DRIVER, 'older than the CUDA that Caffe was built with'),
+    (True, 'Check failed: error == cudaSuccess (100 vs. 0)  no CUDA-capable device is detected', 'shows no GPU'),
+    (True, 'Check failed: error == cudaSuccess (101 vs. 0)  invalid device ordinal', 'it sees 2, counted from 0'),
+    (True, 'Check failed: error == cudaSuccess (209 vs. 0)  no kernel image is available for execution on the device',
+     'built for other GPUs.*make caffe CUDA=1'),
+    (True, 'Check failed: error == cudaSuccess (2 vs. 0)  out of memory', 'its memory is full'),
+    (True, 'F1 x.cpp:1] something new\n*** Check failure stack trace: ***\n    @ 0x1', r'\(F1 x.cpp:1\] something new\)'),
+])  # fmt: skip
+def test_the_reason_is_named(caffe_says, monkeypatch, tmp_path, has_driver, said, reason):
+    """Each error of CUDA in Caffe's log becomes a reason and a next step."""
     (tmp_path / 'version').touch()
-    monkeypatch.setattr(gpus, 'DRIVER', tmp_path / ('version' if driver else 'nothing'))
+    monkeypatch.setattr(gpus, 'DRIVER', tmp_path / ('version' if has_driver else 'nothing'))
     caffe_says(said, TWO_GPUS)
     with pytest.raises(UserError, match=f'cannot use GPU 5 .*{reason}'):
         check_gpu(5)
 
 
-def test_all_means_those_that_caffe_sees(caffe_says):
-    """Two devices in Caffe's own query, each of which is then tried."""
+def test_all_means_every_gpu_that_caffe_lists(caffe_says):
     caffe_says(None, TWO_GPUS)
     assert check_gpus('all') == (0, 1)
 
 
-def test_none_of_all(caffe_says):
-    """Asked for all, there must be one."""
+def test_all_of_no_gpus_is_refused(caffe_says):
     caffe_says(None, 'E1 x.cpp:1] ' + NO_DRIVER)
     with pytest.raises(UserError, match=r'sees no GPU \(this machine has no NVIDIA driver\)|older than'):
         count_gpus()
 
 
 def test_a_gpu_that_is_not_there_is_refused():
-    """Asked of the Caffe in use, whichever it is: this machine has no 4096 GPUs, if any."""
+    """By the Caffe in use: no machine has 4096 GPUs."""
     with pytest.raises(UserError, match=r'cannot use GPU 4096 \(.+\); leave out --gpu'):
         check_gpu(4096)
 
 
-@pytest.mark.parametrize(
-    ('words', 'per_pass', 'iter_size'),
-    [
-        ('--gpu 0', 8, 1),
-        ('--gpu 0,1', 4, 1),
-        ('--gpu all', 2, 1),
-        ('--gpu 0,1 --batch-per-pass 2', 2, 2),
-        ('--gpu 1,3 --batch 32', 8, 2),
-    ],
-)
+@pytest.mark.parametrize(('words', 'per_pass', 'iter_size'), [
+    ('--gpu 0', 8, 1), ('--gpu 0,1', 4, 1), ('--gpu all', 2, 1), ('--gpu 0,1 --batch-per-pass 2', 2, 2),
+    ('--gpu 1,3 --batch 32', 8, 2),
+])  # fmt: skip
 def test_gpus_share_the_batch(with_gpus, words, per_pass, iter_size):
-    """camvid-front has a batch of 8: images in a pass on each GPU, times passes, times GPUs."""
+    """The batch, 8 in camvid-front, is images in a pass on each GPU, times passes, times GPUs."""
     made = asked('camvid-front', *words.split())
     assert (made.batch_per_pass, made.stage.iter_size) == (per_pass, iter_size)
     assert made.batch_per_pass * made.stage.iter_size * len(made.gpus) == made.stage.batch_size
 
 
 def test_a_batch_of_one_is_for_one_gpu(with_gpus):
-    """Joint training has a batch of 1, which two GPUs cannot share."""
+    """Joint training has one."""
     with pytest.raises(UserError, match='batch of 1 does not split over 2 GPUs'):
         asked('camvid-joint', '--gpu', '0,1')
 
@@ -140,20 +122,19 @@ def test_layers_in_python_are_for_one_gpu(with_gpus):
 
 
 @pytest.mark.parametrize('name', [name for name, stage in STAGES.items() if stage.start != 'data' or not NETS[stage.net].whole])
-def test_which_nets_have_layers_in_python(name):
-    """What the row says, beside the layers of its training net."""
+def test_rows_know_which_nets_have_layers_in_python(name):
+    """They are compared with the layers of the training net."""
     stage = STAGES[name]
     net = training(name, 'lmdb', stage.crop_size, stage.batch_per_pass)
     assert NETS[stage.net].python_layers == any(layer.type == 'Python' for layer in net.layer)
 
 
-@pytest.mark.parametrize(
-    ('words', 'flags', 'layer_wise'),
-    [('--gpu 2', '--gpu 2', True), ('--gpu 0,1', '--gpu 0,1 --sigint_effect snapshot', True),
-     ('--gpu 0,1 --batch-per-pass 1', '--gpu 0,1 --sigint_effect snapshot', False)],
-)  # fmt: skip
+@pytest.mark.parametrize(('words', 'flags', 'layer_wise'), [
+    ('--gpu 2', '--gpu 2', True), ('--gpu 0,1', '--gpu 0,1 --sigint_effect snapshot', True),
+    ('--gpu 0,1 --batch-per-pass 1', '--gpu 0,1 --sigint_effect snapshot', False),
+])  # fmt: skip
 def test_what_caffe_is_told(with_gpus, words, flags, layer_wise):
-    """The devices; with several, a stop that its threads survive, and gradients added once an update if that takes passes."""
+    """With several GPUs, a stop takes a snapshot; gradients are added once per update if an update takes several passes."""
     made = asked('camvid-front', *words.split())
     assert start._command(made, [], None)[-len(flags.split()) :] == flags.split()
     solver = start._solver(made, 0)
@@ -162,7 +143,7 @@ def test_what_caffe_is_told(with_gpus, words, flags, layer_wise):
 
 
 def test_stop_by_snapshot(tmp_path):
-    """The stop of several GPUs, on the CPU: Caffe writes a snapshot, goes on, and is ended; the run can go on from there."""
+    """The way to stop several GPUs, tried on the CPU: Caffe writes a snapshot and is ended; the run can go on from it."""
     run = tmp_path / 'run'
     words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path), '--run-dir', run, '--batch', 6, '--iters', 100_000, '--snapshot', 90_000
     argv = [sys.executable, '-c', AS_WITH_SEVERAL, *apart(words)]

@@ -1,10 +1,10 @@
-"""Files and folders that are whole or not there; errors as one line; commands that find their own Python."""
+"""Files and folders are whole or absent; errors are one line; compiled code, memory, and tables of text."""
 
 import errno
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,40 +17,26 @@ from tools.support.paths import ROOT
 from tools.support.text_tables import columns, markdown_table
 
 
-def test_failed_write_leaves_the_old_file(tmp_path):
-    """An error inside the block keeps what was there and leaves nothing beside it."""
-    path = tmp_path / 'a.txt'
-    path.write_text('old')
-    with pytest.raises(RuntimeError), whole_file(path) as temporary:
-        temporary.write_text('half')
-        raise RuntimeError
-    assert path.read_text() == 'old'
-    assert list(tmp_path.iterdir()) == [path]
+def write_data(folder, text):
+    (folder / 'data').write_text(text)
 
 
-def test_whole_file_replaces(tmp_path):
-    """The new file takes the old one's place; missing folders are made."""
+@pytest.mark.parametrize(('whole', 'write'), [(whole_file, Path.write_text), (whole_folder, write_data)])
+def test_a_new_file_or_folder_replaces_the_old_one_or_leaves_it(tmp_path, whole, write):
+    """Missing parents are made. If the block fails, the old content stays, and nothing is left beside it."""
     path = tmp_path / 'new' / 'a.txt'
     for text in ('one', 'two'):
-        with whole_file(path) as temporary:
-            temporary.write_text(text)
-    assert path.read_text() == 'two'
-
-
-def test_failed_folder_leaves_the_old_one(tmp_path):
-    """As for files."""
-    folder = tmp_path / 'lmdb'
-    with whole_folder(folder) as temporary:
-        (temporary / 'data').write_text('old')
-    with pytest.raises(RuntimeError), whole_folder(folder) as temporary:
-        (temporary / 'data').write_text('half')
+        with whole(path) as temporary:
+            write(temporary, text)
+    with pytest.raises(RuntimeError), whole(path) as temporary:
+        write(temporary, 'half')
         raise RuntimeError
-    assert (folder / 'data').read_text() == 'old'
-    assert list(tmp_path.iterdir()) == [folder]
+    assert (path / 'data' if path.is_dir() else path).read_text() == 'two'
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_folder_lost_between_two_renames_comes_back(tmp_path):
-    """A kill after the old folder was moved aside: the next call has it again before it writes."""
+def test_a_folder_that_was_lost_between_two_renames_comes_back(tmp_path):
+    """After a kill left the old folder aside, the next call restores it before it writes."""
     folder = tmp_path / 'lmdb'
     aside = tmp_path / '.lmdb.old'
     aside.mkdir()
@@ -60,8 +46,8 @@ def test_folder_lost_between_two_renames_comes_back(tmp_path):
     assert (folder / 'data').read_text() == 'old'
 
 
-def test_folder_that_another_process_writes_is_refused(tmp_path):
-    """The second is refused and disturbs nothing; when the first is killed, its part and its lock are in nobody's way."""
+def test_a_folder_that_another_process_writes_is_refused(tmp_path):
+    """The second process disturbs nothing. After a kill of the first, its part and its lock do not matter."""
     folder = tmp_path / 'lmdb'
     code = (
         f'import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT)!r})\n'
@@ -81,67 +67,43 @@ def test_folder_that_another_process_writes_is_refused(tmp_path):
     assert [path.name for path in folder.iterdir()] == ['data']
 
 
-@pytest.mark.parametrize(
-    ('raised', 'status', 'text'),
-    [
-        (UserError('no file x'), 1, 'error: no file x\n'),
-        (KeyboardInterrupt(), 130, 'interrupted\n'),
-        (PermissionError(errno.EACCES, 'Permission denied', '/a/b'), 1, 'error: /a/b: Permission denied\n'),
-        (OSError(errno.EXDEV, 'Invalid cross-device link', 'a', None, 'b'), 1, 'error: a -> b: Invalid cross-device link\n'),
-        (
-            OSError(errno.ENOSPC, 'No space left on device', 'a'),
-            1,
-            'error: a: No space left on device; make room there and run the same command again\n',
-        ),
-        (OSError(errno.EIO, 'Input/output error'), 1, 'error: Input/output error\n'),
-        (OSError('no codec'), 1, 'error: no codec\n'),
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize(('raised', 'status', 'text'), [
+    (UserError('no file x'), 1, 'error: no file x\n'),
+    (KeyboardInterrupt(), 130, 'interrupted; the same command goes on\n'),
+    (PermissionError(errno.EACCES, 'Permission denied', '/a/b'), 1, 'error: /a/b: Permission denied\n'),
+    (OSError(errno.EXDEV, 'Invalid cross-device link', 'a', None, 'b'), 1, 'error: a -> b: Invalid cross-device link\n'),
+    (OSError(errno.ENOSPC, 'No space left on device', 'a'), 1,
+     'error: a: No space left on device; make room there and run the same command again\n'),
+    (OSError(errno.EIO, 'Input/output error'), 1, 'error: Input/output error\n'),
+    (OSError('no codec'), 1, 'error: no codec\n'),
+], ids=repr)  # fmt: skip
 def test_mistakes_are_one_line_and_a_status(raised, status, text, capsys):
-    """A UserError, or a file that the system refuses, is one line and status 1; Ctrl-C is status 130; no traceback."""
-
     def main(argv):
         raise raised
 
     with pytest.raises(SystemExit) as ended:
-        run_command(main)
+        run_command(main, after_stop='the same command goes on')
     assert ended.value.code == status
     assert capsys.readouterr().err == text
 
 
-def test_a_stop_says_what_the_user_may_do(capsys):
-    """Of a command that goes on."""
+def test_a_stop_without_advice_is_one_word(capsys):
+    """For commands that start anew."""
 
     def main(argv):
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit):
-        run_command(main, after_stop='the same command goes on')
-    assert capsys.readouterr().err == 'interrupted; the same command goes on\n'
+        run_command(main)
+    assert capsys.readouterr().err == 'interrupted\n'
 
 
-COMMAND = """
-import sys
-sys.path.insert(0, {root!r})
-from tools.support.errors import run_command
-run_command(lambda argv: {body})
-"""
-
-
-@pytest.mark.parametrize(
-    ('word', 'meant'),
-    [
-        ('~/a b', '/home/me/a b'),
-        ('--data=~/a', '--data=/home/me/a'),
-        ('~', '/home/me'),
-        ('a~/b', 'a~/b'),
-        ('--pick=a=~/b', '--pick=a=~/b'),
-        ('~x', '~x'),
-    ],
-)
+@pytest.mark.parametrize(('word', 'meant'), [
+    ('~/a b', '/home/me/a b'), ('--data=~/a', '--data=/home/me/a'), ('~', '/home/me'), ('a~/b', 'a~/b'),
+    ('--pick=a=~/b', '--pick=a=~/b'), ('~x', '~x'),
+])  # fmt: skip
 def test_a_tilde_that_no_shell_expanded_is_the_home_folder(tmp_path, monkeypatch, word, meant):
-    """At the beginning of a word or of an option's value, as a shell has it; a file of that name is itself."""
+    """At the beginning of a word or of an option's value; but a file with that name is itself."""
     monkeypatch.setenv('HOME', '/home/me')
     monkeypatch.chdir(tmp_path)
     (tmp_path / '~x').touch()
@@ -152,16 +114,24 @@ def test_a_tilde_that_no_shell_expanded_is_the_home_folder(tmp_path, monkeypatch
     assert seen == [meant]
 
 
-def test_names_that_are_no_utf8_come_out_as_they_are():
-    """As those of files from other systems: ü in Latin-1."""
+COMMAND = """
+import sys
+sys.path.insert(0, {root!r})
+from tools.support.errors import run_command
+run_command(lambda argv: {body})
+"""
+
+
+def test_names_in_other_encodings_are_printed_unchanged():
+    """Files from other systems may have such names: this is ü in Latin-1."""
     command = [sys.executable, '-c', COMMAND.format(root=str(ROOT), body=r"print('M\udcfcller')")]
     finished = subprocess.run(command, capture_output=True, check=False)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, b'M\xfcller\n', b'')
 
 
 @pytest.mark.parametrize('body', ["print('x' * 10**6)", "print('x')"])
-def test_reader_that_goes_away_is_no_error(body):
-    """As with `command | head`: the pipe is closed before the first line, which is written at once or at the end."""
+def test_a_reader_that_goes_away_is_no_error(body):
+    """`command | head` closes the pipe before a line is written, at once or at the end."""
     command = [sys.executable, '-c', COMMAND.format(root=str(ROOT), body=body)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
@@ -177,42 +147,16 @@ def test_sum_of_a_file(tmp_path):
     assert file_sum(path, 'md5') == '900150983cd24fb0d6963f7d28e17f72'
 
 
-def system_python():
-    """A Python other than the project's own."""
-    return shutil.which('python3', path='/usr/bin:/usr/local/bin') or sys.executable
-
-
-@pytest.mark.parametrize(
-    ('name', 'option'), [('predict', '--weights'), ('extract_features', '--weights'), ('browse_lmdb', '--ids')]
-)
-def test_command_finds_the_projects_python_from_any_folder(tmp_path, name, option):
-    """Run by the system's Python in another folder, a command that needs Caffe works."""
-    command = [system_python(), str(ROOT / 'tools' / f'{name}.py'), '--help']
-    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    assert option in finished.stdout
-
-
-def test_command_without_a_venv_says_what_to_run(tmp_path):
-    """In a checkout before `make caffe`, the word is one line."""
-    for name in ('tools', 'prototxt'):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
-    command = [system_python(), str(tmp_path / 'tools' / 'predict.py'), '--help']
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 1
-    assert finished.stderr == f'error: no {tmp_path / ".venv"}; run: make caffe\n'
-
-
 def test_without_a_compiler_there_is_no_compiled_code(monkeypatch, tmp_path, capsys):
-    """And it is said: what it does is done otherwise."""
+    """A line says so; Python code does the work."""
     monkeypatch.setattr(native, 'VENV', tmp_path)
     monkeypatch.setenv('CC', 'false')
     assert native._library.__wrapped__(ROOT / 'tools' / 'inference' / 'zoom.c') is None
     assert 'zoom.c does not compile' in capsys.readouterr().err
 
 
-def test_threads_that_want_compiled_code_at_once_all_get_it(monkeypatch, tmp_path):
-    """It is compiled once."""
+def test_threads_share_compiled_code(monkeypatch, tmp_path):
+    """Code that several threads want at once is compiled once."""
     monkeypatch.setattr(native, 'VENV', tmp_path)
     source = tmp_path / 'one.c'
     source.write_text('int one(void) { return 1; }\n')
@@ -221,8 +165,8 @@ def test_threads_that_want_compiled_code_at_once_all_get_it(monkeypatch, tmp_pat
     assert len(set(map(id, found))) == 1 and found[0].one() == 1
 
 
-def test_peak_of_a_process_stays_when_the_memory_is_given_back_and_after_its_end():
-    """300 MB, taken and freed before the first look; a second look comes too late to see anything."""
+def test_the_peak_of_a_process_is_kept_after_it_frees_the_memory_and_ends():
+    """It takes and frees 300 MB before the first look; the second look comes after its end."""
     program = 'import sys; len(bytearray(b"x" * 150_000_000)); print("freed", flush=True); sys.stdin.read()'
     with subprocess.Popen([sys.executable, '-c', program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout and child.stdout.readline() == b'freed\n'
@@ -234,7 +178,7 @@ def test_peak_of_a_process_stays_when_the_memory_is_given_back_and_after_its_end
 
 
 def test_columns_are_as_wide_as_their_widest_cell():
-    """Two spaces between columns, names to the left and numbers to the right, no blanks at the end."""
+    """Two spaces are between columns, none at the end; names are flush left, numbers flush right."""
     rows = [('net', 'IoU %', 'seconds'), ('dilation8', '75.3', ''), ('front', '9.8', '12')]
     assert columns(rows, '<>') == ['net        IoU %  seconds', 'dilation8   75.3', 'front        9.8       12']
     assert columns([('a', 'bb', 'c'), ('aaa', 'b', 'cc')]) == ['a    bb  c', 'aaa  b   cc']
@@ -245,5 +189,5 @@ def test_columns_are_as_wide_as_their_widest_cell():
     (True, ['| stage | made by |', '| ----- | ------- |', '| a     | b \\| c  |']),
 ])  # fmt: skip
 def test_a_markdown_table_holds_any_cell(padded, lines):
-    """A bar in a cell does not end it; padded, the bars stand below each other."""
+    """A bar in a cell is escaped; padding aligns the bars."""
     assert markdown_table([('stage', 'made by'), ('a', 'b | c')], padded=padded) == lines
