@@ -21,10 +21,6 @@ from dataset_prep.records import Record
 Truth = dict[str, tuple[np.ndarray, np.ndarray]]
 
 # These tables repeat the project's on purpose: expected values must not come from the code under test.
-STREET_RGB = [
-    (128, 0, 0), (128, 128, 0), (128, 128, 128), (64, 0, 128), (192, 128, 128), (128, 64, 128), (64, 64, 0), (64, 64, 128),
-    (192, 192, 128), (0, 0, 192), (0, 128, 192),
-]  # fmt: skip
 CAMVID_RGB = {  # colours of label_colors.txt by our id (255: Animal, Archway, Bridge, and so on)
     0: [(128, 0, 0), (64, 192, 0)], 1: [(128, 128, 0), (192, 192, 0)], 2: [(128, 128, 128)],
     3: [(64, 0, 128), (64, 128, 192), (192, 128, 192)], 4: [(192, 128, 128), (0, 64, 64), (128, 128, 64)],
@@ -35,18 +31,11 @@ CAMVID_RGB = {  # colours of label_colors.txt by our id (255: Animal, Archway, B
         (64, 0, 64), (0, 0, 0),
     ],
 }  # fmt: skip
+STREET_RGB = [CAMVID_RGB[index][0] for index in range(11)]
 TRAIN_IDS = [255] * 7 + [
     0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255, 255, 16, 17, 18
 ]  # fmt: skip
-VOC_ID_OF_COCO = {
-    1: 15, 2: 2, 3: 7, 4: 14, 5: 1, 6: 6, 7: 19, 9: 4, 16: 3, 17: 8, 18: 12, 19: 13, 20: 17, 21: 10, 44: 5, 62: 9, 63: 18,
-    64: 16, 67: 11, 72: 20,
-}  # fmt: skip
-COCO_NAMES = {
-    1: 'person', 2: 'bicycle', 3: 'car', 4: 'motorcycle', 5: 'airplane', 6: 'bus', 7: 'train', 9: 'boat', 16: 'bird', 17: 'cat',
-    18: 'dog', 19: 'horse', 20: 'sheep', 21: 'cow', 44: 'bottle', 47: 'cup', 62: 'chair', 63: 'couch', 64: 'potted plant',
-    67: 'dining table', 72: 'tv',
-}  # fmt: skip
+COCO_NAMES = {1: 'person', 3: 'car', 18: 'dog', 47: 'cup', 63: 'couch', 72: 'tv'}  # cup is no category of VOC
 
 
 def save(path: Path, array: np.ndarray) -> None:

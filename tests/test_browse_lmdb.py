@@ -1,4 +1,4 @@
-"""tools/browse_lmdb.py: what it prints and what is in its picture."""
+"""tools/browse_lmdb.py: the text that it prints and the picture that it writes."""
 
 import json
 import resource
@@ -28,7 +28,7 @@ RED, GREY = (0, 0, 255), (90, 90, 90)
 
 @pytest.fixture(scope='module')
 def lmdb(tmp_path_factory):
-    """Four grey images of 60x40 whose label is, row by row, class 0 (30 rows), class 3 (5), ignored (5)."""
+    """Four grey images of 60x40. Their label has 30 rows of class 0, 5 rows of class 3, 5 rows to ignore."""
     folder = tmp_path_factory.mktemp('browse')
     records = []
     label = np.repeat(np.array([0] * 30 + [3] * 5 + [255] * 5, np.uint8)[:, None], 60, axis=1)
@@ -44,8 +44,8 @@ def has_colour(picture, rgb):
     return (picture == np.array(rgb[::-1])).all(axis=2).any()
 
 
-def test_manifest_is_printed_and_the_classes_are_in_the_picture(lmdb, tmp_path):
-    """As a program of its own, from another folder."""
+def test_manifest_is_printed_and_the_picture_has_the_classes_in_colour(lmdb, tmp_path):
+    """Run as a program from another folder."""
     words = [ROOT / 'tools' / 'browse_lmdb.py', lmdb, '--count', 2, '--out', tmp_path / 'sheet.png']
     done = subprocess.run([sys.executable, *map(str, words)], cwd=tmp_path, capture_output=True, text=True, check=True)
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
@@ -59,7 +59,7 @@ def test_manifest_is_printed_and_the_classes_are_in_the_picture(lmdb, tmp_path):
 
 
 def test_datum_is_shown_as_caffe_reads_it(lmdb):
-    """420x432: the image in the middle, reflected around; label white there; class and image half each in the overlay."""
+    """420x432 pixels: the image in a red frame, its reflection with a white label around it, and an overlay of both."""
     [(name, stacked)] = browse_lmdb.chosen(lmdb, 1, ['é2'])
     image, label, both = browse_lmdb.image_pictures(stacked, read_sizes(lmdb)[name], dataset('toy'))
     assert image.shape == label.shape == both.shape == (420, 432, 3)
@@ -70,8 +70,8 @@ def test_datum_is_shown_as_caffe_reads_it(lmdb):
     assert image[189, 200].tolist() == list(RED) and image[230, 246].tolist() == list(RED)  # 190 - 1, 186 + 60
 
 
-def test_shares_are_of_labelled_pixels_and_those_of_ignored_ones_of_all():
-    """30, 5 and 5 of 40 rows: 85.7, 14.3 of 35; 12.5 of 40."""
+def test_share_of_a_class_is_of_the_labelled_pixels_and_of_the_ignored_ones_of_all():
+    """30, 5 and 5 of 40 rows: 85.7 and 14.3 % of 35, 12.5 % of 40."""
     facts = dataset('toy')
     counts = dict.fromkeys(facts.classes, 0) | {'sky': 30, 'boat': 5}
     texts = [text for text, _ in browse_lmdb.shares(counts, 5, facts)]
@@ -80,7 +80,7 @@ def test_shares_are_of_labelled_pixels_and_those_of_ignored_ones_of_all():
 
 @pytest.mark.parametrize(('channels', 'stride'), [(7, 8), (7, 1), (5, 8)])
 def test_stored_maps_show_the_largest_score_and_the_label(tmp_path, capsys, channels, stride):
-    """Scores of class 2 everywhere; other maps in grey; shares from the labels shown."""
+    """Class 2 has the largest score everywhere. Maps that are no scores are shown in grey. The shares count the labels."""
     maps = np.zeros((channels, 6, 8), np.float32)
     maps[2] = np.linspace(1, 2, 48).reshape(6, 8)
     label = np.full((1 if stride == 8 else 64, 6, 8), 4, np.uint8)
@@ -99,7 +99,7 @@ def test_stored_maps_show_the_largest_score_and_the_label(tmp_path, capsys, chan
     assert (counts['barn'], ignored) == (label.size, 0)
 
 
-def test_what_is_not_there_is_one_error(lmdb, tmp_path):
+def test_missing_lmdb_or_record_is_one_error(lmdb, tmp_path):
     with pytest.raises(UserError, match='no LMDB at'):
         browse_lmdb.main([str(tmp_path)])
     with pytest.raises(UserError, match='has no record x; its first is é'):
@@ -118,8 +118,8 @@ def test_damaged_manifest_is_named(lmdb, tmp_path, content):
         browse_lmdb.main([str(tmp_path / 'lmdb')])
 
 
-def test_own_data_set_is_known_by_the_file_beside_its_lmdb(lmdb, tmp_path, monkeypatch, capsys):
-    """Wherever it lies; the path may be the LMDB's name alone."""
+def test_classes_of_own_data_are_read_from_the_folder_of_the_lmdb(lmdb, tmp_path, monkeypatch, capsys):
+    """The path may be the LMDB's name alone."""
     row = replace(dataset('toy'), name='mine', classes=('ground', *dataset('toy').classes[1:]))
     (tmp_path / 'dataset.json').write_text(own_json(row))
     shutil.copytree(lmdb, tmp_path / 'lmdb')
@@ -132,8 +132,8 @@ def test_own_data_set_is_known_by_the_file_beside_its_lmdb(lmdb, tmp_path, monke
     assert 'ground 7,200' in capsys.readouterr().out
 
 
-def test_picture_that_the_disk_does_not_take_is_named(lmdb, tmp_path):
-    """Files may have 100 bytes here, as on a disk with no more room; nothing of the picture stays."""
+def test_picture_that_does_not_fit_on_the_disk_is_named(lmdb, tmp_path):
+    """The kernel limits files to 100 bytes here. No part of the picture is left."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
@@ -145,8 +145,8 @@ def test_picture_that_the_disk_does_not_take_is_named(lmdb, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_strip_of_an_image_makes_no_sheet_of_a_million_pixels():
-    """Three pictures of 50x20,000 at a height of 180 would be 216,000 wide; ten times longer ones no PNG takes."""
+def test_very_wide_images_are_shown_lower():
+    """Three pictures of 20,000x50 (width x height) would be 216,000 pixels wide at the usual height of 180."""
     strip = np.zeros((50, 20_000, 3), np.uint8)
     row = sheet_row('strip', [strip, strip, strip])
     assert row.shape[1] < 3 * 8 * 180 + 3 * 8
@@ -154,7 +154,7 @@ def test_strip_of_an_image_makes_no_sheet_of_a_million_pixels():
 
 
 def test_blocks_of_a_sheet_keep_their_pixels():
-    """Widths differ: white to the right; nearest pixels where colours must stay pure; text and swatches are drawn."""
+    """White fills the right of narrower blocks. `pure` scales without new colours. Text and colour samples are drawn."""
     red, blue = np.full((2, 3, 3), (0, 0, 255), np.uint8), np.full((2, 5, 3), (255, 0, 0), np.uint8)
     assert beside([red, blue], 1).shape == (2, 9, 3) and beside([red, blue], 1)[0, 3].tolist() == list(WHITE)
     stacked = below([red, blue], 1)

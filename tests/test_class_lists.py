@@ -1,4 +1,4 @@
-"""Lists of classes as people and other tools write them: understood, with their colours, or refused with the line."""
+"""Lists of classes as people and other tools write them: names and colours are read, or an error names the line."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PLAIN = [('sky', (0, 0, 0)), ('road', (128, 0, 0))]  # the first two colours of 
 
 
 def classes(folder, text):
-    """What is read of a file that holds `text`."""
+    """The classes read from a file with this text."""
     (folder / 'classes.txt').write_text(text, encoding='utf-8')
     return read_classes(str(folder / 'classes.txt'))
 
@@ -35,42 +35,35 @@ def classes(folder, text):
         '1: road: 4, 5, 6\n0: sky: 1, 2, 3',
     ],
 )
-def test_names_and_colours_are_understood(tmp_path, text):
-    """In the order of their ids where these are given, else of the lines."""
+def test_names_and_colours_are_read(tmp_path, text):
+    """In the order of their ids if the file has ids, else in the order of the lines."""
     assert classes(tmp_path, text) == SKY_ROAD
 
 
 @pytest.mark.parametrize(
     'text',
     [
-        'sky\nroad',
-        'name\nsky\nroad',
-        'classes\nsky\nroad',
-        ',name\n0,sky\n1,road',
-        '0 sky\n1 road',
-        'sky 0\nroad 1',
-        'road 1\nsky 0',
-        '__ignore__\nsky\nroad',
-        'sky:::\nroad:::',
-    ],  # fmt: skip
-)
-def test_names_without_colours_get_those_of_voc(tmp_path, text):
+        'sky\nroad', 'name\nsky\nroad', 'classes\nsky\nroad', ',name\n0,sky\n1,road', '0 sky\n1 road', 'sky 0\nroad 1',
+        'road 1\nsky 0', '__ignore__\nsky\nroad', 'sky:::\nroad:::',
+    ],
+)  # fmt: skip
+def test_names_without_colours_get_vocs_colours(tmp_path, text):
     assert classes(tmp_path, text) == PLAIN
 
 
-def test_colours_without_names_are_classes_of_a_number(tmp_path):
+def test_classes_without_names_are_numbered(tmp_path):
     assert classes(tmp_path, '1, 2, 3\n4, 5, 6') == [('class 0', (1, 2, 3)), ('class 1', (4, 5, 6))]
     assert read_classes('2') == [('class 0', (0, 0, 0)), ('class 1', (128, 0, 0))]
 
 
 @pytest.mark.parametrize('text', ['lane 1\nlane 2', 'lane 1 1 2 3\nlane 2 4 5 6', 'wall, brick\nBürgersteig', '猫\n2 wheeler'])
-def test_numbers_commas_and_other_letters_may_be_in_names(tmp_path, text):
+def test_names_may_have_numbers_commas_and_any_letters(tmp_path, text):
     names = [line.partition(' 1 2 3')[0].partition(' 4 5 6')[0] for line in text.splitlines()]
     assert [name for name, _ in classes(tmp_path, text)] == names
 
 
-def test_a_class_without_a_colour_takes_none_of_anothers(tmp_path):
-    """Black, VOC's first, is that of the second class; its third, of an id that is not there, is free."""
+def test_class_without_a_colour_gets_one_that_no_other_has(tmp_path):
+    """VOC's colour of id 0, black, is taken by the second class. The next free one is VOC's colour of id 2."""
     assert classes(tmp_path, 'sky\nroad 0 0 0') == [('sky', (0, 128, 0)), ('road', (0, 0, 0))]
 
 
@@ -101,6 +94,6 @@ def test_a_class_without_a_colour_takes_none_of_anothers(tmp_path):
         ('sky 1 2 3 # blue\nroad\n', "line 1: 'sky 1 2 3 # blue' is not understood"),
     ],
 )
-def test_what_is_not_understood_is_named(tmp_path, text, words):
+def test_bad_line_is_named(tmp_path, text, words):
     with pytest.raises(UserError, match=words):
         classes(tmp_path, text)

@@ -7,24 +7,9 @@ import subprocess
 import tarfile
 import zipfile
 
+import mini_archives as mini
 import numpy as np
 import pytest
-from mini_archives import (
-    MINIATURES,
-    TRAIN_IDS,
-    camvid,
-    cityscapes,
-    coco,
-    custom,
-    kitti,
-    labels,
-    noise,
-    prepare,
-    save,
-    voc,
-    voc_test,
-    write_lines,
-)
 from PIL import Image
 from scipy.io import loadmat
 from through_caffe import MARGIN, check_lmdb, padded
@@ -70,9 +55,9 @@ def check_training_split(tmp_path, split, truth, out='out'):
 
 def test_voc_and_sbd(tmp_path, capsys):
     """VOC's labels for VOC train, SBD's for the other images, and nothing of VOC val."""
-    train, val = voc(tmp_path / 'da ta é')
-    test = voc_test(tmp_path / 'da ta é')
-    out = prepare('voc', tmp_path / 'da ta é', tmp_path / 'lm db é')
+    train, val = mini.voc(tmp_path / 'da ta é')
+    test = mini.voc_test(tmp_path / 'da ta é')
+    out = mini.prepare('voc', tmp_path / 'da ta é', tmp_path / 'lm db é')
     assert [record.id for record in load_split(out, 'train_aug')] == sorted(train)
     assert sorted(train) == ['2007_000032', '2007_000039', '2008_000001', '2008_000002']
     check_training_split(tmp_path, 'train_aug', train, 'lm db é')
@@ -88,8 +73,8 @@ def test_voc_and_sbd(tmp_path, capsys):
 
 def test_hariharans_annotations_replace_vocs_on_request(tmp_path):
     """2007_000032 is in VOC train and in SBD, 2007_000039 in VOC train alone. val keeps VOC's."""
-    _, val = voc(tmp_path)
-    out = prepare('voc', tmp_path, tmp_path / 'out', '--annotations', 'hariharan')
+    _, val = mini.voc(tmp_path)
+    out = mini.prepare('voc', tmp_path, tmp_path / 'out', '--annotations', 'hariharan')
     records = {record.id: record for record in load_split(out, 'train_aug')}
     both = records.pop('2007_000032')
     np.testing.assert_array_equal(read_label(both), loadmat(both.label)['GTcls']['Segmentation'][0, 0])
@@ -101,33 +86,33 @@ def test_hariharans_annotations_replace_vocs_on_request(tmp_path):
 
 def test_voc_joined_with_coco(tmp_path, capsys):
     """The pixels of COCO's polygons were counted by hand. Images without an object of VOC's categories are left out."""
-    train, val = voc(tmp_path)
-    drawn = coco(tmp_path)
+    train, val = mini.voc(tmp_path)
+    drawn = mini.coco(tmp_path)
     counts = {name: np.bincount(label.ravel(), minlength=256) for name, (_, label) in drawn.items()}
     first = counts['COCO_train2014_000000000009']
     assert (first[15], first[12], first[7], first[255]) == (300 - 20, 20, 64, 240)
     assert counts['COCO_val2014_000000000042'][18] == 6 + 20
-    out = prepare('voc_coco', tmp_path, tmp_path / 'out')
+    out = mini.prepare('voc_coco', tmp_path, tmp_path / 'out')
     check_training_split(tmp_path, 'train_aug_coco', {**train, **drawn})
     check_split(out, 'val', val)
     assert 'COCO train2014: 1 of 2 images are taken' in capsys.readouterr().out
     assert Image.open(out / 'coco_labels' / 'train2014' / 'COCO_train2014_000000000009.png').mode == 'P'
     for _ in range(2):  # VOC alone in the same folder, and again: each command keeps the other's LMDB
-        prepare('voc', tmp_path, out)
+        mini.prepare('voc', tmp_path, out)
         assert [read_manifest(out / f'{split}_404')['count'] for split in ('train_aug', 'train_aug_coco')] == [4, 6]
-        prepare('voc_coco', tmp_path, out)
+        mini.prepare('voc_coco', tmp_path, out)
 
 
 def test_camvid(tmp_path):
     """All 32 colours."""
-    train = camvid(tmp_path / 'Cam Vid')
-    prepare('camvid', tmp_path / 'Cam Vid', tmp_path / 'out')
+    train = mini.camvid(tmp_path / 'Cam Vid')
+    mini.prepare('camvid', tmp_path / 'Cam Vid', tmp_path / 'out')
     check_training_split(tmp_path, 'train', train)
 
 
 def test_kitti(tmp_path, capsys):
-    train, test = kitti(tmp_path / 'KITTI')
-    prepare('kitti', tmp_path, tmp_path / 'out', '--encoding', 'png')
+    train, test = mini.kitti(tmp_path / 'KITTI')
+    mini.prepare('kitti', tmp_path, tmp_path / 'out', '--encoding', 'png')
     check_training_split(tmp_path, 'train', train)
     check_split(tmp_path / 'out', 'test', test)
     assert 'this copy of kitti has 2 train (complete: 100), 1 test (complete: 46)' in capsys.readouterr().out
@@ -135,8 +120,8 @@ def test_kitti(tmp_path, capsys):
 
 def test_cityscapes(tmp_path):
     """Whole images, and halves. In the middle of the image a half's margin is part of the other half."""
-    truth = cityscapes(tmp_path / 'Cityscapes')
-    out = prepare('cityscapes', tmp_path / 'Cityscapes', tmp_path / 'out', '--halves-crop-size', '404')
+    truth = mini.cityscapes(tmp_path / 'Cityscapes')
+    out = mini.prepare('cityscapes', tmp_path / 'Cityscapes', tmp_path / 'out', '--halves-crop-size', '404')
     check_training_split(tmp_path, 'train', truth['train'])
     check_split(out, 'val', truth['val'])
     assert [record.label for record in load_split(out, 'test')] == [None]
@@ -152,10 +137,10 @@ def test_cityscapes(tmp_path):
 
 def test_own_folder(tmp_path, capsys):
     """Grey and palette labels, names with spaces and non-ASCII letters. dataset.json keeps the classes and the mean."""
-    truth = custom(tmp_path / 'min data å')
+    truth = mini.custom(tmp_path / 'min data å')
     (tmp_path / 'classes.txt').write_text('Straße 10 20 30\ndark sky\n猫  1 2 3\n', encoding='utf-8')
     options = ['--classes', str(tmp_path / 'classes.txt'), '--val-fraction', '0.25']
-    out = prepare('custom', tmp_path / 'min data å', tmp_path / 'out', *options)
+    out = mini.prepare('custom', tmp_path / 'min data å', tmp_path / 'out', *options)
     splits = {split: [record.id for record in load_split(out, split)] for split in ('train', 'val')}
     assert (len(splits['train']), len(splits['val'])) == (3, 1)
     assert sorted(splits['train'] + splits['val']) == sorted(truth)
@@ -172,10 +157,10 @@ def test_own_folder(tmp_path, capsys):
 
 def test_half_of_a_full_size_image_of_cityscapes_is_one_crop_of_1396(tmp_path):
     """Columns 0-1395 or 1024-2419 of the padded image, 2420x1396, with the labels of columns 0-1023 or 1024-2047."""
-    image, ids = noise(1, 1024, 2048, 3), labels(2, [*range(34)], 1024, 2048)
-    save(tmp_path / 'i.png', image[..., ::-1])
-    save(tmp_path / 'l.png', ids)
-    label = np.array(TRAIN_IDS, np.uint8)[ids]
+    image, ids = mini.noise(1, 1024, 2048, 3), mini.labels(2, [*range(34)], 1024, 2048)
+    mini.save(tmp_path / 'i.png', image[..., ::-1])
+    mini.save(tmp_path / 'l.png', ids)
+    label = np.array(mini.TRAIN_IDS, np.uint8)[ids]
     whole = padded(image, label, 1396)
     assert whole.shape == (4, 1396, 2420)
     left, right = halves(Record('x', tmp_path / 'i.png', tmp_path / 'l.png', 'cityscapes', 'cityscapes_ids'))
@@ -200,7 +185,7 @@ def test_half_of_a_full_size_image_of_cityscapes_is_one_crop_of_1396(tmp_path):
     ],
 )
 def test_incomplete_copy_is_refused(tmp_path, name, words):
-    MINIATURES[name](tmp_path / 'in')
+    mini.MINIATURES[name](tmp_path / 'in')
     with pytest.raises(UserError, match=rf'{words}.*--allow-partial \(PARTIAL=1'):
         getattr(dataset_prep, name).main(['--data', str(tmp_path / 'in'), '--out', str(tmp_path / 'out')])
     assert not (tmp_path / 'out').exists()
@@ -214,19 +199,24 @@ def test_complete_copy_of_voc_and_sbd_is_accepted(tmp_path, monkeypatch):
     voc_root, sbd_root = tmp_path / 'VOC2012', tmp_path / 'dataset'
     for folder in (voc_root / 'JPEGImages', voc_root / 'SegmentationClass', sbd_root / 'img', sbd_root / 'cls'):
         folder.mkdir(parents=True)
-    write_lines(voc_root / 'ImageSets' / 'Segmentation' / 'train.txt', train)
-    write_lines(voc_root / 'ImageSets' / 'Segmentation' / 'val.txt', val)
-    write_lines(sbd_root / 'train.txt', sbd[:8498])
-    write_lines(sbd_root / 'val.txt', sbd[8498:])
+    lists = voc_root / 'ImageSets' / 'Segmentation'
+    lists.mkdir(parents=True)
+    for path, names in (
+        (lists / 'train.txt', train),
+        (lists / 'val.txt', val),
+        (sbd_root / 'train.txt', sbd[:8498]),
+        (sbd_root / 'val.txt', sbd[8498:]),
+    ):
+        path.write_text('\n'.join(names))
     monkeypatch.setattr('dataset_prep.voc.check_files', lambda records: None)
     splits = find_splits(tmp_path)
     assert [record.id for record in splits['train_aug']] == train + other
     assert {record.encoding for record in splits['train_aug'][:1464]} == {'ids'}
     assert {record.encoding for record in splits['train_aug'][1464:]} == {'sbd'}
-    write_lines(sbd_root / 'val.txt', sbd[8499:])
+    (sbd_root / 'val.txt').write_text('\n'.join(sbd[8499:]))
     with pytest.raises(UserError, match=r'this copy of SBD has 2856 val \(complete: 2857\)'):
         find_splits(tmp_path)
-    write_lines(sbd_root / 'val.txt', [train[1100], *sbd[8499:]])
+    (sbd_root / 'val.txt').write_text('\n'.join([train[1100], *sbd[8499:]]))
     with pytest.raises(UserError, match=r'this copy of pascal_voc has 10581 train_aug \(complete: 10582\)'):
         find_splits(tmp_path)
 
@@ -241,10 +231,10 @@ def test_complete_copy_of_voc_and_sbd_is_accepted(tmp_path, monkeypatch):
     ],
 )
 def test_bad_lists_of_voc_are_named(tmp_path, file, content, words):
-    voc(tmp_path / 'in')
+    mini.voc(tmp_path / 'in')
     (tmp_path / 'in' / file).write_text(content)
     with pytest.raises(UserError, match=words):
-        prepare('voc', tmp_path / 'in', tmp_path / 'out')
+        mini.prepare('voc', tmp_path / 'in', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
@@ -263,18 +253,18 @@ def test_folder_without_the_data_set_is_refused(tmp_path, name, words):
     (tmp_path / 'empty').mkdir()
     for folder, message in (('empty', words), ('gone', 'no folder .*gone')):
         with pytest.raises(UserError, match=message):
-            prepare(name, tmp_path / folder, tmp_path / 'out')
+            mini.prepare(name, tmp_path / folder, tmp_path / 'out')
 
 
 def test_voc_is_found_at_its_root_and_sbd_elsewhere(tmp_path):
-    train, _ = voc(tmp_path / 'a')
+    train, _ = mini.voc(tmp_path / 'a')
     (tmp_path / 'a' / 'benchmark_RELEASE').rename(tmp_path / 'sbd')
     splits = find_splits(tmp_path / 'a' / 'VOCdevkit' / 'VOC2012', tmp_path / 'sbd', allow_partial=True)
     assert [record.id for record in splits['train_aug']] == sorted(train)
 
 
 def test_voc_of_another_year_is_not_confused_with_2012(tmp_path):
-    train, _ = voc(tmp_path)
+    train, _ = mini.voc(tmp_path)
     shutil.copytree(tmp_path / 'VOCdevkit' / 'VOC2012', tmp_path / 'VOCdevkit' / 'VOC2007')
     assert len(find_splits(tmp_path, allow_partial=True)['train_aug']) == len(train)
     (tmp_path / 'VOCdevkit' / 'VOC2012').rename(tmp_path / 'VOCdevkit' / 'VOC2008')
@@ -284,16 +274,16 @@ def test_voc_of_another_year_is_not_confused_with_2012(tmp_path):
 
 def test_archives_are_checked_and_unpacked_once(tmp_path):
     """VOC's tar files and SBD's tgz."""
-    train, _ = voc(tmp_path / 'tree')
+    train, _ = mini.voc(tmp_path / 'tree')
     data = tmp_path / 'down loads'
     data.mkdir()
     pack(data / 'VOCtrainval_11-May-2012.tar', tmp_path / 'tree' / 'VOCdevkit')
     pack(data / 'benchmark.tgz', tmp_path / 'tree' / 'benchmark_RELEASE')
     with pytest.raises(UserError, match=r'VOCtrainval_11-May-2012.tar is not the archive .*md5 6cd6e144'):
         find_splits(data)
-    test = voc_test(tmp_path / 'test')
+    test = mini.voc_test(tmp_path / 'test')
     pack(data / 'VOC2012test.tar', tmp_path / 'test' / 'VOCdevkit')
-    out = prepare('voc', data, tmp_path / 'out')
+    out = mini.prepare('voc', data, tmp_path / 'out')
     check_split(out, 'train_aug', train)
     assert [record.id for record in load_split(out, 'test')] == test
     for archive in ('VOCtrainval_11-May-2012.tar', 'benchmark.tgz'):
@@ -317,11 +307,11 @@ def zip_away(data, folder, archive):
 
 
 def test_zips_are_unpacked(tmp_path):
-    truth = coco(tmp_path / 'coco')
+    truth = mini.coco(tmp_path / 'coco')
     zip_away(tmp_path / 'coco', 'train2014', 'train2014.zip')
     zip_away(tmp_path / 'coco', 'annotations', 'annotations_trainval2014.zip')
     [of_coco] = find_coco(tmp_path / 'coco', ['train2014'], tmp_path / 'out', 0, allow_partial=True)
-    truth |= cityscapes(tmp_path / 'city')['val']
+    truth |= mini.cityscapes(tmp_path / 'city')['val']
     for folder in ('leftImg8bit', 'gtFine'):
         zip_away(tmp_path / 'city', folder, f'{folder}_trainvaltest.zip')
     [of_cityscapes] = dataset_prep.cityscapes.find_splits(tmp_path / 'city', allow_partial=True)['val']
@@ -339,7 +329,7 @@ def test_zips_are_unpacked(tmp_path):
     ],
 )
 def test_bad_archive_leaves_nothing_behind(tmp_path, damage, words):
-    voc(tmp_path / 'tree')
+    mini.voc(tmp_path / 'tree')
     data = tmp_path / 'data'
     data.mkdir()
     archive = data / 'VOCtrainval_11-May-2012.tar'
@@ -359,7 +349,7 @@ def test_bad_archive_leaves_nothing_behind(tmp_path, damage, words):
 
 def test_gzip_with_a_wrong_checksum_is_named(tmp_path):
     """Without the MD5 check. gzip's own error does not name the file."""
-    voc(tmp_path)
+    mini.voc(tmp_path)
     pack(tmp_path / 'benchmark.tgz', tmp_path / 'benchmark_RELEASE')
     content = bytearray((tmp_path / 'benchmark.tgz').read_bytes())
     content[-8] ^= 1
@@ -372,7 +362,7 @@ def test_archive_on_a_read_only_disk_is_an_error_with_the_command_to_unpack_it(t
     def refuse(path):
         raise OSError(errno.EROFS, 'Read-only file system', str(path))
 
-    voc(tmp_path)
+    mini.voc(tmp_path)
     pack(tmp_path / 'VOCtrainval_11-May-2012.tar', tmp_path / 'VOCdevkit')
     monkeypatch.setattr(archives, 'whole_folder', refuse)
     with pytest.raises(UserError, match=r'cannot be written \(Read-only file system\); unpack it yourself: tar xf .* -C FOLDER'):
@@ -382,18 +372,18 @@ def test_archive_on_a_read_only_disk_is_an_error_with_the_command_to_unpack_it(t
 @pytest.mark.parametrize('name', ['kitti', 'cityscapes', 'custom'])
 def test_hidden_files_of_macos_are_ignored(tmp_path, name):
     """macOS writes ._NAME beside each file on disks of other systems and in archives."""
-    MINIATURES[name](tmp_path / 'in')
+    mini.MINIATURES[name](tmp_path / 'in')
     for path in [path for path in (tmp_path / 'in').rglob('*') if path.is_file()]:
         path.with_name(f'._{path.name}').write_bytes(b'\0\5\x16\7')
-    out = prepare(name, tmp_path / 'in', tmp_path / 'out', '--lists-only')
+    out = mini.prepare(name, tmp_path / 'in', tmp_path / 'out', '--lists-only')
     ids = [record.id for path in out.glob('t*.json') for record in load_split(out, path.stem)]
     assert ids and not any('._' in name for name in ids)
 
 
 def test_files_of_other_programs_are_never_replaced(tmp_path):
     """After a typing error in OUT=: folders and lists with the names of ours."""
-    voc(tmp_path / 'in')
-    coco(tmp_path / 'in')
+    mini.voc(tmp_path / 'in')
+    mini.coco(tmp_path / 'in')
     out = tmp_path / 'out'
     files = [out / 'drawn' / 'train' / 'a.png', out / 'coco_labels' / 'train2014' / 'b.png', out / 'val.json']
     for path in files:
@@ -402,9 +392,9 @@ def test_files_of_other_programs_are_never_replaced(tmp_path):
     with pytest.raises(UserError, match='out/drawn/train holds what this command did not write'):
         toy.main(['--out', str(out)])
     with pytest.raises(UserError, match='out/coco_labels/train2014 holds what this command did not write'):
-        prepare('voc_coco', tmp_path / 'in', out)
+        mini.prepare('voc_coco', tmp_path / 'in', out)
     with pytest.raises(UserError, match='out/val.json was not written by this toolkit'):
-        prepare('voc', tmp_path / 'in', out)
+        mini.prepare('voc', tmp_path / 'in', out)
     assert all(path.read_text() == '{"annotations": []}' for path in files)
 
 

@@ -1,4 +1,4 @@
-"""Own data is a row like any other: short names of networks, scores, the CRF's recipe and the tables know it."""
+"""Own data in the other commands: short names of networks, scores, the CRF recipe, the tables."""
 
 import json
 import shutil
@@ -23,13 +23,13 @@ from tools.support.paths import PRETRAINED
 CLASSES = ('sky', 'road', 'car')
 TRUTH = np.array([[0, 0, 1, 1], [2, 2, 2, 255]], np.uint8)
 MAP = np.array([[0, 1, 1, 1], [2, 2, 0, 0]], np.uint8)
-# sky: 1 of 0 0 1 2 (truth or map); road: 2 of 3; car: 2 of 3; the pixel of 255 does not count
+# By hand: pixels in both divided by pixels in either, without the pixel of 255.
 IOU = {'sky': 1 / 3, 'road': 2 / 3, 'car': 2 / 3}
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Makes the data set `name` in a folder of data sets of this test's own; returns the folder of its lists."""
+    """A function that writes the row of an own data set into this test's data folder and returns the row's folder."""
     monkeypatch.setattr(datasets, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(datasets, '_own', {})
     monkeypatch.setattr(net_choice, 'RUNS', tmp_path / 'runs')
@@ -59,7 +59,7 @@ def own(tmp_path, monkeypatch):
     ],
 )
 def test_short_names(own, tmp_path, asked, trained, expected):
-    """The network that was trained on the data here, else Table 3's on VOC."""
+    """They mean the network that was trained on this data, or else Table 3's network for VOC."""
     own('my-data')
     for stage in trained:
         (tmp_path / 'runs' / f'{stage}@my-data').mkdir(parents=True)
@@ -75,7 +75,7 @@ def test_short_names(own, tmp_path, asked, trained, expected):
         (('front', 'mein'), (), 'no network of a data set mein; there are those of .*, mine'),
     ],
 )
-def test_names_that_fit_several_or_none(own, tmp_path, asked, trained, words):
+def test_ambiguous_and_unknown_names_are_refused(own, tmp_path, asked, trained, words):
     own()
     for stage in trained:
         (tmp_path / 'runs' / f'{stage}@mine').mkdir(parents=True)
@@ -83,17 +83,15 @@ def test_names_that_fit_several_or_none(own, tmp_path, asked, trained, words):
         net_choice.network(*asked)
 
 
-def test_a_folder_that_was_renamed_is_named(own, tmp_path):
+def test_renamed_folder_is_an_error_with_both_names(own, tmp_path):
     own().rename(tmp_path / 'data' / 'yours')
-    with pytest.raises(
-        UserError,
-        match='data/yours holds the data set mine; rename the folder to mine, or prepare the data set again with NAME=yours',
-    ):
+    words = 'data/yours holds the data set mine; rename the folder to mine, or prepare the data set again with NAME=yours'
+    with pytest.raises(UserError, match=words):
         datasets.dataset('yours')
 
 
 def score_own(tmp_path, *options, truth=TRUTH, form='NFC', suffix='.png'):
-    """What tools/score.py makes of one pair of the data set `mine`."""
+    """Run tools/score.py on one image of the data set `mine`; returns its JSON."""
     save(tmp_path / 'gt' / 'é.png', truth)
     save(tmp_path / 'pred' / unicodedata.normalize(form, f'é{suffix}'), MAP)
     words = ['--pred', str(tmp_path / 'pred'), '--gt', str(tmp_path / 'gt'), '--json', str(tmp_path / 'scores.json')]
@@ -103,7 +101,7 @@ def score_own(tmp_path, *options, truth=TRUTH, form='NFC', suffix='.png'):
 
 @pytest.mark.parametrize(('form', 'suffix'), [('NFC', '.png'), ('NFD', '.png'), ('NFC', '.PNG')])
 def test_own_classes_are_scored(own, tmp_path, form, suffix):
-    """By PASCAL VOC's rules, counted by hand; file names are equal in either form of Unicode and in capitals."""
+    """By PASCAL VOC's measures. File names match in either Unicode form, and whatever the case of the suffix."""
     own()
     assert score_own(tmp_path, form=form, suffix=suffix)['class_iou'] == pytest.approx(IOU)
 
@@ -116,15 +114,15 @@ def test_own_ground_truth_may_be_in_colours(own, tmp_path):
     assert found['class_iou'] == pytest.approx(IOU)
 
 
-def test_a_split_says_which_images_are_scored(own, tmp_path):
-    """Of a folder with the labels of all splits."""
+def test_list_selects_the_images_to_score(own, tmp_path):
+    """The folder of labels also has those of other splits."""
     save_split(own(), 'val', [Record('é', tmp_path / 'é.png', None, 'mine')])
     save(tmp_path / 'gt' / 'of train.png', TRUTH)
     assert score_own(tmp_path, '--list', str(tmp_path / 'data' / 'mine' / 'val.json'))['images'] == 1
 
 
 def test_maps_of_another_data_set_are_not_scored(own, tmp_path):
-    """Their ids stand for other classes."""
+    """Their ids mean other classes."""
     own()
     (tmp_path / 'pred').mkdir()
     (tmp_path / 'pred' / 'settings.json').write_text(json.dumps({'dataset': 'camvid'}))
@@ -132,51 +130,55 @@ def test_maps_of_another_data_set_are_not_scored(own, tmp_path):
         score_own(tmp_path)
 
 
-def test_a_network_is_not_scored_on_another_data_set(tmp_path):
-    """The scores would have the names of other classes."""
-    data = make_split(tmp_path / 'data', {'a': (20, 28)})
+def run_test(tmp_path, net, dataset, row=None):
+    """tools/test.py with random weights on a split of `dataset`, with the row of an own data set beside it."""
+    data = make_split(tmp_path / 'copy', {'a': (20, 28)})
     said = json.loads((data / 'test.json').read_text())
-    (data / 'test.json').write_text(json.dumps(said | {'dataset': 'kitti'}))
-    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
+    (data / 'test.json').write_text(json.dumps(said | {'dataset': dataset}))
+    if row:
+        (data / 'dataset.json').write_text(own_json(row))
+    weights = random_weights(net, tmp_path / 'w.caffemodel')
+    words = ['--net', net, '--weights', str(weights), '--data', str(data), '--split', 'test', '--out', str(tmp_path / 'out')]
+    test_command.main(words)
+
+
+def test_network_is_not_scored_on_another_data_set(tmp_path):
+    """The scores would have the names of other classes."""
     with pytest.raises(UserError, match='holds kitti, front_toy is for toy; give --net front_toy@kitti, or another --data'):
-        test_command.main(['--net', 'front_toy', '--weights', str(weights), '--data', str(data), '--out', str(tmp_path / 'out')])
+        run_test(tmp_path, 'front_toy', 'kitti')
 
 
-def test_the_crf_is_tested_on_val_where_there_is_no_test(own, monkeypatch, capsys):
-    """Which is said before the first step, as its parameters are chosen there."""
+def test_network_is_not_scored_on_a_copy_with_other_classes(own, tmp_path):
+    """--data has a data set of the same name that was prepared with another list of classes."""
+    own()
+    row = Dataset('mine', CLASSES[::-1], ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), {})
+    with pytest.raises(UserError, match='copy has other classes than .*mine, which front_toy@mine is for; give one of them'):
+        run_test(tmp_path, 'front_toy@mine', 'mine', row)
+
+
+def test_crf_is_tested_on_val_if_there_is_no_test_split(own, monkeypatch, capsys):
+    """A note says so before the first step, because the CRF's parameters are chosen on val."""
     own()
     said = []
     monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', lambda _net: [PRETRAINED / 'x.caffemodel'])
     recipe.main(['front_toy@mine'])
     tested = test_command.parse_args(list(said[2][1:]))
-    assert tested.save_scores and tested.split is None  # of val, which tools/test.py takes too
+    assert tested.save_scores and tested.split is None  # None: tools/test.py also takes val then
     line = "front_toy@mine: mine has no test split: val is tested, on which the CRF's parameters were chosen"
     assert line in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('splits', [('train',), ('train', 'test')])
-def test_the_crf_is_refused_before_the_search_where_there_is_no_val(own, monkeypatch, splits):
+def test_crf_without_a_val_split_is_refused_before_the_search(own, monkeypatch, splits):
     own(splits=splits)
     monkeypatch.setattr(recipe.Steps, 'do', lambda *_: pytest.fail('begun'))
     with pytest.raises(UserError, match=f'mine has no val split to search on, only {", ".join(splits)}'):
         recipe.main(['front_toy@mine'])
 
 
-def test_images_of_other_classes_under_the_same_name_are_not_scored(own, tmp_path):
-    """A copy of the data set that was prepared with other classes, given by --data."""
-    own()
-    data = make_split(tmp_path / 'copy', {'a': (20, 28)})
-    said = json.loads((data / 'test.json').read_text())
-    (data / 'test.json').write_text(json.dumps(said | {'dataset': 'mine'}))
-    (data / 'dataset.json').write_text(own_json(Dataset('mine', CLASSES[::-1], ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), {})))
-    weights = random_weights('front_toy@mine', tmp_path / 'w.caffemodel')
-    with pytest.raises(UserError, match='copy has other classes than .*mine, which front_toy@mine is for; give one of them'):
-        test_command.main(['--net', 'front_toy@mine', '--weights', str(weights), '--data', str(data), '--split', 'test'])
-
-
-def test_own_data_has_a_table_of_its_own(own, tmp_path, monkeypatch, capsys):
-    """Whole splits of networks that were tested on it, by the names of its classes; none of what it was before."""
+def test_own_data_has_its_own_table(own, tmp_path, monkeypatch, capsys):
+    """The table names its classes. It is gone after the data set was deleted."""
     monkeypatch.setattr(figures, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(tables_page, 'RUNS', tmp_path / 'runs')
     folder = own()

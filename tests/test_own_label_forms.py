@@ -1,4 +1,4 @@
-"""Labels of one's own in the forms of other tools: exports written by hand as the tools publish their formats, and read."""
+"""Own labels in the formats of other tools. The test files follow the formats as the tools publish them."""
 
 import base64
 import io
@@ -20,23 +20,23 @@ pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:Depreca
 SIZE_HW = 40, 50
 CLASSES = 'background\nroad\ncar\n'
 COLOURS = {'road': (10, 20, 30), 'car': (40, 50, 60), 'bird': (70, 80, 90)}
-VALUES = {'road': 1, 'car': 2, 'bird': 255}  # by CLASSES, where bird is left out
+VALUES = {'road': 1, 'car': 2, 'bird': 255}  # ids by CLASSES; bird is left out
 
 
 def label_of(**boxes):
-    """A label of background with boxes (top, bottom, left, right) of classes, later ones on top."""
+    """A label of background with boxes of classes: (top, bottom, left, right), later ones on top."""
     label = np.zeros(SIZE_HW, np.uint8)
     for name, (top, bottom, left, right) in boxes.items():
         label[top:bottom, left:right] = VALUES[name]
     return label
 
 
-# Two images of each form: one of a road with a car on it and a bird, one of a road alone.
+# The labels of the two images: a road with a car on it and a bird, and a road alone.
 TRUTH = {'a': label_of(road=(10, 30, 5, 45), car=(12, 18, 8, 20), bird=(0, 4, 0, 6)), 'b': label_of(road=(20, 40, 0, 50))}
 
 
 def images(folder, *names, suffix='.jpg'):
-    """Images of SIZE_HW."""
+    """Write images of SIZE_HW, by default those of TRUTH."""
     for seed, name in enumerate(names or TRUTH):
         save(folder / f'{name}{suffix}', noise(seed, *SIZE_HW, 3))
 
@@ -50,7 +50,7 @@ def shape(name, points, kind='polygon', **more):
 
 
 def labelme_file(path, *shapes, size_hw=SIZE_HW):
-    """As labelme 5 writes it, without the picture in it."""
+    """Write a file of labelme 5, without the image in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         'version': '5.4.1', 'flags': {}, 'shapes': list(shapes), 'imagePath': f'{path.stem}.jpg', 'imageData': None,
@@ -60,7 +60,7 @@ def labelme_file(path, *shapes, size_hw=SIZE_HW):
 
 
 def labelme(data):
-    """JSON files beside the images, as labelme leaves them; its polygons take in their right and lower edges."""
+    """JSON files beside the images. labelme's polygons include their right and lower edges."""
     images(data)
     a = shape('road', corners(10, 29, 5, 44)), shape('car', corners(12, 17, 8, 19)), shape('bird', corners(0, 3, 0, 5))
     labelme_file(data / 'a.json', *a)
@@ -68,7 +68,7 @@ def labelme(data):
 
 
 def labelme_apart(data):
-    """The same with the JSON files in a folder of their own."""
+    """labelme with images and JSON files in folders of their own."""
     labelme(data)
     for kind, pattern in (('images', '*.jpg'), ('labels', '*.json')):
         (data / kind).mkdir()
@@ -77,7 +77,7 @@ def labelme_apart(data):
 
 
 def coco_file(path, objects):
-    """An annotation file: by image (class, segmentation or other members) pairs."""
+    """Write an annotation file. `objects` by image: pairs of a class and its segmentation, or a dict of members."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = sorted({name for pairs in objects.values() for name, _ in pairs} | {'road'})
     annotations = [
@@ -95,12 +95,12 @@ def coco_file(path, objects):
 
 
 def outline(top, bottom, left, right):
-    """COCO's polygon along the edges of pixels."""
+    """A polygon of COCO along the edges of pixels."""
     return [sum(corners(top, bottom, left, right), [])]
 
 
 def coco(data):
-    """Polygons, and a bird painted in run lengths."""
+    """Polygons, and a bird in run lengths."""
     bird = {'segmentation': {'size': [40, 50], 'counts': [0, 4, 36, 4, 36, 4, 36, 4, 36, 4, 36, 4, 1796]}}
     images(data / 'images')
     a = ('car', outline(12, 18, 8, 20)), ('road', outline(10, 30, 5, 45)), ('bird', bird)
@@ -108,7 +108,7 @@ def coco(data):
 
 
 def cvat_coco(data):
-    """As CVAT exports: a subset named default, and what was painted with a brush as a crowd in run lengths."""
+    """An export of CVAT: a subset named default, and a brush stroke as a crowd in run lengths."""
     images(data / 'images' / 'default')
     painted = {'iscrowd': 1, 'segmentation': {'size': [40, 50], 'counts': [20, *[20] * 99]}}
     a = ('road', outline(10, 30, 5, 45)), ('car', outline(12, 18, 8, 20)), ('bird', outline(0, 4, 0, 6))
@@ -116,7 +116,7 @@ def cvat_coco(data):
 
 
 def compressed_coco(data):
-    """Run lengths compressed, as pycocotools writes them."""
+    """Compressed run lengths, written by pycocotools."""
     images(data)
     masks = {'a': {'road': TRUTH['a'] == 1, 'car': TRUTH['a'] == 2, 'bird': TRUTH['a'] == 255}, 'b': {'road': TRUTH['b'] == 1}}
     objects = {}
@@ -127,7 +127,7 @@ def compressed_coco(data):
 
 
 def coloured(label):
-    """A label in COLOURS; black where it is background."""
+    """A label as RGB in COLOURS; the background is black."""
     picture = np.zeros((*SIZE_HW, 3), np.uint8)
     for name, colour in COLOURS.items():
         picture[label == VALUES[name]] = colour
@@ -135,7 +135,7 @@ def coloured(label):
 
 
 def cvat_masks(data):
-    """CVAT's "Segmentation mask 1.1" with its images."""
+    """CVAT's "Segmentation mask 1.1" with images."""
     images(data / 'JPEGImages')
     for name, label in TRUTH.items():
         save(data / 'SegmentationClass' / f'{name}.png', coloured(label))
@@ -164,7 +164,7 @@ FORMS = {
 
 
 def prepare(folder, *options, classes=CLASSES, split='train'):
-    """The labels that come out of `folder`/in, by image."""
+    """Prepare `folder`/in; returns the labels by image."""
     (folder / 'classes.txt').write_text(classes)
     words = ['--data', folder / 'in', '--out', folder / 'out', '--classes', folder / 'classes.txt', '--name', 'mine']
     custom.main([*map(str, words), '--lists-only', '--val-fraction', '0', *options])
@@ -173,7 +173,7 @@ def prepare(folder, *options, classes=CLASSES, split='train'):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_labels_of_each_form_are_read(tmp_path, form, capsys):
-    """Names decide the ids, what is left out is ignored, the rest is background; which form it is, is said in one line."""
+    """Names decide the ids. The class left out is 255, uncovered pixels are background. One line names the form."""
     form(tmp_path / 'in')
     found = prepare(tmp_path, '--leave-out', 'bird')
     assert found.keys() == TRUTH.keys()
@@ -184,42 +184,36 @@ def test_labels_of_each_form_are_read(tmp_path, form, capsys):
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_a_name_that_is_no_class_is_an_error_with_its_file(tmp_path, form):
+def test_name_that_is_no_class_is_an_error_with_its_file(tmp_path, form):
     form(tmp_path / 'in')
-    with pytest.raises(
-        UserError,
-        match=r'the labels contain names that are not classes: bird \(in .*\); .* ignored: '
-        r"LEAVE_OUT='bird'",
-    ):
+    words = r"the labels contain names that are not classes: bird \(in .*\); .* ignored: LEAVE_OUT='bird'"
+    with pytest.raises(UserError, match=words):
         prepare(tmp_path)
     assert not (tmp_path / 'out').exists()
 
 
-def test_without_a_list_of_classes_the_names_are_said(tmp_path):
-    """So that one can be written."""
+def test_without_a_list_of_classes_the_error_names_those_in_the_labels(tmp_path):
     labelme(tmp_path)
-    with pytest.raises(UserError, match='--classes is not given: .*; the labels have the names road, car, bird: list those'):
+    words = '--classes is not given: make lmdb-custom DATA=FOLDER CLASSES=FILE.*; the labels have the names road, car, bird: list'
+    with pytest.raises(UserError, match=words):
         custom.main(['--data', str(tmp_path)])
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_without_a_class_background_uncovered_pixels_are_ignored(tmp_path, form, capsys):
+def test_uncovered_pixels_are_ignored_if_there_is_no_class_background(tmp_path, form, capsys):
     form(tmp_path / 'in')
     label = prepare(tmp_path, '--leave-out', 'bird', classes='car\nroad\n')['a']
-    wanted = np.array([255, 1, 0], np.uint8)[np.minimum(TRUTH['a'], 2)]
-    wanted[TRUTH['a'] == 255] = 255
-    np.testing.assert_array_equal(label, wanted)
+    np.testing.assert_array_equal(label, np.array([255, 1, 0, *[255] * 253], np.uint8)[TRUTH['a']])
     assert 'pixels that no class covers are ignored (255), as no class is called background' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('as_colours', [False, True])
-def test_a_class_left_out_of_pictures_is_ignored_and_the_next_move_up(tmp_path, as_colours):
-    """PNGs of ids 0 sky, 1 road, 2 car, or in their colours, without road."""
+def test_class_left_out_of_label_pngs_is_ignored_and_later_ids_move_up(tmp_path, as_colours):
+    """PNGs with ids 0 sky, 1 road, 2 car, or in their colours. road is left out."""
     images(tmp_path / 'in' / 'images')
     ids = np.random.default_rng(0).integers(0, 3, SIZE_HW).astype(np.uint8)
     ids[0, 0] = 255
-    palette = np.zeros((256, 3), np.uint8)
-    palette[:3] = (1, 1, 1), (2, 2, 2), (3, 3, 3)
+    palette = np.array([(1, 1, 1), (2, 2, 2), (3, 3, 3), *[(0, 0, 0)] * 253], np.uint8)
     for name in TRUTH:
         save(tmp_path / 'in' / 'labels' / f'{name}.png', palette[ids] if as_colours else ids)
     label = prepare(tmp_path, '--leave-out', 'road', classes='sky 1 1 1\nroad 2 2 2\ncar 3 3 3\n')['a']
@@ -232,7 +226,7 @@ def test_a_class_left_out_of_pictures_is_ignored_and_the_next_move_up(tmp_path, 
     ('left_out', 'fault'),
     [('birds', r'--leave-out birds .*did you mean bird\?'), ('bird,car,road', '--leave-out leaves 1 classes of 3')],
 )
-def test_faults_of_leave_out(tmp_path, left_out, fault):
+def test_wrong_leave_out_is_refused(tmp_path, left_out, fault):
     labelme(tmp_path / 'in')
     with pytest.raises(UserError, match=fault):
         prepare(tmp_path, '--leave-out', left_out, classes=CLASSES if left_out != 'birds' else CLASSES + 'bird')
@@ -242,14 +236,14 @@ def test_faults_of_leave_out(tmp_path, left_out, fault):
 
 
 def png(mask):
-    """A mask as labelme stores it."""
+    """A mask in labelme's encoding."""
     content = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8)).save(content, 'PNG')
     return base64.b64encode(content.getvalue()).decode()
 
 
 def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
-    """Boxes and discs by hand: a rectangle from its lower right corner, a point of radius 5, a line 10 wide, masks cut off."""
+    """Boxes and discs by hand: a rectangle from its lower right corner, a point of radius 5, a line of width 10, a mask."""
     mask = np.array([[1, 0], [1, 1], [0, 1]], bool)
     images(tmp_path / 'in', 'a', 'b')
     labelme_file(tmp_path / 'in' / 'b.json')
@@ -279,51 +273,38 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
 @pytest.mark.parametrize(
     ('shapes', 'fault'),
     [
-        (
-            [shape('road', [[0, 0], [9, 9]])],
-            'a.json is not a complete JSON file of labelme .*shape 1, road, is a polygon of 2 points',
-        ),
-        ([shape('road', [[0, 0]], 'cuboid')], 'shape 1, road, is a cuboid; understood are polygon, rectangle, '),
-        (
-            [shape('road', [[0, 0], [9, float('nan')], [9, 9]])],
-            'shape 1, road, has points that are far off or no pairs of numbers',
-        ),
-        ([shape('road', [[0, 0], [9, 1e300], [9, 9]])], 'shape 1, road, has points that are far off'),
-        ([shape('road', [[0, 0], ['9', 9], [9, 9]])], 'a.json is not a complete JSON file of labelme'),
-        ([{'points': []}], r"a.json is not a complete JSON file of labelme \(KeyError\('label'\)\)"),
-        ([shape('road', [[0, 0], [1, 1]], 'mask', mask='')], 'a.json has a mask of road that cannot be decoded'),
-        ([shape('road', [[0, 0], [5, 5]], 'mask', mask=png(np.ones((2, 2))))], 'a.json has a mask of road that differs in size'),
+        ([shape('road', [[0, 0], [9, 9]])], 'is not a complete JSON file of labelme .*shape 1, road, is a polygon of 2 points'),
+        ([shape('road', [[0, 0]], 'cuboid')], '.*shape 1, road, is a cuboid; understood are polygon, rectangle, '),
+        ([shape('road', [[0, 0], [9, float('nan')], [9, 9]])], '.*shape 1, road, has points that are far off or no pairs of num'),
+        ([shape('road', [[0, 0], [9, 1e300], [9, 9]])], '.*shape 1, road, has points that are far off'),
+        ([shape('road', [[0, 0], ['9', 9], [9, 9]])], 'is not a complete JSON file of labelme'),
+        ([{'points': []}], r"is not a complete JSON file of labelme \(KeyError\('label'\)\)"),
+        ([shape('road', [[0, 0], [1, 1]], 'mask', mask='')], 'has a mask of road that cannot be decoded'),
+        ([shape('road', [[0, 0], [5, 5]], 'mask', mask=png(np.ones((2, 2))))], 'has a mask of road that differs in size'),
     ],
 )
-def test_faults_of_labelmes_files_are_named(tmp_path, shapes, fault):
+def test_bad_file_of_labelme_is_named(tmp_path, shapes, fault):
     images(tmp_path / 'in')
     labelme_file(tmp_path / 'in' / 'b.json')
     labelme_file(tmp_path / 'in' / 'a.json', *shapes)
-    with pytest.raises(UserError, match=f'1 of 2 .* cannot be used; nothing is written:\n.*{fault}'):
+    with pytest.raises(UserError, match=f'1 of 2 .* cannot be used; nothing is written:\n.*a.json {fault}'):
         prepare(tmp_path)
 
 
-def test_a_file_of_labelme_for_an_image_of_another_size_is_named(tmp_path):
+def test_file_of_labelme_for_an_image_of_another_size_is_named(tmp_path):
     labelme(tmp_path / 'in')
     labelme_file(tmp_path / 'in' / 'a.json', size_hw=(50, 40))
-    with pytest.raises(
-        UserError,
-        match=r'a.json was drawn for an image of 40x50 pixels \(width x height\), but its '
-        r'image has 50x40',
-    ):
+    words = r'a.json was drawn for an image of 40x50 pixels \(width x height\), but its image has 50x40'
+    with pytest.raises(UserError, match=words):
         prepare(tmp_path)
 
 
-def test_a_cut_file_and_one_without_an_image_are_named(tmp_path):
-    labelme(tmp_path / 'in')
-    labelme_file(tmp_path / 'in' / 'c.json')
+def test_incomplete_file_of_labelme_and_one_without_an_image_are_named(tmp_path):
+    labelme_apart(tmp_path / 'in')
+    labelme_file(tmp_path / 'in' / 'labels' / 'c.json')
     with pytest.raises(UserError, match='1 of 3 images cannot be used; .*:\n  no image of .*c.json'):
         prepare(tmp_path, '--leave-out', 'bird')
-    (tmp_path / 'in' / 'c.json').write_text('{"version": "5.4.1", "flags": {}, "shapes": [{"label": "ro')
-    labelme_file(tmp_path / 'in' / 'labels' / 'c.json')
-    for path in (tmp_path / 'in').glob('*.json'):
-        path.rename(tmp_path / 'in' / 'labels' / path.name)
-    images(tmp_path / 'in' / 'images', *'abc')
+    (tmp_path / 'in' / 'labels' / 'c.json').write_text('{"version": "5.4.1", "flags": {}, "shapes": [{"label": "ro')
     with pytest.raises(UserError, match='1 of 3 label files cannot be used; .*:\n  .*c.json is not a complete JSON file'):
         prepare(tmp_path)
 
@@ -331,7 +312,7 @@ def test_a_cut_file_and_one_without_an_image_are_named(tmp_path):
 # COCO's form
 
 
-def test_smaller_objects_lie_on_larger_ones_whatever_their_order(tmp_path):
+def test_smaller_objects_lie_on_top_in_any_order(tmp_path):
     images(tmp_path / 'in')
     objects = [('car', outline(0, 5, 0, 5)), ('road', outline(0, 40, 0, 50)), ('car', outline(10, 12, 10, 12))]
     coco_file(tmp_path / 'in' / 'a.json', {'a': objects, 'b': objects[::-1]})
@@ -340,8 +321,8 @@ def test_smaller_objects_lie_on_larger_ones_whatever_their_order(tmp_path):
     assert np.bincount(found['a'].ravel()).tolist() == [0, 2000 - 25 - 4, 25 + 4]
 
 
-def test_files_of_splits_are_the_splits(tmp_path):
-    """By their names, or by those of their folders; a file without any object lists images that have no labels."""
+def test_annotation_files_named_after_splits_are_the_splits(tmp_path):
+    """Splits are found by the name of the file or of its folder. A file without objects lists images without labels."""
     data = tmp_path / 'in'
     for folder, name in (('train', 'a'), ('valid', 'b'), ('test', 'c')):
         images(data / folder, name)
@@ -350,13 +331,12 @@ def test_files_of_splits_are_the_splits(tmp_path):
     coco_file(data / 'valid' / '_annotations.coco.json', {'b': road})
     coco_file(data / 'instances_test2017.json', {'c': []})
     prepare(tmp_path, '--lists-only')
-    assert {split: [record.id for record in load_split(tmp_path / 'out', split)] for split in ('train', 'val', 'test')} == {
-        'train': ['a'], 'val': ['b'], 'test': ['c'],
-    }  # fmt: skip
+    splits = {split: [record.id for record in load_split(tmp_path / 'out', split)] for split in ('train', 'val', 'test')}
+    assert splits == {'train': ['a'], 'val': ['b'], 'test': ['c']}
     assert load_split(tmp_path / 'out', 'test')[0].label is None
 
 
-def test_boxes_without_outlines_are_said(tmp_path, capsys):
+def test_boxes_without_outlines_are_counted_and_not_drawn(tmp_path, capsys):
     images(tmp_path / 'in')
     box = {'bbox': [0, 0, 9, 9], 'segmentation': []}
     objects = {'a': [('car', box), ('road', outline(0, 9, 0, 9))], 'b': [('car', {'bbox': [0, 0, 1, 1]})]}
@@ -368,8 +348,8 @@ def test_boxes_without_outlines_are_said(tmp_path, capsys):
         prepare(tmp_path)
 
 
-def test_an_image_is_found_by_its_path_and_one_that_may_be_two_is_not(tmp_path):
-    """A path as Windows writes it is one; a name alone fits any folder."""
+def test_image_is_found_by_its_path_and_an_ambiguous_name_is_refused(tmp_path):
+    """A path with Windows' separators is found. A name without a path fits any folder."""
     data = tmp_path / 'in'
     images(data / 'day', 'a')
     images(data / 'night', 'b')
@@ -378,6 +358,9 @@ def test_an_image_is_found_by_its_path_and_one_that_may_be_two_is_not(tmp_path):
     images(data / 'day', 'b')
     with pytest.raises(UserError, match='x.json lists b.jpg, which could be .*day/b.jpg or .*night/b.jpg'):
         prepare(tmp_path)
+
+
+BOX = outline(1, 5, 1, 5)
 
 
 @pytest.mark.parametrize(
@@ -389,22 +372,13 @@ def test_an_image_is_found_by_its_path_and_one_that_may_be_two_is_not(tmp_path):
         ({'a': [('road', {'segmentation': {'size': [40, 50], 'counts': [10]}})]}, 'run lengths of another size'),
         ({'a': [('road', {'segmentation': {'size': [40, 50], 'counts': '!!'}})]}, "run lengths with the character '!'"),
         ({'a': [('road', {'segmentation': {'size': [1, 10], 'counts': [10]}})]}, r'x.json: a.jpg has run lengths of \[1, 10\]'),
-        (
-            {'a': [('road', {'segmentation': outline(1, 5, 1, 5), 'image_id': 7})]},
-            'an object of image 7 and category 1, which are',
-        ),
-        (
-            {'a': [('road', {'segmentation': outline(1, 5, 1, 5), 'category_id': 7})]},
-            'an object of image 1 and category 7, which',
-        ),
-        (
-            {'a': [('road', {'segmentation': outline(1, 5, 1, 5), 'category_id': [7]})]},
-            'an entry of annotations that is not in the form of COCO',
-        ),
+        ({'a': [('road', {'segmentation': BOX, 'image_id': 7})]}, 'an object of image 7 and category 1, which are'),
+        ({'a': [('road', {'segmentation': BOX, 'category_id': 7})]}, 'an object of image 1 and category 7, which'),
+        ({'a': [('road', {'segmentation': BOX, 'category_id': [7]})]}, 'an entry of annotations that is not in the form of COCO'),
         ({'a': [('road', {'segmentation': [1, 1, 5, 1, 5, 5]})]}, 'an entry of annotations that is not in the form of COCO'),
     ],
 )
-def test_faults_of_annotation_files_are_named(tmp_path, objects, fault):
+def test_bad_annotation_file_is_named(tmp_path, objects, fault):
     images(tmp_path / 'in')
     coco_file(tmp_path / 'in' / 'x.json', objects)
     with pytest.raises(UserError, match=fault):
@@ -414,8 +388,7 @@ def test_faults_of_annotation_files_are_named(tmp_path, objects, fault):
 # Masks
 
 
-def test_a_colour_that_the_palette_file_lacks_is_named(tmp_path):
-    """With the pixel, as in labels of ids."""
+def test_colour_that_the_palette_file_lacks_is_named_with_its_pixel(tmp_path):
     cvat_masks(tmp_path / 'in')
     picture = coloured(TRUTH['b'])
     picture[7, 9] = 1, 2, 3
@@ -425,8 +398,8 @@ def test_a_colour_that_the_palette_file_lacks_is_named(tmp_path):
         prepare(tmp_path, '--leave-out', 'bird')
 
 
-def test_masks_of_one_channel_hold_the_places_in_the_palette_file(tmp_path):
-    """As CVAT's documentation allows: grey, or indices whose own palette has the colours."""
+def test_masks_of_one_channel_hold_line_numbers_of_the_palette_file(tmp_path):
+    """CVAT's documentation allows grey masks, and indices with a palette of the colours."""
     cvat_masks(tmp_path / 'in')
     label = TRUTH['a']
     places = np.array([0, 1, 2, *[3] * 253], np.uint8)[label]  # background, road, car, bird
@@ -439,17 +412,15 @@ def test_masks_of_one_channel_hold_the_places_in_the_palette_file(tmp_path):
     np.testing.assert_array_equal(found['b'], label[::-1])
 
 
-def test_lists_of_cvat_are_followed_and_lists_beside_the_images_go_before(tmp_path):
+def test_lists_of_cvat_are_followed_unless_there_are_lists_beside_the_images(tmp_path):
     cvat_masks(tmp_path / 'in')
-    for split, name in (('train', 'b'), ('val', 'a')):
-        (tmp_path / 'in' / 'ImageSets' / 'Segmentation' / f'{split}.txt').write_text(f'{name}\n')
-    assert prepare(tmp_path, '--leave-out', 'bird', split='val').keys() == {'a'}
-    for split, name in (('train', 'a'), ('val', 'b')):
-        (tmp_path / 'in' / f'{split}.txt').write_text(f'{name}\n')
-    assert prepare(tmp_path, '--leave-out', 'bird', split='val').keys() == {'b'}
+    for folder, train, val in (('ImageSets/Segmentation', 'b', 'a'), ('.', 'a', 'b')):
+        (tmp_path / 'in' / folder / 'train.txt').write_text(f'{train}\n')
+        (tmp_path / 'in' / folder / 'val.txt').write_text(f'{val}\n')
+        assert prepare(tmp_path, '--leave-out', 'bird', split='val').keys() == {val}
 
 
-def test_a_palette_without_a_colour_is_refused(tmp_path):
+def test_palette_file_without_a_colour_is_refused(tmp_path):
     colour_masks(tmp_path / 'in')
     (tmp_path / 'in' / 'class_dict.csv').unlink()
     (tmp_path / 'in' / 'palette.txt').write_text('road 10 20 30\ncar\n')
@@ -457,7 +428,7 @@ def test_a_palette_without_a_colour_is_refused(tmp_path):
         prepare(tmp_path)
 
 
-# Which form, and what is drawn
+# Which form, and which labels are drawn
 
 
 def test_two_forms_in_one_folder_are_refused(tmp_path):
@@ -467,8 +438,8 @@ def test_two_forms_in_one_folder_are_refused(tmp_path):
         prepare(tmp_path)
 
 
-def test_other_json_files_are_passed_over(tmp_path):
-    """A list, one that is nested beyond reason, one that is cut, a folder with such a name."""
+def test_other_json_files_are_ignored(tmp_path):
+    """A list, two files nested far too deep, an incomplete file, a folder with such a name."""
     labelme(tmp_path / 'in')
     for name, text in (('list', '[1]'), ('deep', '[' * 100_000), ('dict', '{"a": ' * 100_000), ('cut', '{"a": [1,')):
         (tmp_path / 'in' / f'{name}.json').write_text(text)
@@ -476,14 +447,14 @@ def test_other_json_files_are_passed_over(tmp_path):
     assert prepare(tmp_path, '--leave-out', 'bird').keys() == TRUTH.keys()
 
 
-def test_no_labels_at_all_are_refused_with_what_was_looked_for(tmp_path):
+def test_folder_without_labels_is_refused(tmp_path):
     images(tmp_path / 'in' / 'images')
     (tmp_path / 'in' / 'notes.json').write_text('[1, 2]')
     with pytest.raises(UserError, match='no labels in .*/in: no PNGs in labels/ or SegmentationClass/, no JSON files of labelme'):
         prepare(tmp_path)
 
 
-def test_drawn_labels_are_kept_and_drawn_anew_for_other_classes(tmp_path):
+def test_drawn_labels_are_kept_until_the_classes_change(tmp_path):
     labelme(tmp_path / 'in')
     prepare(tmp_path, '--leave-out', 'bird')
     path = tmp_path / 'out' / 'drawn_labels' / 'a.png'
@@ -493,8 +464,8 @@ def test_drawn_labels_are_kept_and_drawn_anew_for_other_classes(tmp_path):
     assert (prepare(tmp_path, '--leave-out', 'car,bird')['a'] == 255).sum() == 6 * 12 + 4 * 6
 
 
-def test_an_image_that_cannot_be_read_does_not_end_the_command_before_the_others(tmp_path):
-    """As with label PNGs: the lists are written, and it is named."""
+def test_unreadable_image_does_not_stop_the_others(tmp_path):
+    """The lists are written, and the error names the image."""
     labelme(tmp_path / 'in')
     (tmp_path / 'in' / 'a.jpg').write_bytes(b'no image')
     with pytest.raises(UserError, match='1 of 2 images cannot be used; .*:\n  .*a.jpg cannot be read'):
