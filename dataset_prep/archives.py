@@ -65,9 +65,8 @@ def _files(archive: Path) -> Iterator[_File]:
                 raise UserError(f'{archive} holds {member.name}, which is not a regular file; {_by_hand(archive)}')
             with inner:
                 yield member.name, inner
-        while tar.fileobj and tar.fileobj.read(
-            1 << 20
-        ):  # gzip checks its sum at the end of its data, which comes after the end of the tar
+        # gzip checks its sum only at the end of its data, which is after the end of the tar.
+        while tar.fileobj and tar.fileobj.read(1 << 20):
             pass
 
 

@@ -5,11 +5,11 @@ leftImg8bit/SPLIT/CITY/CITY_SEQ_FRAME_leftImg8bit.png       images, 2048x1024
 gtFine/SPLIT/CITY/CITY_SEQ_FRAME_gtFine_labelIds.png        labels; their 34 ids are reduced to the 19 classes here
 
 Splits: train 2,975, val 500 and test 1,525 images; test has no labels. train_628 is for the front end. train_halves_1396 is for
-joint training: of each image its left and its right half, columns 0-1023 and 1024-2047, with a margin of 186 pixels all round.
-The margin is reflected where the image ends; at the middle it is the 186 columns of the other half next to it. So a half and
-its margin are 1396x1396 pixels, columns 0-1395 and 1024-2419 of the padded image (2420x1396), the two tiles that the
-authors' test.py cuts out of it. The paper says "halves of images (input size 1396x1396, including padding)" and no more.
-Whole images, for the context module, are read from the files by tools/extract_features.py.
+joint training. It has the left and the right half of each image, columns 0-1023 and 1024-2047, with a margin of 186 pixels on
+each side. At the borders of the image the margin is reflected; in the middle it is 186 columns of the other half. So a half and
+its margin have 1396x1396 pixels, columns 0-1395 or 1024-2419 of the padded image (2420x1396). The authors' test.py cuts the same
+two tiles. The paper only says "halves of images (input size 1396x1396, including padding)". For the context module,
+tools/extract_features.py reads the whole images from their files.
 """
 
 import argparse

@@ -18,8 +18,8 @@ from dataset_prep.label_encodings import MOST_CLASSES
 from dataset_prep.lists import read_lines
 from tools.support.errors import UserError
 
-FORM = 'wanted is a class a line, the first being id 0, with its colour behind the name if you like: road 128 64 128'
-IGNORED_NAME, IGNORED_IDS = '__ignore__', (-1, IGNORE_LABEL)  # of what is no class
+FORM = 'write one class on each line, from id 0, with a colour after the name if you like: road 128 64 128'
+IGNORED_NAME, IGNORED_IDS = '__ignore__', (-1, IGNORE_LABEL)  # lines with these are no classes
 _BETWEEN = r'\s*[\s,;:|=]\s*'
 _COLOUR = r'(?P<colour>[\[(]?\s*\d+\s*[\s,;]\s*\d+\s*[\s,;]\s*\d+\s*[\])]?|(?:#|0x)[0-9a-fA-F]{6})'
 _ID, _NAME = r'(?P<id>-?\d+)', r'(?P<name>\S.*?)'
@@ -31,9 +31,9 @@ _WITHOUT_IDS = tuple(
 )  # fmt: skip
 _FORMS_AFTER_IDS = (f'{_NAME}{_BETWEEN}{_COLOUR}', f'{_COLOUR}{_BETWEEN}{_NAME}', _NAME)
 _WITH_IDS = tuple(re.compile(rf'{_ID}[.)]?{_BETWEEN}{form}') for form in _FORMS_AFTER_IDS)
-_COLUMNS = {  # of a table, by what their heads are called
+_COLUMNS = {  # of a table, each with the heads that it may have
     'name': ('name', 'names', 'class_name', 'classname', 'class', 'classes', 'label', 'labels', 'category', 'title'),
-    'id': ('', 'id', 'index', 'idx', 'value', 'class_id', 'label_id'),  # '': as pandas writes it
+    'id': ('', 'id', 'index', 'idx', 'value', 'class_id', 'label_id'),  # '': pandas writes it so
     'red': ('r', 'red'),
     'green': ('g', 'green'),
     'blue': ('b', 'blue'),
@@ -65,7 +65,7 @@ def read_classes(text: str) -> list[tuple[str, Colour]]:
     taken = {row.colour for row in rows if row.colour}
     found = []
     for index, row in enumerate(rows):
-        own_and_unused = map(voc_colour, chain([index], count(len(rows))))  # the latter are of no id
+        own_and_unused = map(voc_colour, chain([index], count(len(rows))))  # its own colour, then those of ids that no class has
         colour = row.colour or next(free for free in own_and_unused if free not in taken)
         taken.add(colour)
         found.append((row.name, colour))
@@ -136,15 +136,15 @@ def _parsed(path: Path, number: int, line: str, forms: Iterable[re.Pattern]) -> 
 
 
 def _name(text: str) -> str | None:
-    """A name without the quotes around it; None if it looks like something else: it has no letter, marks of another form, or
-    several numbers."""
+    """A name without the quotes around it; None if it is no name: without a letter, with several numbers, or with marks of
+    another form."""
     name = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '"\'' else text
     other = re.search(r'[\x00-\x1f\x7f{}\[\]<>|=:;#"\\]|^[-*,.]|[,.]$|\d\s*[\s,]\s*\d|,\s*[\d.]+$|^\d+\s*,', name)
     return name if any(map(str.isalpha, name)) and not other else None
 
 
 def _colour(path: Path, number: int, text: str) -> Colour:
-    """R, G, B of a text that has them as decimal numbers, or as #804080."""
+    """R, G, B from a text with three decimal numbers, or like #804080."""
     by_hex = re.fullmatch(r'(?:#|0x)(..)(..)(..)', text)
     parts = [int(part, 16) for part in by_hex.groups()] if by_hex else [int(part) for part in re.findall(r'\d+', text)]
     if len(parts) != 3 or max(parts) > 255:
@@ -153,7 +153,7 @@ def _colour(path: Path, number: int, text: str) -> Colour:
 
 
 def _table(path: Path, lines: Mapping[int, str]) -> list[ClassLine] | None:
-    """The classes of a table whose first line names its columns; None for what is none."""
+    """The classes of a table whose first line names the columns; None if the lines are no such table."""
     (first, head), *rest = lines.items()
     separator = max(',;\t|', key=head.count)
     separator = separator if separator in head else ' '
@@ -182,16 +182,16 @@ def _table(path: Path, lines: Mapping[int, str]) -> list[ClassLine] | None:
 
 
 def _without_ids_behind(path: Path, rows: Sequence[ClassLine]) -> list[ClassLine]:
-    """The rows, with the ids 0 to N-1 that stand behind their names, as in `road 0`, `sky 1`, as ids.
+    """The rows; if all names end in numbers, 0 to N-1 in any order (`road 0`, `sky 1`), these become the ids.
 
-    In `lane 1`, `lane 2` the number is a part of the name. Raises UserError if each name ends in another number that is none: a
-    value in label files, or one of four of a colour.
+    In `lane 1`, `lane 2` the number is part of the name. Raises UserError for other numbers, because they may be values in label
+    files or the fourth number of a colour.
     """
     ends = [match for row in rows if (match := re.fullmatch(r'(.*\S)\s+(\d+)', row.name))]
     if len(ends) < len(rows) or len({match[1] for match in ends}) == 1:
         return list(rows)
     if sorted(int(match[2]) for match in ends) != list(range(len(rows))):
-        raise UserError(f'{path} line {rows[0].line}: {ends[0][2]} behind {ends[0][1]} is not understood; {FORM}')
+        raise UserError(f'{path} line {rows[0].line}: {ends[0][2]} after {ends[0][1]} is not understood; {FORM}')
     return [row._replace(name=match[1], id=int(match[2])) for row, match in zip(rows, ends, strict=True)]
 
 

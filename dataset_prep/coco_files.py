@@ -21,7 +21,7 @@ from dataset_prep.own_labels import Labels, Names
 from dataset_prep.progress import progress
 from tools.support.errors import Fault, UserError, end_with_faults
 
-MEMBERS = ('images', 'annotations')  # by which the files are known
+MEMBERS = ('images', 'annotations')  # the files are recognised by these
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 _SPLIT = re.compile(rf'(?:^|[^a-z])({"|".join(SPLITS)})\d*$', re.IGNORECASE)
 
@@ -48,7 +48,7 @@ def find(data: Path) -> Labels | None:
     lists: dict[str, list[str]] = {}
     for path in paths:
         found, split = _read(path), _split_of(path)
-        labelled = any(image.objects for image in found)  # else the file only lists images, as for a test
+        labelled = any(image.objects for image in found)  # else the file only lists the images of a test set
         for picture, image in zip(_pictures(path, found, index), found, strict=True):
             name = composed(picture.stem)
             if name in images:
@@ -66,16 +66,16 @@ def find(data: Path) -> Labels | None:
 
 
 def _annotation_files(folder: Path) -> list[Path]:
-    """The annotation files of COCO's form in a folder, none if that holds labelme's files."""
+    """The annotation files of COCO's form in a folder; none if the folder holds labelme's files."""
     paths, either = sorted(folder.glob('*.json')), (*MEMBERS, *labelme_files.MEMBERS)
     first = next(filter(None, (first_member(path, either) for path in paths)), None)
     return [path for path in paths if first_member(path, MEMBERS)] if first in MEMBERS else []
 
 
 def _read(path: Path) -> list[AnnotatedImage]:
-    """The images of an annotation file with their objects. Says how many objects have no outline, as boxes and points have none.
+    """The images of an annotation file with their objects. Prints how many objects have no outline, only a box or points.
 
-    Raises UserError for entries that are not as COCO has them.
+    Raises UserError for entries that are not in COCO's form.
     """
     images: dict[object, AnnotatedImage] = {}
     categories: dict[object, str] = {}
@@ -91,7 +91,7 @@ def _read(path: Path) -> list[AnnotatedImage]:
                 outline = segmentation_of(entry) if entry.get('segmentation') else None
                 without += outline is None
                 of_image, of_category = entry['image_id'], entry['category_id']
-                hash((of_image, of_category))  # a TypeError for what is no id
+                hash((of_image, of_category))  # raises TypeError for a list or dict instead of an id
                 objects += [(of_image, of_category, outline)] if outline else []
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
@@ -117,7 +117,7 @@ def _index(data: Path) -> dict[str, list[Path]]:
 
 
 def _pictures(path: Path, images: Sequence[AnnotatedImage], index: Mapping[str, list[Path]]) -> list[Path]:
-    """The files of the images that an annotation file lists. Raises UserError naming those that are not there, or twice."""
+    """The files of the images that an annotation file lists. Raises UserError for missing and for ambiguous ones."""
     pictures, lacking, split = list[Path](), list[Fault](), _split_of(path)
     for image in images:
         wanted = [part for part in image.file_name.replace('\\', '/').split('/') if part not in ('', '.')] or ['']
@@ -141,7 +141,7 @@ def _split_of(path: Path) -> str | None:
 def _draw(
     annotated: Mapping[str, AnnotatedImage], files: Mapping[str, Path], name: str, size_hw: tuple[int, int], names: Names
 ) -> np.ndarray:
-    """As Labels.draw."""
+    """Labels.draw() for an image of an annotation file."""
     image, path = annotated[name], files[name]
     if any(said not in (None, side) for said, side in zip(image.size_hw, size_hw, strict=True)):
         raise UserError(

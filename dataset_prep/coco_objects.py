@@ -25,7 +25,7 @@ def segmentation_of(entry: dict) -> Segmentation | None:
     """The outline of an annotation; None if it outlines nothing.
 
     Outlines of one or two points are left out, as in Detectron, because pycocotools takes two points for a box. Raises ValueError
-    for half a point, and for run lengths of another length than the image, which pycocotools would accept.
+    for half a point, and for run lengths whose sum is not the size of the image, which pycocotools would accept.
     """
     segmentation = entry['segmentation']
     if isinstance(segmentation, list):

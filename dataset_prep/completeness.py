@@ -14,9 +14,9 @@ def add_partial_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_complete(what: str, found: Mapping[str, int], complete: Mapping[str, int], allow_partial: bool) -> None:
-    """Raise UserError if a count differs from that of a complete copy; if partial copies are allowed, print it.
+    """Raise UserError if a count differs from a complete copy's; if partial copies are allowed, print a note instead.
 
-    Only splits that were found are compared: a missing archive is no fault.
+    Only splits that were found are compared, so a missing archive is no error.
     """
     differ = [name for name, count in found.items() if count != complete.get(name, count)]
     wrong = [f'{found[name]} {name} (complete: {complete[name]})' for name in differ]

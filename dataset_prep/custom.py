@@ -13,8 +13,8 @@ train.txt, val.txt, test.txt    names, one a line; images of test need no labels
 If labels have names, these decide the ids. A name that --classes lacks is an error, unless --leave-out names it; its pixels are
 then 255. Pixels outside all outlines are the class background, or 255 if there is none. Without train.txt, --seed picks a share
 --val-fraction of the images as val, and the rest is train; a single image is train. --size scales each image to that size; an
-image of another shape to the largest size that fits into it. The subtracted mean is measured over the training images. Classes,
-colours and mean are stored in OUT/dataset.json. class_lists.py describes the files for --classes.
+image of another shape is scaled to the largest size that fits into it. The subtracted mean is measured over the training images.
+Classes, colours and mean are stored in OUT/dataset.json. class_lists.py describes the files for --classes.
 """
 
 import argparse
@@ -43,9 +43,9 @@ from tools.support.paths import DATA
 
 CROP_SIZES = (500,)
 VAL_FRACTION = 0.1
-LIST_FOLDERS = ('ImageSets/Segmentation', '')  # the former is CVAT's and VOC's; a list beside the images goes before
+LIST_FOLDERS = ('ImageSets/Segmentation', '')  # the former is CVAT's and VOC's; a list in the latter is preferred
 TRAIN, VAL, TEST = 'train', 'val', 'test'
-NEXT = (  # what is trained on own data: for whom, the stages by their crops, and make's other variables
+NEXT = (  # suggestions of what to train: for whom, stages that differ in their crops, and other variables of make
     ('a narrow net on a CPU', ('toy-front',), ()),
     ('VGG-16 frozen, on a CPU', ('camvid-cpu-joint',), ('CHAIN=1',)),
     ("the paper's front end on a GPU", ('camvid-front', 'voc-front'), ('GPU=0',)),
@@ -56,7 +56,7 @@ NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]*')
 
 
 def find_names(labels: Labels, data: Path, val_fraction: float, seed: int) -> dict[str, list[str]]:
-    """Image names of each split: from lists in the folder `data`, from the label files, or by chance.
+    """Image names of each split: from lists in the folder `data`, from the label files, or chosen at random.
 
     Raises UserError if an image has no label, if a list names a missing image, or if an image has a tag that turns it.
     """
@@ -72,7 +72,7 @@ def find_names(labels: Labels, data: Path, val_fraction: float, seed: int) -> di
 def find_splits(
     labels: Labels, names: Names, data: Path, out: Path, name: str, val_fraction: float, seed: int, size_wh: Size | None = None
 ) -> dict[str, list[Record]]:
-    """The records of each split of the data set `name`. Labels that are no pictures are drawn into the folder `out` first.
+    """The records of each split of the data set `name`. Labels that are not PNGs are drawn into the folder `out` first.
 
     Raises the errors of find_names() and label_forms.as_pictures().
     """
@@ -142,7 +142,7 @@ def _lists(data: Path, labels: Labels) -> dict[str, list[str]]:
 
 
 def _label_of(image: str, pictures: Mapping[str, tuple[Path, str]], name: str) -> tuple[Path | None, str, str]:
-    """Label file, data set and encoding of a record; None as file for an image without a label."""
+    """Label file (None if there is none), data set and encoding of a record."""
     path, encoding = pictures.get(image, (None, 'ids'))
     return path, name, encoding
 
@@ -178,7 +178,7 @@ def measured(row: Dataset, splits: dict[str, list[Record]]) -> tuple[Dataset, st
 
 
 def _check_classes(pixels: dict[str, int]) -> None:
-    """Print the classes that no training image has. Raise UserError if fewer than two occur, as in masks of 0 and 255."""
+    """Print the classes that no training image has. Raise UserError if fewer than two occur (masks of 0 and 255)."""
     absent = [name for name, count in pixels.items() if not count]
     if len(pixels) - len(absent) < 2:
         present = ', '.join(name for name in pixels if name not in absent) or 'no class'
@@ -246,7 +246,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def _in_words(labels: Labels, names: Names) -> str:
-    """The form and number of the labels; for labels by name also the value of uncovered pixels."""
+    """The form and number of the labels and, if they have names, the value of uncovered pixels."""
     if labels.ready:
         return f'{labels.form} ({len(labels.files)} images)'
     none = names.uncovered == IGNORE_LABEL
@@ -255,7 +255,7 @@ def _in_words(labels: Labels, names: Names) -> str:
 
 
 def next_commands(name: str, crop_sizes: Sequence[int]) -> list[str]:
-    """The next commands for each row of NEXT that can be trained: a stage whose crop was written, or one with CROP_SIZE=."""
+    """A command for each row of NEXT that can be trained: for the stage whose crop was written, or with CROP_SIZE=."""
     lines = []
     for what, stages, options in NEXT:
         crops = [STAGES[stage].crop_size for stage in stages]

@@ -17,7 +17,7 @@ IGNORE_LABEL = 255  # these pixels count neither in training nor in scores
 
 Colour = tuple[int, int, int]
 Mean = tuple[float, float, float]
-Rows = tuple[tuple[str, Colour] | tuple[str, Colour, str], ...]  # class, colour, and its category where there are such
+Rows = tuple[tuple[str, Colour] | tuple[str, Colour, str], ...]  # class, colour, and its category if there are categories
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Dataset:
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     encodings: tuple[str, ...] = ('ids',)
     label_suffixes: tuple[str, ...] = ('.png',)
-    of_sequences: bool = False  # <sequence>/GT/<id>.png is the label of what is called <sequence>_<id> here
+    of_sequences: bool = False  # the label of the record <sequence>_<id> is <sequence>/GT/<id>.png
     sizes_wh: tuple[tuple[int, int], ...] = ()
     suffix: str = '.png'
     target: str = ''
     targets: dict[str, str] = field(default_factory=dict, hash=False)
-    void_rims: bool = False  # whether 255 rims each object, so that void is where boundaries are (tools/scoring/trimap.py)
+    void_rims: bool = False  # whether each object has a rim of 255, which then marks boundaries (tools/scoring/trimap.py)
 
     @property
     def num_classes(self) -> int:
@@ -161,7 +161,7 @@ _ROWS = (
         {'train_aug': 10582, 'val': 1449, 'test': 1456},
         'mean: fyu/dilation, datasets/pascal_voc.json; splits: martinkersner/train-DeepLab, exper/voc12/list/original, counted',
         train='train_aug', encoding='png', test='val', hidden=('test',), suffix='.jpg', void_rims=True,
-        sizes_wh=((500, 375), (375, 500)),  # both ways round: maps are then those of the network's tile
+        sizes_wh=((500, 375), (375, 500)),  # landscape and portrait, so that maps have the size of the network's tile
         target='make lmdb-voc DATA=FOLDER', targets={'train_aug_coco': 'make lmdb-voc-coco DATA=FOLDER'},
     ),
     _dataset(
@@ -184,13 +184,13 @@ _ROWS = (
 DATASETS = {row.name: row for row in _ROWS}
 OWN_ROW = 'dataset.json'  # the row of a user's own data set, in the folder of its LMDBs
 _OWN_FIELDS = ('name', 'classes', 'palette', 'mean_bgr', 'splits', 'source', 'train', 'encoding')
-_own: dict[str, Dataset] = {}  # rows read or made since the program began, by name
+_own: dict[str, Dataset] = {}  # rows of own data sets that this process has read or made, by name
 
 
 def dataset(name: str) -> Dataset:
-    """The row `name`, or the row of a user's own data set, from data/<name>/ or read before.
+    """The row `name`. The row of a user's own data set is read from data/<name>/ unless it was read before.
 
-    If there is none, raises UserError with the known names.
+    Raises UserError with the known names if there is none.
     """
     if name in DATASETS:
         return DATASETS[name]

@@ -29,7 +29,7 @@ def check_input_size(input_hw: tuple[int, int], size_hw: tuple[int, int], name: 
 def padded_input(image: np.ndarray, input_hw: tuple[int, int]) -> np.ndarray:
     """`image` (H, W, 3) with the margin reflected on each side, then reflected on below and to the right up to `input_hw`.
 
-    As the authors' test.py fills a tile that is short.
+    The authors' test.py fills a tile that is too small in the same way.
     """
     return filled_input(reflect(image, (MARGIN,) * 4), input_hw)
 
@@ -59,7 +59,7 @@ def label_planes(manifest: dict) -> int:
 
 
 def with_border(cells: np.ndarray, border: int) -> np.ndarray:
-    """Score-cell labels (k, h, w) laid out over a larger map: `border` cells of 255 on each side."""
+    """Score-cell labels (k, h, w) with `border` more cells of 255 on each side, for a map that is larger than the scores."""
     return np.pad(cells, ((0, 0), (border, border), (border, border)), constant_values=IGNORE_LABEL)
 
 

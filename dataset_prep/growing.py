@@ -1,6 +1,6 @@
 """An LMDB while it grows: the hidden folder `.NAME.part` beside `NAME`, with its settings. A killed run goes on.
 
-`NAME` is always the old LMDB or the complete new one, never a part.
+`NAME` is always the old LMDB or the complete new one, never an unfinished one.
 """
 
 import json
@@ -22,16 +22,16 @@ from tools.support.errors import UserError
 
 SETTINGS, JOURNAL = 'settings.json', 'journal.json'
 OURS = {'data.mdb', 'lock.mdb', MANIFEST, SIZES, SETTINGS, JOURNAL, 'contact_sheet.png'}  # in the folder of an LMDB
-FLUSH_SECONDS = 10.0  # what a kill may cost
+FLUSH_SECONDS = 10.0  # a kill loses the work of at most this time
 
 
 class GrowingLmdb:
     """Writes one value for each of `ids`, in order, to `path`. Used in a `with`; at its end `path` is complete.
 
-    `settings`, with the values `found` on the way, become the manifest; the text `files` lie beside the data. The values of an
-    earlier run with the same settings and ids are kept: the first `done` ids are there, and `note` is the note stored with them.
-    An early end or an error keeps the part. Raises UserError if another process writes to the same path, if something else is
-    there, or if the disk is full. A link is followed: the LMDB replaces its target.
+    `settings` and the values `found` during the run become the manifest. The text `files` are stored beside the data. The values
+    of an earlier run with the same settings and ids are kept: the first `done` ids have values, and `note` is the note stored
+    with them. An interruption or an error keeps the part. Raises UserError if another process writes to the same path, if other
+    files are there, or if the disk is full. A link is followed: the LMDB replaces its target.
     """
 
     def __init__(self, path: Path, ids: Sequence[str], settings: dict):

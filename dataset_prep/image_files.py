@@ -20,9 +20,9 @@ from dataset_prep.label_png import DAMAGED, decode
 from tools.support.errors import UserError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.webp')  # in lower case
-ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value where nothing is to be turned
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value for an image that is not turned
+ON_THEIR_SIDE = range(5, 9)  # values of ORIENTATION for which height and width change places
 TIFF_SIZE = 256, 257  # TIFF's tags of width and height
-ON_THEIR_SIDE = range(5, 9)  # its values where height and width change places
 _IMAGE_MODES = ('L', 'P', 'RGB', 'CMYK', 'YCbCr', '1')
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -41,7 +41,7 @@ def seen_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels as a viewer shows the picture, turned by its orientation tag; only the header is read."""
     try:
         with Image.open(path) as picture:
-            # Pillow's newer versions have turned the size of a TIFF already, and of nothing else.
+            # Newer versions of Pillow turn the size of a TIFF, but of no other format.
             stored: tuple = picture.size
             if isinstance(picture, TiffImagePlugin.TiffImageFile):
                 stored = tuple(picture.tag_v2[tag] for tag in TIFF_SIZE)
@@ -52,7 +52,7 @@ def seen_size(path: Path) -> tuple[int, int]:
 
 
 def orientation(path: Path) -> int:
-    """EXIF's orientation, 1 to 8: how a viewer turns the stored pixels; 1, not at all, without the tag.
+    """EXIF's orientation, 1 to 8: how a viewer turns the stored pixels. 1, also without the tag, is not at all.
 
     Raises UserError if the header cannot be read.
     """
@@ -64,9 +64,9 @@ def orientation(path: Path) -> int:
 
 
 def is_coloured_picture(path: Path, *, palettes: bool = False) -> bool:
-    """Whether a file holds red, green and blue instead of indices; with `palettes`, or indices of such in a palette.
+    """Whether a file holds RGB pixels instead of class ids; with `palettes`, a palette file counts as RGB too.
 
-    Raises UserError if its head cannot be read.
+    Raises UserError if its header cannot be read.
     """
     try:
         with Image.open(path) as picture:
@@ -85,7 +85,7 @@ def read_bgr(path: Path) -> np.ndarray:
         raise UserError(f'{path} has an alpha channel (mode {picture.mode}); save it without transparency')
     if picture.mode not in _IMAGE_MODES:
         raise UserError(f'{path} is a picture of mode {picture.mode}; expected grey or colour of 8 bits a channel')
-    rgb = picture if picture.mode == 'RGB' else picture.convert('RGB')  # which copies even what is RGB
+    rgb = picture if picture.mode == 'RGB' else picture.convert('RGB')  # convert() copies even an RGB picture
     return cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR)
 
 

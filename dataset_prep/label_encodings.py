@@ -10,8 +10,8 @@ import numpy as np
 from dataset_prep.datasets import IGNORE_LABEL, Colour, Dataset
 from tools.support.errors import UserError
 
-# The 32 colours of CamVid's label_colors.txt (RGB), each with its class of the paper's 11, or None to ignore. The paper does not
-# give the reduction; this one is of Kundu's VideoParsing code, which used this network (Kundu, Vineet, Koltun, CVPR 2016).
+# The 32 colours of CamVid's label_colors.txt (RGB), each with one of the paper's 11 classes, or None to ignore. The paper does
+# not give the reduction. This one is from Kundu's VideoParsing code, which used this network (Kundu, Vineet, Koltun, CVPR 2016).
 CAMVID_COLOURS = (
     ('Animal', (64, 128, 64), None),
     ('Archway', (192, 0, 128), None),
@@ -52,8 +52,8 @@ SEGNET_CAMVID = (
     'Sky', 'Building', 'Pole', 'Road', 'Sidewalk', 'Tree', 'Sign', 'Fence', 'Car', 'Pedestrian', 'Bicyclist', None
 )  # fmt: skip
 
-# The ids of Cityscapes' *_labelIds.png in their order (mcordts/cityscapesScripts, helpers/labels.py); those that are no class of
-# the 19 are ignored. License plates have id -1 and are not drawn.
+# The ids of Cityscapes' *_labelIds.png in their order (mcordts/cityscapesScripts, helpers/labels.py). Names that are not among
+# the 19 classes are ignored. License plates have id -1 and are not drawn.
 CITYSCAPES_IDS = (
     'unlabeled', 'ego vehicle', 'rectification border', 'out of roi', 'static', 'dynamic', 'ground', 'road', 'sidewalk',
     'parking', 'rail track', 'building', 'wall', 'fence', 'guard rail', 'bridge', 'tunnel', 'pole', 'polegroup',
@@ -62,10 +62,10 @@ CITYSCAPES_IDS = (
 )  # fmt: skip
 
 ENCODINGS = ('ids', 'sbd', 'segnet_camvid', 'camvid_colours', 'street_colours', 'colours', 'cityscapes_ids')
-MOST_CLASSES = 254  # of a data set: 255 is ignored, and one value is for what is no label
-_UNKNOWN = 254  # in a lookup table: no class has this value
-_COLOURED = ('camvid_colours', 'street_colours', 'colours')  # the last: those of a user's own classes
-_VOID = (0, 0, 0)  # where no class has that colour
+MOST_CLASSES = 254  # of a data set: 255 is ignored, and 254 marks values that are no label
+_UNKNOWN = 254  # in a lookup table: this value is no label
+_COLOURED = ('camvid_colours', 'street_colours', 'colours')  # the last has the colours of a user's own classes
+_VOID = (0, 0, 0)  # ignored unless a class has that colour
 
 
 def is_coloured(encoding: str) -> bool:
@@ -106,7 +106,7 @@ def _lookup_table(encoding: str, classes: tuple[str, ...], palette: tuple[Colour
 def _values(
     encoding: str, classes: tuple[str, ...], palette: tuple[Colour, ...]
 ) -> Iterable[tuple[int, str | None] | tuple[Colour, str | None]]:
-    """Each value of an encoding, a number or a colour, with its class name, or None for pixels to ignore."""
+    """Each value of an encoding, a number or a colour, with its class name; None means to ignore it."""
     if encoding == 'camvid_colours':
         return [(colour, name) for _, colour, name in CAMVID_COLOURS]
     if encoding in ('street_colours', 'colours'):

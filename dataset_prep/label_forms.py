@@ -42,13 +42,13 @@ def find_labels(data: Path) -> Labels:
 def as_pictures(labels: Labels, names: Names, wanted: Iterable[str], out: Path) -> dict[str, tuple[Path, str]]:
     """A label PNG of each of the `wanted` images that has a label, and its encoding.
 
-    Labels that are no pictures, or have classes to leave out, are drawn into `out`/drawn_labels/. Labels drawn before from the
-    same files are kept. Raises UserError with the label files that cannot be drawn.
+    Labels that are not PNGs, or have classes to leave out, are drawn into `out`/drawn_labels/. Labels drawn before from the same
+    files are kept. Raises UserError with the label files that cannot be drawn.
     """
     wanted = [name for name in wanted if name in labels.files]
     if labels.ready and not names.left_out:
         encodings = in_order(partial(attempt, encoding_of), [labels.files[name] for name in wanted])
-        # A file that cannot be read is named when all are read.
+        # An unreadable file is named later, when the labels are read.
         return {
             name: (labels.files[name], 'ids' if isinstance(encoding, Fault) else encoding)
             for name, encoding in zip(wanted, encodings, strict=True)
@@ -62,7 +62,7 @@ def as_pictures(labels: Labels, names: Names, wanted: Iterable[str], out: Path) 
 
 
 def _draw(labels: Labels, names: Names, folder: Path, name: str) -> Fault | None:
-    """Draw the label of an image, unless it is there; its Fault, if it has one. Those of images are found when they are read."""
+    """Draw the label of an image unless it exists; returns a Fault of the label. Unreadable images are reported later."""
     path, size_wh = folder / f'{name}.png', attempt(image_size, labels.images[name])
     if path.exists() or isinstance(size_wh, Fault):
         return None

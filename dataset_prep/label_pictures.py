@@ -43,14 +43,14 @@ def find_masks(data: Path) -> Labels | None:
 
 
 def encoding_of(path: Path) -> str:
-    """How a label PNG names classes: 'colours' of an RGB picture, else 'ids'. Raises UserError if its head cannot be read."""
+    """How a label PNG names classes: 'colours' if it is RGB, else 'ids'. Raises UserError if its header cannot be read."""
     return 'colours' if is_coloured_picture(path) else 'ids'
 
 
 def _masks(data: Path) -> tuple[dict[str, Path], Path | None]:
-    """The label PNGs of a folder by name, and the palette file of their colours; None if they do not use one.
+    """The label PNGs of a folder by name, and the palette file of their colours; None if they use none.
 
-    In CVAT's folder they do; elsewhere only RGB pictures do.
+    In CVAT's folder any PNG uses it, elsewhere only RGB PNGs do.
     """
     folder = next((data / name for name in FOLDERS if pictures_in(data / name, '.png')), data / FOLDERS[0])
     files = pictures_in(folder, '.png')
@@ -68,8 +68,8 @@ def _draw_listed(files: Mapping[str, Path], name: str, _size_hw: tuple[int, int]
 def _draw_masks(
     files: Mapping[str, Path], palette: Path, rows: Rows, name: str, _size_hw: tuple[int, int], names: Names
 ) -> np.ndarray:
-    """Labels.draw() for a mask. Black means uncovered if no class has that colour. Grey values are ids in the order of
-    the palette file."""
+    """Labels.draw() for a mask. Black means uncovered if no class has that colour. Grey values count the lines of the
+    palette file."""
     if is_coloured_picture(files[name], palettes=True):
         return _with_values(files[name], 'colours', str(palette), rows, names, names.uncovered)
     return _with_values(files[name], 'ids', str(palette), rows, names, IGNORE_LABEL)

@@ -21,7 +21,7 @@ from dataset_prep.own_labels import Labels, Names, images_of, pictures_in
 from dataset_prep.parallel import in_order
 from tools.support.errors import Fault, UserError, attempt, end_with_faults
 
-MEMBERS = ('shapes', 'imagePath')  # by which its files are known
+MEMBERS = ('shapes', 'imagePath')  # its files are recognised by these
 FOLDERS = ('labels', 'annotations', 'images', 'JPEGImages', '.')
 LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels
 Points = list[tuple[float, float]]
@@ -49,7 +49,7 @@ def _is_labelme(folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict:
-    """The content of a file. Raises UserError if it is no complete file of labelme, or has a shape that cannot be drawn."""
+    """The content of a file. Raises UserError if the file is incomplete, not labelme's, or has a shape that cannot be drawn."""
     try:
         content = json.loads(path.read_text(encoding='utf-8-sig'))
         for number, shape in enumerate(content['shapes'], 1):
@@ -75,7 +75,7 @@ def _check_shape(what: str, kind: str, points: Sequence[Sequence[float]]) -> Non
 
 
 def _draw(files: Mapping[str, Path], name: str, size_hw: tuple[int, int], names: Names) -> np.ndarray:
-    """As Labels.draw."""
+    """Labels.draw() for a file of labelme."""
     path, (height, width) = files[name], size_hw
     content = _read(path)
     said = content.get('imageHeight') or height, content.get('imageWidth') or width
@@ -97,7 +97,7 @@ def _draw(files: Mapping[str, Path], name: str, size_hw: tuple[int, int], names:
 
 
 def _mask(path: Path, shape: dict, points: Points) -> tuple[tuple[int, int], Image.Image]:
-    """Where the mask of a shape begins, and the mask; its box goes from the first point to the second, both in it."""
+    """(left, top) of the mask of a shape, and the mask. Its box includes both of its points."""
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
     try:
         with Image.open(io.BytesIO(base64.b64decode(shape['mask']))) as picture:
@@ -138,7 +138,7 @@ def _disc(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float,
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
 
 
-# Each kind of shape but the mask: least and most points, and how it is drawn.
+# All kinds of shapes except the mask: fewest and most points, and the function that draws it.
 SHAPES: dict[str, tuple[int, float, Callable[[ImageDraw.ImageDraw, Points, int], None]]] = {
     'polygon': (3, math.inf, _polygon),
     'rectangle': (2, 2, _rectangle),

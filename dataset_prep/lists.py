@@ -1,6 +1,6 @@
 """Reads lists of ids and pairs files by name. An empty list, a double entry or a file without its partner is an error.
 
-Unicode has two forms of a letter with an accent, and file systems and editors differ in which they write. All ids here are in the
+Unicode has two forms of a letter with an accent, and file systems and editors write different ones. All ids here have the
 composed form (NFC). Suffixes may be in capitals.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.support.errors import Fault, UserError, end_with_faults
 
-# Control characters, ends of lines, and what Python has in place of bytes that are no UTF-8.
+# Control characters, line ends, and the code points that Python uses for bytes that are not UTF-8.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
 

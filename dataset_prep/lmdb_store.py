@@ -15,12 +15,12 @@ from dataset_prep.datum import decode_datum
 from tools.support.errors import UserError
 
 MANIFEST = 'manifest.json'
-ALWAYS_SAID = {'kind', 'dataset'}  # by a manifest
+ALWAYS_SAID = {'kind', 'dataset'}  # every manifest has these
 LEFT_OUT = 'left_out'  # in a manifest: how many images could not be used
-FAULTS = 'faults'  # in one of maps: their ids with the reasons
+FAULTS = 'faults'  # in the manifest of maps: the ids of these images with the reasons
 SIZES = 'sizes.tsv'  # of an LMDB of images: id, height and width of each before padding, in its order
-BATCH_BYTES = 16 << 20  # what one transaction may hold in memory; two of them are there at a time, and LMDB's copy of one
-PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps a large value in pages of its own, after a header
+BATCH_BYTES = 16 << 20  # size of a transaction; memory holds two of them, and LMDB's copy of one
+PAGE_BYTES, HEADER_BYTES = 4096, 16  # LMDB keeps each large value in its own pages, after a header
 KEY_BYTES = 511  # LMDB's longest key
 
 Batch = list[tuple[bytes, bytes | memoryview]]  # keys and values
@@ -122,7 +122,7 @@ class LmdbWriter:
         self._writing = self._thread.submit(self._commit, batch)
 
     def _written(self) -> None:
-        """Wait for the current batch. If it failed, drop the queue behind it, because no record may be skipped."""
+        """Wait for the current batch. If it failed, drop the queue after it, because no record may be skipped."""
         error = self._writing.exception() if self._writing else None
         self._writing = None
         if error:
@@ -165,7 +165,7 @@ def write_manifest(folder: Path, manifest: dict) -> None:
 
 
 def read_manifest(path: Path) -> dict:
-    """The manifest of an LMDB. Raises UserError if there is no LMDB at `path`, or only a part of one."""
+    """The manifest of an LMDB. Raises UserError if there is no complete LMDB of this toolkit at `path`."""
     file = Path(path) / MANIFEST
     if not file.exists():
         what = 'an LMDB that this toolkit did not write' if (Path(path) / 'data.mdb').exists() else 'no LMDB'

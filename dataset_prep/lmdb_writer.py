@@ -25,11 +25,11 @@ from tools.support.version import toolkit_version
 __all__ = ['ENCODINGS', 'FeatureWriter', 'iterate', 'read_manifest', 'write_lmdb']
 
 ENCODINGS = ('raw', 'png')
-# Count up when the same settings give other records or files, of images at their own size and of scaled ones; an LMDB of another
-# format is written again.
+# Count up when the same settings give other records or files: the first for images at their own size, the second for scaled ones.
+# An LMDB of another format is written again.
 FORMAT, FORMAT_SCALED = 2, 3
 SAMPLE = 8  # records that are encoded to estimate the size of a PNG-encoded LMDB
-SPARE = 1.25  # by which the estimate is raised
+SPARE = 1.25  # factor on that estimate
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def write_lmdb(
 
 
 def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None:
-    """Write the missing Datums, and report the statistics."""
+    """Write the missing Datums, and put the statistics into the manifest."""
     facts, title = dataset_row(lmdb.settings['dataset']), lmdb.path.name
     missing = records[lmdb.done :]
     if missing:
@@ -119,7 +119,7 @@ def _write(lmdb: GrowingLmdb, records: Sequence[Record], layout: Layout) -> None
 
 
 def _expected_bytes(layout: Layout, records: Sequence[Record]) -> int:
-    """Bytes of the LMDB on disk: exact without LMDB's tree for raw Datums, estimated from the first records for encoded ones."""
+    """Bytes of the LMDB on disk: exact (without LMDB's tree) for raw Datums, estimated from the first records for PNGs."""
     raw = [stored_bytes(4 * height * width) for height, width in (layout.padded_size(record.size_hw) for record in records)]
     if layout.encoding == 'raw':
         return sum(raw)

@@ -14,7 +14,7 @@ from dataset_prep.lists import by_id, composed, with_suffix
 from tools.support.errors import UserError, nearest
 
 IMAGE_FOLDERS = ('images', 'JPEGImages')  # the latter as VOC and CVAT name it
-BACKGROUND = ('background', '_background_')  # names of what nothing covers; the latter is labelme's
+BACKGROUND = ('background', '_background_')  # names of the class of uncovered pixels; the latter is labelme's
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Labels:
 
     `images` and `files` are keyed by image name; a file may hold the labels of several images. `draw(name, size_hw, names)`
     returns the label of an image, uint8 (H, W), and raises UserError with the file. `classes`: the names that occur, each with a
-    file. `lists`: the splits that the label files tell. `ready`: the files are pictures that need no drawing if no class is left
+    file. `lists`: the splits that the label files define. `ready`: the files are PNGs that need no drawing unless a class is left
     out.
     """
 
@@ -71,7 +71,7 @@ def pictures_in(folder: Path, *suffixes: str) -> dict[str, Path]:
 
 
 def images_of(data: Path, beside: Path | None = None) -> dict[str, Path]:
-    """The images of a folder by name: those in the first of IMAGE_FOLDERS that is there, else in the folder `beside`.
+    """The images of a folder by name: those in the first of IMAGE_FOLDERS that exists, else those in the folder `beside`.
 
     Raises UserError if there are none.
     """

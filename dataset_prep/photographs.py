@@ -31,7 +31,7 @@ def draw(folder: Path, count: int, size_wh: tuple[int, int], suffix: str, datase
 def draw_picture(size_wh: tuple[int, int], classes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A picture, uint8 (H, W, 3), and its label, uint8 (H, W).
 
-    Segments with a colour and a class each, their edges ignored, under detail at all scales.
+    Each segment has a colour and a class. Edges are ignored. Over it lies detail at all scales.
     """
     segments = _segments(size_wh, rng)
     colours = rng.uniform(40, 215, (SEGMENTS, 3)).astype(np.float32)
@@ -42,13 +42,13 @@ def draw_picture(size_wh: tuple[int, int], classes: int, rng: np.random.Generato
 
 
 def _segments(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Which of the SEGMENTS each pixel is of, (H, W): the largest of as many smooth random surfaces."""
+    """The segment of each pixel, (H, W): which of SEGMENTS smooth random surfaces is the highest there."""
     surfaces = [cv2.resize(rng.random((5, 7), np.float32), size_wh, interpolation=cv2.INTER_CUBIC) for _ in range(SEGMENTS)]
     return np.argmax(surfaces, axis=0)
 
 
 def _detail(size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Noise of all scales, float32 (H, W, 3), alike in all channels but for a part."""
+    """Noise at all scales, float32 (H, W, 3), mostly the same in all channels."""
     width, height = size_wh
     detail = np.zeros((height, width, 3), np.float32)
     for octave in range(7):

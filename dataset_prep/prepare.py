@@ -28,14 +28,12 @@ def prepare(
     seed: int,
     counted: Mapping[str, Scan] | None = None,
 ) -> dict[str, Statistics]:
-    """Read every file of `splits`, then write `<out>/<split>.json`, an LMDB for each of `crop_sizes` and the contact sheet; of a
-    user's own data set its row, too.
+    """Read every file of `splits`. Write `<out>/<split>.json`, the LMDBs and the contact sheet, and print a summary.
 
-    `crop_sizes` are the sides of training crops by split, the LMDBs `<out>/<split>_<crop>/`; WHOLE for the images as they are,
-    without a margin, `<out>/<split>_whole/`. Prints a summary. A split of parts of images is not read: the images are in another
-    split, whole; nor is one that `counted` has the scan of.
-    The lists name all records. Those that cannot be used are in no LMDB; a UserError names them at the end. Where a split has no
-    others, nothing is written.
+    `crop_sizes`: sides of training crops by split, for the LMDBs `<out>/<split>_<crop>/`; WHOLE is for `<out>/<split>_whole/`,
+    the images without a margin. A user's own data set also gets its row. A split is not read if `counted` has its scan, or if its
+    records are parts of images, because another split has the whole images. The lists name all records. Bad records are in no
+    LMDB, and a UserError names them at the end. If a split has no good record, nothing is written.
     """
     lmdbs = {out / _lmdb_name(split, side): (split, side) for split, sides in crop_sizes.items() for side in sides}
     for _, crop_size in lmdbs.values():

@@ -50,10 +50,10 @@ def read_image(record: Record) -> np.ndarray:
 
 
 def read_label(record: Record) -> np.ndarray:
-    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set, 255 to ignore. Scaling takes the pixel with the
-    centre of each new pixel.
+    """The label, uint8 (H, W): ids 0 to C-1 in the order of the data set, 255 to ignore.
 
-    Raises UserError with the file and the first pixel that is no label, or for a size other than the image's.
+    If the record has a size, each new pixel is the one in which its centre lies. Raises UserError with the file and the first
+    pixel that is no label, or if the label file differs from the image in size.
     """
     return part_of(record, _whole_label(record))
 
@@ -170,7 +170,7 @@ def _record(row: dict, folder: Path, dataset_name: str, size_wh) -> Record:
 
 
 def _row(record: Record, root: str, size_wh: tuple[int, int] | None) -> dict:
-    """The row of one record in a split's file in the folder `root`, an absolute path; with its size where it is not `size_wh`."""
+    """The row of a record in a split's file in the folder `root` (absolute). It has a size if this is not `size_wh`."""
     image, label = _stored(record.image, root), record.label and _stored(record.label, root)
     row: dict = {'id': record.id, 'image': image, 'label': label, 'encoding': record.encoding}
     row |= {'size_wh': list(record.size_wh)} if record.size_wh and record.size_wh != size_wh else {}
@@ -178,8 +178,8 @@ def _row(record: Record, root: str, size_wh: tuple[int, int] | None) -> dict:
 
 
 def _stored(path: Path, root: str) -> str:
-    """A path as it is written down: relative to `root` when inside it, so that the folder can be moved; else absolute.
+    """A path as stored: relative to `root` if it is inside, so that the folder can be moved; else absolute.
 
-    By text: Path's own methods took a quarter of a millisecond an image, and there are 90,000 in COCO.
+    It is compared as text: Path's methods took a quarter of a millisecond per image, and COCO has 90,000 images.
     """
     return os.path.abspath(path).removeprefix(os.path.join(root, ''))

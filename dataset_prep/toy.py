@@ -1,10 +1,10 @@
 """Draw the toy data set: misty panoramas in which a far part of a picture can only be named by what stands in another part.
 
-Each picture shows sky, mountains, trees, and a pale plain under mist. The plain is a lake if a boat is at it and a field if a
-barn is; it is drawn alike in both. Boat or barn are near one end, before a wood. Beyond the wood the plain begins, of which four
-tenths are farther from them than the 186 pixels that the front end sees each way, and all is within the 450 that front end and
-context module see together.
-All else can be named from close by. The same options give the same files.
+Each picture shows sky, mountains, trees, and a pale plain under mist. The plain is a lake if a boat is on it and a field if a
+barn is; it is drawn the same way. The boat or barn is near one end, in front of a wood. The plain begins behind the wood. Four
+tenths of it are farther from the boat or barn than the 186 pixels that the front end sees each way. All of it is within the 450
+pixels that front end and context module see together.
+All other classes can be named from close by. The same options give the same files.
 """
 
 import argparse

@@ -3,11 +3,12 @@
 DIR holds, unpacked or as the archives that are distributed:
 VOC 2012  VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}   VOCtrainval_11-May-2012.tar
 SBD       benchmark_RELEASE/dataset/{img,cls,train.txt,val.txt}                     benchmark.tgz (--sbd if it lies elsewhere)
-VOC test  VOCdevkit/VOC2012 with ImageSets/Segmentation/test.txt                    VOC2012test.tar, if you want to label it
+VOC test  VOCdevkit/VOC2012 with ImageSets/Segmentation/test.txt                    VOC2012test.tar, only to label the test set
 
-Splits: train_aug is all of VOC train and SBD but what is in VOC val, in the order of ids: 10,582 images. The 1,464 of VOC train
-have VOC's labels, where 255 marks borders and what is ignored; the others have SBD's, which have no 255. val is VOC val.
-The paper does not say which annotations the images that both have are given: --annotations hariharan takes SBD's for these.
+Splits: train_aug is VOC train and all of SBD without the images of VOC val, in the order of ids: 10,582 images. The 1,464 images
+of VOC train have VOC's labels, where 255 marks borders and difficult objects. The others have SBD's labels, which have no 255.
+val is VOC val. Some images of VOC train have a label in SBD too, and the paper does not say which one it uses; --annotations
+hariharan takes SBD's.
 """
 
 import argparse
@@ -36,7 +37,7 @@ TREE = Tree(
 TEST_TREE = Tree('the test set of VOC 2012', (f'{LISTS}/test.txt', 'JPEGImages'), {'VOC2012test.tar': None}, 'VOC2012')
 COUNTS = {'train': 1464, 'val': 1449}  # martinkersner/train-DeepLab, exper/voc12/list/original, counted
 TRAIN_AUG, VAL, TEST = 'train_aug', 'val', 'test'
-VOC_FIRST, SBD_FIRST = ANNOTATIONS = ('voc', 'hariharan')  # whose, where both have annotated an image
+VOC_FIRST, SBD_FIRST = ANNOTATIONS = ('voc', 'hariharan')  # whose label an image has that both have annotated
 
 
 def find_splits(
