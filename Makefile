@@ -126,7 +126,7 @@ table2-mini: caffe ## Table 2 in miniature on CamVid, on a CPU (DATA=)
 ##@ Work on the toolkit
 .PHONY: test lint prototxt rehearse bench
 test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
-	@$(PYTHON) -m tools.caffe_build.test_packages
+	@$(PYTHON) -m tools.caffe_build.extra_packages
 	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(if $(value TESTS),$(call each,TESTS),tests)
 
 lint: caffe ## ruff, mypy and the import rule

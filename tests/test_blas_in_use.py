@@ -1,4 +1,4 @@
-"""The library that Caffe multiplies with, the kernel it chose, and the warning when that is far below the processor."""
+"""The library that Caffe multiplies with, its kernel, and the warning if that kernel is far below the processor."""
 
 import os
 import platform
@@ -11,7 +11,6 @@ import pytest
 
 from tests.toy_nets import random_image, random_weights
 from tools.caffe_build import openblas
-from tools.caffe_build.variant import variant_from
 from tools.support import blas_in_use
 from tools.support.blas_in_use import Blas, slow_kernel
 from tools.support.caffe_in_use import manifest_in_use
@@ -24,27 +23,23 @@ on_x86 = pytest.mark.skipif(platform.machine() != 'x86_64', reason='kernels of x
 
 
 def said(**variables):
-    """What `python -m tools.support.blas_in_use` prints under these variables."""
+    """`python -m tools.support.blas_in_use` under these variables, finished."""
     command = [sys.executable, '-m', 'tools.support.blas_in_use']
     return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=True)
 
 
 @on_x86
-def test_library_of_caffe_is_asked_not_that_of_numpy_or_opencv():
-    """Version, kernel and threads are those of the library beside libcaffe.so, which several OpenBLAS of a process may hide."""
-    finished = said(OPENBLAS_CORETYPE='Haswell', OPENBLAS_NUM_THREADS='1', OPENBLAS_VERBOSE='2')
+@pytest.mark.parametrize(('threads', 'words'), [(1, '1 thread'), (2, '2 threads')])
+def test_library_of_caffe_is_asked_not_numpys_or_opencvs(threads, words):
+    """Version, kernel and threads are those of the library beside libcaffe.so, even if a process holds several OpenBLAS."""
+    if len(os.sched_getaffinity(0)) < threads:
+        pytest.skip('one core')
+    finished = said(OPENBLAS_CORETYPE='Haswell', OPENBLAS_NUM_THREADS=str(threads), OPENBLAS_VERBOSE='2')
     version = re.search(r'\d+\.\d+\.\d+', openblas.PROJECT)[0]
     bundled = manifest_in_use().get('blas') == 'bundled'
-    assert re.match(rf'OpenBLAS {version if bundled else "[0-9.]+"}, Haswell, 1 thread$', finished.stdout.splitlines()[0])
+    expected = rf'OpenBLAS {version if bundled else "[0-9.]+"}, Haswell, {words}$'
+    assert re.match(expected, finished.stdout.splitlines()[0])
     assert 'Core: Haswell' in finished.stderr  # OpenBLAS itself, as it is loaded
-
-
-@on_x86
-def test_two_threads():
-    """Threads as the library will use them."""
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip('one core')
-    assert said(OPENBLAS_NUM_THREADS='2').stdout.splitlines()[0].endswith('2 threads')
 
 
 @pytest.mark.parametrize(
@@ -60,7 +55,7 @@ def test_two_threads():
     ],
 )
 def test_a_kernel_without_avx_on_a_processor_that_has_it(kernel, flags, expected, monkeypatch):
-    """Only such a kernel is worth a line, which names the one to ask for instead."""
+    """The warning names a kernel to ask for; any other pair of kernel and processor gets none."""
     monkeypatch.setattr(blas_in_use, '_processor_flags', lambda: flags)
     monkeypatch.delenv('OPENBLAS_CORETYPE', raising=False)
     line = slow_kernel(Blas('OpenBLAS 0.3.21', kernel, 2))
@@ -69,8 +64,8 @@ def test_a_kernel_without_avx_on_a_processor_that_has_it(kernel, flags, expected
 
 @on_x86
 @pytest.mark.parametrize('kernel', ['Prescott', 'Haswell'])
-def test_a_command_that_computes_says_so_in_one_line(kernel, tmp_path):
-    """The warning of a slow kernel once on stderr, with the remedy, and the command goes on; nothing of a fast one."""
+def test_a_command_warns_of_a_slow_kernel_once(kernel, tmp_path):
+    """The line on stderr names the remedy and the command goes on; a fast kernel gets no line."""
     if 'avx2' not in blas_in_use._processor_flags():
         pytest.skip('a processor without AVX2')
     weights = random_weights('front_toy', tmp_path / 'front.caffemodel')
@@ -81,24 +76,13 @@ def test_a_command_that_computes_says_so_in_one_line(kernel, tmp_path):
     variables = os.environ | {'OPENBLAS_CORETYPE': kernel}
     finished = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
     assert finished.returncode == 0 and (tmp_path / 'out' / 'b.png').is_file()
-    said = [line for line in finished.stderr.splitlines() if 'without AVX' in line]
-    assert [line.endswith('unset OPENBLAS_CORETYPE, which asks for that kernel') for line in said] == [True] * (
-        kernel == 'Prescott'
-    )
-
-
-def test_a_build_keeps_its_library_unless_another_is_asked_for():
-    """BLAS= chooses; without, a plain `make caffe` keeps what the Caffe in use has."""
-    assert variant_from({}).blas == 'bundled'
-    assert variant_from({}, {'blas': 'system'}).blas == 'system'
-    assert variant_from({'BLAS': 'bundled'}, {'blas': 'system'}).blas == 'bundled'
-    assert variant_from({'IM2COL': 'as-released'}, {'blas': 'system'}).blas == 'system'  # compared to the bit: the same library
-    with pytest.raises(UserError, match='BLAS=mkl: choose one of bundled, system'):
-        variant_from({'BLAS': 'mkl'})
+    lines = [line for line in finished.stderr.splitlines() if 'without AVX' in line]
+    assert len(lines) == (kernel == 'Prescott')
+    assert all(line.endswith('unset OPENBLAS_CORETYPE, which asks for that kernel') for line in lines)
 
 
 def test_a_processor_without_a_wheel_is_told_the_way_out(monkeypatch):
-    """The system's OpenBLAS serves where the package index has none."""
+    """The message names BLAS=system."""
     monkeypatch.setattr(platform, 'machine', lambda: 'riscv64')
     with pytest.raises(UserError, match='no wheel for the processor riscv64; .*BLAS=system make caffe'):
         openblas.wheel_sha256()

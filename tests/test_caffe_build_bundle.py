@@ -1,4 +1,4 @@
-"""A Caffe that is carried to another machine."""
+"""The program `caffe` with its libraries, for another machine."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 
 def test_every_library_is_inside(folder):
-    """All that the program loads is in the bundle, but the C library and, of a CUDA build, CUDA's; GDAL's hundred are gone."""
+    """Only the C library and CUDA's libraries come from outside; the hundred libraries of GDAL are left out."""
     said = subprocess.run(['ldd', folder / 'bin' / 'caffe'], capture_output=True, text=True, check=True).stdout
     outside = [name for name, path in re.findall(r'(\S+) => (\S+)', said) if not path.startswith(str(folder))]
     assert outside and all(bundle.OF_THE_C_LIBRARY.match(name) or bundle.OF_CUDA.match(name) for name in outside)
@@ -28,7 +28,7 @@ def test_every_library_is_inside(folder):
 
 
 def test_it_runs(folder, tmp_path):
-    """A forward and backward pass by the carried program, with no variable of this machine."""
+    """The moved program times a forward and a backward pass, without a variable of this machine."""
     write(deploy('basic_toy', size_hw=(380, 380)), tmp_path / 'deploy.prototxt')
     command = [folder / 'run', 'caffe', 'time', '-model', tmp_path / 'deploy.prototxt', '-iterations', '1']
     finished = subprocess.run(command, env={'PATH': '/usr/bin:/bin'}, capture_output=True, text=True)
@@ -36,7 +36,7 @@ def test_it_runs(folder, tmp_path):
 
 
 def test_a_library_that_is_not_there(tmp_path):
-    """A program that would not start is no use elsewhere either."""
+    """A program whose library is missing is not packed; the message names the library."""
     command = ['c++', '-shared', '-nostdlib', '-fPIC', '-x', 'assembler', '-', '-Wl,-soname,libnowhere.so']
     subprocess.run([*command, '-o', tmp_path / 'libnowhere.so'], input='ret\n', text=True, check=True)
     (tmp_path / 'main.c').write_text('int main() { return 0; }\n')

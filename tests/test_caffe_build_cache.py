@@ -1,16 +1,15 @@
-"""Builds in the cache are used when whole, else made again; and the key that names them."""
+"""Builds in the cache: a whole one is used, any other is made again."""
 
 import json
 import shutil
 import subprocess
 import sys
-import textwrap
 
 import pytest
 
 from tools.caffe_build import cache, compile, openblas, source
 from tools.caffe_build.environment import PYTHON
-from tools.caffe_build.variant import Variant, key, variant_from
+from tools.caffe_build.variant import Variant
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
@@ -26,11 +25,6 @@ def entry(tmp_path):
     return tmp_path / 'k'
 
 
-def test_whole_build_is_used(entry):
-    """Nothing was touched: whole."""
-    assert cache.is_whole(entry, 'k')
-
-
 @pytest.mark.parametrize(
     'harm',
     [
@@ -43,15 +37,11 @@ def test_whole_build_is_used(entry):
     ],
     ids=['changed', 'missing', 'additional', 'no manifest', 'half a manifest', 'foreign manifest'],
 )
-def test_harmed_build_is_not_used(entry, harm):
-    """Any difference from what was written makes it unusable."""
+def test_only_a_whole_build_is_used(entry, harm):
+    """A build is whole only under its own key, and only until one of its files differs."""
+    assert cache.is_whole(entry, 'k') and not cache.is_whole(entry, 'other')
     harm(entry)
     assert not cache.is_whole(entry, 'k')
-
-
-def test_build_of_another_key_is_not_used(entry):
-    """A folder renamed by hand does not pass for another build."""
-    assert not cache.is_whole(entry, 'other')
 
 
 def test_failed_build_leaves_the_old_one_and_no_trace(entry):
@@ -71,110 +61,68 @@ def test_sweep_removes_what_a_killed_build_left(entry):
     assert [path.name for path in entry.parent.iterdir()] == ['k']
 
 
-HOLDER = """\
+HOLDER = """
 import sys; from pathlib import Path; from tools.caffe_build import cache
 with cache.only_one(Path(sys.argv[1])):
-    """
+    print("in", flush=True); sys.stdin.read()
+"""
 
 
 def test_second_make_waits_for_the_first(tmp_path):
-    """While one process holds the lock another does not get in; once it ends, the other does."""
-    first = subprocess.Popen(
-        [sys.executable, '-c', HOLDER + 'print("in", flush=True); sys.stdin.read()', str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+    """A process that wants the lock says that it waits, and gets it when the holder ends."""
+    command, pipe = [sys.executable, '-c', HOLDER, str(tmp_path)], subprocess.PIPE
+    first = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe)
     assert first.stdout.readline() == b'in\n'
-    second = subprocess.Popen(
-        [sys.executable, '-c', HOLDER + 'print("in", flush=True)', str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    second = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
     assert b'waiting' in second.stderr.readline()
     assert second.poll() is None
     first.communicate(b'')
     assert second.communicate()[0] == b'in\n'
 
 
-FAKE_CMAKE = """\
-    #!/bin/sh
-    # configure: remember the prefix; build: count; install: write one file there
-    for word; do case $word in -DCMAKE_INSTALL_PREFIX=*) echo "${word#*=}" > "$FAKE/prefix";; esac; done
-    case $1 in
-      --build) echo built >> "$FAKE/count"; [ ! -e "$FAKE/fail" ];;
-      --install) mkdir "$(cat "$FAKE/prefix")/lib" && echo library > "$(cat "$FAKE/prefix")/lib/libcaffe.so";;
-    esac
+# configure: remember the prefix; build: count; install: write one file there
+FAKE_CMAKE = """#!/bin/sh
+for word; do case $word in -DCMAKE_INSTALL_PREFIX=*) echo "${word#*=}" > "$FAKE/prefix";; esac; done
+case $1 in
+  --build) echo built >> "$FAKE/count"; [ ! -e "$FAKE/fail" ];;
+  --install) mkdir "$(cat "$FAKE/prefix")/lib" && echo library > "$(cat "$FAKE/prefix")/lib/libcaffe.so";;
+esac
 """
 
 
 @pytest.fixture
 def compiler(tmp_path, monkeypatch):
-    """A stand-in for CMake that counts how often it compiles, and fails while the file `fail` is there; and an empty cache."""
+    """A folder with an empty cache, and a stand-in for CMake that counts its builds there and fails if the file `fail` exists."""
     program = tmp_path / 'bin' / 'cmake'
     program.parent.mkdir()
-    program.write_text(textwrap.dedent(FAKE_CMAKE))
+    program.write_text(FAKE_CMAKE)
     program.chmod(0o755)
     monkeypatch.setenv('FAKE', str(tmp_path))
     monkeypatch.setenv('PATH', f'{program.parent}:/usr/bin:/bin')
-    own = tmp_path / 'cache'
-    own.mkdir()
-    shutil.copy(source.fetch(cache.cache_folder(), PYTHON), own)
-    shutil.copy(openblas.fetch(cache.cache_folder(), PYTHON), own)
+    (tmp_path / 'cache').mkdir()
+    for fetched in (source.fetch(cache.cache_folder(), PYTHON), openblas.fetch(cache.cache_folder(), PYTHON)):
+        shutil.copy(fetched, tmp_path / 'cache')
     return tmp_path
 
 
-def compiled(compiler):
-    """How often the compiler ran."""
-    return len((compiler / 'count').read_text().splitlines())
-
-
 def test_second_build_comes_from_the_cache_and_a_broken_one_is_made_again(compiler):
-    """Compiled once for two calls; again when a file of the entry was cut short."""
-    folder = compiler / 'cache'
-    entry = compile.build(folder, Variant(), PYTHON)
-    assert compile.build(folder, Variant(), PYTHON) == entry
-    assert compiled(compiler) == 1
-    (entry / 'lib' / 'libcaffe.so').write_text('libr')
-    compile.build(folder, Variant(), PYTHON)
-    assert compiled(compiler) == 2
-    assert (entry / 'lib' / 'libcaffe.so').read_text() == 'library\n'
-
-
-def test_failed_compilation_is_an_error_and_leaves_no_entry(compiler):
-    """One message, and only what was fetched stays in the cache."""
-    (compiler / 'fail').touch()
-    with pytest.raises(UserError, match='cmake --build failed'):
-        compile.build(compiler / 'cache', Variant(), PYTHON)
-    kept = sorted(path.suffix for path in (compiler / 'cache').iterdir())
-    assert kept == ['.gz', '.whl']
-
-
-def test_key_names_the_variant():
-    """Builds of different sorts never share a name."""
-    keys = {key(Variant()), key(Variant('as-released')), key(Variant(blas='system'))}
-    assert len(keys) == 3
-
-
-def test_key_does_not_depend_on_where_the_checkout_lies(tmp_path):
-    """A copy of the scripts elsewhere finds the same build."""
-    shutil.copytree(ROOT / 'tools', tmp_path / 'tools', ignore=shutil.ignore_patterns('__pycache__'))
-    command = [sys.executable, '-c', 'from tools.caffe_build.variant import Variant, key; print(key(Variant()))']
-    there = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env={'PATH': '/usr/bin:/bin'})
-    here = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={'PATH': '/usr/bin:/bin'})
-    assert there.stdout == here.stdout
-
-
-def test_unknown_im2col_is_refused():
-    """IM2COL has two values."""
-    with pytest.raises(UserError, match='IM2COL=own: choose one of shared, as-released'):
-        variant_from({'IM2COL': 'own'})
-
-
-def test_manifest_says_what_was_built(compiler):
-    """Commit, buffer and BLAS are on record beside the hashes."""
+    """Two calls compile once; a third compiles again, as a file of the entry was cut short."""
+    count = compiler / 'count'
     entry = compile.build(compiler / 'cache', Variant('as-released'), PYTHON)
     manifest = json.loads((entry / cache.MANIFEST).read_text())
     assert (manifest['commit'], manifest['im2col'], manifest['blas']) == (source.COMMIT, 'as-released', 'bundled')
     assert list(manifest['files']) == ['lib/libcaffe.so']
+    assert compile.build(compiler / 'cache', Variant('as-released'), PYTHON) == entry
+    assert count.read_text() == 'built\n'
+    (entry / 'lib' / 'libcaffe.so').write_text('libr')
+    compile.build(compiler / 'cache', Variant('as-released'), PYTHON)
+    assert count.read_text() == 'built\nbuilt\n'
+    assert (entry / 'lib' / 'libcaffe.so').read_text() == 'library\n'
+
+
+def test_failed_compilation_is_an_error_and_leaves_no_entry(compiler):
+    """The error names the step, and only what was fetched stays in the cache."""
+    (compiler / 'fail').touch()
+    with pytest.raises(UserError, match='cmake --build failed'):
+        compile.build(compiler / 'cache', Variant(), PYTHON)
+    assert sorted(path.suffix for path in (compiler / 'cache').iterdir()) == ['.gz', '.whl']

@@ -1,4 +1,4 @@
-"""What the patches mend in Caffe's loading of weights and in its Python package, on today's libraries."""
+"""What the patches mend in Caffe's loading of weights and in its Python package, on today's libraries; a failed CHECK."""
 
 import shutil
 import subprocess
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
-from prototxt import networks
-from tools.support.caffe_import import import_caffe
+from prototxt.networks import deploy
+from tools.support.caffe_import import import_caffe, net_of
+from tools.support.paths import ROOT
 
 caffe = import_caffe()
 L = caffe.layers
@@ -19,7 +20,7 @@ L = caffe.layers
 
 @pytest.fixture
 def memory_folder(tmp_path):
-    """A folder in memory where the system has one, for files of half a gigabyte that disks are slow to write."""
+    """A folder in memory if the system has one, for files of half a gigabyte that disks are slow to write."""
     shared = Path('/dev/shm')
     roomy = shared.is_dir() and shutil.disk_usage(shared).free > 1 << 30
     with tempfile.TemporaryDirectory(dir=shared if roomy else tmp_path) as folder:
@@ -27,9 +28,8 @@ def memory_folder(tmp_path):
 
 
 def test_weights_larger_than_512_mib_load(memory_folder):
-    """The full-size VGG front end, written and read back: every value returns."""
-    networks.write(networks.deploy('front_camvid', size_hw=(380, 380)), memory_folder / 'net.prototxt')
-    net, other = (caffe.Net(str(memory_folder / 'net.prototxt'), caffe.TEST) for _ in range(2))
+    """Every value of the full-size VGG front end comes back from its caffemodel."""
+    net, other = (net_of(deploy('front_camvid', size_hw=(380, 380))) for _ in range(2))
     for blobs in net.params.values():
         for blob in blobs:
             blob.data.flat[::4097] = 1 + np.arange(len(blob.data.flat[::4097]))
@@ -43,12 +43,11 @@ def test_weights_larger_than_512_mib_load(memory_folder):
 
 
 def test_weights_load_from_hdf5(tmp_path):
-    """`weights` may be an HDF5 file, as in BVLC's own Caffe."""
+    """Weights may be an HDF5 file, as in BVLC's own Caffe."""
     spec = caffe.NetSpec()
     spec.data = L.Input(shape=dict(dim=[1, 2, 4, 4]))
     spec.conv = L.Convolution(spec.data, num_output=3, kernel_size=3, weight_filler=dict(type='gaussian', std=1))
-    (tmp_path / 'net.prototxt').write_text(str(spec.to_proto()))
-    first, second = (caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST) for _ in range(2))
+    first, second = (net_of(spec.to_proto()) for _ in range(2))
     first.save_hdf5(str(tmp_path / 'weights.h5'))
     assert not np.array_equal(first.params['conv'][0].data, second.params['conv'][0].data)
     second.copy_from(str(tmp_path / 'weights.h5'))
@@ -65,7 +64,7 @@ def test_datum_round_trip():
 
 
 def test_load_image(tmp_path):
-    """Colour as RGB in [0, 1], grey as one channel."""
+    """A colour image is RGB in [0, 1]; a grey one has one channel."""
     imsave(tmp_path / 'image.png', np.array([[[255, 0, 51], [0, 0, 0]]], np.uint8), check_contrast=False)
     colour = caffe.io.load_image(str(tmp_path / 'image.png'))
     grey = caffe.io.load_image(str(tmp_path / 'image.png'), color=False)
@@ -74,17 +73,16 @@ def test_load_image(tmp_path):
 
 
 def test_resize_image_does_not_blur():
-    """Half the size, by interpolation alone: 0.5 input pixels off the centre, so the mean of 2x2 and nothing of the next ones."""
+    """At half the size each pixel is the mean of its own 2x2, with nothing of the pixels around them."""
     image = np.zeros((8, 8, 3), np.float32)
     image[4, 4] = 1
-    small = caffe.io.resize_image(image, (4, 4))
     expected = np.zeros((4, 4, 3))
     expected[2, 2] = 0.25
-    np.testing.assert_allclose(small, expected, atol=1e-6)
+    np.testing.assert_allclose(caffe.io.resize_image(image, (4, 4)), expected, atol=1e-6)
 
 
 def test_oversample_and_transformer():
-    """The ten crops, and the way to Caffe's input and back."""
+    """The ten crops; and an image in the form of Caffe's input, and back."""
     image = np.random.default_rng(1).random((6, 8, 3)).astype(np.float32)
     crops = caffe.io.oversample([image], (4, 4))
     assert crops.shape == (10, 4, 4, 3)
@@ -99,51 +97,34 @@ def test_oversample_and_transformer():
 
 
 TOGETHER = """
+import lmdb
 import {first}, {second}
 import numpy as np
+from tools.caffe_build.probe import net_of
 image = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 assert np.array_equal(cv2.imdecode(cv2.imencode('.png', image)[1], cv2.IMREAD_COLOR), image)
 datum = caffe.proto.caffe_pb2.Datum(data=cv2.imencode('.png', image)[1].tobytes(), encoded=True)
 with lmdb.open('db', map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
     transaction.put(b'0', datum.SerializeToString())
-open('net.prototxt', 'w').write(
-    'layer {{ name: "data" type: "Data" top: "data" data_param {{ source: "db" backend: LMDB batch_size: 1 }} }}')
-net = caffe.Net('net.prototxt', caffe.TEST)
+net = net_of('layer {{ name: "data" type: "Data" top: "data" data_param {{ source: "db" backend: LMDB batch_size: 1 }} }}', caffe)
 assert np.array_equal(net.forward()['data'][0].transpose(1, 2, 0), image)
 """
 
 
 @pytest.mark.parametrize(('first', 'second'), [('cv2', 'caffe'), ('caffe', 'cv2')])
 def test_two_opencvs_in_one_process(first, second, tmp_path):
-    """The OpenCV of the package opencv-python and Debian's, which Caffe decodes with, get along, in either order."""
-    program = 'import lmdb\n' + TOGETHER.format(first=first, second=second)
+    """The package opencv-python and Debian's OpenCV, with which Caffe decodes, work side by side in either order."""
+    program = TOGETHER.format(first=first, second=second)
     finished = subprocess.run([sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
 
 
-PYTHON_LAYER = """
-import caffe
-
-class Doubles(caffe.Layer):
-    def setup(self, bottom, top):
-        pass
-
-    def reshape(self, bottom, top):
-        top[0].reshape(*bottom[0].data.shape)
-
-    def forward(self, bottom, top):
-        top[0].data[...] = 2 * bottom[0].data
-"""
-
-
-def test_python_layer(tmp_path, monkeypatch):
-    """A layer written in Python, with today's NumPy."""
-    (tmp_path / 'doubles.py').write_text(PYTHON_LAYER)
-    monkeypatch.syspath_prepend(tmp_path)
-    spec = caffe.NetSpec()
-    spec.data = L.Input(shape=dict(dim=[2, 3]))
-    spec.twice = L.Python(spec.data, module='doubles', layer='Doubles')
-    (tmp_path / 'net.prototxt').write_text(str(spec.to_proto()))
-    net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
-    out = net.forward(data=np.arange(6).reshape(2, 3))
-    assert out['twice'].tolist() == [[0, 2, 4], [6, 8, 10]]
+def test_a_failed_check_is_a_line_and_status_1(tmp_path):
+    """A CHECK that fails in Caffe ends a command with one line and status 1, not with abort() and a core dump."""
+    (tmp_path / 'net.prototxt').write_text('layer { name: "a" type: "Nope" top: "a" }')
+    code = 'import sys; from tools.support.caffe_import import import_caffe\nimport_caffe().Net(sys.argv[1], 1)'
+    command = [sys.executable, '-c', code, str(tmp_path / 'net.prototxt')]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert 'Unknown layer type: Nope' in finished.stderr
+    assert finished.stderr.endswith('error: Caffe ended this; the check that failed is named above\n')

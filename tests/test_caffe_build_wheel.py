@@ -35,7 +35,7 @@ layer { name: "score" type: "Convolution" bottom: "double" top: "score" convolut
   num_output: 4 kernel_size: 3 pad: 2 dilation: 2 weight_filler { type: "msra" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
 """
-# What manylinux leaves to the system, of what is linked to here: the libraries of C, C++ and GCC, zlib, expat.
+# Libraries that manylinux leaves to the system: those of C, C++ and GCC, zlib, expat.
 OF_THE_SYSTEM = re.compile(r'(linux-vdso|/.*/ld-linux|lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|z|expat)[.-])')
 
 
@@ -48,14 +48,14 @@ def made(tmp_path_factory):
 
 
 def test_name_says_commit_and_python(made):
-    """As PEP 427 and 440 have it, for a C library of a stated version."""
+    """The form is that of PEP 427 and 440; the platform says how new the C library must be."""
     python = 'cp{}{}'.format(*sys.version_info)
     assert re.fullmatch(rf'caffe-1\.0\.0\+9b89154\.[\w.]+-{python}-{python}-manylinux_2_\d+_\w+\.whl', made.name)
 
 
 @pytest.fixture(scope='module')
 def installed(made, tmp_path_factory):
-    """The folder that it is unpacked to, as by pip."""
+    """The folder that the wheel is unpacked to, as pip would."""
     folder = tmp_path_factory.mktemp('site-packages')
     with zipfile.ZipFile(made) as archive:
         archive.extractall(folder)
@@ -63,14 +63,14 @@ def installed(made, tmp_path_factory):
 
 
 def test_every_library_is_inside(installed):
-    """All that the module loads is in the wheel, but what every Linux has."""
+    """The module loads only libraries in the wheel, and those that every Linux has."""
     said = subprocess.run(['ldd', installed / 'caffe' / '_caffe.so'], capture_output=True, text=True, check=True).stdout
     outside = [line.split()[0] for line in said.splitlines() if str(installed) not in line]
     assert outside and [name for name in outside if not OF_THE_SYSTEM.match(name)] == []
 
 
 def test_it_trains(installed, tmp_path):
-    """The Caffe that is imported is the wheel's, and its weights change."""
+    """`import caffe` finds the wheel, and two training steps change the weights."""
     (tmp_path / 'net.prototxt').write_text(NET)
     solver = f'net: "{tmp_path}/net.prototxt" base_lr: 0.01 lr_policy: "fixed" snapshot_prefix: "s"'
     (tmp_path / 'solver.prototxt').write_text(solver)
@@ -81,7 +81,7 @@ def test_it_trains(installed, tmp_path):
     assert finished.stdout.strip() == str(installed / 'caffe' / '__init__.py')
 
 
-def test_what_pip_installs_beside_it_is_as_in_pyproject():
-    """NumPy and the other packages that Caffe's Python code imports, in the ranges that were tried."""
+def test_requirements_are_those_of_pyproject():
+    """The five packages that Caffe's Python code imports, in the ranges of pyproject.toml."""
     lines = wheel.metadata().splitlines()
     assert 'Requires-Dist: six>=1.16,<2' in lines and len([line for line in lines if line.startswith('Requires-Dist')]) == 5

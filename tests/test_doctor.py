@@ -41,7 +41,8 @@ def test_screen_of_this_checkout(tmp_path):
     foreign = dict.fromkeys(['PYTHONPATH', 'LD_LIBRARY_PATH', 'CONDA_PREFIX', 'MPLBACKEND'], str(tmp_path))
     done = subprocess.run(['make', 'doctor'], env=os.environ | foreign, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(name in done.stdout for name in (*WEIGHTS, 'camvid', 'dilated convolution'))
+    facts = ('camvid', 'dilated convolution', 'commit ', 'BLAS', 'layer types            yes', 'weights above 512 MiB  yes')
+    assert all(name in done.stdout for name in (*WEIGHTS, *facts))
     shell = next(line for line in done.stdout.splitlines() if ' shell ' in line)
     assert all(name in shell for name in foreign) and 'left out by the commands here' in shell
 

@@ -1,13 +1,20 @@
-"""`make bench`: what the toolkit takes, beside the authors' procedure, other engines and other programs.
+"""`make bench`: time and memory of the toolkit, compared with the authors' procedure, other engines and other programs.
 
-PARTS: blas (products in Caffe's BLAS beside other libraries, forward passes beside other engines), zoom (label maps from cells,
-against the authors' numba loop), scoring (label maps of Cityscapes' size, against its own evaluator), cold (one 500x375 image
-through Dilation8-VOC, from the start of the program to the label map), stream (20 such images), large (a 2048x1024 image through
-Dilation10), im2col (the build beside the one as released), lmdb (writing and reading), coco (10,000 pictures to an LMDB), memory
-(the estimate beside the measured peak), crf (dense CRF and CRF-RNN).
-Weights and images are random: time does not depend on them. Times and memory are printed, and judge nothing. Run it while nothing
-else runs. What the parts compare with is installed first, and no more: the Caffe as released is compiled for cold, large (unless
---no-authors) and im2col, PyTorch comes for blas, cold and large (unless --no-torch).
+Parts:
+  blas     products in Caffe's BLAS and in other libraries; forward passes in Caffe and in other engines
+  zoom     label maps from cells, and the authors' numba loop
+  scoring  label maps of Cityscapes' size, and its own evaluator
+  cold     one 500x375 image through Dilation8-VOC, from the start of the program to the label map
+  stream   20 such images
+  large    one 2048x1024 image through Dilation10
+  im2col   this build of Caffe and the build as released
+  lmdb     writing and reading
+  coco     10,000 pictures to an LMDB
+  memory   the estimate and the measured peak
+  crf      dense CRF and CRF-RNN
+Weights and images are random, as time does not depend on them. Nothing passes or fails. Run it while nothing else runs. It first
+installs what the chosen parts compare with: the Caffe as released for cold, large (both unless --no-authors) and im2col; PyTorch
+for blas, cold and large (unless --no-torch).
 """
 
 import argparse
@@ -27,7 +34,7 @@ from prototxt.experiments import NETS
 from prototxt.networks import deploy, write
 from tools.bench import builds, crf_speed, engine_comparison, lmdb_speed, material, memory_estimates
 from tools.bench.stopwatch import Run, best_of, run
-from tools.caffe_build import test_packages
+from tools.caffe_build import extra_packages
 from tools.inference import argmax
 from tools.inference.predictor import zoom_factor
 from tools.inference.tiling import tile_size
@@ -41,16 +48,16 @@ AS_RELEASED = VENV / 'as-released'
 VOC, CITY = 'dilation8_pascal_voc', 'dilation10_cityscapes'
 NEEDED_BYTES = {VOC: 9 << 30, CITY: 20 << 30}  # by the authors' procedure on the Caffe as released
 TILINGS = ('reference', 'tight')
-ZOOMS = 9  # calls, of which the fastest counts
+ZOOMS = 9  # calls; the fastest counts
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('parts', nargs='*', metavar='PART', help=f'of {", ".join(PARTS)} (default: all)')
-    parser.add_argument('--images', type=int, default=20, help='in the stream (default: %(default)s)')
-    parser.add_argument('--maps', type=int, default=500, help='to score (default: %(default)s)')
+    parser.add_argument('parts', nargs='*', metavar='PART', help=f'one of {", ".join(PARTS)} (default: all)')
+    parser.add_argument('--images', type=int, default=20, help='images of stream (default: %(default)s)')
+    parser.add_argument('--maps', type=int, default=500, help='label maps of scoring (default: %(default)s)')
     parser.add_argument('--image', type=Path, metavar='FILE', help='a photograph for crf (default: a drawn image)')
-    parser.add_argument('--cases', nargs='+', default=(), metavar='CASE', help='of memory (default: all)')
+    parser.add_argument('--cases', nargs='+', default=(), metavar='CASE', help='cases of memory (default: all)')
     parser.add_argument('--no-authors', action='store_true', help="leave the authors' procedure out")
     parser.add_argument('--no-torch', action='store_true', help='leave PyTorch out')
     return parser.parse_args(argv)
@@ -71,7 +78,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def needs(args: argparse.Namespace) -> tuple[list[str], bool]:
-    """Packages that the parts asked for compare with, and whether one of them is for the Caffe as released."""
+    """Packages that the chosen parts need, and whether one of them needs the Caffe as released."""
     parts = [PARTS[name] for name in args.parts or PARTS]
     packages = {package for part in parts for package in part.packages if not (args.no_torch and package == 'torch')}
     as_released = any(part.as_released or (part.authors and not args.no_authors) for part in parts)
@@ -79,31 +86,31 @@ def needs(args: argparse.Namespace) -> tuple[list[str], bool]:
 
 
 def prepare(parts: Iterable[str], packages: list[str], as_released: bool) -> None:
-    """Install what the parts need, and say it."""
+    """Install what the parts need; prints it first."""
     found = [*packages, *(['the Caffe as released (minutes to compile, the first time)'] if as_released else [])]
     print(f'{", ".join(parts)}: needs {", ".join(found) or "nothing else"}', file=sys.stderr, flush=True)
     for extra in ('bench', 'crf'):
-        test_packages.install(extra, packages)
+        extra_packages.install(extra, packages)
     command, asked = [sys.executable, '-m', 'tools.caffe_build'], {'IM2COL': 'as-released', 'CUDA': '0', 'CAFFE_ROOT': ''}
     if as_released and subprocess.run(command, env=os.environ | asked, cwd=ROOT).returncode:
-        raise UserError('the Caffe as released was not built (above); mend that, or give --no-authors')
+        raise UserError('the Caffe as released was not built (above); correct that, or give --no-authors')
 
 
 def cold(args: argparse.Namespace) -> dict:
-    """One image from a cold start."""
+    """One image, from the start of the program."""
     return one_image(args, VOC, (375, 500), TILINGS)
 
 
 def large(args: argparse.Namespace) -> dict:
-    """One image of Cityscapes' size; its tiles are tight already."""
+    """One image of Cityscapes' size. The network's tile is tight for it, so there is one tiling."""
     return one_image(args, CITY, (1024, 2048), ('reference',))
 
 
 def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int], tilings: tuple[str, ...]) -> dict:
-    """Whole programs, from their start to their end."""
+    """One image through whole programs."""
     weights = material.random_caffemodel(net_name, OUT / f'{net_name}.caffemodel')
     [image] = material.images(OUT / net_name, 1, *size_hw)
-    weights.read_bytes()  # into the system's cache, for everybody
+    weights.read_bytes()  # into the system's cache, so that no program waits for the disk
     rows: dict[str, Run] = {}
     if not args.no_authors:
         rows['authors, Caffe as released'] = authors(net_name, weights, [image])
@@ -125,7 +132,7 @@ def one_image(args: argparse.Namespace, net_name: str, size_hw: tuple[int, int],
 
 
 def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
-    """Their procedure. UserError without the memory that it takes."""
+    """The authors' procedure. Raises UserError if there is not enough memory for it."""
     if available_bytes() < NEEDED_BYTES[net_name]:
         raise UserError(
             f"the authors' procedure on {net_name} takes {NEEDED_BYTES[net_name] / 1e9:.0f} GB of memory, "
@@ -138,9 +145,9 @@ def authors(net_name: str, weights: Path, images: list[Path]) -> Run:
 
 
 def print_rows(rows: dict[str, Run]) -> None:
-    """Seconds and memory, and both as parts of the first row."""
+    """Print seconds and memory of each row, and their ratios to the first row."""
     first = next(iter(rows.values()))
-    print(f'  {"":<28} {"seconds":>8} {"processor":>10} {"memory":>9}   as parts of the first row')
+    print(f'  {"":<28} {"seconds":>8} {"processor":>10} {"memory":>9}   ratios to the first row')
     for name, row in rows.items():
         parts = [row.seconds / first.seconds, row.cpu_seconds / first.cpu_seconds, row.peak_bytes / first.peak_bytes]
         compared = '' if row is first else '   ' + ' '.join(f'{part:.2f}' for part in parts)
@@ -148,7 +155,7 @@ def print_rows(rows: dict[str, Run]) -> None:
 
 
 def stream(args: argparse.Namespace) -> dict:
-    """Many images: the whole command against as many passes of the network alone."""
+    """Many images: the whole command, compared with passes of the network alone."""
     weights = material.random_caffemodel(VOC, OUT / f'{VOC}.caffemodel')
     folder = OUT / f'stream{args.images}'
     paths = material.images(folder, args.images, 375, 500)
@@ -173,7 +180,7 @@ def stream(args: argparse.Namespace) -> dict:
 
 
 def zoom(args: argparse.Namespace) -> dict:
-    """Label maps from cells."""
+    """Label maps from cells, compared with the authors' loop. Raises UserError if a pixel differs."""
     from tools.bench.authors import labels_of
 
     results = {}
@@ -192,7 +199,7 @@ def zoom(args: argparse.Namespace) -> dict:
 
 
 def scoring(args: argparse.Namespace) -> dict:
-    """Whole programs on the same files."""
+    """tools/score.py and cityscapesScripts on the same label maps."""
     predictions, truths = material.city_maps(OUT / 'maps', args.maps)
     folders = ['--pred', predictions, '--gt', truths]
     ours = run(['tools/score.py', '--dataset', 'cityscapes', *folders, '--json', OUT / 'ours.json'])
@@ -208,17 +215,17 @@ def scoring(args: argparse.Namespace) -> dict:
 
 
 def blas(args: argparse.Namespace) -> dict:
-    """Products and forward passes, in one run."""
+    """Products and forward passes."""
     return engine_comparison.compare(OUT, torch=not args.no_torch)
 
 
 class Part(NamedTuple):
-    """A measurement, and what it is beside."""
+    """A measurement, and what it compares with."""
 
     measure: Callable[[argparse.Namespace], dict]
     packages: tuple[str, ...] = ()  # of the extras `bench` and `crf`
     authors: bool = False  # the authors' procedure, on the Caffe as released
-    as_released: bool = False  # that Caffe itself
+    as_released: bool = False  # the Caffe as released itself
 
 
 PARTS = {

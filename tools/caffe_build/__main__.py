@@ -25,13 +25,13 @@ def main(argv: list[str] | None) -> None:
     os.environ['PATH'] = system_first()
     root = os.environ.get('CAFFE_ROOT')
     if root:
-        existing(Path(root).absolute())
+        use_existing(Path(root).absolute())
         return
-    ours(variant_from(os.environ, manifest_in_use()))
+    build_and_install(variant_from(os.environ, manifest_in_use()))
 
 
-def ours(variant: Variant) -> None:
-    """Install `variant` in `.venv`, unless it is there."""
+def build_and_install(variant: Variant) -> None:
+    """Build `variant`, or take it from the cache, and install it in `.venv`. Does nothing if it is there."""
     if is_ready(variant):
         return
     folder = cache.cache_folder()
@@ -46,8 +46,8 @@ def ours(variant: Variant) -> None:
     print(f'Caffe is ready: {install.VENV / variant.folder}', file=sys.stderr)
 
 
-def existing(root: Path) -> None:
-    """Have the Caffe at `root` in use."""
+def use_existing(root: Path) -> None:
+    """Take the Caffe at `root` into use."""
     if environment.is_ready() and caffe_root.is_used(root):
         return
     with cache.only_one(cache.cache_folder()):

@@ -65,7 +65,7 @@ def pack(build: Path, more: list[Path], folder: Path) -> None:
 
 
 def linked(files: list[Path]) -> dict[str, Path]:
-    """Every library that `files` load, by name; CUDA's where they are found. Raises UserError for another that is not found."""
+    """Name -> path of every library that `files` load. Raises UserError if one is missing, unless it is CUDA's."""
     found: dict[str, Path] = {}
     for file in files:
         said = subprocess.run(['ldd', str(file)], env={'PATH': '/usr/bin:/bin'}, capture_output=True, text=True).stdout
@@ -78,7 +78,7 @@ def linked(files: list[Path]) -> dict[str, Path]:
 
 
 def stand_ins(needed: dict[str, Path], folder: Path) -> None:
-    """In `folder`, a library in place of each of the libraries `needed` that is left out."""
+    """Write to `folder` a stand-in for each library of `needed` that is left out."""
     for name, path in needed.items():
         if LEFT_OUT.match(name):
             users = [user for other, user in needed.items() if other.startswith('libopencv')]
@@ -86,7 +86,7 @@ def stand_ins(needed: dict[str, Path], folder: Path) -> None:
 
 
 def stand_in(library: Path, users: Sequence[Path], out: Path) -> None:
-    """A library in place of `library` with the functions that `users` name, none of which does anything."""
+    """Write to `out` a library with those functions of `library` that `users` call; they do nothing."""
     named = set().union(*(symbols(user, '--undefined-only') for user in users))
     names = sorted(symbols(library, '--defined-only') & named)
     text = ''.join(f'.globl {name}\n.type {name},@function\n{name}:\n' for name in names) + 'ret\n'

@@ -27,7 +27,7 @@ caffe-bundle: caffe ## the program caffe with its libraries, to take elsewhere (
 
 .PHONY: wheel
 wheel: caffe ## Caffe for Python as a wheel with its libraries inside, to dist/ (OUT=)
-	@$(PYTHON) -m tools.caffe_build.test_packages wheel
+	@$(PYTHON) -m tools.caffe_build.extra_packages wheel
 	$(PYTHON) -m tools.caffe_build.wheel $(call options,--out=OUT)
 
 .PHONY: bench-gpu

@@ -13,6 +13,19 @@ from tools.support.paths import VENV
 
 PROBE = Path(__file__).with_name('probe.py')
 PROGRAM_FOLDERS = ('build/tools', 'build/install/bin', 'bin', 'tools')  # of Make, CMake, an install, others
+# Questions of probe.py -> what is asked for, and the fault if the answer is no.
+QUESTIONS = {
+    'layers': ('layer types', 'layer types are missing'),
+    'dilation': (
+        'dilated convolution',
+        'convolution_param { dilation } does not work; BVLC Caffe has it since December 2015',
+    ),
+    'lmdb': ('Data layer on LMDB', 'the Data layer cannot read an LMDB; build it with USE_LMDB'),
+    'large_files': (
+        'weights above 512 MiB',
+        'a caffemodel of more than 512 MiB does not load; see SetTotalBytesLimit in src/caffe/util/io.cpp',
+    ),
+}
 
 
 def use(root: Path) -> None:
@@ -59,29 +72,14 @@ def refuse_unless_fit(root: Path) -> None:
     if imported.returncode:
         version = '.'.join(str(part) for part in sys.version_info[:2])
         raise UserError(f'CAFFE_ROOT={root}: `import caffe` fails under Python {version}: {last_line(imported.stderr)}')
-    lacks = [f'{word} ({last_line(said)})' for question, word in LACKS.items() if (said := fault(question, root)) is not None]
+    answers = [(lack, fault(question, root)) for question, (_, lack) in QUESTIONS.items()]
+    lacks = [f'{lack} ({last_line(said)})' for lack, said in answers if said is not None]
     if lacks:
         raise UserError(
             f'CAFFE_ROOT={root} (commit {commit(root) or "unknown"}) cannot be used:\n  '
             + '\n  '.join(lacks)
             + '\nWithout CAFFE_ROOT, `make caffe` builds one that can'
         )
-
-
-LACKS = {
-    'layers': 'layer types are missing',
-    'dilation': 'convolution_param { dilation } does not work; BVLC Caffe has it since December 2015',
-    'lmdb': 'the Data layer cannot read an LMDB; build it with USE_LMDB',
-    'large_files': 'a caffemodel of more than 512 MiB does not load; see SetTotalBytesLimit in src/caffe/util/io.cpp',
-}
-
-
-HAS = {
-    'layers': 'layer types',
-    'dilation': 'dilated convolution',
-    'lmdb': 'Data layer on LMDB',
-    'large_files': 'weights above 512 MiB',
-}
 
 
 def fault(question: str, root: Path) -> str | None:
@@ -98,13 +96,13 @@ def ask(question: str, root: Path) -> subprocess.CompletedProcess[str]:
 
 
 def last_line(said: str) -> str:
-    """The last line that says something, without glog's stack trace."""
+    """The last line with text, without glog's stack trace."""
     lines = [line for line in said.splitlines() if line.strip() and not line.lstrip().startswith(('@', '***'))]
-    return lines[-1].strip() if lines else 'no word of why'
+    return lines[-1].strip() if lines else 'no message'
 
 
 def commit(root: Path) -> str | None:
-    """The commit of the Caffe at `root`: of its manifest when we built it, of git when it is a clone, else None."""
+    """The commit of the Caffe at `root`: from its manifest if we built it, from git if it is a clone, else None."""
     manifest = read_manifest(root)
     if manifest:
         return str(manifest['commit'])

@@ -92,7 +92,7 @@ def caffe_lines() -> list[Line]:
         Line('+', 'caffe', f'{relative(root)}, {origin(root)}'),
         Line(' ', 'device', device(root)),
         blas_line(),
-        *(fault_line(question, root) for question in caffe_root.LACKS),
+        *(fault_line(question, root) for question in caffe_root.QUESTIONS),
     ]
 
 
@@ -128,10 +128,11 @@ def blas_line() -> Line:
 
 def fault_line(question: str, root: Path) -> Line:
     """The answer to one of the questions of probe.py."""
+    asked_for, _ = caffe_root.QUESTIONS[question]
     said = caffe_root.fault(question, root)
     if said is None:
-        return Line('+', caffe_root.HAS[question], 'yes')
-    return Line('-', caffe_root.HAS[question], f'no: {caffe_root.last_line(said)}', 'make caffe, without CAFFE_ROOT')
+        return Line('+', asked_for, 'yes')
+    return Line('-', asked_for, f'no: {caffe_root.last_line(said)}', 'make caffe, without CAFFE_ROOT')
 
 
 def relative(path: Path) -> str:

@@ -15,7 +15,7 @@ OF_OUR_MAKE = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')  # the options of `make caffe
 
 
 def build(folder: Path, variant: Variant, python: Path) -> Path:
-    """The finished build of `variant` in the cache `folder`, compiled when it is not there whole. Hold the lock."""
+    """The finished build of `variant` in the cache `folder`; compiled unless it is there whole. Call it with the lock held."""
     entry = folder / key(variant)
     if cache.is_whole(entry, key(variant)):
         return entry
@@ -38,14 +38,14 @@ def patched_source(folder: Path, temporary: Path, variant: Variant, python: Path
 
 
 def machine_options(folder: Path, temporary: Path, variant: Variant, python: Path) -> list[str]:
-    """All options for CMakeLists.txt but where to install; what has to be fetched lies in the cache `folder` or `temporary`."""
+    """All options for CMakeLists.txt except where to install. Fetched files lie in the cache `folder` or below `temporary`."""
     cuda_options = cuda.cmake_options() if variant.cuda_arch else []
     blas_options = openblas.cmake_options(folder, temporary / 'blas', python) if variant.blas == 'bundled' else []
     return [*variant.cmake_flags, *cuda_options, *blas_options]
 
 
 def facts(variant: Variant) -> dict[str, object]:
-    """What a build's manifest says about it."""
+    """The facts in a build's manifest."""
     return {
         'key': key(variant),
         'commit': source.COMMIT,
@@ -65,7 +65,7 @@ def cmake(tree: Path, work: Path, options: list[str], python: Path) -> None:
 
 
 def call(command: list[str], quiet: bool = False) -> None:
-    """Run a command, its progress on stderr unless `quiet`. Raises UserError, with what a quiet one said, when it fails."""
+    """Run a command, with its output on stderr unless `quiet`. Raises UserError if it fails, with the output if `quiet`."""
     variables = {name: value for name, value in os.environ.items() if name not in OF_OUR_MAKE}
     finished = subprocess.run(command, env=variables, stdout=subprocess.PIPE if quiet else sys.stderr, text=True)
     if finished.returncode:

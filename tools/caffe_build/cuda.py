@@ -57,13 +57,13 @@ PACKAGES = {
     ),
 }
 NEWEST = max(PACKAGES)
-WHERE_ELSE = 'not of the Python package index, which has none, but as of Debian 13: nvidia-cuda-toolkit, in non-free'
+WHERE_ELSE = 'on Debian 13 the package nvidia-cuda-toolkit of non-free; the Python package index has none'
 
 
 def architectures(variables: Mapping[str, str]) -> str:
     """Architectures to compile for, as CMake takes them ('80;90'): of CUDA_ARCH, else of the GPUs present.
 
-    Raises UserError on a name that is none.
+    Raises UserError on any other name.
     """
     asked = variables.get('CUDA_ARCH') or ''
     found = re.split(r'[,; ]+', asked) if asked else architectures_present()
@@ -72,7 +72,9 @@ def architectures(variables: Mapping[str, str]) -> str:
         found = [DEFAULT_ARCHITECTURE]
     for name in found:
         if not re.fullmatch(r'\d{2,3}[af]?', name):
-            raise UserError(f'CUDA_ARCH={asked}: {name!r} is none; write compute capability 8.0 and 9.0 as CUDA_ARCH=80,90')
+            raise UserError(
+                f'CUDA_ARCH={asked}: {name!r} is not an architecture; write compute capability 8.0 and 9.0 as CUDA_ARCH=80,90'
+            )
     return ';'.join(sorted(set(found)))
 
 
@@ -82,7 +84,7 @@ def architectures_present() -> list[str]:
 
 
 def ask_driver(field: str) -> list[str]:
-    """What nvidia-smi says in a field of its --query-gpu, for each GPU; nothing without a driver."""
+    """The value of a field of nvidia-smi --query-gpu for each GPU; empty without a driver."""
     if shutil.which('nvidia-smi') is None:
         return []
     finished = subprocess.run(['nvidia-smi', f'--query-gpu={field}', '--format=csv,noheader'], capture_output=True, text=True)
@@ -101,7 +103,7 @@ def check_driver() -> None:
 
 
 def nvcc_on_path() -> tuple[str, int] | None:
-    """Path and major version of the nvcc on the PATH. Raises UserError when its version is unknown, or unknown here."""
+    """Path and major version of the nvcc on the PATH; None without one. Raises UserError if the version is not in PACKAGES."""
     program = shutil.which('nvcc')
     if program is None:
         return None
@@ -114,21 +116,21 @@ def nvcc_on_path() -> tuple[str, int] | None:
 
 
 def packages() -> tuple[Packages, tuple[str, ...]]:
-    """The row of PACKAGES that fits this machine's nvcc, and all that has to be installed."""
+    """The row of PACKAGES that fits this machine's nvcc, and the packages to install."""
     found = nvcc_on_path()
     row = PACKAGES[found[1] if found else NEWEST]
     return row, row.libraries if found else row.libraries + row.toolkit
 
 
 def facts() -> dict[str, object]:
-    """What decides how the CUDA side comes out, for the key of a build."""
+    """What the CUDA side of a build depends on, for its key."""
     found = nvcc_on_path()
     version = subprocess.run([found[0], '--version'], capture_output=True, text=True).stdout if found else ''
     return {'nvcc': version, 'packages': packages()[1], 'cmake': CMAKE_PART.read_text(encoding='utf-8')}
 
 
 def prepare() -> None:
-    """Install the packages that are missing into `.venv` (650 MB to fetch, 110 MB more without an nvcc)."""
+    """Install the packages that are missing into `.venv` (650 MB, and 110 MB more without an nvcc)."""
     check_driver()
     missing = [name for name in packages()[1] if not is_installed(name)]
     if missing:
@@ -146,7 +148,7 @@ def is_ready() -> bool:
 
 
 def is_installed(requirement: str) -> bool:
-    """Whether `.venv` has a package in the very version asked for ('name==version')."""
+    """Whether `.venv` has exactly the package 'name==version'."""
     name, _, version = requirement.partition('==')
     return (environment.site_packages() / f'{name.replace("-", "_")}-{version}.dist-info').is_dir()
 
@@ -157,7 +159,7 @@ def nvidia_folder() -> Path:
 
 
 def cmake_options() -> list[str]:
-    """Options for CMake beside those of the variant: the compiler, and where headers and libraries are."""
+    """Options for CMake besides those of the variant: the compiler, and where headers and libraries are."""
     found, root = nvcc_on_path(), nvidia_folder()
     row = packages()[0]
     from_install = Path('..') / root.relative_to(environment.VENV)  # from .venv/cuda

@@ -70,7 +70,7 @@ def write_paths(name: str, lines: str) -> None:
 
 
 def run(command: list[str], fault: str) -> None:
-    """Run a command, its words on stderr. Raises UserError with `fault` when it fails."""
+    """Run a command, with its output on stderr. Raises UserError with `fault` if it fails."""
     # A pip that is set up to install for the user refuses to do so in a virtual environment.
     if subprocess.run(command, stdout=sys.stderr, env=os.environ | {'PIP_USER': 'no'}).returncode:
         raise UserError(f'{fault} (above): {" ".join(command)}')

@@ -28,14 +28,14 @@ LEFT_OUT = 'test_draw.py'  # draws models/ and examples/ with Graphviz; the arch
 
 
 def main(argv: list[str] | None) -> int:
-    """Run both kinds of tests; 0 when all passed."""
+    """Run both kinds of tests; returns 0 if all passed."""
     os.environ['PATH'] = system_first()
     if os.environ.get('CAFFE_ROOT'):
         raise UserError('these tests are compiled against the Caffe that this toolkit builds; run without CAFFE_ROOT')
     variant = variant_from(os.environ, manifest_in_use())
     arguments = argv or sys.argv[1:]
     if variant.cuda_arch and not arguments and not cuda.architectures_present():
-        raise UserError('no GPU is here, and the Caffe in use is for GPUs: make check-cuda runs its tests on pretended ones')
+        raise UserError('no GPU is here, and the Caffe in use is for GPUs: make check-cuda runs its tests on simulated ones')
     installed = VENV / variant.folder
     if not cache.is_whole(installed, key(variant)):
         raise UserError('the Caffe in .venv is not one that this checkout built; run: make caffe')
@@ -67,13 +67,13 @@ def build_tests(folder: Path, variant: Variant, installed: Path) -> Path:
 
 
 def cpp_tests(tests: Path, installed: Path, arguments: list[str]) -> int:
-    """Run the C++ tests in the folder from which they find their data; the exit status."""
+    """Run the C++ tests in the folder where they find their data; returns the exit status."""
     variables = {**os.environ, 'LD_LIBRARY_PATH': str(installed / 'lib'), 'GLOG_minloglevel': '2'}
     return subprocess.run([str(tests / 'bin' / 'caffe_tests'), *arguments], cwd=tests, env=variables).returncode
 
 
 def python_tests(tests: Path, installed: Path) -> int:
-    """Run the tests of the Python package, but LEFT_OUT; the exit status."""
+    """Run the tests of the Python package, except LEFT_OUT; returns the exit status."""
     variables = {**os.environ, 'PYTHONPATH': str(installed / 'python'), 'GLOG_minloglevel': '2'}
     folder = installed / 'python' / 'caffe' / 'test'
     options = ['-c', os.devnull, '--rootdir', str(tests), f'--ignore={folder / LEFT_OUT}', '-W', 'ignore::DeprecationWarning']

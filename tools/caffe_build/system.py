@@ -1,4 +1,4 @@
-"""What the operating system must have before Caffe can be compiled: Debian's packages, or on another system the same things."""
+"""What the operating system must have before Caffe can be compiled: Debian's packages, or the same things elsewhere."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from tools.support.errors import UserError
 LOCAL_HEADERS = Path('/usr/local/include')  # where compilers look before /usr/include
 TRIED = {('debian', '12'), ('debian', '13')}
 
-# Debian's package -> a program it brings, or a header that a compiler finds once it is there
+# Debian's package -> a program or a header that is in it
 PACKAGES = {
     'g++': 'c++',
     'make': 'make',
@@ -35,7 +35,7 @@ PACKAGES = {
     'libopencv-imgproc-dev': 'opencv2/imgproc/imgproc.hpp',
     'libopencv-imgcodecs-dev': 'opencv2/imgcodecs.hpp',
     'libopencv-highgui-dev': 'opencv2/highgui/highgui_c.h',
-    'libgl1': '',  # opencv-python's own libraries want it
+    'libgl1': '',  # opencv-python's own libraries need it
     'libglib2.0-0': '',
 }
 
@@ -43,7 +43,7 @@ PACKAGES = {
 def prepare(more: Iterable[str] = ()) -> None:
     """Install what is missing of PACKAGES and `more`, as root or through sudo.
 
-    Raises UserError with the one command to run, or on another system with what is lacking of PACKAGES.
+    Raises UserError with the one command to run, or on another system with what is missing of PACKAGES.
     """
     release = os_release()
     if not is_tried(release):
@@ -56,7 +56,7 @@ def prepare(more: Iterable[str] = ()) -> None:
 
 
 def refuse_foreign_headers(folder: Path) -> None:
-    """Raise UserError if `folder` holds a header that goes with another library than Debian's of the same name."""
+    """Raise UserError if `folder` holds a header of another version of one of Debian's libraries."""
     found = [folder / thing for thing in PACKAGES.values() if thing.endswith(('.h', '.hpp')) and (folder / thing).exists()]
     if found:
         raise UserError(
@@ -66,7 +66,7 @@ def refuse_foreign_headers(folder: Path) -> None:
 
 
 def os_release() -> dict[str, str]:
-    """What the system says it is; empty when it does not say."""
+    """The fields of os-release; empty if the system has none."""
     try:
         return platform.freedesktop_os_release()
     except OSError:
@@ -115,7 +115,7 @@ def root_prefix() -> list[str] | None:
 
 
 def check_other_system(name: str) -> None:
-    """On a system other than Debian 12 and 13: raise UserError naming the programs and headers that are lacking."""
+    """On a system other than Debian 12 and 13: raise UserError naming the programs and headers that are missing."""
     lacking = [f'{thing} (Debian: {package})' for package, thing in PACKAGES.items() if thing and not is_there(thing)]
     if lacking:
         raise UserError(

@@ -43,24 +43,24 @@ def main(argv: list[str] | None) -> None:
 
 
 def make(build: Path, out: Path) -> Path:
-    """The wheel of the Caffe that is installed in the folder `build`, written to `out`."""
+    """Write the wheel of the Caffe in the folder `build` to `out`. Returns its path."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         libraries = folder / 'libraries'
         libraries.mkdir()
         pack(build, folder / 'tree', libraries)
         plain = folder / f'caffe-{version()}-{TAG}-{TAG}-linux_{platform.machine()}.whl'
-        zipped(folder / 'tree', plain)
+        zip_tree(folder / 'tree', plain)
         # auditwheel adds the libraries that the module links to, except those that every Linux has.
         repaired = folder / 'repaired'
-        called('auditwheel', 'repair', '--wheel-dir', str(repaired), str(plain), LD_LIBRARY_PATH=str(libraries))
+        run_tool('auditwheel', 'repair', '--wheel-dir', str(repaired), str(plain), LD_LIBRARY_PATH=str(libraries))
         (made,) = repaired.glob('*.whl')
         out.mkdir(parents=True, exist_ok=True)
         return Path(shutil.move(made, out / made.name))
 
 
 def pack(build: Path, tree: Path, libraries: Path) -> None:
-    """Fill `tree` with the Python package and its metadata, and `libraries` with those to use instead of the system's.
+    """Fill `tree` with the Python package and its metadata, and `libraries` with the libraries to use instead of the system's.
 
     Python's own library is left out: the program `python` has it inside. GDAL and the like are left out as in bundle.py.
     """
@@ -71,7 +71,7 @@ def pack(build: Path, tree: Path, libraries: Path) -> None:
     stand_ins(needed, libraries)
     python = [word for name in needed if re.match(r'libpython\d', name) for word in ('--remove-needed', name)]
     for file in (tree / 'caffe' / '_caffe.so', libraries / 'libcaffe.so'):
-        called('patchelf', '--remove-rpath', *python, str(file))
+        run_tool('patchelf', '--remove-rpath', *python, str(file))
     described = tree / f'caffe-{version()}.dist-info'
     (described / 'licenses').mkdir(parents=True)
     shutil.copy(ROOT / 'NOTICE', described / 'licenses')
@@ -82,28 +82,28 @@ def pack(build: Path, tree: Path, libraries: Path) -> None:
 
 
 def version() -> str:
-    """Caffe's version; behind the plus Caffe's commit, and this toolkit's version."""
+    """Caffe's version, then after a plus Caffe's commit and this toolkit's version."""
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
     return f'{CAFFE_VERSION}+{source.COMMIT[:7]}.toolkit{project["version"]}'
 
 
 def metadata() -> str:
-    """What pip reads: name, version, and what to install beside it, in the versions of pyproject.toml."""
+    """The text of METADATA: name, version, and the packages that pip installs with it, in the ranges of pyproject.toml."""
     rows = [row for row in environment.requirements() if re.match(r'[\w-]+', row)[0] in IMPORTED]  # type: ignore[index]
     lines = ['Metadata-Version: 2.1', 'Name: caffe', f'Version: {version()}', 'Summary: BVLC Caffe for CPUs, with its libraries']
     lines += ['License: BSD-2-Clause', f'Requires-Python: =={sys.version_info[0]}.{sys.version_info[1]}.*']
     return '\n'.join([*lines, *(f'Requires-Dist: {row}' for row in rows), ''])
 
 
-def zipped(tree: Path, path: Path) -> None:
+def zip_tree(tree: Path, path: Path) -> None:
     """Write the files below `tree` into the archive `path`."""
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(tree.rglob('*')):
             archive.write(file, file.relative_to(tree))
 
 
-def called(program: str, *words: str, **variables: str) -> None:
-    """Run a program of `.venv`. Raises UserError, with what it said, when it fails."""
+def run_tool(program: str, *words: str, **variables: str) -> None:
+    """Run a program of `.venv`. Raises UserError with its output if it fails."""
     folder = environment.PYTHON.parent
     path = os.pathsep.join([str(folder), os.environ.get('PATH', os.defpath)])
     command = [str(folder / program), *words]

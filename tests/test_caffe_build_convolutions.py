@@ -1,19 +1,21 @@
-"""The shared im2col buffer and the row-wise im2col: many convolutions in one thread, against plain loops."""
+"""The patches to Caffe's convolution: the shared im2col buffer, im2col by rows, and columns made in parts."""
 
-import itertools
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import import_caffe, net_of
+from tools.support.paths import ROOT
 
 caffe = import_caffe()
 L = caffe.layers
 
 
 def positions(x_shape, w_shape, stride, pad, dilation):
-    """Pairs (output position, tap, input position) of a convolution, one position a spatial axis; outside the input left out."""
+    """Triples (output position, tap, input position) of a convolution; those outside the input are left out."""
     spatial = range(len(w_shape))
     out = [(x_shape[a] + 2 * pad[a] - dilation[a] * (w_shape[a] - 1) - 1) // stride[a] + 1 for a in spatial]
     for place in np.ndindex(*out):
@@ -57,8 +59,8 @@ LAYERS = {
 
 
 @pytest.fixture(scope='module')
-def net(tmp_path_factory):
-    """All the layers in one net, each with an input of its own: every one of them uses the buffer after another has."""
+def net():
+    """All the layers in one net, each with its own input, so that they use the shared buffer in turn."""
     spec = caffe.NetSpec()
     for name, (shape, channels, kernel, stride, pad, dilation, more) in LAYERS.items():
         spec[f'{name}_in'] = L.Input(shape=dict(dim=[2, *shape]))
@@ -66,9 +68,9 @@ def net(tmp_path_factory):
             spec[f'{name}_in'], num_output=channels, kernel_size=list(kernel), stride=list(stride), pad=list(pad),
             dilation=list(dilation), bias_term=False, **more,
         )  # fmt: skip
-    path = tmp_path_factory.mktemp('net') / 'net.prototxt'
-    path.write_text(f'force_backward: true\n{spec.to_proto()}')
-    net = caffe.Net(str(path), caffe.TEST)
+    message = spec.to_proto()
+    message.force_backward = True
+    net = net_of(message)
     random = np.random.default_rng(1)
     for name in LAYERS:
         for array in (net.blobs[f'{name}_in'].data, net.params[name][0].data, net.blobs[name].diff):
@@ -83,15 +85,25 @@ def geometry(name):
 
 @pytest.mark.parametrize('name', LAYERS)
 def test_forward(net, name):
-    """Both images of the batch, against nested loops."""
+    """Both images of a batch give what nested loops give."""
     net.forward()
     blob = net.blobs[name].data
     expected = [convolve(x, net.params[name][0].data, blob.shape[2:], **geometry(name)) for x in net.blobs[f'{name}_in'].data]
     np.testing.assert_allclose(blob, expected, rtol=0, atol=1e-4)
 
 
-def check_gradients(net):
-    """The gradients that a net holds, of every layer, against nested loops."""
+@pytest.mark.parametrize('in_new_thread', [False, True])
+def test_backward(net, in_new_thread):
+    """All gradients are those of nested loops, even if another thread ran the forward pass, which sizes the buffer."""
+    net.forward()
+    for (weights,) in net.params.values():
+        weights.diff[...] = 0  # Caffe adds to it
+    if in_new_thread:
+        thread = threading.Thread(target=net.backward)
+        thread.start()
+        thread.join()
+    else:
+        net.backward()
     for name in LAYERS:
         weights, inputs = net.params[name][0], net.blobs[f'{name}_in']
         pairs = zip(inputs.data, net.blobs[name].diff, strict=True)
@@ -100,46 +112,20 @@ def check_gradients(net):
         np.testing.assert_allclose(weights.diff, sum(w_diffs), rtol=0, atol=1e-4, err_msg=name)
 
 
-def clear(net):
-    """Zero the gradients of the weights, which Caffe adds to."""
-    for (weights,) in net.params.values():
-        weights.diff[...] = 0
-
-
-def test_backward(net):
-    """All gradients after one backward pass through all layers."""
-    net.forward()
-    clear(net)
-    net.backward()
-    check_gradients(net)
-
-
-def test_backward_in_a_thread_that_never_went_forward(net):
-    """A thread's buffer fits also when another thread ran the forward pass, which sizes it."""
-    net.forward()
-    clear(net)
-    thread = threading.Thread(target=net.backward)
-    thread.start()
-    thread.join()
-    check_gradients(net)
-
-
-def test_threads_do_not_share(net, tmp_path):
-    """Two threads convolve at once, each with its own buffer: both get what one alone gets."""
+def test_threads_do_not_share():
+    """Two threads that convolve at once have a buffer each: every output is the image's value times 8 * 5 * 5."""
     spec = caffe.NetSpec()
     spec.data = L.Input(shape=dict(dim=[1, 8, 64, 64]))
     spec.conv = L.Convolution(spec.data, num_output=8, kernel_size=5, weight_filler=dict(type='constant', value=1))
-    (tmp_path / 'net.prototxt').write_text(str(spec.to_proto()))
-    nets = [caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST) for _ in range(2)]
     wrong = []
 
     def repeat(net, value):
-        """Convolve an image of one value many times; every output is value * 8 * 5 * 5."""
         net.blobs['data'].data[...] = value
         for _ in range(50):
             net.forward()
             wrong.extend(np.unique(net.blobs['conv'].data[net.blobs['conv'].data != value * 200]))
 
+    nets = [net_of(spec.to_proto()) for _ in range(2)]
     threads = [threading.Thread(target=repeat, args=(net, value)) for value, net in enumerate(nets, 1)]
     for thread in threads:
         thread.start()
@@ -148,15 +134,13 @@ def test_threads_do_not_share(net, tmp_path):
     assert wrong == []
 
 
-@pytest.mark.parametrize('sizes', list(itertools.permutations([6, 20, 11])), ids=str)
-def test_input_size_may_change(sizes, tmp_path):
-    """The buffer grows and is used in part: a net reshaped to other sizes in any order gives what loops give."""
+def test_input_size_may_change():
+    """A net that is reshaped, from each of three sizes to each other one, gives what loops give."""
     spec = caffe.NetSpec()
     spec.data = L.Input(shape=dict(dim=[1, 2, 8, 8]))
     spec.conv = L.Convolution(spec.data, num_output=3, kernel_size=3, pad=1, bias_term=False, weight_filler=dict(type='xavier'))
-    (tmp_path / 'net.prototxt').write_text(str(spec.to_proto()))
-    net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
-    for size in sizes:
+    net = net_of(spec.to_proto())
+    for size in (6, 20, 11, 6, 11, 20, 6):
         net.blobs['data'].reshape(1, 2, size, size)
         net.reshape()
         net.blobs['data'].data[...] = np.random.default_rng(size).standard_normal((1, 2, size, size))
@@ -164,3 +148,60 @@ def test_input_size_may_change(sizes, tmp_path):
         same = dict(stride=(1, 1), pad=(1, 1), dilation=(1, 1))
         expected = convolve(net.blobs['data'].data[0], net.params['conv'][0].data, (size, size), **same)
         np.testing.assert_allclose(net.blobs['conv'].data[0], expected, rtol=0, atol=1e-4)
+
+
+# side, kernel, stride, pad, dilation, group: the columns of 64 channels far exceed 256 MiB, and the last part has fewer rows
+IN_PARTS = {
+    'plain': (450, 3, 1, 0, 1, 1),
+    'dilated': (443, 3, 1, 4, 4, 1),
+    'strided': (901, 3, 2, 1, 1, 1),
+    'grouped': (447, 3, 1, 1, 1, 2),
+}
+
+
+def large_net(side, kernel, stride, pad, dilation, group):
+    """A net of one convolution of 64 channels to 4, on random input."""
+    spec = caffe.NetSpec()
+    spec.data = L.Input(shape=dict(dim=[1, 64, side, side]))
+    spec.conv = L.Convolution(
+        spec.data, num_output=4, kernel_size=kernel, stride=stride, pad=pad, dilation=dilation, group=group,
+        weight_filler=dict(type='gaussian', std=0.05), bias_filler=dict(type='constant', value=0.5),
+    )  # fmt: skip
+    net = net_of(spec.to_proto())
+    net.blobs['data'].data[...] = np.random.default_rng(3).standard_normal((1, 64, side, side), dtype=np.float32)
+    return net
+
+
+@pytest.mark.parametrize('name', IN_PARTS)
+def test_columns_in_parts(name):
+    """The rows at the ends, and those where two parts meet, are sums of products in double precision."""
+    side, kernel, stride, pad, dilation, group = IN_PARTS[name]
+    net = large_net(*IN_PARTS[name])
+    net.forward()
+    padded = np.pad(net.blobs['data'].data[0].astype(np.float64), ((0, 0), (pad, pad), (pad, pad)))
+    weights, bias = (blob.data.astype(np.float64) for blob in net.params['conv'])
+    scores = net.blobs['conv'].data[0]
+    height, width = scores.shape[1:]
+    rows_in_part = (1 << 28) // (64 * kernel * kernel * width * 4)
+    assert rows_in_part < height
+    for row in {0, 1, rows_in_part - 1, rows_in_part, rows_in_part + 1, height - 2, height - 1}:
+        expected = np.tile(bias[:, None], (1, width))
+        for tap_row, tap_col in np.ndindex(kernel, kernel):
+            line = padded[:, row * stride + tap_row * dilation, tap_col * dilation :: stride][:, :width]
+            for part, block in enumerate(np.split(line, group)):
+                outs = slice(part * 4 // group, (part + 1) * 4 // group)
+                expected[outs] += weights[outs, :, tap_row, tap_col] @ block
+        np.testing.assert_allclose(scores[:, row], expected, rtol=0, atol=2e-5)
+
+
+def test_memory_of_columns_in_parts():
+    """Columns of 1.1 GB take a quarter of that: what a process holds more after a forward pass, as the buffer is kept."""
+    code = (
+        'from pathlib import Path; from tests.test_caffe_build_convolutions import large_net\n'
+        'net = large_net(700, 3, 1, 1, 1, 1)\n'
+        'pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])\n'
+        'before = pages(); net.forward(); print((pages() - before) * 4096)'
+    )
+    finished = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    columns = 64 * 9 * 700 * 700 * 4
+    assert columns / 5 < int(finished.stdout.split()[-1]) < columns / 3

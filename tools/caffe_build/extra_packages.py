@@ -1,7 +1,6 @@
-"""Installs what only the tests need, for `make test`: the Python packages of the extra `test`, and Debian's Chromium.
+"""Installs the Python packages of an extra of pyproject.toml: `python -m tools.caffe_build.extra_packages [EXTRA [PACKAGE ...]]`.
 
-With the name of another extra as argument, such as `crf`, it installs only the packages of that extra. With package names after
-it, it installs only those.
+The default is `test`, which `make test` needs; with it comes Debian's Chromium. With package names, only those are installed.
 """
 
 import re
@@ -26,7 +25,7 @@ def main(argv: list[str] | None) -> None:
 
 
 def install(extra: str, names: Sequence[str] | None = None) -> None:
-    """Install the Python packages of an extra, or those of them that are named, unless that is done."""
+    """Install the Python packages of an extra, or only those in `names`. Does nothing if they are installed."""
     packages = [line for line in environment.requirements(extra) if names is None or re.split(r'[^\w.-]', line)[0] in names]
     if not packages:
         return
