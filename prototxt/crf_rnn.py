@@ -17,7 +17,7 @@ RATES = [dict(lr_mult=10_000), dict(lr_mult=10_000), dict(lr_mult=1_000)]  # spa
 
 
 def append_crf_rnn(net, scores, crf_rnn: CrfRnn, *, image=None, window=None, pixels: bool = False, learn: bool):
-    """Append CRF-RNN after `scores`; returns the logits, one a pixel. `scores` are one a cell, or with `pixels` one a pixel.
+    """Append CRF-RNN after `scores` (one per cell, or with `pixels` one per pixel); returns the logits, one per pixel.
 
     `image`: the blob of the image, which has the size of the logits; by default it is cropped from the blob `data`. `window`: a
     blob with the size of the image without its margin. In training the Crop takes its size from `window` and not from the

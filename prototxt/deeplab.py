@@ -35,7 +35,7 @@ def windows(row: DeepLab, *, deployed: bool) -> tuple[Window, ...]:
 
 
 def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bool) -> None:
-    """Append the layers after blob `data` in their training form, up to the scores, one a cell: fc8_... or fc_fusion.
+    """Append the layers after blob `data` in their training form, up to the scores, one per cell: fc8_... or fc_fusion.
 
     The multi-scale form is trained at stride 8: convolutions on the larger maps have a stride.
     """
@@ -46,7 +46,7 @@ def append_deeplab(net, row: DeepLab, num_classes: int, *, start: str, learn: bo
 
 
 def append_deployed_deeplab(net, row: DeepLab, num_classes: int, *, start: str):
-    """Append the layers after blob `data` in their deployment form; returns the scores, one a pixel.
+    """Append the layers after blob `data` in their deployment form; returns the scores, one per pixel.
 
     The multi-scale form scores each map at its own resolution, enlarges the scores to pixels and adds them.
     """

@@ -404,7 +404,7 @@ class Stage:
 
     @property
     def label_stride(self) -> int:
-        """Pixels between the labels that the loss uses: 8 (one label a score cell), or 1 after upsampling."""
+        """Pixels between the labels that the loss uses: 8 (one label per score cell), or 1 after upsampling."""
         return 1 if self.upsample_loss or NETS[self.net].pixel_loss else 8
 
     @property
@@ -481,7 +481,7 @@ def of_data(stage: Stage) -> Stage:
 
 
 def fcn_stage(net: str, start: str, fresh: str) -> Stage:
-    """FCN on whole images, one a step. Fresh layers start at zero."""
+    """FCN on whole images, one per step. Fresh layers start at zero."""
     data = NETS[net].dataset
     return of_data(Stage(
         net, 'data', init=(start, 'bilinear'), fresh=(fresh,), split=HALVES if data == 'cityscapes' else None,
@@ -537,7 +537,7 @@ def voc_context(net: str) -> Stage:
 
 
 def crfrnn(net: str, start: str, init: tuple[str, ...], **fields: Any) -> Stage:
-    """CRF-RNN with the solver of Zheng et al.: one image a step, and a loss that is the sum over its pixels.
+    """CRF-RNN with the solver of Zheng et al.: one image per step, and a loss that is the sum over its pixels.
 
     The sum matters. A mean would need a rate 250,000 times as large, and the rate multiplies the weight decay too.
     """

@@ -90,9 +90,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     own.add_argument('--dataset', metavar='NAME', help='for your own data in data/NAME (make lmdb-custom)')
     own.add_argument('--classes', type=int, metavar='N', help='for data of N classes')
     parser.add_argument(
-        '--mean-bgr', type=float, nargs=3, metavar=('B', 'G', 'R'), help="with --classes (default: the network's)"
+        '--mean-bgr',
+        type=float,
+        nargs=3,
+        metavar=('B', 'G', 'R'),
+        help="mean to subtract with --classes (default: the network's)",
     )
-    parser.add_argument('--crop-size', type=int, metavar='PIXELS', help='of stages that train on images: 372 + 8 n')
+    parser.add_argument('--crop-size', type=int, metavar='PIXELS', help='crop of stages that train on images: 372 + 8 n')
     parser.add_argument('--tile', type=int, nargs=2, metavar=('H', 'W'), help='input of the deploy net, each 372 + 8 n')
     parser.add_argument('--upsample-loss', action='store_true', help='compare upsampled scores with the labels of all pixels')
     return parser.parse_args(argv)

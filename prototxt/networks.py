@@ -140,14 +140,14 @@ def _with_data(stage: Stage, source: str, batch: int, *, learn: bool):
 
 
 def _append_layers(net, row: Net, classes: int, start: str, *, learn: bool):
-    """Append the layers after blob `start`; returns the scores of the network, one a cell (FCN: one a pixel)."""
+    """Append the layers after blob `start`; returns the scores of the network, one per cell (FCN: one per pixel)."""
     APPEND[type(row.front_end)](net, row.front_end, classes, start=start, learn=learn)
     scores = net[_scores_of(row.front_end)]
     return append_context(net, scores, row.context, classes, learn=learn) if row.context else scores
 
 
 def _append_deployed(net, row: Net, classes: int, start: str):
-    """Append the layers after blob `start` for deployment; returns scores, one a pixel if the row upsamples, else one a cell."""
+    """Append the layers after blob `start` for deployment; returns scores, per pixel if the row upsamples, else per cell."""
     if isinstance(row.front_end, DeepLab):
         return append_deployed_deeplab(net, row.front_end, classes, start=start)
     scores = _append_layers(net, row, classes, start, learn=False)

@@ -1,4 +1,4 @@
-"""`make check-cuda`: what can be known of the CUDA build in .venv/cuda, with a GPU or without. Not part of `make test`."""
+"""`make check-cuda`: checks of the CUDA build in .venv/cuda, with a GPU or without. Not part of `make test`."""
 
 import os
 import re
@@ -20,14 +20,14 @@ SHARING = ('in_turn', 'growing', 'threads', 'modes', 'left_alive')
 
 
 def test_holds_machine_code_for_the_architectures_asked_for():
-    """Each architecture of the manifest has machine code in the library, and nothing older is left in it."""
+    """The library has machine code for the architectures of the manifest, and for no others."""
     asked = {f'sm_{name}' for name in read_manifest(CAFFE)['cuda_arch'].split(';')}
     assert {name for name in architectures(LIBRARY) if name.startswith('sm_')} == asked
 
 
 @pytest.mark.parametrize('path', [PROGRAM, LIBRARY, MODULE], ids=lambda path: path.name)
 def test_finds_its_libraries(path):
-    """Every shared library is found without LD_LIBRARY_PATH; cuBLAS, cuRAND and NCCL are those of .venv."""
+    """Every shared library is found without LD_LIBRARY_PATH; cuBLAS, cuRAND and NCCL are in .venv."""
     lines = call('ldd', path).stdout.splitlines()
     found = {match[1]: match[2] for match in (re.search(r'(\S+) => (/\S+|not found)', line) for line in lines) if match}
     assert 'not found' not in found.values()
@@ -61,43 +61,43 @@ def test_library_calls(symbol):
     assert re.search(rf'\bU {symbol}\b', call('nm', '-D', '--undefined-only', LIBRARY).stdout)
 
 
-def test_trains_on_the_cpu_without_a_word(folder):
-    """Where no GPU is asked for, a Data layer, a solver and a snapshot do their work, and nothing complains of a missing one."""
+def test_trains_on_the_cpu_without_a_message(folder):
+    """Without --gpu, a training with a Data layer and a snapshot works and says nothing of a missing GPU."""
     finished = train(folder)
     assert finished.returncode == 0 and finished.stderr == ''
     assert (folder / 'run_iter_3.caffemodel').exists()
 
 
 @pytest.mark.parametrize('scenario', SHARING)
-def test_buffer_is_shared_rightly_on_the_cpu(scenario, folder):
-    """Nets in turn, in threads, of growing sizes: the same gradients each time, and the process ends with 0."""
+def test_buffer_is_shared_on_the_cpu(scenario, folder):
+    """Nets in turn, in threads and of growing sizes give the same gradients each time, and the process ends with 0."""
     found = computed(scenario, 'cpu', folder)
     assert len(found) > 1 and all(np.array_equal(found[0], other) for other in found) and np.abs(found[0]).max() > 0
 
 
 @pytest.mark.parametrize('scenario', SHARING)
-def test_buffer_is_shared_rightly_on_a_gpu(scenario, folder, gpu):
-    """The same on a GPU, and what the CPU computes to within rounding."""
+def test_buffer_is_shared_on_a_gpu(scenario, folder, gpu):
+    """The same on a GPU; the gradients are the CPU's to within rounding."""
     found = computed(scenario, 'gpu', folder, gpu.variables)
     assert all(np.array_equal(found[0], other) for other in found)
     np.testing.assert_allclose(found[0], computed(scenario, 'cpu', folder)[0], rtol=1e-4, atol=1e-6 * np.abs(found[0]).max())
 
 
 def test_bands_of_columns(folder, gpu):
-    """CAFFE_COLUMN_MIB: a row at a time gives what all at once gives, to within rounding."""
+    """With CAFFE_COLUMN_MIB one row at a time gives what all at once give, to within rounding."""
     whole, banded = (computed('in_turn', 'gpu', folder, gpu.variables | more)[0] for more in ({}, {'CAFFE_COLUMN_MIB': '0.0001'}))
     np.testing.assert_allclose(banded, whole, rtol=1e-4, atol=1e-6 * np.abs(whole).max())
 
 
 def test_a_thread_that_changes_gpus(folder, two_gpus):
-    """Memory of one GPU never reaches another's kernels."""
+    """It gives the same gradients on both GPUs, and again on the first."""
     found = computed('two_gpus', 'gpu', folder, two_gpus.variables)
     assert np.array_equal(found[0], found[2])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 
-def test_tf32_is_used_when_asked_for_only(folder, gpu):
-    """CAFFE_TF32=1 rounds factors to 10 bits (2^-11 of each product at most); without it, and with 0, the bits stay."""
+def test_tf32_is_used_only_if_asked_for(folder, gpu):
+    """CAFFE_TF32=1 rounds factors to 10 bits of mantissa, a relative error of 2^-11 at most; unset or 0 changes no bit."""
     asked = [gpu.variables | {'CAFFE_TF32': value} for value in ('', '0', '1')]
     plain, again, rounded = (computed('in_turn', 'gpu', folder, variables)[0] for variables in asked)
     assert np.array_equal(plain, again)
@@ -106,20 +106,20 @@ def test_tf32_is_used_when_asked_for_only(folder, gpu):
 
 
 def test_trains_on_a_gpu(folder, gpu):
-    """The program `caffe` ends well."""
+    """The program `caffe` ends with 0."""
     finished = train(folder, '0', more=gpu.variables)
     assert finished.returncode == 0, finished.stderr
 
 
 def test_a_gpu_that_is_not_there(folder):
-    """CUDA says why: in other words where a driver's library is."""
+    """Caffe repeats CUDA's reason, which depends on whether a driver is installed."""
     finished = train(folder, '0', more={'CUDA_VISIBLE_DEVICES': '-1'})
     assert finished.returncode != 0
     assert re.search('CUDA driver version is insufficient|no CUDA-capable device is detected', finished.stderr)
 
 
 def test_two_gpus_train_as_one(folder, two_gpus):
-    """Two GPUs with two records each take the steps that one takes with four, in two passes; NCCL adds the gradients."""
+    """Two GPUs with two records each take the same steps as one GPU with four records in two passes."""
     weights = []
     for numbers, iter_size in (('0', 2), ('0,1', 1)):
         assert train(folder, numbers, iter_size, two_gpus.variables).returncode == 0
@@ -129,7 +129,7 @@ def test_two_gpus_train_as_one(folder, two_gpus):
 
 
 def test_two_gpus_stop_by_snapshot(folder, two_gpus):
-    """SIGINT with --sigint_effect=snapshot, as tools/train.py has it: a snapshot, and all threads go on until they are ended."""
+    """SIGINT writes a snapshot and the training goes on, as tools/train.py needs it (--sigint_effect=snapshot)."""
     write_solver(folder, 'GPU', iterations=1_000_000)
     command = [str(PROGRAM), 'train', '--solver=solver.prototxt', '--gpu=0,1', '--sigint_effect=snapshot']
     process = subprocess.Popen(command, cwd=folder, env=variables(two_gpus.variables), stderr=subprocess.DEVNULL)

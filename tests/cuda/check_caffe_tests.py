@@ -1,4 +1,4 @@
-"""`make check-cuda`: Caffe's own C++ tests, those for GPUs too, on pretended GPUs. On real ones: make caffe-runtest."""
+"""`make check-cuda`: Caffe's own C++ tests, also those for GPUs, on simulated GPUs. On real ones: make caffe-runtest."""
 
 from tools.caffe_build import cache, runtest
 from tools.caffe_build.variant import Variant
@@ -7,7 +7,7 @@ from tools.support.paths import VENV
 
 
 def test_caffes_own_tests(pretended, tmp_path, monkeypatch):
-    """All 20 files of them: layers, data, nets and solvers, in float and double, on the CPU and on GPUs."""
+    """All 20 files pass: layers, data, nets and solvers, in float and double, on the CPU and on GPUs."""
     variant = Variant('shared', read_manifest(VENV / 'cuda')['cuda_arch'], aside=True)
     folder = cache.cache_folder()
     with cache.only_one(folder):

@@ -1,6 +1,6 @@
-"""`make check-cuda`: this toolkit's commands with --gpu, on pretended GPUs and on real ones.
+"""`make check-cuda`: this toolkit's commands with --gpu, on simulated GPUs and on real ones.
 
-They run the Caffe in use, so this wants the CUDA build to be that one: CUDA=1 make caffe.
+The commands run the Caffe in use, so that has to be the CUDA build: CUDA=1 make caffe.
 """
 
 import csv
@@ -36,18 +36,18 @@ LABELS = sorted(f'{name}.png' for name in SIZES)
 
 @pytest.fixture(scope='module')
 def maps(tmp_path_factory):
-    """Stored scores: 6 records, so that a batch of 6 is an epoch."""
+    """An LMDB of stored scores with 6 records, so that a batch of 6 is an epoch."""
     return maps_lmdb(tmp_path_factory.mktemp('maps'))
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    """Random weights of basic_toy, which front_toy can use as well."""
+    """Random weights of basic_toy, which fit front_toy too."""
     return random_weights('basic_toy', tmp_path_factory.mktemp('weights') / 'basic.caffemodel')
 
 
 def begin(gpus, command, *words):
-    """A command of tools/ as a process."""
+    """Start a command of tools/ as a process."""
     argv = [sys.executable, str(ROOT / 'tools' / f'{command}.py'), *map(str, words)]
     variables = os.environ | {'OPENBLAS_NUM_THREADS': '1'} | (gpus.variables if gpus else {})
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
@@ -55,7 +55,7 @@ def begin(gpus, command, *words):
 
 
 def run(gpus, command, *words, status=0):
-    """A command to its end: all that it said."""
+    """Run a command of tools/ to its end; returns its output."""
     process = begin(gpus, command, *words)
     out, err = process.communicate(timeout=600)
     assert process.returncode == status, out + err
@@ -63,18 +63,18 @@ def run(gpus, command, *words, status=0):
 
 
 def trained(folder):
-    """All weights of a run's newest snapshot, in one row."""
+    """All weights of a run's newest snapshot, as one array."""
     newest = caffemodel.load(snapshots(folder)[-1].caffemodel)
     return np.concatenate([array.ravel() for arrays in newest.values() for array in arrays])
 
 
 def training(maps, run_dir, iters, *more):
-    """Words of a training of Basic, an epoch an iteration."""
+    """Arguments of `train` for Basic, with one epoch per iteration."""
     return 'toy-basic', '--lmdb', maps, '--run-dir', run_dir, '--batch', 6, '--iters', iters, *more
 
 
 def test_one_gpu_trains_as_the_cpu(maps, gpu, tmp_path):
-    """The same losses and weights, to within rounding."""
+    """Losses and weights are the CPU's to within rounding."""
     run(None, 'train', *training(maps, tmp_path / 'cpu', 5))
     run(gpu, 'train', *training(maps, tmp_path / 'gpu', 5, '--gpu', 0))
     np.testing.assert_allclose(trained(tmp_path / 'gpu'), trained(tmp_path / 'cpu'), rtol=1e-3, atol=1e-6)
@@ -84,15 +84,15 @@ def test_one_gpu_trains_as_the_cpu(maps, gpu, tmp_path):
 
 @pytest.mark.parametrize('numbers', ['0,1', 'all'])
 def test_two_gpus_share_the_batch(maps, two_gpus, tmp_path, numbers):
-    """Three records each: the steps of six on the CPU."""
+    """With three records each they take the steps of six records on the CPU."""
     run(None, 'train', *training(maps, tmp_path / 'cpu', 5))
     run(two_gpus, 'train', *training(maps, tmp_path / 'gpus', 5, '--gpu', numbers))
     np.testing.assert_allclose(trained(tmp_path / 'gpus'), trained(tmp_path / 'cpu'), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(('numbers', 'batch'), [('0', 4), ('0,1', 2)])
-def test_a_killed_training_goes_on_as_if_it_had_not_been(maps, two_gpus, tmp_path, numbers, batch):
-    """Batches that do not divide the records: after a kill between two snapshots, the weights of a run that was not stopped."""
+def test_a_killed_training_resumes_exactly(maps, two_gpus, tmp_path, numbers, batch):
+    """After a kill it ends with the weights of an uninterrupted run, even if batches do not divide the records."""
     words = '--gpu', numbers, '--batch', batch, '--snapshot', 5
     process = begin(two_gpus, 'train', *training(maps, tmp_path / 'killed', 100_000, *words))
     try:
@@ -109,7 +109,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(maps, two_gpus, tmp_pat
 
 @pytest.mark.parametrize('numbers', ['0', '0,1'])
 def test_ctrl_c_writes_a_snapshot_and_stops(maps, two_gpus, tmp_path, numbers):
-    """Status 130, and the same command goes on."""
+    """The status is 130, and there is one snapshot."""
     words = training(maps, tmp_path, 100_000, '--gpu', numbers, '--snapshot', 90_000)
     process = begin(two_gpus, 'train', *words)
     try:
@@ -123,7 +123,7 @@ def test_ctrl_c_writes_a_snapshot_and_stops(maps, two_gpus, tmp_path, numbers):
 
 
 def test_label_maps_are_those_of_the_cpu(weights, two_gpus, tmp_path):
-    """tools/test.py on one GPU and on two: label maps and scores; a few pixels may lie on an edge."""
+    """tools/test.py gives the CPU's labels and scores on one GPU and on two, but for 1 % of pixels at edges."""
     data = make_split(tmp_path / 'data', SIZES)
     words = '--net', 'basic-toy', '--weights', weights, '--data', data, '--tiling', 'tight', '--out'
     run(None, 'test', *words, tmp_path / 'cpu')
@@ -138,7 +138,7 @@ def test_label_maps_are_those_of_the_cpu(weights, two_gpus, tmp_path):
 
 
 def test_predict_and_extract(weights, gpu, tmp_path):
-    """The other two commands that compute."""
+    """predict writes a label map, and extract_features stores the CPU's scores."""
     cv2.imwrite(str(tmp_path / 'image.png'), random_image(21, 34))
     run(gpu, 'predict', '--net', 'basic-toy', '--weights', weights, '--gpu', 0, '--out', tmp_path / 'out', tmp_path / 'image.png')
     assert (tmp_path / 'out' / 'image.png').exists()
@@ -153,7 +153,7 @@ def test_predict_and_extract(weights, gpu, tmp_path):
 
 
 def test_validation_while_training(maps, gpu, tmp_path):
-    """--val-every on the GPU that trains."""
+    """--val-every scores on the GPU that trains."""
     split_with_maps(tmp_path / 'data', 'val')
     words = '--data', tmp_path / 'data', '--snapshot', 3, '--val-every', 3
     run(gpu, 'train', *training(maps, tmp_path / 'run', 6, '--gpu', 0, *words))
@@ -162,9 +162,9 @@ def test_validation_while_training(maps, gpu, tmp_path):
 
 @pytest.mark.parametrize('stage', ['toy-front', 'toy-basic'])
 def test_memory_is_estimated(maps, pretended, tmp_path, stage):
-    """What a training asks of a GPU, which a pretended one counts, beside the estimate without what CUDA takes for itself.
+    """A training takes as much of a simulated GPU as the estimate says, without CUDA's own part.
 
-    Of small nets a few percent are what blobs are rounded up to, and small things that nobody counts.
+    Small nets may differ by 6 %: blobs are rounded up, and some small buffers are not counted.
     """
     use = tmp_path / 'use'
     use.mkdir()
@@ -183,7 +183,7 @@ def small_gpu(pretended, tmp_path):
 
 
 def test_memory_that_is_too_small(maps, weights, small_gpu, tmp_path):
-    """Said before, with what to do; then one line of error, in this process and in those of several GPUs."""
+    """Each command warns and says what to do, then fails with one error line, also on several GPUs."""
     said = run(small_gpu, 'train', *training(maps, tmp_path / 'run', 5, '--gpu', 0), status=1)
     assert 'out of memory' in said and 'Traceback' not in said
     cv2.imwrite(str(tmp_path / 'image.png'), random_image(21, 34))
@@ -200,6 +200,6 @@ def test_memory_that_is_too_small(maps, weights, small_gpu, tmp_path):
 
 
 def test_a_gpu_that_is_not_there(maps, weights, two_gpus, tmp_path):
-    """Refused before anything is written, with how many there are."""
+    """It is refused before anything is written."""
     said = run(two_gpus, 'train', *training(maps, tmp_path / 'run', 5, '--gpu', '0,7'), status=1)
     assert 'cannot use GPU 7 (it sees ' in said and not (tmp_path / 'run').exists()

@@ -1,5 +1,6 @@
-"""`make check-cuda`: the CUDA build's convolutions on pretended GPUs (pretended_gpu/build.py), where more can be looked at than
-on real ones: every address, what is left in memory, and the end of a process after the driver has closed.
+"""`make check-cuda`: the CUDA build's convolutions on simulated GPUs (pretended_gpu/build.py).
+
+Those show more than real ones: every wrong address, memory that was not freed, and calls after the driver has closed.
 """
 
 import os
@@ -15,14 +16,14 @@ from tools.caffe_build.environment import PYTHON
 
 @pytest.mark.parametrize('mebibytes', [None, '0.0001', '0.01', '0.02', '0.05', '1000'])
 def test_windows_of_all_sorts(pretended, folder, tmp_path, mebibytes):
-    """Forward and all gradients as on the CPU: all columns at once, with one row in a band, with odd rests."""
+    """Outputs and gradients are the CPU's, with all columns at once, with bands of one row, and with a smaller last band."""
     variables = pretended.variables(1, tmp_path) | ({'CAFFE_COLUMN_MIB': mebibytes} if mebibytes else {})
     found = computed('windows', 'gpu', folder, variables)
     np.testing.assert_allclose(found, computed('windows', 'cpu', folder), rtol=0, atol=2e-4)
 
 
 def test_bands_take_less_memory(pretended, folder, tmp_path):
-    """The window padded by 20 has the most columns, 4 x 9 x 69 x 56 floats, and is the last to grow the buffer."""
+    """The window padded by 20 has the most columns, 4 x 9 x 69 x 56 floats; bands save at most those."""
     most = []
     for name, more in (('whole', {}), ('rows', {'CAFFE_COLUMN_MIB': '0.0001'})):
         use = tmp_path / name
@@ -33,14 +34,14 @@ def test_bands_take_less_memory(pretended, folder, tmp_path):
 
 
 def test_nothing_is_left_of_threads_that_ended(pretended, folder, tmp_path):
-    """Their buffers and nets are freed."""
+    """Their buffers and nets are freed when they end."""
     computed('threads', 'gpu', folder, pretended.variables(1, tmp_path))
     at_end, most = bytes_taken(tmp_path)
     assert at_end == 0 < most
 
 
 def test_the_host_cannot_read_device_memory(pretended, tmp_path):
-    """A wrong address ends the process: or else what passes above would say little."""
+    """A wrong address ends the process, so the checks above would see one."""
     program = (
         'import ctypes; runtime = ctypes.CDLL(None); address = ctypes.c_void_p(); '
         'assert runtime.cudaMalloc(ctypes.byref(address), ctypes.c_size_t(8)) == 0; print("there", flush=True); '

@@ -1,5 +1,7 @@
-"""What the checks of the CUDA build share: a folder to train in, GPUs to train on. Where there are no real ones, what needs them
-is reported as skipped, with that reason; the same checks run on pretended ones everywhere."""
+"""Fixtures of the CUDA checks: a folder to train in, and GPUs. Each check runs on simulated GPUs everywhere.
+
+On real GPUs it runs too, or is reported as skipped where there are too few.
+"""
 
 import sys
 
@@ -42,7 +44,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def pretended(tmp_path_factory):
-    """The libraries of the pretended GPUs, compiled."""
+    """The libraries of the simulated GPUs, compiled."""
     return PretendedGpus(tmp_path_factory.mktemp('pretended'))
 
 
@@ -59,7 +61,7 @@ def two_gpus(request, tmp_path):
 
 
 def gpus(request, use, count):
-    """Real GPUs, or pretended ones whose processes leave in `use` what they took of the memory."""
+    """Real GPUs, or simulated ones whose processes write to the folder `use` how much memory they took."""
     if request.param == 'pretended':
         return Gpus(request.getfixturevalue('pretended').variables(count, use), rounds_tf32=True)
     if count > REAL:

@@ -1,8 +1,8 @@
-"""Ways to use the convolutions of the CUDA build, each a process: python scenarios.py NAME cpu|gpu OUT.npy
+"""Ways to use the convolutions of the CUDA build, each in a process: python scenarios.py NAME cpu|gpu OUT.npy
 
-Run in a folder with net.prototxt. OUT.npy gets the gradients of the first convolution, one row for each time they were computed
-for the same net, weights and input, by whatever thread and device: all rows of a device are to be the same. Of `windows` it gets
-all that was computed, in one row.
+Run it in a folder with net.prototxt. Each scenario computes the gradients of the first convolution several times, for the same
+net, weights and input. OUT.npy gets one row per time, and all rows of a device should be equal. `windows` writes everything
+that it computed in one row.
 """
 
 import sys
@@ -15,7 +15,7 @@ import numpy as np
 SIDE, LARGER_SIDE = 32, 96
 KEPT = []  # alive until the process ends
 
-# Height, width, and the parameters of a convolution, of a deconvolution where it begins with a minus.
+# Height, width, and the parameters of a convolution; after a minus, those of a deconvolution.
 WINDOWS = (
     (37, 29, 'kernel_size: 3'), (37, 29, 'kernel_size: 3 pad: 1'), (41, 30, 'kernel_size: 3 pad: 4 dilation: 4'),
     (40, 33, 'kernel_size: 7 dilation: 4'), (33, 20, 'kernel_size: 3 pad: 20 dilation: 2 group: 2'),
@@ -30,7 +30,7 @@ layer { name: "conv" type: "TYPE" bottom: "data" top: "conv" convolution_param {
 
 
 def new_net(side=SIDE):
-    """The net with its own weights, always the same ones, for inputs of `side` pixels."""
+    """A new net for inputs of `side` pixels, always with the same weights."""
     net = caffe.Net('net.prototxt', caffe.TEST)
     net.blobs['data'].reshape(2, 3, side, side)
     net.reshape()
@@ -60,21 +60,21 @@ def use(device):
 
 
 def in_turn(device):
-    """Two nets of a thread, one after the other and again."""
+    """Two nets of one thread, each twice in turn."""
     use(device)
     nets = [new_net(), new_net()]
     return [gradient(net) for net in (*nets, *nets)]
 
 
 def growing(device):
-    """A net whose buffer is larger comes between, and grows the buffer that is shared."""
+    """Between two passes of a net, another net makes the shared buffer grow."""
     use(device)
     small, large = new_net(), new_net(LARGER_SIDE)
     return [gradient(small), gradient(large) * 0 + gradient(small), gradient(small)]
 
 
 def threads(device):
-    """Four threads, each with a net and so with a buffer of its own, at the same time; they end before the process does."""
+    """Four threads at once, each with its own net and buffer; they end before the process."""
     found = []
 
     def work():
@@ -92,7 +92,7 @@ def threads(device):
 
 
 def modes(device):
-    """A thread that computes on the CPU, then on the device, then on the CPU; of the device's gradients there are two."""
+    """A thread that computes on the CPU, on the device and again on the CPU; two gradients of the device."""
     use('cpu')
     on_cpu = new_net()
     before = gradient(on_cpu)
@@ -105,7 +105,7 @@ def modes(device):
 
 
 def left_alive(device):
-    """Nets that nobody frees: of the main thread, and of a thread that is still there when the process ends."""
+    """Nets that nobody frees: one of the main thread, one of a thread that still runs when the process ends."""
     ready = threading.Event()
 
     def stay():
@@ -123,7 +123,7 @@ def left_alive(device):
 
 
 def windows(device):
-    """Output and all gradients of windows of all sorts; gradients of weights add to what is there."""
+    """Outputs and all gradients of WINDOWS; gradients of weights are added to what is there."""
     use(device)
     found = []
     for height, width, parameters in WINDOWS:
@@ -146,7 +146,7 @@ def windows(device):
 
 
 def two_gpus(device):
-    """A thread that goes from one GPU to another and back."""
+    """A thread that changes from one GPU to another and back."""
     use(0)
     first = new_net()
     found = [gradient(first)]

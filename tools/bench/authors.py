@@ -1,6 +1,6 @@
-"""One image labelled as fyu/dilation's predict.py and test.py do it, written plainly by us: the yardstick of `make bench`.
+"""Labels images as fyu/dilation's predict.py and test.py do, in code of our own: `make bench` compares with it.
 
-Run as a process of its own with the Caffe to be measured first on PYTHONPATH; nothing of this toolkit is imported.
+It runs in its own process, with the Caffe to be measured first on PYTHONPATH, and imports nothing of this toolkit.
 """
 
 import os
@@ -40,7 +40,7 @@ def labels_of(prob, zoom, width, height):
 
 
 def predict(net, image, mean_bgr, zoom):
-    """Class ids of an image uint8 (H, W, 3) BGR."""
+    """Class ids, int64 (H, W), of an image uint8 (H, W, 3) BGR."""
     height, width = net.blobs['data'].shape[2:]
     image = image.astype(np.float32) - np.array(mean_bgr, np.float32)
     padded = cv2.copyMakeBorder(image, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_REFLECT_101)

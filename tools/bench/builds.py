@@ -1,7 +1,7 @@
-"""The build that shares one im2col buffer beside the one as released. Same bits, how much memory and time?
+"""Compares this build of Caffe with the build as released: equal bits, time and memory.
 
-Each measurement is a process of its own, on the Dilation8-VOC deploy network with random weights and input, the same for both
-builds. First a forward pass at full size, then forward and backward at a smaller one, so that the gradients of both fit.
+Each measurement runs in its own process, on Dilation8-VOC with the same random weights and input in both builds: forward passes
+at full size, then forward and backward at a smaller size, at which the gradients fit into memory too.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ BUILDS = {'as released': VENV / 'as-released', 'shared': VENV / 'caffe'}
 
 
 def compare() -> dict:
-    """Both builds at both sizes, printed; the results. Raises UserError when a single bit differs."""
+    """Measure and print both builds at both sizes; returns the results. Raises UserError if a single bit differs."""
     results = {}
     for side, gradients in ((SIDE, False), (GRADIENT_SIDE, True)):
         found = {name: measure(folder, side, gradients) for name, folder in BUILDS.items()}
@@ -37,7 +37,7 @@ def compare() -> dict:
 
 
 def measure(build: Path, side: int, gradients: bool) -> dict:
-    """What a build does at `side` pixels. Raises UserError when the build is missing or its process ends badly."""
+    """The passes() of a build at `side` pixels. Raises UserError if the build is missing or its process fails."""
     if not (build / 'python').is_dir():
         raise UserError(f'no Caffe in {build}; run: make bench PARTS=im2col')
     with tempfile.TemporaryDirectory() as folder:
@@ -47,9 +47,9 @@ def measure(build: Path, side: int, gradients: bool) -> dict:
 
 
 def passes(deploy: str, backward: bool) -> dict:
-    """Two forward passes of a network with input `data` and output `prob`: time, peak memory, a hash of every blob.
+    """Time, peak memory and a hash of every blob of two forward passes of a net with input `data` and output `prob`.
 
-    With `backward`, hashes of the gradients too. The Caffe is the one that is first on PYTHONPATH.
+    With `backward`, also hashes of the gradients. It uses the Caffe that is first on PYTHONPATH.
     """
     net = import_caffe().Net(deploy, 1)  # TEST
     fill(net)
@@ -84,7 +84,7 @@ def gradients_of(net) -> dict[str, str]:
 
 
 def timed(call) -> dict[str, float]:
-    """Seconds that a call takes, and seconds of processor time, which other programs on the machine disturb less."""
+    """Seconds of a call by the clock, and of processor time, which depends less on other programs."""
     start, start_cpu = time.perf_counter(), time.process_time()
     call()
     return {'s': time.perf_counter() - start, 'cpu_s': time.process_time() - start_cpu}
@@ -110,7 +110,7 @@ def differing(results: dict[str, dict]) -> list[str]:
 
 
 def report(side: int, results: dict[str, dict]) -> str:
-    """Table of the builds, their ratio, and what differs."""
+    """A table of the builds, the ratio of their times, and the blobs that differ."""
     lines = [f'{NET} at 1x3x{side}x{side}']
     rows = [('build', 'first forward (CPU time)', 'second (CPU time)', 'peak memory')]
     for name, result in results.items():

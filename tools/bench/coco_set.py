@@ -1,4 +1,4 @@
-"""A set of pictures in COCO's own layout, drawn. The pictures are windows of one large one."""
+"""Draws a data set in COCO's layout. Its pictures are windows of one large picture."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ SET = 'train2014'
 SIZE_WH, LARGE_WH = (320, 240), (2048, 1536)
 OBJECTS, CORNERS = 5, 24  # per picture, per outline
 OTHER = {47: 'cup', 51: 'bowl'}  # categories that VOC does not have
-CROWDS = 0.05  # share of the objects
+CROWDS = 0.05  # fraction of the objects
 
 
 def draw_set(data: Path, count: int) -> None:
-    """annotations/instances_train2014.json and train2014/*.jpg, unless they are there."""
+    """Write annotations/instances_train2014.json and train2014/*.jpg below `data`, unless they are there."""
     listing = data / 'annotations' / f'instances_{SET}.json'
     if listing.exists():
         return
@@ -44,7 +44,7 @@ def _names() -> dict[int, str]:
 
 
 def _object(rng: np.random.Generator) -> dict:
-    """A star-shaped outline somewhere; now and then a crowd, as run lengths of columns."""
+    """A star-shaped outline at a random place; sometimes a crowd, as run lengths of columns."""
     category = int(rng.choice([*CATEGORIES, *OTHER]))
     width, height = SIZE_WH
     if rng.random() < CROWDS:

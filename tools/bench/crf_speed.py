@@ -36,7 +36,7 @@ def picture(size_hw: tuple[int, int], image: str) -> np.ndarray:
 
 
 def photograph(image: Path) -> np.ndarray:
-    """uint8 (H, W, 3); UserError if OpenCV does not read the file."""
+    """uint8 (H, W, 3). Raises UserError if OpenCV cannot read the file."""
     read = cv2.imread(str(image)) if image.is_file() else None
     if read is None:
         raise UserError(f'{image} is not an image that OpenCV reads; give another --image, or none for a drawn one')
@@ -44,7 +44,7 @@ def photograph(image: Path) -> np.ndarray:
 
 
 def scores(size_hw: tuple[int, int]) -> np.ndarray:
-    """Probabilities float32 (C, H, W), smooth as those of a network that is enlarged by 8."""
+    """Probabilities float32 (C, H, W), as smooth as scores of a network that are enlarged by 8."""
     cells = np.random.default_rng(1).normal(0, 2, (size_hw[0] // 8 + 1, size_hw[1] // 8 + 1, CLASSES)).astype(np.float32)
     exponentials = np.exp(cv2.resize(cells, size_hw[::-1]).transpose(2, 0, 1))
     return exponentials / exponentials.sum(axis=0)
@@ -74,7 +74,7 @@ def crf_rnn(image: str, training: bool) -> float:
 
 
 def brute_force(image: str) -> float:
-    """Seconds of 10 iterations by all pairs of pixels, in NumPy: twenty filterings, from one that is timed on a small image."""
+    """Seconds of 10 iterations over all pairs of pixels in NumPy: 20 times one filtering, which is timed on a small image."""
     small, pixels = picture(BRUTE_HW, image).reshape(-1, 3) / np.float32(3), BRUTE_HW[0] * BRUTE_HW[1]
     rows, columns = np.indices(BRUTE_HW).reshape(2, -1) / np.float32(160)
     features = np.column_stack([rows, columns, small]).astype(np.float32)
@@ -88,7 +88,7 @@ def brute_force(image: str) -> float:
 
 
 def search_rate(image: str, jobs: int) -> float:
-    """Images a second of the grid search's trials, 500x375, by `jobs` processes."""
+    """Images per second of the grid search's trials, 500x375, by `jobs` processes."""
     work, parallel = [joblib.delayed(in_process)(_trial, image)] * SEARCH_IMAGES, joblib.Parallel(n_jobs=jobs, backend='loky')
     parallel(work[:jobs])
     began = time.perf_counter()
@@ -101,7 +101,7 @@ def _trial(image: str) -> int:
 
 
 def compare(photo: Path | None) -> dict:
-    """All of it, printed, on a photograph or a drawn image; the results."""
+    """Measure and print all cases on a photograph or a drawn image; returns the results."""
     if photo:
         photograph(photo)
     image = str(photo.resolve()) if photo else ''

@@ -1,6 +1,6 @@
-"""The part `blas` of `make bench`: products in Caffe's BLAS beside others, and forward passes beside other engines.
+"""The part `blas` of `make bench`: matrix products in Caffe's BLAS and others, forward passes in Caffe and other engines.
 
-All in one run, in turn, with all cores: what counts are the ratios. The fastest of all turns counts, the most memory of them.
+They take turns in one run, on all cores, so that their ratios can be compared. The fastest turn counts, and the highest memory.
 """
 
 import json
@@ -25,7 +25,7 @@ TURNS, PASSES, PRODUCTS = 2, 3, 3  # turns of all; passes, and products of a sha
 
 @dataclass(frozen=True)
 class Product:
-    """The products of one convolution in one forward pass: `times` of (m, n, k), the last perhaps narrower."""
+    """The products of one convolution in one forward pass: `times` products (m, n, k), a fraction for a narrower last one."""
 
     layer: str
     shape: tuple[int, int, int]
@@ -39,7 +39,7 @@ class Product:
 
 
 def products_of(layers: list[Layer]) -> list[Product]:
-    """What Caffe multiplies in a forward pass: weights (m x k) by columns (k x n), some output rows at a time."""
+    """The products of a forward pass in Caffe: weights (m x k) by columns (k x n), for some output rows at a time."""
     found = []
     for layer in layers:
         if layer.type != 'Convolution':
@@ -53,7 +53,7 @@ def products_of(layers: list[Layer]) -> list[Product]:
 
 
 def libraries() -> dict[str, tuple[str, str]]:
-    """Name of a BLAS library -> its file, and what its functions begin with."""
+    """Name of a BLAS library -> its file and the prefix of its functions."""
     blas = blas_in_use()
     if blas is None or not blas.file:
         raise UserError('the BLAS of the Caffe in use is not found; run: make doctor')
@@ -90,7 +90,7 @@ def compare_products(net_name: str) -> tuple[dict[str, float], dict]:
 
 
 def compare_passes(net_name: str, engines: list[str], products: dict[str, float], out: Path) -> dict:
-    """Print seconds and memory of each engine's passes, and what Caffe's spends outside its products; the results."""
+    """Print seconds and memory of each engine's passes, and Caffe's time outside its products; returns the results."""
     weights = material.random_caffemodel(net_name, out / f'{net_name}.caffemodel')
     prototxt = out / f'{net_name}_{NETS[net_name]}.prototxt'
     write(deploy(net_name, size_hw=(NETS[net_name],) * 2), prototxt)
@@ -120,7 +120,7 @@ def compare_passes(net_name: str, engines: list[str], products: dict[str, float]
 
 
 def outside_products(layers: dict[str, tuple[str, float]], products: dict[str, float]) -> dict[str, float]:
-    """Seconds by type of layer, those of convolutions without their products."""
+    """Seconds by type of layer, for convolutions without their products."""
     sums: dict[str, float] = {}
     for name, (kind, taken) in layers.items():
         title = 'Convolution: im2col, bias' if kind == 'Convolution' else kind
@@ -129,7 +129,7 @@ def outside_products(layers: dict[str, tuple[str, float]], products: dict[str, f
 
 
 def compare(out: Path, torch: bool) -> dict:
-    """Everything, printed; the results."""
+    """Measure and print everything; returns the results."""
     out.mkdir(parents=True, exist_ok=True)
     engines = [engine for engine in ENGINES if torch or not engine.startswith('pytorch')]
     results = {}

@@ -1,4 +1,4 @@
-"""cityscapesScripts' own evaluator on two folders, classes and categories without the instance scores: PRED GT JSON."""
+"""Runs cityscapesScripts' evaluator on two folders, without instance scores: python evaluator.py PRED GT JSON"""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evalu
 
 
 def main() -> None:
-    """Evaluate; writes the mean IoU of the classes."""
+    """Evaluate and write the mean IoU of the classes."""
     predictions, truths, out = map(Path, sys.argv[1:])
     names = sorted(path.name for path in truths.glob('*_gtFine_labelIds.png'))
     evaluation.args.quiet, evaluation.args.JSONOutput, evaluation.args.evalInstLevelScore = True, False, False

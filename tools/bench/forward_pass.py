@@ -1,7 +1,7 @@
-"""Passes of one deploy net in one engine, by the clock: python forward_pass.py ENGINE DEPLOY WEIGHTS COUNT.
+"""Times forward passes of a deploy net in one engine: python forward_pass.py ENGINE DEPLOY WEIGHTS COUNT
 
-Prints JSON: `seconds` of each pass; of Caffe also `layers`, the fastest time of each layer with its type. Input and threads
-are the same in every engine.
+Prints JSON: `seconds` of each pass, and for Caffe `layers`, the name, type and fastest time of each layer. Input and number of
+threads are the same in every engine.
 """
 
 import json
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def in_caffe(net, weights: Path, data: np.ndarray) -> tuple[Callable, Callable]:
-    """The Caffe in use, layer by layer, as its program `caffe time` does it."""
+    """The Caffe in use, layer by layer as `caffe time` does."""
     from tools.inference.caffe_net import load_net
     from tools.netinfo.timing import forward_seconds
 
@@ -71,7 +71,7 @@ def in_onnxruntime(net, weights: Path, data: np.ndarray) -> tuple[Callable, Call
 
 
 def in_torch(net, weights: Path, data: np.ndarray, channels_last: bool = False) -> tuple[Callable, Callable]:
-    """PyTorch as it comes, or with every map in the layout that its convolutions prefer. Its weights are random."""
+    """PyTorch with its usual layout of maps or with channels last; its weights are random."""
     import torch
 
     from tools.bench.gpu_files import torch_layers

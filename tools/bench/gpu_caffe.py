@@ -1,7 +1,7 @@
-"""Times a network in Caffe and prints the result as JSON. A process of its own: python gpu_caffe.py JOB.json
+"""Times a network in Caffe and prints the result as JSON: python gpu_caffe.py JOB.json
 
-The job: `deploy` or `solver` (a prototxt), `gpu` (a number, or null for the CPU), `repeat`, and `save`, where the
-probabilities of a forward pass go.
+The job has `deploy` or `solver` (a prototxt), `gpu` (a number, or null for the CPU), `repeat`, and `save` (the file for the
+probabilities of a forward pass).
 """
 
 import json
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def forward(caffe, deploy: str, save: str | None):
-    """A function that runs one forward pass to the probabilities, in the host's memory; `save` names a file for those."""
+    """A function that runs one forward pass and copies the probabilities to the host; the first pass writes them to `save`."""
     net = caffe.Net(deploy, caffe.TEST)
     random = np.random.default_rng(1)
     fill_weights(net, random)
@@ -50,14 +50,14 @@ def forward(caffe, deploy: str, save: str | None):
 
 
 def training(caffe, solver_prototxt: str):
-    """A function that runs one training step, to the end of its update."""
+    """A function that runs one training step and waits for its update."""
     solver = caffe.get_solver(solver_prototxt)
     fill_weights(solver.net, np.random.default_rng(1))
     last = next(iter(solver.net.params.values()))[0]
 
     def step() -> None:
         solver.step(1)
-        last.data.flat[0]  # waits for the update, which comes after the loss
+        last.data.flat[0]  # waits for the update
 
     return step
 

@@ -1,4 +1,4 @@
-"""What is measured: forward passes of full-size tiles, and a training step of every stage that differs from the others."""
+"""The measured cases: forward passes of full-size tiles, and a training step of every stage whose step differs."""
 
 from dataclasses import dataclass
 
@@ -30,11 +30,11 @@ REHEARSAL = (
     Case('toy-front step', 'front_toy', (380, 380), batch=2, stage='toy-front'),
     Case('toy-basic step', 'basic_toy', (9, 9), start='final', batch=4, stage='toy-basic'),
 )
-NOT_MEASURED = ('this toolkit',)  # beginnings of `source`: recipes for a CPU
+NOT_MEASURED = ('this toolkit',)  # a `source` that begins so is a recipe for a CPU
 
 
 def full_cases() -> tuple[Case, ...]:
-    """All forward passes, then a step of each stage at its own crop and batch; of stages with the same step, the first."""
+    """All forward passes, then a step of each stage at its crop and batch, unless an earlier stage has the same step."""
     steps: dict[tuple, Case] = {}
     for name, stage in STAGES.items():
         if not stage.source.startswith(NOT_MEASURED) and not NETS[stage.net].whole:
@@ -44,7 +44,7 @@ def full_cases() -> tuple[Case, ...]:
 
 
 def size_of(stage: Stage) -> tuple[int, int]:
-    """Size of what a stage trains on: its crop, or the maps of a tile of its network."""
+    """(height, width) that a stage trains on: its crop, or the maps of its network's tile."""
     if stage.crop_size:
         return stage.crop_size, stage.crop_size
     if stage.start in TRUNK_ENDS:
@@ -54,11 +54,11 @@ def size_of(stage: Stage) -> tuple[int, int]:
 
 
 def splits(batch: int) -> list[int]:
-    """Images in a pass that divide a batch, the most first: what does not fit into the memory is tried in more passes."""
+    """Numbers of images per pass that divide a batch, largest first."""
     return [images for images in range(batch, 0, -1) if batch % images == 0]
 
 
 def _step(stage: Stage) -> tuple:
-    """What a step computes, whatever data set it is for and with however many classes."""
+    """What a step computes, without the data set and its number of classes."""
     row = NETS[stage.net]
     return row.front_end.trunk, row.front_end.fc, row.context, row.upsample, stage.start, stage.label_stride

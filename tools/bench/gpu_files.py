@@ -23,7 +23,7 @@ NO_STEP = 1e-12  # learning rate: a step costs the same, and random data does no
 
 @dataclass(frozen=True)
 class TorchLayer:
-    """One layer as PyTorch's own functions take it; `kind` is Caffe's type."""
+    """One layer, with the arguments of PyTorch's modules; `kind` is Caffe's type."""
 
     kind: str
     channels_out: int = 0
@@ -36,7 +36,7 @@ class TorchLayer:
 
 
 def caffe_files(case: Case, folder: Path, per_pass: int, gpu: bool) -> dict:
-    """Write what gpu_caffe.py needs into `folder`; its job, but for device and repetitions."""
+    """Write the files of gpu_caffe.py to `folder`; returns its job, except device and repetitions."""
     if not case.stage:
         _write(networks.deploy(case.net, case.start, case.size_hw), folder / 'deploy.prototxt')
         return {'deploy': str(folder / 'deploy.prototxt')}
@@ -51,7 +51,7 @@ def caffe_files(case: Case, folder: Path, per_pass: int, gpu: bool) -> dict:
 
 
 def torch_job(case: Case, per_pass: int) -> dict | None:
-    """What gpu_torch.py needs, but for device and repetitions; None for a network with a layer that is not translated."""
+    """The job of gpu_torch.py, except device and repetitions; None if a layer of the network has no translation."""
     net = networks.deploy(case.net, case.start, case.size_hw)
     layers = torch_layers(net)
     if layers is None:
@@ -67,7 +67,7 @@ def torch_job(case: Case, per_pass: int) -> dict | None:
 
 
 def torch_layers(net) -> list[TorchLayer] | None:
-    """The layers of a deploy NetParameter between its input and its Softmax, all in one row; None if one is not translated."""
+    """The layers of a deploy NetParameter between input and Softmax, in order; None if one has no translation."""
     rows = []
     for layer in net.layer[1:-1]:
         if layer.type in ('Convolution', 'Deconvolution'):
@@ -96,7 +96,7 @@ def _write(message, path: Path) -> None:
 
 
 def _write_records(case: Case, folder: Path) -> None:
-    """An LMDB of random records in the shape that the stage's Data layer wants."""
+    """Write an LMDB of random records with the shape that the stage's Data layer reads."""
     stage, row = STAGES[case.stage], NETS[case.net]
     classes = dataset(row.dataset).num_classes
     random = np.random.default_rng(0)

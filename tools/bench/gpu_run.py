@@ -1,4 +1,4 @@
-"""Runs the measurements, each in a process of its own, and keeps what they found."""
+"""Runs the measurements, each in its own process, and returns their results."""
 
 import json
 import os
@@ -19,19 +19,19 @@ from tools.support.memory_use import MemoryWatch
 
 HERE = Path(__file__).parent
 OUT_OF_MEMORY = ('out of memory', 'OutOfMemoryError', "can't allocate memory")
-# Name of a variant -> environment of Caffe's process. CUBLAS_WORKSPACE_CONFIG is cuBLAS's own: two pieces of 64 MiB.
+# Name of a variant -> environment of Caffe's process. CUBLAS_WORKSPACE_CONFIG gives cuBLAS two buffers of 64 MiB.
 CAFFE_VARIANTS: dict[str, dict[str, str]] = {
     '': {},
     'TF32': {'CAFFE_TF32': '1'},
     'workspace': {'CUBLAS_WORKSPACE_CONFIG': ':65536:2'},
     'columns': {'CAFFE_COLUMN_MIB': '1024'},
 }
-STEP_VARIANTS = ('', 'TF32', 'columns')  # of training steps; forward passes have all
+STEP_VARIANTS = ('', 'TF32', 'columns')  # of training steps; forward passes run all
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Where and how often. `gpu` None: a rehearsal on the CPU. `torch_python` None: without PyTorch."""
+    """How to measure. `gpu` None means a rehearsal on the CPU; `torch_python` None means without PyTorch."""
 
     gpu: int | None
     repeat: int
@@ -40,7 +40,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Result:
-    """What one program did with one case. `peak_bytes` is memory of the GPU, or the process's own on a CPU."""
+    """What one program did with one case. `peak_bytes` is memory of the GPU, or of the process on a CPU."""
 
     case: str
     program: str
@@ -51,11 +51,11 @@ class Result:
     peak_bytes: int = 0
     fault: str = ''
     prob: Path | None = None
-    changed: str = ''  # against the same program without the variant
+    changed: str = ''  # compared with the same program without the variant
 
     @property
     def median_s(self) -> float:
-        """The usual time."""
+        """The median of the seconds."""
         return median(self.seconds)
 
 
@@ -88,7 +88,7 @@ def _caffe(case: Case, setup: Setup, variant: str, folder: Path, per_pass: int) 
 def _torch(case: Case, setup: Setup, variant: str, folder: Path, per_pass: int) -> Result:
     job = torch_job(case, per_pass)
     if job is None:
-        return Result(case.name, 'PyTorch', variant, per_pass, 0, fault='a layer is not translated')
+        return Result(case.name, 'PyTorch', variant, per_pass, 0, fault='a layer has no translation')
     job |= {'gpu': setup.gpu, 'repeat': setup.repeat, 'tf32': variant == 'TF32'}
     command = [setup.torch_python or '', str(HERE / 'gpu_torch.py'), str(job_file(job, folder))]
     return _result(case, 'PyTorch', variant, per_pass, setup, command, {}, None)
@@ -104,7 +104,7 @@ def _result(
     extra: dict[str, str],
     prob: Path | None,
 ) -> Result:
-    """Run a measuring process; its result, or why there is none. The memory of GPU N is that of nvidia-smi's N."""
+    """Run a measuring process; returns its result, or one with the `fault`. Memory is nvidia-smi's for that GPU."""
     passes = case.batch // per_pass
     with ExitStack() as watching:
         watch = watching.enter_context(MemoryWatch(setup.gpu)) if setup.gpu is not None else None
@@ -118,14 +118,14 @@ def _result(
 
 
 def _last_words(said: str) -> str:
-    """The line that says most about a failure."""
+    """The last line about an error, or else the last line."""
     lines = [line for line in said.splitlines() if line.strip() and not line.lstrip().startswith(('@', '***'))]
     telling = [line for line in lines if any(words in line for words in (*OUT_OF_MEMORY, 'Check failed', 'Error'))]
-    return (telling or lines or ['it said nothing'])[-1].strip()
+    return (telling or lines or ['no message'])[-1].strip()
 
 
 def _compared(result: Result, plain: Result) -> Result:
-    """The result with what its variant changed in the probabilities, where both have them."""
+    """The result, with what its variant changed in the probabilities if both have them."""
     if result is plain or not (result.prob and plain.prob and result.seconds and plain.seconds):
         return result
     ours, theirs = np.load(result.prob), np.load(plain.prob)

@@ -1,7 +1,7 @@
-"""Times the same network in PyTorch and prints the result as JSON. A process of its own: python gpu_torch.py JOB.json
+"""Times a network in PyTorch and prints the result as JSON: python gpu_torch.py JOB.json
 
-Needs nothing but PyTorch, so that any Python that has it will do. The job: `layers` (rows of gpu_files.TorchLayer), `shape` of
-the input, `passes` of a training step (0: forward only), `classes`, `gpu`, `tf32`, `repeat`.
+It needs nothing but PyTorch, so any Python that has it will do. The job has `layers` (rows of gpu_files.TorchLayer), `shape` of
+the input, `passes` of a training step (0: forward only), `classes`, `gpu`, `tf32` and `repeat`.
 """
 
 import json
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def network(layers: list[dict], channels: int) -> nn.Sequential:
-    """The layers as modules; weights normal, scaled as He et al. (2015) do, biases 0, as in gpu_caffe.py."""
+    """The layers as modules. As in gpu_caffe.py, weights are normal, scaled as by He et al. (2015), and biases are 0."""
     modules: list[nn.Module] = []
     for row in layers:
         module = module_of(row, channels)
@@ -61,7 +61,7 @@ def module_of(row: dict, channels: int) -> nn.Module:
 
 
 def forward(net: nn.Module, images: torch.Tensor):
-    """A function that runs one forward pass to the probabilities, in the host's memory."""
+    """A function that runs one forward pass and copies the probabilities to the host."""
     net.eval()
 
     def step() -> None:
@@ -91,7 +91,7 @@ def training(net: nn.Module, images: torch.Tensor, job: dict):
 
 
 def timed(step, device: torch.device) -> float:
-    """Seconds that a step takes, to the end of its last kernel."""
+    """Seconds of a step, until its last kernel ends."""
     start = time.perf_counter()
     step()
     if device.type == 'cuda':

@@ -1,8 +1,9 @@
-"""Writing and reading LMDBs of drawn pictures as large as the data sets' own, beside Caffe's convert_imageset and the disk.
+"""Times writing and reading of LMDBs, compared with Caffe's convert_imageset and with the disk.
 
-For each size of picture, in turns: convert_imageset on the images and, as it knows no pairs, on the labels; our writer with the
-same pixels (no margin, raw); our writer as for training (margin of 186, raw and png); and a plain file of as many bytes.
-Then stock Caffe's Data layer reads batches of crops from the last two. Of several runs the fastest is shown.
+The pictures are drawn, in the sizes of three data sets. For each size these take turns: convert_imageset on the images and then
+on the labels, as it knows no pairs; our writer with the same pixels (no margin, raw); our writer as for training (margin of 186,
+raw and png); and a plain file of as many bytes. Then stock Caffe's Data layer reads batches of crops from the last two LMDBs.
+The fastest of several runs is shown.
 """
 
 import os
@@ -33,12 +34,12 @@ from tools.support.paths import VENV
 
 CONVERT = VENV / 'bin' / 'convert_imageset'
 REPEAT = 3
-WARM, TIMED = 3, 12  # batches read; Caffe reads some ahead before the first is asked for
+WARM, TIMED = 3, 12  # batches; the first ones are not timed, as Caffe reads ahead
 
 
 @dataclass(frozen=True)
 class Case:
-    """Pictures like those of a data set, how many, and the crop that they are padded for."""
+    """`count` pictures like those of a data set, padded for crops of `crop_size`."""
 
     like: str
     dataset: str
@@ -49,7 +50,7 @@ class Case:
 
     @property
     def pair_bytes(self) -> int:
-        """Bytes of an image and its label, 4 channels."""
+        """Bytes of an image and its label: 4 channels."""
         return 4 * self.size_wh[0] * self.size_wh[1]
 
 
@@ -64,7 +65,7 @@ STEP_STAGE, STEP_CROP = 'camvid-front', 628
 
 
 def write_plain(path: Path, size: int) -> float:
-    """Seconds that a plain file of `size` bytes takes until it is on the disk, in pieces of one of our writer's transactions."""
+    """Seconds until a plain file of `size` bytes is on the disk, written in pieces as large as our writer's transactions."""
     piece = os.urandom(min(BATCH_BYTES, size))
     begun = time.perf_counter()
     with path.open('wb') as file:
@@ -130,7 +131,7 @@ def _convert(case: Case, pictures: Path, work: Path) -> Run:
 
 
 def convert_imageset(folder: Path, names: list[str], out: Path, *options: str) -> Run:
-    """Caffe's own program on files of `folder`. Raises UserError if it left some out, which it does not tell."""
+    """Run convert_imageset on files of `folder`. Raises UserError if it left files out, which it does not report."""
     listing = out.with_suffix('.txt')
     listing.write_text(''.join(f'{name} 0\n' for name in names))
     found = run_program([CONVERT, *options, f'{folder}/', listing, out], {'GLOG_minloglevel': '2'})
@@ -140,7 +141,7 @@ def convert_imageset(folder: Path, names: list[str], out: Path, *options: str) -
 
 
 def _ours(case: Case, pictures: Path, out: Path, margin: int, crop_size: int, encoding: str) -> Run:
-    """Our writer; seconds without those in which Python starts."""
+    """Run our writer; the seconds do not include the start of Python."""
     shutil.rmtree(out, ignore_errors=True)
     found, said = apart(write_pictures, str(pictures), str(out), case.suffix, case.dataset, margin, crop_size, encoding)
     if said['count'] != case.count:
@@ -151,7 +152,7 @@ def _ours(case: Case, pictures: Path, out: Path, margin: int, crop_size: int, en
 def write_pictures(
     pictures: str, out: str, suffix: str, dataset_name: str, margin_px: int, crop_size: int, encoding: str
 ) -> dict[str, float]:
-    """Write the LMDB of a folder of drawn pictures; how long that took, and how many records it has."""
+    """Write the LMDB of a folder of drawn pictures; returns its seconds and its number of records."""
     folder = Path(pictures)
     names = [path.name.removesuffix('_label.png') for path in sorted(folder.glob('*_label.png'))]
     records = [Record(name, folder / f'{name}{suffix}', folder / f'{name}_label.png', dataset_name) for name in names]
@@ -164,7 +165,7 @@ def write_pictures(
 
 
 def read_batches(lmdb: str, crop_size: int, batch: int) -> float:
-    """Seconds in which stock Caffe's Data layer reads a batch of random mirrored crops."""
+    """Seconds that stock Caffe's Data layer takes for a batch of random mirrored crops."""
     spec = caffe.NetSpec()
     transform = dict(crop_size=crop_size, mirror=True, mean_value=[100, 100, 100, 0])
     spec.pair = L.Data(source=lmdb, backend=P.Data.LMDB, batch_size=batch, transform_param=transform)
@@ -178,7 +179,7 @@ def read_batches(lmdb: str, crop_size: int, batch: int) -> float:
 
 
 def training_pass(stage: str, lmdb: str, crop_size: int) -> float:
-    """Seconds of one pass of a full-size stage on the CPU, forward and backward, the second of two."""
+    """Seconds of a forward and backward pass of a full-size stage on the CPU; the second of two."""
     net = net_of(training(stage, lmdb, crop_size, 1), 'train')
     for _ in range(2):
         begun = time.perf_counter()
@@ -196,7 +197,7 @@ def _size(lmdb: Path) -> int:
 
 
 def _step(work: Path) -> None:
-    """One pass of the full-size front end, to compare reading with."""
+    """Print the time of one pass of the full-size front end, to compare reading with."""
     case = replace(CASES[1], like='CamVid', dataset='camvid', count=BATCH)
     draw(work / f'{case.like}_pictures', case.count, case.size_wh, case.suffix, case.dataset)
     _ours(case, work / f'{case.like}_pictures', work / 'step', MARGIN, STEP_CROP, 'raw')
@@ -205,7 +206,7 @@ def _step(work: Path) -> None:
 
 
 def prepare_coco(work: str) -> dict[str, float]:
-    """Prepare the set by the code that `make lmdb-voc-coco` runs; how long that took."""
+    """Prepare the set with the code of `make lmdb-voc-coco`; returns its seconds and its number of records."""
     begun, out = time.perf_counter(), Path(work) / 'prepared'
     records = find_coco(Path(work) / 'coco', [SET], out, 0, allow_partial=True)
     prepare(out, dataset('pascal_voc'), {SPLIT: records}, {SPLIT: [COCO_CROP]}, None, 1)
@@ -213,7 +214,7 @@ def prepare_coco(work: str) -> dict[str, float]:
 
 
 def compare_writers() -> dict:
-    """All cases, and a training pass to compare reading with; takes 4.5 GB."""
+    """Measure and print all cases, and a training pass to compare reading with. Takes 4.5 GB of disk."""
     results = {}
     with TemporaryDirectory() as folder:
         work = Path(folder)
@@ -228,7 +229,7 @@ def compare_writers() -> dict:
 
 
 def write_coco() -> dict:
-    """A set like COCO, from the layout of its owners to the LMDB: read and checked, labels drawn, read again and written."""
+    """Measure the way of a set like COCO from its own layout to the LMDB: read, check, draw labels, read again, write."""
     with TemporaryDirectory() as folder:
         work = Path(folder)
         check_disk_space(work, 20 * 10**9)

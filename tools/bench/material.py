@@ -1,4 +1,4 @@
-"""What the measurements work on: random weights of the full network, images, probability maps, label maps."""
+"""Makes random weights of full networks, images, probability maps and label maps to measure with."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tools.scoring.benchmarks import LABEL_IDS
 
 
 def random_caffemodel(net_name: str, path: Path) -> Path:
-    """Weights for all layers of a network, normal and scaled as He et al. (2015) do; the file is kept for the next time."""
+    """A caffemodel for all layers of a network: normal, scaled as by He et al. (2015). An existing file is kept."""
     if not path.exists():
         rng = np.random.default_rng(1)
         weights = {}
@@ -25,7 +25,7 @@ def random_caffemodel(net_name: str, path: Path) -> Path:
 
 
 def images(folder: Path, count: int, height: int, width: int) -> list[Path]:
-    """Smooth random pictures, JPEG."""
+    """Write `count` smooth random JPEG pictures; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f'image{number:03}.jpg' for number in range(count)]
     for number, path in enumerate(paths):
@@ -35,13 +35,13 @@ def images(folder: Path, count: int, height: int, width: int) -> list[Path]:
 
 
 def split(folder: Path, dataset: str, paths: list[Path]) -> Path:
-    """A test split of images without ground truth."""
+    """Write a test split of images without ground truth; returns `folder`."""
     save_split(folder, 'test', [Record(path.stem, path, None, dataset) for path in paths])
     return folder
 
 
 def probabilities(classes: int, size_hw: tuple[int, int], smooth: float) -> np.ndarray:
-    """float32 (classes, *size_hw) that add up to one; `smooth` is in cells, 0 for noise."""
+    """float32 (classes, *size_hw) that sum to one over the classes; `smooth` is in cells, 0 for noise."""
     rng = np.random.default_rng(classes)
     scores = rng.standard_normal((classes, *size_hw), np.float32)
     if smooth:
@@ -51,7 +51,7 @@ def probabilities(classes: int, size_hw: tuple[int, int], smooth: float) -> np.n
 
 
 def city_maps(folder: Path, count: int) -> tuple[Path, Path]:
-    """Folders of predictions and of ground truth, Cityscapes' label ids at 2048x1024: regions, of which predictions miss some."""
+    """Write label maps of 2048x1024 with Cityscapes' label ids; returns the folders of predictions and of ground truth."""
     predictions, truths = folder / 'pred', folder / 'gt'
     for path in (predictions, truths):
         path.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The memory estimate beside the measured peak, for nets large and small, forward and in training.
+"""Compares the memory estimate with the measured peak, for large and small nets, forward and in training.
 
-Each case is a process of its own on random weights and data: tools/inference as in tools/predict.py, or `caffe train` for one
-iteration and the snapshot after it. Takes minutes, and 6 GB for the largest case.
+Each case runs in its own process on random weights and data: as tools/predict.py does, or `caffe train` for one iteration and a
+snapshot. All take minutes, and the largest takes 6 GB.
 """
 
 import subprocess
@@ -33,7 +33,7 @@ from tools.support.paths import CAFFE
 from tools.training.process import start
 
 SizeHW = tuple[int, int]
-THREADS = {'OPENBLAS_NUM_THREADS': '2'}  # each packs matrices into memory of its own
+THREADS = {'OPENBLAS_NUM_THREADS': '2'}  # each thread has its own memory for packed matrices
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Training:
-    """A stage at another crop or batch; `maps` (channels with the label, height, width) of stored maps."""
+    """Training a stage at a crop and batch, or on stored `maps` (channels with the label, height, width)."""
 
     stage: str
     crop_size: int | None
@@ -71,7 +71,7 @@ class Training:
         return f'`{self.stage}` training, {size}, batch {self.batch}'
 
     def run(self, folder: Path) -> tuple[float, int]:
-        """(estimate, measured peak) in bytes, of the program `caffe`."""
+        """(estimate, measured peak of the program `caffe`) in bytes."""
         lmdb = random_lmdb(self, folder / 'lmdb')
         net = networks.training(self.stage, str(lmdb), self.crop_size, self.batch)
         networks.write(net, folder / 'train.prototxt')
@@ -113,7 +113,7 @@ def label_noise(net: str, tile_hw: SizeHW, weights: str, image_hw: SizeHW) -> No
 
 
 def watched_peak(child: subprocess.Popen) -> int:
-    """The peak of a process, looked at until it ends."""
+    """The peak memory of a process in bytes; waits until it ends."""
     peak = Peak(child.pid)
     while child.poll() is None:
         peak.look()
@@ -122,13 +122,13 @@ def watched_peak(child: subprocess.Popen) -> int:
 
 
 def random_weights(net, path: Path) -> Path:
-    """A caffemodel of a net's shapes, small values."""
+    """Write a caffemodel with small random values for a net; returns `path`."""
     caffemodel.write(path, random_blobs(param_shapes(net)))
     return path
 
 
 def random_lmdb(case: Training, path: Path) -> Path:
-    """Four records of noise, all of one label, for a stage."""
+    """Write an LMDB of four records of noise with one label; returns `path`."""
     random = np.random.default_rng(0)
     writer = LmdbWriter(path)
     for index in range(4):
@@ -146,7 +146,7 @@ def random_lmdb(case: Training, path: Path) -> Path:
 
 
 def compare(names: Sequence[str] = ()) -> dict:
-    """Print a table of the cases named, by default of all."""
+    """Print a table of the cases `names`, by default of all; returns the results."""
     results = {}
     print('| case | estimated | measured | difference |\n| --- | --- | --- | --- |')
     for name in names or CASES:

@@ -1,7 +1,7 @@
-"""Seconds of matrix products in one BLAS library: python products.py LIBRARY PREFIX SHAPES REPEAT.
+"""Times matrix products in one BLAS library: python products.py LIBRARY PREFIX SHAPES REPEAT
 
-SHAPES is JSON, a list of (m, n, k) of float32 products in row-major order; LIBRARY is a file whose functions begin with PREFIX,
-or `numpy`. Prints JSON, the fastest time of each. A process of its own: each library brings its threads.
+SHAPES is a JSON list of (m, n, k) of row-major float32 products. LIBRARY is `numpy`, or a file whose functions begin with
+PREFIX. Prints a JSON list with the fastest time of each. Each library needs its own process, as it brings its own threads.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ def fastest(multiply: Callable, shape: tuple[int, int, int], repeat: int) -> flo
 
 
 def numpy_product(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
-    """c = a b by the library that NumPy brings."""
+    """c = a b by NumPy's library."""
     np.matmul(a, b, out=c)
 
 

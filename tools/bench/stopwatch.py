@@ -1,4 +1,4 @@
-"""The one measure of time and memory: a command is run, and its seconds and its peak memory come back."""
+"""Runs a command and measures its seconds and its peak memory. All parts of `make bench` measure with it."""
 
 import importlib
 import json
@@ -22,7 +22,7 @@ _SIZES = ('RssAnon', 'RssShmem', 'RssFile', 'VmHWM')  # of /proc/PID/status
 
 @dataclass(frozen=True)
 class Run:
-    """What a command took: seconds by the clock, seconds of processor time, peak memory, and the lines that it printed.
+    """Seconds of a command by the clock and of processor time, its peak memory, and the lines that it printed.
 
     `peak_bytes` is the most that the process and its children held at one time.
     """
@@ -33,20 +33,20 @@ class Run:
     lines: tuple[str, ...]
 
     def __add__(self, other: 'Run') -> 'Run':
-        """One after the other."""
+        """Both commands, one after the other."""
         peak = max(self.peak_bytes, other.peak_bytes)
         return Run(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds, peak, self.lines + other.lines)
 
 
 def run(command: Sequence[object], variables: Mapping[str, str] | None = None) -> Run:
-    """Run a command with this Python, given as after `python`. Raises UserError when it fails."""
+    """Run this Python with the arguments `command`. Raises UserError if it fails."""
     return run_program([sys.executable, *command], variables)
 
 
 def run_program(command: Sequence[object], variables: Mapping[str, str] | None = None) -> Run:
-    """Run a program in the checkout. `variables` are environment variables beside ours. Raises UserError when it fails."""
+    """Run a program in the checkout, with `variables` added to the environment. Raises UserError if it fails."""
     words = list(map(str, command))
-    own = ','.join([*filter(None, [os.environ.get(OWN)]), *(variables or {})])  # which a command would leave out, as the user's
+    own = ','.join([*filter(None, [os.environ.get(OWN)]), *(variables or {})])  # or a command would drop them as the user's
     environment = {**os.environ, **(variables or {}), OWN: own}
     begun = time.perf_counter()
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
@@ -56,16 +56,16 @@ def run_program(command: Sequence[object], variables: Mapping[str, str] | None =
     _, status, usage = os.wait4(process.pid, 0)
     seconds, process.returncode = time.perf_counter() - begun, os.waitstatus_to_exitcode(status)
     process.stdout.close()
-    peak = watch.stop()  # not ru_maxrss, which begins with the memory of the process that started it
+    peak = watch.stop()  # ru_maxrss would include the memory of the process that started it
     if process.returncode:
         raise UserError(f'status {process.returncode} from: {" ".join(words)}')
     return Run(seconds, usage.ru_utime + usage.ru_stime, peak, tuple(out.splitlines()))
 
 
 def apart(function: Callable[..., Any], *args: object, variables: Mapping[str, str] | None = None) -> tuple[Run, Any]:
-    """function(*args) in a process of its own, with what the process took; `args` and the result are JSON values.
+    """Call function(*args) in its own process; returns the Run and the result. `args` and the result are JSON values.
 
-    Raises UserError when it fails.
+    Raises UserError if it fails.
     """
     words = ['-m', 'tools.bench.stopwatch', function.__module__, function.__qualname__, json.dumps(args)]
     found = run(words, variables)
@@ -73,7 +73,7 @@ def apart(function: Callable[..., Any], *args: object, variables: Mapping[str, s
 
 
 class _Watch:
-    """Watches the memory of a process and of its children, all together."""
+    """Watches the memory of a process together with its children."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._most, self._stop = pid, 0, threading.Event()
@@ -92,7 +92,7 @@ class _Watch:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that came from it."""
+    """The ids of a process and of all its descendants."""
     found = [pid]
     for parent in found:
         try:
@@ -104,9 +104,9 @@ def family(pid: int) -> list[int]:
 
 
 def held_bytes(pids: Sequence[int]) -> int:
-    """Memory of processes: what they hold together now, or what one of them held at most if that was more.
+    """Memory that processes hold together now, or the peak of one of them if that was more.
 
-    Together: what each has of its own, and pages of files, which they share, once.
+    Together they hold what is their own, and pages of files, which are shared and count once.
     """
     own = files = most = 0
     for pid in pids:
@@ -121,7 +121,7 @@ def held_bytes(pids: Sequence[int]) -> int:
 
 
 def best_of(function: Callable[[], Any], times: int) -> tuple[float, Any]:
-    """Seconds of the fastest of some calls, after one that is not counted, and what it returned."""
+    """Seconds of the fastest of `times` calls, after one that is not counted, and the result."""
     result = function()
     found = []
     for _ in range(times):

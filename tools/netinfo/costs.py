@@ -1,4 +1,4 @@
-"""The costs of a layer besides outputs and weights: multiply-adds, the im2col buffer, values it keeps; and its field of view.
+"""The costs of a layer besides outputs and weights: multiply-adds, im2col columns, values that it keeps; and what it sees.
 
 Shapes come from Caffe (setup.py). Sources: src/caffe/layers/*_layer.cpp of BVLC Caffe.
 """
@@ -13,7 +13,7 @@ from prototxt.experiments import CrfRnn
 
 Shape = tuple[int, ...]
 Pair = tuple[float, float]  # along height, along width
-COLUMN_BYTES = 1 << 28  # of im2col columns that a forward pass makes at a time; caffe_build/patches/convolution-in-parts.patch
+COLUMN_BYTES = 1 << 28  # im2col columns of a forward pass at a time; caffe_build/patches/convolution-in-parts.patch
 COLUMN_PART = COLUMN_BYTES // 4  # values
 POINT: tuple[Pair, Pair] = (1, 1), (1, 1)
 
@@ -24,16 +24,16 @@ class Costs:
 
     multiply_adds: int = 0
     column: int = 0  # the im2col buffer, of one image
-    column_in_parts: int = 0  # what a forward pass on a CPU touches of it
-    column_row: int = 0  # of it, a row of the output, where a GPU can go through it in bands of rows
-    kept: int = 0  # beside its tops, in every phase
+    column_in_parts: int = 0  # the part of that buffer which a forward pass on a CPU uses
+    column_row: int = 0  # its values for one row of the output; 0 if a GPU cannot use bands of rows
+    kept: int = 0  # besides the tops, in every phase
     kept_training: int = 0  # the same, in training only
-    kept_host: int = 0  # in every phase, in the host's memory even where the blobs are a GPU's
-    kept_gpu: int = 0  # of a GPU alone, in every phase
-    passing: int = 0  # during its forward pass only
-    passing_training: int = 0  # in training in place of that: from its forward pass to the end of its backward pass
-    imports: tuple[str, ...] = ()  # what a layer in Python brings into the process
-    shares_input: bool = False  # its tops are its bottom's memory under another name
+    kept_host: int = 0  # the same, in the host's memory even if the blobs are on a GPU
+    kept_gpu: int = 0  # the same, on a GPU only
+    passing: int = 0  # during the forward pass only
+    passing_training: int = 0  # replaces `passing` in training: from the forward pass to the end of the backward pass
+    imports: tuple[str, ...] = ()  # modules that a Python layer imports
+    shares_input: bool = False  # the tops share the memory of the bottom
 
 
 def costs_of(layer, kind: str, bottoms: Sequence[Shape], tops: Sequence[Shape], params: Sequence[Shape]) -> Costs:
@@ -69,7 +69,7 @@ def data_costs(layer, top: Shape) -> Costs:
 
 
 def _convolution(layer, bottoms, tops, params) -> Costs:
-    """A convolution. The bias is added by a product with a row of ones, which is kept."""
+    """A convolution. To add the bias it keeps a row of ones."""
     param, out, weight = layer.convolution_param, tops[0][2:], params[0]
     kernel, stride, pad, _ = _window(param)
     plain = kernel == stride == (1, 1) and pad == (0, 0)
@@ -84,7 +84,7 @@ def _convolution(layer, bottoms, tops, params) -> Costs:
 
 
 def _deconvolution(layer, bottoms, tops, params) -> Costs:
-    """A deconvolution, a convolution backwards: its columns have the size of the input."""
+    """A deconvolution: a convolution backwards, so its columns have the size of the input."""
     param, size, weight = layer.convolution_param, bottoms[0][2:], params[0]
     kernel, stride, pad, _ = _window(param)
     plain = kernel == stride == (1, 1) and pad == (0, 0)
@@ -124,12 +124,12 @@ def _python(layer, bottoms, tops, params) -> Costs:
 
 
 def _mean_field(param_str: str, unary: Shape) -> Costs:
-    """CRF-RNN (tools.crfs.crf_rnn_layers): the arrays of its iterations, each as large as the unary of an image.
+    """CRF-RNN (tools.crfs.crf_rnn_layers): its arrays, each as large as the unary of an image, and its lattices.
 
-    Forward five at once: the unary by pixels, the logits, and the softmax and both filters' results of an iteration; of a batch
-    the logits of the image before, too. In training these three are kept of each iteration, and a backward pass has six more:
-    the gradient as it comes, by the unary and by the logits, and three of scratch. The spatial lattice stays, the bilateral one
-    is made anew for each image.
+    A forward pass holds five arrays: the unary by pixels, the logits, and an iteration's softmax and two filter results. In a
+    batch it also holds the logits of the image before. In training each iteration keeps its softmax and filter results, and a
+    backward pass holds six more arrays: the incoming gradient, the gradients by unary and by logits, and three of scratch.
+    The spatial lattice stays; a bilateral one is made for each image.
     """
     num, channels, *size = unary
     pixels, iterations = prod(size), (asdict(CrfRnn()) | json.loads(param_str or '{}'))['iterations_train']
@@ -143,15 +143,15 @@ def _mean_field(param_str: str, unary: Shape) -> Costs:
 
 
 def _lattice(points: int, dimensions: int) -> int:
-    """A permutohedral lattice (tools.crfs.lattice) without its vertices, whose number only the image tells.
+    """A permutohedral lattice (tools.crfs.lattice) without its vertices, whose number depends on the image.
 
-    Of each point the weight, the number and the place of each corner of its simplex; its scale, and the norm of its kernel.
+    Each point has weight, number and place of each corner of its simplex, its scale, and the norm of its kernel.
     """
     return points * (3 * (dimensions + 1) + 2)
 
 
 def _pooling(layer, bottoms, tops, params) -> Costs:
-    """A pooling. Max pooling keeps the position of each maximum, unless that is a top of its own."""
+    """A pooling. Max pooling keeps the position of each maximum, unless a second top holds it."""
     remembers = layer.pooling_param.pool != layer.pooling_param.AVE and len(tops) == 1
     return Costs(kept=prod(tops[0]) if remembers else 0)
 
@@ -166,9 +166,11 @@ def _softmax(layer, bottoms, tops, params) -> Costs:
 
 
 def _softmax_loss(layer, bottoms, tops, params) -> Costs:
-    """The probabilities are kept, and a blob of gradients with them: the softmax within has the layer's loss weight, which
-    Layer::SetLossWeights writes into each of them, on the host. On a GPU the same blob is there too: SoftmaxWithLoss notes in
-    it which pixels count, and within InfogainLoss the softmax multiplies its output by it."""
+    """A softmax loss keeps its probabilities and as many gradients.
+
+    Layer::SetLossWeights writes the loss weight into those gradients, on the host. On a GPU they exist as well: SoftmaxWithLoss
+    marks there which pixels count, and in InfogainLoss the inner softmax uses them.
+    """
     values = prod(bottoms[0])
     axis = layer.infogain_loss_param.axis if layer.type == 'InfogainLoss' else layer.softmax_param.axis
     scale = values // bottoms[0][axis]

@@ -1,14 +1,15 @@
 """Estimates the memory of a net before anything runs: Caffe's blobs, counted from their shapes, and the program around them.
 
 What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers/sgd_solver.cpp):
-  - a blob's values when a layer first writes them, its gradient when a backward pass does; a layer in place has its input's;
-  - weights once, in training also their gradients and the momentum; a weight file that is read, or a snapshot that is written, is
-    one message in memory beside them (Blob::ToProto adds value after value to a field that doubles when it is full);
-  - one im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one a layer), of which a
-    forward pass on a CPU touches only a part when it is large;
-  - batches that a Data layer reads ahead. The pages of an LMDB that was read count as the process's too, but the system takes
-    them back when it needs them: they are not in the estimate. Nor is what OpenBLAS packs matrices into, which its build for the
-    processor says.
+  - A blob's values when a layer first writes them, and its gradient when a backward pass does. An in-place layer shares its
+    input's.
+  - Weights once, and in training their gradients and the momentum. A weight file that is read, or a snapshot that is written,
+    is one more copy in memory: Blob::ToProto adds value after value to a field that doubles when it is full.
+  - One im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one per layer). A forward
+    pass on a CPU uses only a part of a large one.
+  - Batches that a Data layer reads ahead.
+Not in the estimate: pages of an LMDB, which the system takes back when it needs them, and the buffers into which OpenBLAS packs
+matrices, whose size depends on its build.
 """
 
 import os
@@ -19,11 +20,11 @@ from tools.netinfo.setup import Layer
 from tools.support.caffe_in_use import manifest_in_use
 
 VALUE_BYTES = 4
-# Measured by `make bench PARTS=memory` with a net of next to nothing, with the libraries of Debian 12 on a machine of two cores.
+# Measured with an almost empty net, with the libraries of Debian 12 on two cores (as in `make bench PARTS=memory`).
 PROGRAM_BYTES = {'test': 190e6, 'train': 60e6}
-CUDA_LIBRARIES_BYTES = 150e6  # of a Caffe built for GPUs, on a CPU too; measured likewise
-# What layers in Python bring, measured so too, in `caffe train`: with one of prototxt.reflect_pad NumPy, which a forward pass
-# from Python has anyway; with one of tools.crfs.crf_rnn_layers numba besides.
+CUDA_LIBRARIES_BYTES = 150e6  # more of a Caffe built for GPUs, even if it runs on the CPU; measured in the same way
+# Modules that Python layers import, measured in `caffe train`. prototxt.reflect_pad needs NumPy, which a forward pass from Python
+# has already; tools.crfs.crf_rnn_layers also needs numba.
 MODULE_BYTES = {'numpy': 78e6, 'numba': 110e6}
 GPU_CONTEXT_BYTES = 500e6  # what CUDA and cuBLAS take of a GPU before the first blob; a usual value, not measured here
 
@@ -38,11 +39,11 @@ class Estimate:
     momentum: float
     blobs: float
     blob_gradients: float
-    kept: float  # by layers for themselves: where the maximum was, what dropout drew, batches read ahead
-    kept_host: float  # the same that is the host's even with a GPU: the record that is read, the lattice of a CRF-RNN
+    kept: float  # by layers: positions of maxima, masks of dropout, batches read ahead
+    kept_host: float  # the same, in the host's memory even with a GPU: the record that is read, the lattice of a CRF-RNN
     column: float  # the im2col buffer
-    passing: float  # by layers in Python for themselves, while they are at work
-    message: float  # a weight file while it is read (test) or written (training)
+    passing: float  # by Python layers while they work
+    message: float  # a weight file while it is read (test), or a snapshot while it is written (training)
     training: bool
     gpu: bool
 
@@ -56,7 +57,7 @@ class Estimate:
     def host(self) -> float:
         """Peak of the host's memory."""
         always = self.program + self.kept_host
-        if self.gpu:  # weights pass through the host and stay there, what is saved comes back
+        if self.gpu:  # weights stay on the host too; a snapshot brings back weights and momentum
             return always + self.weights + max(self.message, self.passing) + self.momentum
         if self.training:
             return always + self.working + max(self.message, self.passing)
@@ -104,7 +105,7 @@ def _program(layers: list[Layer], training: bool) -> float:
     """Bytes of the program before the first blob, with the imports of Python layers."""
     imported = {module for layer in layers for module in layer.costs.imports}
     if not training:
-        imported.discard('numpy')  # the program is one in Python
+        imported.discard('numpy')  # a Python program has it anyway
     return program_bytes('train' if training else 'test') + sum(MODULE_BYTES[module] for module in imported)
 
 
@@ -143,7 +144,7 @@ def _blobs(layers: list[Layer]) -> tuple[int, int]:
         for name, passes in zip(layer.bottoms, layer.passes_gradients, strict=True):
             if passes and not layer.costs.shares_input and not (layer.in_place and name == layer.bottoms[0]):
                 takers[name] = takers.get(name, 0) + 1
-                gradients += size[name] * (2 if takers[name] == 2 else 1)  # with the second, the split's own come
+                gradients += size[name] * (2 if takers[name] == 2 else 1)  # the second one makes Caffe split the blob
         for name, shape in zip(layer.tops, layer.shapes, strict=False):
             if layer.in_place and name == layer.bottoms[0]:
                 continue

@@ -43,8 +43,8 @@ class Layer:
     params: tuple[Shape, ...]
     costs: Costs
     view: View
-    computes_gradients: bool  # in training: for its weights or for what is below
-    passes_gradients: tuple[bool, ...]  # in training, to each bottom
+    computes_gradients: bool  # in training: for its weights or for a bottom
+    passes_gradients: tuple[bool, ...]  # in training: for each bottom, whether it gets a gradient
 
     @property
     def in_place(self) -> bool:

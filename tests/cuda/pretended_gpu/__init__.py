@@ -1,1 +1,1 @@
-"""GPUs that are none, for programs made by nvcc: see build.py."""
+"""Simulated GPUs for programs made by nvcc: see build.py."""

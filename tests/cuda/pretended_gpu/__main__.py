@@ -1,7 +1,7 @@
-"""Run a command where there is no GPU as if there were some: make on-pretended-gpus RUN='make rehearse GPU=0'
+"""Run a command on simulated GPUs: make on-pretended-gpus RUN='make rehearse GPU=0'
 
-It wants the CUDA build in use (CUDA=1 CUDA_ARCH=90 make caffe). Kernels run on the CPU, one thread each, so it is
-slower than Caffe's own CPU code. At the end: the most memory that a process had in use, of what Caffe asks CUDA for.
+The CUDA build must be in use (CUDA=1 CUDA_ARCH=90 make caffe). Kernels run on the CPU in one thread, slower than Caffe's own CPU
+code. At the end it prints the most memory that a process had in use, counting what Caffe asks CUDA for.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from tools.support.errors import UserError, run_command
 
 
 def main(argv: list[str] | None) -> int:
-    """Compile what pretends, run the command, tell its memory; its exit status."""
+    """Compile the libraries, run the command and print its memory; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    counts, said = range(1, MOST_DEVICES + 1), f'how many, up to {MOST_DEVICES} (default: %(default)s)'
+    counts, said = range(1, MOST_DEVICES + 1), f'number of GPUs, at most {MOST_DEVICES} (default: %(default)s)'
     parser.add_argument('--gpus', type=int, default=1, choices=counts, metavar='N', help=said)
-    parser.add_argument('--memory', type=memory_size, default=80 * 10**9, help='of each, as 12G (default: 80G)')
-    parser.add_argument('run', help='the command, in one word for the shell')
+    parser.add_argument('--memory', type=memory_size, default=80 * 10**9, help='memory of each GPU, such as 12G (default: 80G)')
+    parser.add_argument('run', help='the command, quoted as one argument')
     args = parser.parse_args(argv)
     try:
         words = shlex.split(args.run)
@@ -34,7 +34,7 @@ def main(argv: list[str] | None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         use = Path(folder, 'use')
         use.mkdir()
-        inherited = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}  # by which this module was found
+        inherited = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}  # it was for this module
         variables = inherited | PretendedGpus(Path(folder)).variables(args.gpus, use, args.memory)
         status = subprocess.run(words, env=variables).returncode
         for gpu in range(args.gpus):

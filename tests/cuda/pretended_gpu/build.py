@@ -1,9 +1,9 @@
-"""Pretended GPUs: the CUDA build of Caffe runs as nvcc made it, but what it asks of CUDA, cuBLAS, cuRAND and NCCL the host does.
+"""Simulated GPUs: Caffe's CUDA build runs unchanged, but the host does the work of CUDA, cuBLAS, cuRAND and NCCL.
 
-Two libraries. libpretended.so comes before NVIDIA's (LD_PRELOAD) and has the calls that Caffe makes. Where a kernel is launched,
-it runs the one of the same name in libpretended_kernels.so: the same edited .cu files, compiled as C++. So all is Caffe's own but
-the machine code of the kernels. What this cannot show: races between threads of a kernel, what streams overlap, a GPU's rounding
-and speed, the memory that CUDA takes for itself.
+There are two libraries. libpretended.so is loaded before NVIDIA's (LD_PRELOAD) and answers the calls that Caffe makes. When Caffe
+launches a kernel, it runs the kernel of that name in libpretended_kernels.so, which is the same patched .cu files compiled as
+C++. So everything is Caffe's own except the machine code of the kernels. This cannot show races between threads of a kernel,
+overlapping streams, a GPU's rounding and speed, or the memory that CUDA takes for itself.
 """
 
 import os
@@ -32,14 +32,14 @@ KERNEL = re.compile(r'__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+
 
 
 class PretendedGpus:
-    """Both libraries, compiled into `folder`, and how a process is told to use them."""
+    """Both libraries, compiled into `folder`, and the variables that make a process use them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         build(folder)
 
     def variables(self, count: int, use: Path, memory: float = 80e9) -> dict[str, str]:
-        """Variables of the environment for `count` GPUs of `memory` bytes; each process that uses one leaves a file in `use`."""
+        """Environment variables for `count` GPUs of `memory` bytes. Each process that uses one writes a file to `use`."""
         return {
             'LD_PRELOAD': str(self._folder / 'libpretended.so'),
             bootstrap.OWN: 'LD_PRELOAD',
@@ -52,7 +52,7 @@ class PretendedGpus:
 
 
 def bytes_taken(use: Path, gpu: int = 0) -> tuple[int, int]:
-    """Bytes of a GPU that the process that took the most of it had at its end, and at most."""
+    """Bytes of a GPU that a process had at its end, and at most; of the process with the highest peak."""
     processes = [struct.unpack(f'{2 * MOST_DEVICES}q', path.read_bytes()) for path in use.iterdir() if path.name.isdecimal()]
     return max(((values[gpu], values[MOST_DEVICES + gpu]) for values in processes), key=lambda pair: pair[1], default=(0, 0))
 
@@ -73,7 +73,7 @@ def build(folder: Path) -> None:
 
 
 def headers() -> list[Path | str]:
-    """Folders of the headers of CUDA and its libraries, the toolkit's own first, and of those of Debian that need a path."""
+    """Folders with the headers of CUDA, the toolkit's own first, of its libraries, and of Debian's libraries."""
     found = cuda.nvcc_on_path()
     nvcc = found[0] if found else str(cuda.nvidia_folder() / 'cu13' / 'bin' / 'nvcc')
     command = [nvcc, '--dryrun', '-x', 'cu', '-c', os.devnull, '-o', os.devnull]
@@ -83,8 +83,10 @@ def headers() -> list[Path | str]:
 
 
 def kernel_units(tree: Path, folder: Path) -> list[tuple[Path, Path]]:
-    """A C++ file for each .cu file with kernels, and the object it becomes: launches are calls, and each kernel that the CUDA
-    build knows gets a function run<its mangled name>, for runtime.cpp."""
+    """Write a C++ file for each .cu file with kernels; returns pairs (C++ file, object file to make).
+
+    Launches become calls, and each kernel that the CUDA build knows gets a function run<mangled name>, for runtime.cpp.
+    """
     signatures = kernel_signatures(CAFFE / 'lib' / 'libcaffe.so')
     macro = tree / 'include' / 'caffe' / 'util' / 'math_functions.hpp'
     macro.write_text(LAUNCH.sub('', macro.read_text(encoding='utf-8')), encoding='utf-8')
@@ -103,7 +105,7 @@ def kernel_units(tree: Path, folder: Path) -> list[tuple[Path, Path]]:
 
 
 def kernel_signatures(library: Path) -> dict[str, str]:
-    """Mangled names of the kernels that a library makes known to CUDA, and what they stand for: 'void caffe::f<float>(int)'."""
+    """Mangled name -> signature, such as 'void caffe::f<float>(int)', of the kernels that a library registers with CUDA."""
     symbols = sorted({name.decode() for name in re.findall(rb'(?<=\0)_ZN5caffe\w+(?=\0)', library.read_bytes())})
     said = subprocess.run(['c++filt'], input='\n'.join(symbols), capture_output=True, text=True, check=True).stdout
     pairs = zip(symbols, said.splitlines(), strict=True)
