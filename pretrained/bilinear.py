@@ -1,4 +1,4 @@
-"""Makes the start of FCN's upsampling layers as a caffemodel: bilinear for each class on its own. Caffe has no filler for that.
+"""Makes the start of FCN's upsampling layers: bilinear for each class on its own. Caffe has no filler for that.
 
 Released files hold weights (C, C, k, k) for these layers, and training does not change them (shelhamer/fcn.berkeleyvision.org).
 """

@@ -32,8 +32,8 @@ BLOB_VALUES = {BLOB_DATA: '<f4', 8: '<f8'}  # data, and double_data of a Caffe r
 SHAPE_DIM = 1  # BlobShape
 
 MAX_NAMES = 4  # in a message
-BLOCK = 1 << 22  # values looked at at once
-CONVERTED = ', converted from '  # in the name of a net whose weights were: what stands behind is where they came from
+BLOCK = 1 << 22  # values that are checked at a time
+CONVERTED = ', converted from '  # in the name of a net of converted weights; their origin follows
 HDF5 = b'\x89HDF\r\n\x1a\n'
 BEGINNINGS = (HDF5, b'\n', b'\x12', b'\xa2\x06')  # HDF5; a net's name; a layer of either kind
 MAX_BYTES = 2**31 - 1  # the largest message that protocol buffers read
@@ -76,7 +76,7 @@ class Blob(NamedTuple):
         return self.view().reshape(-1) if bias else self.view()
 
     def finite(self) -> bool:
-        """Whether no value is infinite or not a number."""
+        """Whether all values are finite."""
         return all(np.isfinite(part[at : at + BLOCK]).all() for part in self.values for at in range(0, part.size, BLOCK))
 
     def fits(self, shape: Shape) -> bool:
@@ -391,7 +391,7 @@ def misfits(name: str, held: list[Blob], wanted: list[Shape]) -> list[str]:
 
 
 def not_finite(layers: Sequence[str]) -> str:
-    """A line about layers with values that are not finite."""
+    """A message about layers with values that are not finite."""
     return f'values that are not finite in {named(layers)}; the training that wrote it diverged, or the file is damaged'
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Bias of the first output of each convolution, and all taps of conv1_1's first output (red, green, blue) with four digits, as
-# printed from MatConvNet's imagenet-vgg-verydeep-16 by users of it: they tell the ImageNet VGG-16 from a fine-tuned one.
+# users of MatConvNet's imagenet-vgg-verydeep-16 printed them. They tell the ImageNet VGG-16 from a fine-tuned one.
 FIRST_BIASES = (
     0.73429835, -0.30912212, -0.04577766, -0.06418542, -0.074358866, 0.019675018, 0.035415243,
     0.013485669, 0.023680462, 0.03757768, 0.09722325, 0.21327873, 0.18837857,
@@ -21,9 +21,9 @@ TAPS = (
     ((0.5504, 0.4401, -0.0814), (0.3457, 0.0406, -0.4535), (-0.0586, -0.3307, -0.4850)),
     ((0.4295, 0.3735, -0.0614), (0.2748, 0.0387, -0.3672), (-0.0575, -0.2622, -0.3501)),
 )
-DIGITS = 6e-5  # that taps of four digits may be off
-# The same of the VGG-16 that PyTorch's team trained (torchvision, IMAGENET1K_V1; red, green, blue), as users' printouts have it:
-# all taps of the first output of conv1_1, its first bias, and that of conv4_1; four digits.
+DIGITS = 6e-5  # error of taps with four digits
+# The same for the VGG-16 that PyTorch's team trained (torchvision, IMAGENET1K_V1; red, green, blue), from users' printouts: all
+# taps of the first output of conv1_1, and the first biases of conv1_1 and conv4_1; four digits.
 TORCHVISION_TAPS = (
     ((-0.5537, 0.1427, 0.5290), (-0.5831, 0.3566, 0.7657), (-0.6902, -0.0480, 0.4841)),
     ((0.1755, 0.0099, -0.0814), (0.0441, -0.0703, -0.2604), (0.1324, -0.1728, -0.1323)),

@@ -171,7 +171,7 @@ def _download_from(url: str, part: Path) -> None:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # nothing is lacking; the check of size and sum tells if there is too much
+            return  # complete; the check of size and sum tells if there is too much
         raise
     with response:
         goes_on = response.headers.get('Content-Range', '').startswith(f'bytes {have}-')

@@ -17,9 +17,9 @@ from prototxt.names import resolve
 from tools.support.errors import UserError, run_command
 from tools.support.paths import PRETRAINED
 
-# fyu/dilation network.py adds noise of 0.01 to Basic; the paper's eq. 4 has none. Of Large, which that code lacks, eq. 5 says
-# only sigma << C / c_{i+1}, at most 1/32, where 0.01 would drown what is passed on. Our extrapolation is 0.01 C / c_{i+1}: the
-# code divides by a `multiplier`, which is 1 there.
+# fyu/dilation network.py adds noise of 0.01 to Basic; the paper's eq. 4 has none. That code lacks Large, and eq. 5 says only
+# sigma << C / c_{i+1}, which goes down to 1/32: noise of 0.01 would drown the signal. We take 0.01 C / c_{i+1}, because the code
+# divides by a `multiplier`, which is 1 in Basic.
 NOISE_STD = 0.01
 SEED = 1
 

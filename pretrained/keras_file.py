@@ -18,7 +18,7 @@ ZIPPED = 'model.weights.h5'  # in a .keras file
 
 
 def read(path: Path) -> tuple[Layers, bool]:
-    """Layers by Caffe's names in Caffe's order, and whether Theano's kernels are turned over. UserError for a damaged file."""
+    """Layers by Caffe's names in Caffe's order, and whether kernels are flipped (Theano). Raises UserError for a damaged file."""
     import h5py  # here, as only this kind of file needs it
 
     try:

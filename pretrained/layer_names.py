@@ -34,7 +34,7 @@ MEAN_FIELD = ('spatial_ker_weights', 'bilateral_ker_weights', 'compatibility_mat
 _WORDS = 'weights?|kernel|filters?|W|w|bias(?:es)?|b'
 PART = re.compile(rf'{_WORDS}|beta|gamma|(?:running|moving)_\w+|num_batches_tracked|param_\d+|\d+|{"|".join(MEAN_FIELD)}')
 PART_BEHIND = re.compile(rf'(.+)_(?:{_WORDS})(?:_\d+)?')  # conv1_1_W, block1_conv1_W_1
-PREFERRED = ('', 'state_dict', 'model')  # what the weights that are meant stand under, where a file has several copies
+PREFERRED = ('', 'state_dict', 'model')  # the names above the right weights if a file has several copies
 
 
 def layers(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, list]:

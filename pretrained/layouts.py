@@ -15,8 +15,9 @@ from tools.support.errors import UserError
 def in_caffes_order(path: Path, layers: dict[str, list], *, inputs_first: bool) -> tuple[Layers, bool]:
     """The layers in Caffe's order, and whether kernels were stored with their channels last.
 
-    `layers`: arrays, or datasets of HDF5, the weights of each layer before its bias. `inputs_first`: how matrices lie if no
-    bias tells; those of a file whose kernels have their channels last always do. Raises UserError for kernels in neither order.
+    `layers`: arrays, or datasets of HDF5, the weights of each layer before its bias. `inputs_first`: whether matrices are
+    (in, out) if no bias tells; beside kernels with their channels last, they always are. Raises UserError for kernels in neither
+    order.
     """
     pairs = {name: blobs for name, blobs in layers.items() if len(blobs) == 2 and len(blobs[1].shape) == 1}
     channels_last = _channels_last(path, {name: blobs for name, blobs in pairs.items() if len(blobs[0].shape) == 4})

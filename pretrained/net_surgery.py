@@ -117,7 +117,7 @@ def _fitted(name: str, blobs: list[Values], shapes: list[Shape]) -> tuple[list[V
 
 
 def _bilinear(shape: Shape) -> np.ndarray:
-    """The kernels of a fixed upsampling of each class on its own."""
+    """The kernels of a fixed bilinear upsampling."""
     return np.broadcast_to(bilinear_kernel(shape[-1]), shape)
 
 

@@ -19,7 +19,7 @@ from pretrained.values import leaves
 from tools.support.errors import UserError
 
 MAGIC = b'\x93NUMPY'
-# How a pickle begins: from protocol 2 on with its number; before, a dictionary or a list in one of two ways.
+# How a pickle begins: since protocol 2 with the number of the protocol; before, with a dictionary or a list.
 PICKLES = (*(bytes((0x80, protocol)) for protocol in range(2, 6)), b'(dp', b'(lp', b'}q', b']q', b'}r', b']r', b'ccollections')
 TYPES = {
     f'{kind}{size}' for kind, sizes in {'f': (2, 4, 8), 'i': (1, 2, 4, 8), 'u': (1, 2, 4, 8), 'b': (1,)}.items() for size in sizes
@@ -30,11 +30,11 @@ SAVE_IT = 'save the arrays alone: numpy.savez(FILE, **{name: array})'
 
 
 class Refused(ValueError):
-    """A word of the pickle that is not one of containers of arrays."""
+    """The pickle has a word that containers of arrays do not need."""
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays by the way to them in nested dictionaries and lists: 'conv1_1.weights', 'conv1_1.0'.
+    """The arrays by their path in nested dictionaries and lists: 'conv1_1.weights', 'conv1_1.0'.
 
     Raises UserError for a damaged file, and for one that holds anything but arrays, numbers, text and containers.
     """
@@ -76,7 +76,7 @@ def _npy(file: IO[bytes]) -> object:
 
 
 class Array(list):
-    """An array of numbers, in `values`; one of objects is the list of them."""
+    """An array: numbers are in `values`; an array of objects is a list of them."""
 
     values: np.ndarray | None = None
 
@@ -105,7 +105,7 @@ class Type:
 
 
 def _values(data, dtype: Type, shape: tuple, order) -> np.ndarray:
-    """An array from the bytes of its numbers, which Python 2 has pickled as text."""
+    """An array from the bytes of its numbers; Python 2 pickled them as text."""
     raw = data.encode('latin1') if isinstance(data, str) else data
     array = np.frombuffer(raw, np.dtype(dtype.order + dtype.name))
     if array.size != prod(shape):
@@ -118,7 +118,7 @@ def _is_array(node: object) -> bool:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes containers, numbers, text and Array; every other class or function is refused."""
+    """Makes containers, numbers, text and Array; refuses every other class or function."""
 
     def find_class(self, module: str, name: str):
         module = module.replace('numpy._core', 'numpy.core')
@@ -160,5 +160,5 @@ _WORDS = {
     ('numpy.core.multiarray', 'scalar'): _scalar,
     ('numpy.core.numeric', '_frombuffer'): _from_buffer,
     ('_codecs', 'encode'): _encoded,
-    ('__builtin__', 'bytes'): _no_bytes,  # protocols 0 to 2 write empty ones so
+    ('__builtin__', 'bytes'): _no_bytes,  # protocols 0 to 2 write empty bytes this way
 }

@@ -78,7 +78,7 @@ def _names(nodes: list, tensors: dict[str, np.ndarray]) -> dict[str, str]:
 
 
 def _collected(nodes: list, tensors: dict[str, np.ndarray], names: dict[str, str]) -> Layers:
-    """Layer -> weights, bias. Other numbers that the graph uses go with the layer before them, which then fits nowhere."""
+    """Layer -> weights, bias. Other arrays of the graph are added to the layer before them, which then fits no shape."""
     found: Layers = {}
     layer, taken = '', set()
     for node in nodes:
@@ -104,7 +104,7 @@ def _nodes(graph: memoryview) -> list:
 
 
 def _tensor(data: memoryview) -> tuple[str, np.ndarray]:
-    """(name, values where they lie) of a TensorProto; an empty array for numbers of a type that no weights have."""
+    """(name, view of the values) of a TensorProto; an empty array for a type that weights do not have."""
     dims, kind, name, values = [], 0, '', memoryview(b'')
     for field in fields(data):
         if field.number == TENSOR_DIMS:

@@ -72,7 +72,10 @@ def _unpacked(source: Path, place: Path) -> Path:
 
 @contextmanager
 def _packed(source: Path) -> Iterator[IO[bytes] | None]:
-    """The one file of weights in a tar archive, or the one caffemodel in a zip, of which other frameworks' files are some."""
+    """Yields the one file of weights in a tar archive, the one caffemodel in a zip archive, or None.
+
+    A zip archive without a caffemodel may be another framework's weight file.
+    """
     with source.open('rb') as file:
         start = file.read(len(ZIP))
     if start.startswith(GZIP):
@@ -92,7 +95,7 @@ def _packed(source: Path) -> Iterator[IO[bytes] | None]:
 
 
 def _only(members: list[T], source: Path) -> T:
-    """The one that there is."""
+    """The only member. Raises UserError if there are several or none."""
     if len(members) != 1:
         raise UserError(f'{source}: an archive with {len(members)} files of weights, one was expected; give the file itself')
     return members[0]

@@ -7,8 +7,8 @@ one, such as the authors' vgg16_20M for PyTorch. Without FILE the authors' file 
 pretrained/ is thinned. A VGG-16 without fc6 and fc7 gives its convolutions.
 
 Known of the authors' files: fc6 is decimated from 7x7 to 4x4 or 3x3 (Chen et al. 2015); vgg16_20M has 1024 instead of 4096
-channels in fc6 and fc7, taken from VGG-16's (weiliu89/caffe, issue 258: SSD's start was made the same way). Which taps and
-channels was found nowhere. Here: every second or third tap, from edge to edge; channels 0, 4, 8, ...; the rest is not scaled.
+channels in fc6 and fc7, taken from VGG-16's (weiliu89/caffe, issue 258: SSD's start was made the same way). No source says which
+taps and channels. Here: every second or third tap, from edge to edge; channels 0, 4, 8, ...; the rest is not scaled.
 """
 
 import sys
@@ -40,7 +40,7 @@ STEPS = {'vgg16_128': Steps(2, 1), 'vgg16_20M': Steps(3, 4)}
 
 
 def start(name: str, source: Path, told: str | None = None, widths: FrontEnd | None = None) -> Converted:
-    """DeepLab's start `name` from `source`: as it is if its fc6 and fc7 are thinned already, by `thin` if they are VGG-16's.
+    """DeepLab's start `name` from `source`: unchanged if its fc6 and fc7 are thinned already, else a VGG-16 thinned by thin().
 
     `told` and errors as in pretrained.conversion.convert; `widths` are VGG-16's.
     """
@@ -54,8 +54,10 @@ def start(name: str, source: Path, told: str | None = None, widths: FrontEnd | N
 
 
 def thin(layers: Layers, steps: Steps) -> Layers:
-    """The same layers, fc6 and fc7 with what `steps` keep: of VGG-16's (4096, 512, 4, 4) and (4096, 4096, 1, 1), or of vgg16_20M
-    (1024, 512, 3, 3) and (1024, 1024, 1, 1).
+    """The layers with fc6 and fc7 thinned by `steps`.
+
+    From VGG-16's own, vgg16_128 gets (4096, 512, 4, 4) and (4096, 4096, 1, 1), and vgg16_20M gets (1024, 512, 3, 3) and
+    (1024, 1024, 1, 1).
     """
     taps, channels = slice(None, None, steps.taps), slice(None, None, steps.channels)
     kept = {'fc6': (slice(None), taps, taps), 'fc7': (channels,)}  # of an output's weights (inputs, rows, columns)
@@ -68,7 +70,7 @@ def thin(layers: Layers, steps: Steps) -> Layers:
 
 
 def _outputs(values: Values, step: int, kept: tuple[slice, ...]) -> np.ndarray:
-    """Every `step`-th output of `values` (outputs, ...), and of its weights those `kept`."""
+    """Every `step`-th output of `values` (outputs, ...), with its `kept` weights."""
     found, first = [], 0
     for rows in _whole_outputs(values):
         found.append(rows[(slice(-first % step, None, step), *kept)].copy())
@@ -77,7 +79,7 @@ def _outputs(values: Values, step: int, kept: tuple[slice, ...]) -> np.ndarray:
 
 
 def _whole_outputs(values: Values) -> Iterator[np.ndarray]:
-    """The array; or, of one that is made as it is read, its pieces, each some outputs."""
+    """The array, or the pieces of a streamed one; each piece holds whole outputs."""
     for piece in values.pieces() if isinstance(values, Streamed) else [values]:
         yield piece.reshape(-1, *values.shape[1:])
 

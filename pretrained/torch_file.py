@@ -2,7 +2,7 @@
 
 Such a file is a pickle, which in general is a program. This reader knows the few words that a dictionary of tensors
 needs (Python's documentation of pickle, "Restricting Globals"), ignores the records that trainings write beside it, and refuses
-every other word. Both forms are read: the zip archive of PyTorch 1.6 and later, and the one before it, in which
+every other word. Both forms are read: the zip archive of PyTorch 1.6 and later, and the older form, in which
 torchvision's VGG-16 is published. Source for both: torch/serialization.py.
 """
 
@@ -19,14 +19,14 @@ import numpy as np
 from pretrained.values import BFLOAT16, leaves, mapped, widened
 from tools.support.errors import UserError
 
-# What the form before zip archives begins with: its magic number, pickled by protocol 2.
+# The older form begins with its magic number, pickled by protocol 2.
 OLD_MAGIC = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 OLD_PROTOCOL = 1001
 STORAGES = {
     'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8', 'IntStorage': '<i4',
     'ShortStorage': '<i2', 'CharStorage': '<i1', 'ByteStorage': '<u1', 'BoolStorage': '?', 'BFloat16Storage': BFLOAT16,
 }  # fmt: skip
-# What training scripts and PyTorch Lightning write beside the weights: settings, counts, paths. None of it is made, or looked at.
+# Training scripts and PyTorch Lightning write objects of these modules beside the weights: settings, counts, paths. Ignored.
 IGNORED_MODULES = (
     'addict', 'argparse', 'collections', 'datetime', 'easydict', 'lightning', 'lightning_fabric', 'mmcv', 'mmengine', 'numpy',
     'omegaconf', 'pathlib', 'pytorch_lightning', 'torchmetrics', 'yacs',
@@ -64,27 +64,27 @@ class OldParameter(Tensor):
         return super().__new__(cls, *tensor)
 
     def __setstate__(self, state) -> None:
-        """Whether it was to be trained, and hooks: nothing of them is kept."""
+        """Drops the state: hooks, and whether the parameter was trained."""
 
 
 class Refused(ValueError):
-    """A word of the pickle that is not one of a dictionary of tensors."""
+    """The pickle has a word that a dictionary of tensors does not need."""
 
 
 class Ignored(dict):
-    """Stands where the pickle has an object that is no weights; whatever it is made of is dropped, but for items of a mapping."""
+    """Takes the place of an object that holds no weights. Its state is dropped; items of a mapping are kept."""
 
     def __init__(self, *_arguments) -> None:
         super().__init__()
 
     def __setstate__(self, state) -> None:
-        """Nothing of it is kept."""
+        """Drops the state."""
 
     def append(self, _item) -> None:
-        """Nor of a list."""
+        """Drops an item of a list."""
 
     def extend(self, _items) -> None:
-        """Nor of a longer one."""
+        """Drops items of a list."""
 
 
 def is_zipped(names: list[str]) -> bool:
@@ -93,7 +93,7 @@ def is_zipped(names: list[str]) -> bool:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors, memory-mapped, by the way to them in nested dictionaries and lists: 'state_dict.module.features.0.weight'.
+    """The tensors, memory-mapped, by their path in nested dictionaries and lists: 'state_dict.module.features.0.weight'.
 
     Raises UserError for a damaged file, and for one that holds anything but tensors, numbers and text.
     """
@@ -111,7 +111,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes dictionaries, lists, numbers, text and Tensor, and Ignored of records; every other class or function is refused."""
+    """Makes dictionaries, lists, numbers, text, Tensor, and Ignored for other objects of a training; refuses all other names."""
 
     def __init__(self, file) -> None:
         super().__init__(file)
@@ -177,11 +177,11 @@ def _content(info: zipfile.ZipInfo, data: memoryview) -> int:
 
 
 def _old(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
-    """The same of the form before: pickles one after another, then each storage behind its count."""
+    """The same for the older form: several pickles, then each storage after its number of values."""
     with path.open('rb') as file:
         file.seek(len(OLD_MAGIC))
         if _Unpickler(file).load() != OLD_PROTOCOL:
-            raise ValueError('of a version that is not known')
+            raise ValueError('an unknown version of the format')
         machine = _Unpickler(file).load()
         unpickler = _Unpickler(file)
         tree, storages = unpickler.load(), unpickler.storages
@@ -200,7 +200,7 @@ def _old(path: Path, data: memoryview) -> tuple[object, dict[str, int]]:
 
 
 def _array(tensor: Tensor, places: dict[str, int], data: memoryview) -> np.ndarray:
-    """The tensor's values where they lie. Raises ValueError if they would lie outside of their storage or the file."""
+    """A view of the tensor's values in the file. Raises ValueError if it exceeds the storage or the file."""
     storage, size, stride = tensor.storage, tuple(tensor.size), tuple(tensor.stride)
     last = tensor.offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     if min((tensor.offset, *size, *stride), default=0) < 0 or (0 not in size and last >= storage.values):

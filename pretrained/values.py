@@ -12,11 +12,11 @@ from tools.support.errors import UserError
 Values = np.ndarray | Streamed
 Layers = dict[str, list[Values]]  # Caffe's layer name -> weights, bias
 
-ROWS = 256  # rows of a matrix in memory at once: of fc6, 26 MB
-LARGE = 1 << 24  # values of an array from which on it is turned a block at a time: fc6 and fc7
-DEEPEST = 99  # containers within one another
+ROWS = 256  # rows of a matrix in memory at a time; 26 MB for fc6
+LARGE = 1 << 24  # arrays with at least so many values are transposed in blocks: fc6 and fc7
+DEEPEST = 99  # levels of nested containers
 COLOURS = 3
-BFLOAT16 = 'V2'  # the upper half of a 32-bit float, which NumPy has no numbers of
+BFLOAT16 = 'V2'  # the upper half of a 32-bit float; NumPy has no such type
 
 
 def mapped(path: Path) -> memoryview:
@@ -94,7 +94,7 @@ def turned_over(values: Values) -> Values:
 
 
 def all_finite(values: Values) -> bool:
-    """Whether no value is infinite or not a number; read block by block."""
+    """Whether all values are finite; they are read block by block."""
     if isinstance(values, Streamed):
         return all(np.isfinite(piece).all() for piece in values.pieces())
     flat = values.reshape(-1)

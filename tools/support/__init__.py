@@ -1,1 +1,1 @@
-"""What every room of the toolkit needs: errors, paths, whole-or-nothing files, the import of Caffe."""
+"""What every part of the toolkit needs: errors, paths, whole-or-nothing files, the import of Caffe."""

@@ -1,7 +1,7 @@
-"""How a command begins: with the project's own Python, without what the user's shell holds for other programs, stoppable quietly.
+"""Starts commands with the project's own Python and without the shell's variables for other programs; Ctrl-C stops them quietly.
 
-`tools/test.py` runs as it stands, from any folder, by any Python 3, and `python -m tools.bench` from the checkout. Both are begun
-again here if need be: under `.venv/bin/python`, and without the variables that decide what Python, the linker or a compiler load.
+`tools/test.py` runs from any folder by any Python 3, and `python -m tools.bench` in the checkout. If necessary, both are started
+again: under `.venv/bin/python`, and without the variables that change what Python, the linker or a compiler loads.
 """
 
 import os
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tools.support.paths import VENV
 
-OWN = 'DILATION_TOOLKIT_OWN'  # names of variables below that this toolkit itself has set, for programs that it starts
+OWN = 'DILATION_TOOLKIT_OWN'  # names of such variables that this toolkit has set for the programs that it starts
 LIBRARY_PATH = 'LD_LIBRARY_PATH'
-DRIVER = 'libcuda.so.1'  # which no program can say the place of: it comes with the machine
+DRIVER = 'libcuda.so.1'  # comes with the machine; only LD_LIBRARY_PATH may say where it is
 
-# Those of Python, of the dynamic linker, of environments of other packages, of pip, CMake and compilers, of git in its hooks, and
-# those by which packages that are used here choose what they load.
+# Variables of Python, the dynamic linker, environments of other packages, pip, CMake, compilers and git's hooks, and those that
+# tell the packages used here what to load.
 FOREIGN = re.compile(
     r'PYTHON[A-Z0-9]+|_PYTHON_\w+|LD_\w+|VIRTUAL_ENV\w*|_?CONDA_\w+|PIP_\w+|CMAKE_\w+|Python3?_ROOT_DIR|SETUPTOOLS_\w+|DISTUTILS_\w+'
     r'|CPATH|(C|CPLUS|OBJC)_INCLUDE_PATH|LIBRARY_PATH|COMPILER_PATH|GCC_EXEC_PREFIX|PKG_CONFIG\w*|DESTDIR'
@@ -26,7 +26,7 @@ FOREIGN = re.compile(
     r'|GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|NAMESPACE)'
     r'|MPLBACKEND|MATPLOTLIBRC|PROTOCOL_BUFFERS_PYTHON_\w+|HDF5_PLUGIN_PATH|LOKY_\w+|JOBLIB_\w+'
 )
-# Of these, what says how things are written, or where packages come from, and not which they are.
+# Exceptions: they say how output is written or where packages come from, but not which packages.
 HARMLESS = re.compile(
     r'PYTHON(UNBUFFERED|DONTWRITEBYTECODE|PYCACHEPREFIX|HASHSEED|FAULTHANDLER|UTF8)'
     r'|PIP_(INDEX_URL|EXTRA_INDEX_URL|NO_INDEX|FIND_LINKS|TRUSTED_HOST|CERT|CLIENT_CERT|PROXY|CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR'
@@ -36,16 +36,16 @@ HARMLESS = re.compile(
 
 
 def use_project_python() -> None:
-    """Begin a command that was started as a script; without a `.venv`, end with what to do."""
+    """Continue a command that was started as a script under the project's Python. Without a `.venv`, exit with what to do."""
     python = VENV / 'bin' / 'python'
     if not python.exists():
         sys.exit(f'error: no {VENV}; run: make caffe')
-    optimized = bool(sys.flags.optimize)  # without docstrings, which packages that Caffe imports read
+    optimized = bool(sys.flags.optimize)  # removes docstrings, which packages that Caffe imports read
     _begin(python, [str(python), *sys.argv], there=sys.prefix == str(VENV) and not optimized)
 
 
 def begin_module() -> None:
-    """Begin a command that is being started as `python -m MODULE`, by the Python that runs; nothing in any other program."""
+    """Prepare a command that is started as `python -m MODULE`; do nothing in any other program."""
     if getattr(sys, 'argv', [''])[:1] == ['-m']:
         _begin(Path(sys.executable), sys.orig_argv, there=True)
 
@@ -58,7 +58,7 @@ def foreign(environment: Mapping[str, str]) -> list[str]:
 
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` without the variables that `foreign` names; of LD_LIBRARY_PATH the folders with the GPU's driver stay."""
+    """`environment` without the variables that `foreign` names. LD_LIBRARY_PATH keeps the folders with the GPU's driver."""
     left_out = foreign(environment)
     kept = {name: value for name, value in environment.items() if name not in left_out}
     if LIBRARY_PATH in left_out and (folders := _of_driver(environment[LIBRARY_PATH])):
@@ -67,7 +67,7 @@ def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def system_first(path: str | None = None) -> str:
-    """The folders of PATH, those of the system's own programs first: for compilers and all that they call."""
+    """PATH with the folders of the system's own programs first, for compilers and the programs that they call."""
     folders = (os.environ.get('PATH', '') if path is None else path).split(os.pathsep)
     return os.pathsep.join(dict.fromkeys(['/usr/sbin', '/usr/bin', '/sbin', '/bin', *filter(None, folders)]))
 
@@ -79,16 +79,16 @@ def _of_driver(folders: str) -> str:
 
 
 def _begin(python: Path, words: list[str], *, there: bool) -> None:
-    """Go on if that is `there` and the environment is clean, else replace this process by `words` under `python`.
+    """Replace this process by `words` under `python`, unless it is `there` already with a clean environment.
 
-    A Ctrl-C ends the process without a word until run_command takes over; while another Python starts it waits.
+    Until run_command takes over, Ctrl-C ends the process silently; while the other Python starts, Ctrl-C waits.
     """
     environment = cleaned(os.environ)
-    if sys.getfilesystemencoding() != 'utf-8':  # by the locale; lists, names of files and reports are in UTF-8 everywhere
+    if sys.getfilesystemencoding() != 'utf-8':  # of the locale; but lists, file names and reports are always UTF-8
         environment['PYTHONUTF8'] = '1'
     if not there or environment != dict(os.environ):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         os.execve(python, words, environment)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as behind `&` in a script
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is ignored, as after `&` in a script
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

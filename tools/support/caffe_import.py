@@ -21,7 +21,7 @@ def import_caffe() -> ModuleType:
         raise UserError(f'the Python package caffe does not import ({error}); run: make caffe') from error
     # If pretrained.caffemodel.caffe_pb2() has loaded the classes before, the import does not set this attribute.
     caffe.proto.caffe_pb2 = caffe_pb2
-    _end_with_a_word()
+    _exit_instead_of_abort()
     return caffe
 
 
@@ -43,7 +43,7 @@ def _ended() -> None:
     os._exit(1)
 
 
-def _end_with_a_word() -> None:
+def _exit_instead_of_abort() -> None:
     """Make a failed check of Caffe, such as a full GPU, end the process with a line and status 1 instead of abort()."""
     loaded = re.search(r'\S*/libglog\.so\S*', Path('/proc/self/maps').read_text())
     if loaded:

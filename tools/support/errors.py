@@ -53,7 +53,7 @@ def run_command(main: Callable[[list[str] | None], int | None], *, after_stop: s
     """
     sys.argv[1:] = map(_with_home, sys.argv[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files that are no UTF-8 come out as they are; what a terminal cannot show is spelled out.
+        # File names that are not UTF-8 are printed unchanged; characters that the terminal lacks are escaped.
         sys.stdout.reconfigure(errors='surrogateescape' if sys.stdout.encoding.lower() == 'utf-8' else 'backslashreplace')
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as bootstrap.py left it while modules were imported
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -68,7 +68,7 @@ def run_command(main: Callable[[list[str] | None], int | None], *, after_stop: s
         print(f'error: {_line(error)}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more, while what runs beside is ended: at once
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C, while helping processes are ended, works at once
         print('interrupted' + (f'; {after_stop}' if after_stop else ''), file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)

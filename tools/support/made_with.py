@@ -37,7 +37,7 @@ def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = ()
 
 
 def _settings(path: Path) -> dict:
-    """Settings of an earlier run; None if there is no settings.json that we can read."""
+    """Settings of an earlier run; empty if there is no readable settings.json."""
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

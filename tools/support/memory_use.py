@@ -1,4 +1,4 @@
-"""Measures memory: what is free, what a process takes as the kernel counts it, what a GPU gives as its driver sees it."""
+"""Measures memory: the free memory, that of a process as the kernel counts it, and that of a GPU as its driver counts it."""
 
 import subprocess
 import threading
@@ -30,7 +30,7 @@ def peak_bytes(pid: str | int = 'self') -> int:
 
 
 class Peak:
-    """Samples the peak memory of a process. The kernel keeps the maximum, so only the time after the last sample is lost."""
+    """Samples the peak memory of a process. The kernel keeps the maximum, so only growth after the last sample is missed."""
 
     def __init__(self, pid: int) -> None:
         self.bytes, self._pid = 0, pid
@@ -44,7 +44,7 @@ class Peak:
 class MemoryWatch:
     """Watches the used memory of a GPU while the block runs; `taken` is its largest growth in bytes.
 
-    It counts what driver and libraries take, alike for Caffe and PyTorch.
+    It includes what driver and libraries take, for Caffe and PyTorch alike.
     """
 
     def __init__(self, number: int) -> None:

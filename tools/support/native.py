@@ -1,4 +1,4 @@
-"""Compiles the C files of this toolkit when they are first needed. Without a compiler NumPy and OpenCV do the work, slower."""
+"""Compiles the C files of this toolkit on first use. Without a compiler, NumPy and OpenCV do the work more slowly."""
 
 import ctypes
 import os
@@ -52,7 +52,7 @@ def _library(source: Path) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(shared_library(source, VENV / 'native', OPTIONS, ('-lm',))))
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f'{source.name} does not compile ({error}); what it does is done by NumPy and OpenCV, slower', file=sys.stderr)
+        print(f'{source.name} does not compile ({error}); NumPy and OpenCV do its work more slowly', file=sys.stderr)
         return None
 
 

@@ -68,7 +68,7 @@ def begun(parallel: Callable[[Iterable], Iterator[Any]], tasks: Iterable) -> Ite
     """parallel(tasks) of a joblib.Parallel that yields results one by one. Its processes do not get Ctrl-C."""
     from joblib.externals.loky.backend import resource_tracker
 
-    resource_tracker.ensure_running()  # as multiprocessing's in not_for_helpers
+    resource_tracker.ensure_running()  # for the reason in not_for_helpers
     with not_for_helpers():
         return parallel(tasks)
 

@@ -27,7 +27,7 @@ def not_for_helpers() -> Iterator[None]:
 def on_stop(react: Callable[[int], None]) -> Iterator[None]:
     """While the block runs, a stop signal calls `react` with its number and does nothing else.
 
-    SIGHUP stays ignored where it was (nohup). A child started in the block has the signals' default handlers.
+    SIGHUP stays ignored if it was (nohup). A child started in the block has the signals' default handlers.
     """
 
     def handle(number: int, _frame: object) -> None:
@@ -46,7 +46,7 @@ def on_stop(react: Callable[[int], None]) -> Iterator[None]:
 
 
 def _leave_lost_terminal() -> None:
-    """Point standard output and error elsewhere if they were a terminal that is gone: what is written there would raise."""
+    """Point standard output and error elsewhere if they were a terminal that is gone: writing there would raise."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b'')

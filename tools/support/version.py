@@ -14,17 +14,17 @@ def toolkit_version() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of this checkout, if it is one."""
+    """The commit of this checkout; None if it is not a git checkout."""
     return _git('rev-parse', 'HEAD') or None
 
 
 def uncommitted() -> list[str]:
-    """The files that differ from that commit, as git names them; empty where git cannot tell."""
+    """The files that differ from that commit, as git names them; empty if git cannot tell."""
     return (_git('status', '--porcelain') or '').splitlines()
 
 
 def _git(*words: str) -> str | None:
-    """What git says of this checkout, stripped; None where there is no git."""
+    """The output of git in this checkout, stripped; None without git."""
     try:
         return subprocess.run(['git', '-C', str(ROOT), *words], capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The protocol buffers wire format, walked and written without copying what is long.
+"""Reads and writes the protocol buffers wire format without copying long fields.
 
 Source: the encoding chapter of the protocol buffers documentation (protobuf.dev/programming-guides/encoding).
 """
@@ -71,7 +71,7 @@ def varint(value: int) -> bytes:
 
 
 def head(number: int, size: int) -> bytes:
-    """What stands before the `size` bytes of a BYTES field."""
+    """The bytes before the `size` bytes of a BYTES field."""
     return varint(number << 3 | BYTES) + varint(size)
 
 
