@@ -1,8 +1,7 @@
-"""The dense CRF on stored scores: files, refinement by both engines, the commands, and the grid search."""
+"""The dense CRF: files of scores and parameters, refinement by both engines, the commands, and the grid search."""
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_prep.records import Record, load_split, save_split
-from tests.toy_nets import random_image, random_weights
+from dataset_prep.records import Record, save_split
 from tools import crf, crf_search, test
 from tools.bench import crf_speed
 from tools.crfs import dense_crf, grid_search
@@ -29,7 +27,7 @@ NARROW = CrfParameters(bilateral_weight=5, position_std=20, colour_std=15)
 
 
 def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An image of a disc before a ground, its labels, and probabilities (C, h, w) on cells of 8 pixels, blurred and noisy."""
+    """An image of a disc, its labels, and blurred and noisy probabilities (C, h, w) on cells of 8 pixels."""
     random = np.random.default_rng(seed)
     rows, columns = np.indices(HW)
     truth = np.where((rows - 20) ** 2 + (columns - 24 - 2 * seed) ** 2 < 150, 2, 0).astype(np.uint8)
@@ -42,7 +40,7 @@ def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def stored(tmp_path):
-    """A validation split of three scenes with their scores; the folder of each."""
+    """The folders of a split of three scenes, and of their scores."""
     data, scores = tmp_path / 'data', tmp_path / 'scores'
     data.mkdir()
     records = []
@@ -57,8 +55,15 @@ def stored(tmp_path):
     return data, scores
 
 
-def test_score_maps_keep_what_matters(tmp_path):
-    """Probabilities to the precision of float16, size and factor; cells beyond the image's next one are left out."""
+@pytest.fixture
+def narrow(tmp_path):
+    """A file with the parameters NARROW."""
+    save_parameters(tmp_path / 'crf.json', NARROW)
+    return str(tmp_path / 'crf.json')
+
+
+def test_score_maps_are_read_as_they_were_written(tmp_path):
+    """Probabilities have the precision of float16. Cells that the interpolation does not need are left out."""
     prob = np.random.default_rng(0).dirichlet(np.ones(CLASSES), (20, 20)).transpose(2, 0, 1).astype(np.float32)
     write_scores(tmp_path / 'a.scores', ScoreMap(prob, HW, 8))
     read = read_scores(tmp_path / 'a.scores')
@@ -75,7 +80,7 @@ def test_score_maps_keep_what_matters(tmp_path):
     (lambda content: b'', 'damaged'),
 ])  # fmt: skip
 def test_bad_score_maps_are_refused(tmp_path, spoil, fault):
-    """One line that says what and what to do."""
+    """The message says what is wrong and what to do."""
     path = tmp_path / 'a.scores'
     write_scores(path, ScoreMap(scene()[2], HW, 8))
     path.write_bytes(spoil(path.read_bytes()))
@@ -86,7 +91,7 @@ def test_bad_score_maps_are_refused(tmp_path, spoil, fault):
 
 
 def test_refined_labels_follow_the_image():
-    """A blurred disc gets the edge that its colours have."""
+    """A blurred disc gets the edge of its colours."""
     image, truth, prob = scene()
     full = ScoreMap(prob, HW, 8).full()
     refined = refine(full, image, NARROW)
@@ -97,7 +102,7 @@ def test_refined_labels_follow_the_image():
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason='pydensecrf2 does not compile for Python 3.13')
 def test_both_engines_agree():
-    """Kraehenbuehl's code, which is the one used, and the mean field of CRF-RNN, which is used where that cannot be."""
+    """Kraehenbuehl's code is used if it is installed, else the mean field of CRF-RNN."""
     image, _, prob = scene()
     full = ScoreMap(prob, HW, 8).full()
     assert dense_crf.engine() is dense_crf.by_pydensecrf
@@ -108,7 +113,7 @@ def test_both_engines_agree():
 
 
 def test_parameter_files(tmp_path):
-    """What was saved is what is loaded; anything else is refused by name."""
+    """Saved parameters are loaded. An error names the file and the fault."""
     path = tmp_path / 'crf.json'
     save_parameters(path, NARROW, search={'images': 3})
     assert load_parameters(path) == NARROW
@@ -127,17 +132,22 @@ def test_parameter_files(tmp_path):
         CrfParameters(colour_std=0)
 
 
-def test_crf_command(stored, tmp_path, capsys):
-    """tools/crf.py: label maps of the named images, by the file's parameters and the options'."""
+def assert_refined(out, stored):
+    """The label maps in `out` are those of refine() on the stored scores."""
     data, scores = stored
-    save_parameters(tmp_path / 'crf.json', NARROW)
+    for path in sorted(out.glob('*.png')):
+        image = cv2.imread(str(data / path.name))
+        expected = refine(read_scores(score_path(scores, path.stem)).full(), image, NARROW).argmax(axis=0)
+        np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), expected)
+
+
+def test_crf_command(stored, narrow, tmp_path, capsys):
+    """tools/crf.py refines the named images with the parameters of the file."""
+    data, scores = stored
     images = [str(data / 'i0.png'), str(data / 'i2.png')]
-    crf.main(['--scores', str(scores), '--images', *images, '--out', str(tmp_path / 'out'), '--crf', str(tmp_path / 'crf.json')])
+    crf.main(['--scores', str(scores), '--images', *images, '--out', str(tmp_path / 'out'), '--crf', narrow])
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['i0.png', 'i2.png']
-    for number in (0, 2):
-        image, _, _ = scene(number)
-        expected = refine(read_scores(score_path(scores, f'i{number}')).full(), image, NARROW).argmax(axis=0)
-        np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out' / f'i{number}.png'), cv2.IMREAD_UNCHANGED), expected)
+    assert_refined(tmp_path / 'out', stored)
     assert 'colour_std=15' in capsys.readouterr().out
     with pytest.raises(UserError, match='no score map at .*i0_label.scores'):
         crf.main(['--scores', str(scores), '--images', str(data), '--out', str(tmp_path / 'out2')])
@@ -155,8 +165,8 @@ def search(stored, out, *options):
     return [json.loads(line) for line in (out / 'trials.jsonl').read_text().splitlines()]
 
 
-def test_search_finds_the_best_of_what_it_tried(stored, tmp_path, capsys):
-    """Coarse grid, then half the steps around the best; the file that --crf takes, the picture, and images a second."""
+def test_search_finds_the_best_parameters(stored, tmp_path, capsys):
+    """It tries a coarse grid, then half the steps around the best. It writes the file for --crf and a picture."""
     out = tmp_path / 'search'
     trials = search(stored, out, '--rounds', '2')
     assert len(trials) >= 1 + 8 + 10 and trials[0]['parameters'] is None
@@ -175,7 +185,7 @@ def test_search_finds_the_best_of_what_it_tried(stored, tmp_path, capsys):
 
 
 def test_search_goes_on_where_it_was(stored, tmp_path, monkeypatch):
-    """A line cut short is tried again, whole ones are not."""
+    """Only parameters without a whole line are tried again."""
     out = tmp_path / 'search'
     first = search(stored, out, '--rounds', '1')
     lines = (out / 'trials.jsonl').read_text().splitlines(keepends=True)
@@ -188,7 +198,7 @@ def test_search_goes_on_where_it_was(stored, tmp_path, monkeypatch):
 
 
 def test_a_search_on_other_images_moves_the_earlier_one_aside(stored, tmp_path, capsys):
-    """With its best parameters and its picture; a file of the same folder that is not the search's stays."""
+    """Its parameters and picture are moved too; other files in the folder stay."""
     out, left = tmp_path / 'search', {'trials.jsonl', 'crf.json', 'heat_map.png', 'settings.json'}
     first = search(stored, out, '--rounds', '1')
     (out / 'steps.json').write_text('[]')
@@ -200,31 +210,33 @@ def test_a_search_on_other_images_moves_the_earlier_one_aside(stored, tmp_path, 
     assert f'{out} held results of other settings (images); they were moved to {aside}' in capsys.readouterr().err
 
 
-def test_trials_that_nothing_says_the_origin_of_are_refused(stored, tmp_path):
+def test_trials_of_unknown_origin_are_refused(stored, tmp_path):
+    """No settings.json says on which images they were made."""
     (tmp_path / 'trials.jsonl').write_text('{}\n')
     with pytest.raises(UserError, match='holds trials.jsonl that no earlier search wrote; choose another folder by --out'):
         search(stored, tmp_path)
 
 
 def test_score_maps_of_other_settings_are_moved_aside(tmp_path, capsys):
-    """The network took hours for them: none is lost, none is mixed with the new ones, and it is said which and where."""
+    """The network may have needed hours for them. A message says which settings changed."""
     folder, scores = tmp_path / 'scores', ScoreMap(scene()[2], HW, 8)
-    prepare_folder(folder, {'net': 'x', 'weights': 'a'})
+    old, files = {'net': 'x', 'weights': 'a'}, {'a.scores', 'b.scores', 'settings.json'}
+    prepare_folder(folder, old)
     for name in 'ab':
         write_scores(score_path(folder, name), scores)
-    prepare_folder(folder, {'net': 'x', 'weights': 'a'})
-    assert {path.name for path in folder.iterdir()} == {'a.scores', 'b.scores', 'settings.json'}
+    prepare_folder(folder, old)
+    assert {path.name for path in folder.iterdir()} == files
     prepare_folder(folder, {'net': 'x', 'weights': 'b'})
     assert {path.name for path in folder.iterdir()} == {'settings.json'}
     aside = tmp_path / 'scores.1'
-    assert {path.name for path in aside.iterdir()} == {'a.scores', 'b.scores', 'settings.json'}
-    assert json.loads((aside / 'settings.json').read_text()) == {'net': 'x', 'weights': 'a'}
+    assert {path.name for path in aside.iterdir()} == files
+    assert json.loads((aside / 'settings.json').read_text()) == old
     assert f'{folder} held results of other settings (weights); they were moved to {aside}' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('said', ['{', '[]', '{"net": "x"}', None])
-def test_score_maps_that_nothing_says_the_origin_of_are_refused(tmp_path, said):
-    """Damaged, of another kind, of other keys, or missing; the maps stay."""
+def test_score_maps_of_unknown_origin_are_refused(tmp_path, said):
+    """settings.json is damaged, has other keys, or is missing. The maps stay."""
     write_scores(score_path(tmp_path, 'a'), ScoreMap(scene()[2], HW, 8))
     if said:
         (tmp_path / 'settings.json').write_text(said)
@@ -234,7 +246,7 @@ def test_score_maps_that_nothing_says_the_origin_of_are_refused(tmp_path, said):
 
 
 def test_search_survives_a_kill(stored, tmp_path):
-    """Killed in the middle, the same command ends with what one run finds."""
+    """After a kill, the same command gives the result of one run."""
     data, scores = stored
     whole = search(stored, tmp_path / 'whole', '--rounds', '1')
     out = tmp_path / 'killed'
@@ -249,104 +261,80 @@ def test_search_survives_a_kill(stored, tmp_path):
     assert search(stored, out, '--rounds', '1') == whole
 
 
-def test_readme_has_the_first_grid():
-    """It is not that of DeepLab's authors, so it must be said right."""
+def test_the_readme_has_the_first_grid():
+    """It differs from that of DeepLab's authors."""
     shown = [', '.join(f'{value:g}' for value in values) for values in grid_search.AXES.values()]
     said = ' '.join((ROOT / 'tools' / 'crfs' / 'README.md').read_text().split())
     assert 'weight {}, position {}, colour {} (27 trials)'.format(*shown) in said
 
 
 def test_grid_around_a_value():
-    """Neighbours at the step, none below the least."""
+    """The neighbours are one step away and not below the least value."""
     assert around(5, 1.5, 0.25) == (3.5, 5, 6.5)
     assert around(0.5, 1.0, 0.25) == (0.25, 0.5, 1.5)
 
 
 def test_the_bench_refuses_an_image_that_is_none(tmp_path):
-    """Before it starts processes."""
+    """The error comes before it starts processes."""
     with pytest.raises(UserError, match='nofile.png is not an image .*; give another --image'):
         crf_speed.compare(tmp_path / 'nofile.png')
 
 
 def test_cells_of_the_heat_map():
-    """The best mean IoU, in percent, at each pair of deviations; NaN where nothing was tried."""
+    """A cell is the best mean IoU in percent for two deviations; NaN if these were not tried."""
     tried = {CrfParameters(3, 40, 5): 0.5, CrfParameters(3, 40, 5, 1): 0.6, CrfParameters(4, 50, 5): 0.7}
     np.testing.assert_array_equal(cells(tried, 3, [40, 50], [5]), [[60], [np.nan]])
 
 
-def test_test_command_with_crf(tmp_path):
-    """tools/test.py --crf on real Caffe: label maps are the CRF's on the stored scores, which a second run takes as they are."""
-    data, out = tmp_path / 'data', tmp_path / 'out'
-    data.mkdir()
-    records = []
-    for number in range(2):
-        image, label = data / f'{number}.png', data / f'{number}_label.png'
-        cv2.imwrite(str(image), random_image(20, 28, seed=number))
-        cv2.imwrite(str(label), np.full((20, 28), number, np.uint8))
-        records.append(Record(str(number), image, label, 'toy'))
-    save_split(data, 'test', records)
-    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    save_parameters(tmp_path / 'crf.json', NARROW)
-    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--out', str(out), '--tiling', 'tight']
-    test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
-    for record in load_split(data, 'test'):
-        scores = read_scores(score_path(out / 'scores', record.id)).full()
-        image = cv2.imread(str(record.image))
-        for folder, maps in ((out / 'plain', scores), (out, refine(scores, image, NARROW))):
-            written = cv2.imread(str(folder / f'{record.id}.png'), cv2.IMREAD_UNCHANGED)
-            assert (written != maps.argmax(axis=0)).mean() < 0.01  # of the plain map, half-precision may turn a tie
-    assert json.loads((out / 'scores.json').read_text())['settings']['crf']['colour_std'] == 15
-    (out / '1.png').unlink()
-    before = score_path(out / 'scores', '1').stat().st_mtime_ns
-    test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
-    assert (out / '1.png').is_file() and score_path(out / 'scores', '1').stat().st_mtime_ns == before
-    save_parameters(tmp_path / 'crf.json', CrfParameters())
-    test.main([*argv, '--crf', str(tmp_path / 'crf.json')])
-    assert score_path(out / 'scores', '1').stat().st_mtime_ns == before
+@pytest.fixture
+def evaluate(front_weights, stored, tmp_path):
+    """Runs tools/test.py on the three scenes; returns its output folder and scores.json."""
+
+    def evaluate(name, *options):
+        out, words = tmp_path / name, ['--weights', front_weights, '--data', stored[0], '--out', tmp_path / name, *options]
+        test.main(['--net', 'front-toy', '--split', 'val', '--tiling', 'tight', *map(str, words)])
+        return out, json.loads((out / 'scores.json').read_text())
+
+    return evaluate
 
 
-def test_score_maps_that_are_there_are_not_made_again(stored, tmp_path, monkeypatch):
-    """As in make crf-NET of VOC, whose search and test are on the same images: hours of the network are not spent twice."""
-    data, scores = stored
-    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    save_parameters(tmp_path / 'crf.json', NARROW)
-    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--save-scores', str(scores)]
-    shutil.rmtree(scores)
-    test.main([*argv, '--out', str(tmp_path / 'plain'), '--tiling', 'tight'])
-    monkeypatch.setattr('tools.report.evaluation.label_records', lambda *_: pytest.fail('the network runs'))
-    crf_of_all = ['--crf', str(tmp_path / 'crf.json'), '--out', str(tmp_path / 'out'), '--tiling', 'tight']
-    test.main([*argv, *crf_of_all])
-    assert {path.stem for path in (tmp_path / 'out').glob('*.png')} == {'i0', 'i1', 'i2'}
+def test_the_test_command_refines_the_scores_that_it_stores(evaluate, stored, narrow):
+    """plain/ has the maps without the CRF. Later runs take the stored scores, also for other parameters."""
+    out, scores = evaluate('out', '--crf', narrow)
+    assert scores['settings']['crf']['colour_std'] == 15
+    assert_refined(out, (stored[0], out / 'scores'))
     for name in ('i0', 'i1', 'i2'):
-        image = cv2.imread(str(data / f'{name}.png'))
-        expected = refine(read_scores(score_path(scores, name)).full(), image, NARROW).argmax(axis=0)
-        np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out' / f'{name}.png'), cv2.IMREAD_UNCHANGED), expected)
+        written = cv2.imread(str(out / 'plain' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
+        labels = read_scores(score_path(out / 'scores', name)).full().argmax(axis=0)
+        assert (written != labels).mean() < 0.01  # half precision may turn a tie
+    (out / 'i1.png').unlink()
+    before = score_path(out / 'scores', 'i1').stat().st_mtime_ns
+    evaluate('out', '--crf', narrow)
+    assert (out / 'i1.png').is_file() and score_path(out / 'scores', 'i1').stat().st_mtime_ns == before
+    save_parameters(out.parent / 'crf.json', CrfParameters())
+    evaluate('out', '--crf', narrow)
+    assert score_path(out / 'scores', 'i1').stat().st_mtime_ns == before
 
 
-def test_the_score_without_crf_stands_beside_the_one_with(stored, tmp_path, capsys):
-    """It is that of the same command without --crf, whether the network ran for it or its scores were there."""
-    (data, _), scores = stored, tmp_path / 'kept'
-    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    save_parameters(tmp_path / 'crf.json', NARROW)
-    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--tiling', 'tight']
-    crf_of_all = ['--crf', str(tmp_path / 'crf.json')]
-    test.main([*argv, '--out', str(tmp_path / 'alone'), '--save-scores', str(scores)])
-    alone = json.loads((tmp_path / 'alone' / 'scores.json').read_text())
-    for name, more in (('ran', []), ('was there', ['--save-scores', str(scores)])):
-        capsys.readouterr()
-        test.main([*argv, *crf_of_all, *more, '--out', str(tmp_path / name)])
-        assert 'without CRF' in capsys.readouterr().out.splitlines()[1]
-        beside = json.loads((tmp_path / name / 'scores.json').read_text())['without_crf']
-        assert beside['mean_iou'] == pytest.approx(alone['mean_iou'], abs=0.002)  # half precision may turn a tie
+def test_the_score_without_crf_stands_beside_the_one_with(evaluate, stored, narrow, monkeypatch, capsys):
+    """It is the score of the same command without --crf. If the scores are stored already, the network does not run again."""
+    data, kept = stored[0], stored[0].parent / 'kept'
+    _, alone = evaluate('alone', '--save-scores', kept)
+    capsys.readouterr()
+    found = [evaluate('ran', '--crf', narrow)]
+    monkeypatch.setattr('tools.report.evaluation.label_records', lambda *_: pytest.fail('the network runs'))
+    found.append(evaluate('stored', '--crf', narrow, '--save-scores', kept))
+    assert capsys.readouterr().out.count('without CRF') == 2
+    for _, scores in found:
+        assert scores['without_crf']['mean_iou'] == pytest.approx(alone['mean_iou'], abs=0.002)  # half precision may turn a tie
+    out, _ = found[1]
+    assert {path.stem for path in out.glob('*.png')} == {'i0', 'i1', 'i2'}
+    assert_refined(out, (data, kept))
 
 
-def test_both_curves_near_boundaries_are_drawn(stored, tmp_path, capsys):
-    """As Chen et al. draw what the CRF does for boundaries."""
-    data, _ = stored
-    weights = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    save_parameters(tmp_path / 'crf.json', NARROW)
-    argv = ['--net', 'front-toy', '--weights', str(weights), '--data', str(data), '--split', 'val', '--tiling', 'tight']
-    test.main([*argv, '--crf', str(tmp_path / 'crf.json'), '--out', str(tmp_path / 'out'), '--trimap'])
-    beside = json.loads((tmp_path / 'out' / 'scores.json').read_text())['without_crf']
-    assert len(beside['trimap']['mean_iou']) == 40 and beside['trimap']['pixels'][0] < beside['trimap']['pixels'][-1]
+def test_both_curves_near_boundaries_are_drawn(evaluate, narrow, capsys):
+    """Chen et al. draw both to show what the CRF does near boundaries."""
+    _, scores = evaluate('out', '--crf', narrow, '--trimap')
+    curve = scores['without_crf']['trimap']
+    assert len(curve['mean_iou']) == 40 and curve['pixels'][0] < curve['pixels'][-1]
     assert 'mean IoU % near boundaries without CRF: ' in capsys.readouterr().out
