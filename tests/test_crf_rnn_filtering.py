@@ -1,7 +1,4 @@
-"""Filtering by the permutohedral lattice, against brute force in double precision, and the mean field on top of it."""
-
-import importlib
-import sys
+"""The filter of the permutohedral lattice against brute force in double precision, and the mean field that uses it."""
 
 import numpy as np
 import pytest
@@ -19,12 +16,11 @@ from tools.crfs.mean_field import (
     spatial_kernel,
 )
 
-densecrf = importlib.import_module('pydensecrf.densecrf') if sys.version_info < (3, 13) else None
 HW = 24, 31
 
 
 def features_of(deviations: tuple[float, ...], image: np.ndarray) -> np.ndarray:
-    """(n, 2) or (n, 5): x, y and perhaps the colours of an image (3, H, W), in standard deviations."""
+    """(n, 2): x and y of each pixel of an image (3, H, W); with two deviations (n, 5): its colours too. In deviations."""
     rows, columns = np.mgrid[: image.shape[1], : image.shape[2]]
     channels = [columns / deviations[0], rows / deviations[0], *(image / deviations[1] if len(deviations) > 1 else ())]
     return np.stack(channels, axis=-1).reshape(-1, len(channels)).astype(float)
@@ -36,12 +32,12 @@ def brute_force(features: np.ndarray) -> np.ndarray:
 
 
 def matrix_of(lattice: Lattice, size: int, **options) -> np.ndarray:
-    """(n, n): the lattice's filter as a matrix, one impulse at a time."""
+    """(n, n): the filter of the lattice as a matrix, from one impulse per pixel."""
     return lattice.filter(np.eye(size), np.empty((size, size)), **options)
 
 
 def scene(size_hw: tuple[int, int] = HW, dtype=float) -> np.ndarray:
-    """(3, H, W): two surfaces of different colour, each shaded and noisy."""
+    """(3, H, W): two shaded and noisy surfaces of different colours."""
     random = np.random.default_rng(3)
     rows, columns = np.mgrid[: size_hw[0], : size_hw[1]]
     surface = np.where(columns > 14 + 4 * np.sin(rows / 5), 60.0, 150.0) + rows
@@ -56,7 +52,7 @@ def random_labels(classes: int, dtype=float) -> np.ndarray:
 
 
 def test_points_are_the_weighted_mean_of_their_vertices():
-    """Barycentric coordinates: not negative, sum 1, and the vertices so weighted give the point back."""
+    """Barycentric coordinates are not negative and have the sum 1. The weighted mean of the vertices is the point."""
     features = np.random.default_rng(0).normal(0, 3, (50, 3))
     origins, ranks, weights = np.empty((50, 4), np.int32), np.empty((50, 4), np.int8), np.empty((50, 4))
     embed(0, 50, features, origins, ranks, weights)
@@ -78,7 +74,7 @@ def test_points_are_the_weighted_mean_of_their_vertices():
     ('deviations', 'largest', 'rms'), [((3.0,), 0.08, 0.02), ((160.0, 13.0), 0.1, 0.02), ((5.0, 20.0), 0.1, 0.025)]
 )
 def test_normalized_filter_is_near_the_gaussian(deviations, largest, rms):
-    """Masks filtered by the lattice and by brute force, in double precision: an approximation, of a few per cent."""
+    """The lattice approximates brute force to a few per cent."""
     features, labels = features_of(deviations, scene()), random_labels(3)
     exact = brute_force(features)
     exact = exact @ labels / exact.sum(axis=1, keepdims=True)
@@ -89,7 +85,7 @@ def test_normalized_filter_is_near_the_gaussian(deviations, largest, rms):
 
 
 def test_an_impulse_spreads_by_one_standard_deviation():
-    """Mean squared distance that an impulse in the middle travels in two dimensions: 2 sigma^2."""
+    """In two dimensions, the mean squared distance from the impulse is 2 sigma^2."""
     height = width = 61
     features = features_of((4.0,), np.zeros((3, height, width)))
     impulse = np.zeros((height * width, 1))
@@ -101,7 +97,7 @@ def test_an_impulse_spreads_by_one_standard_deviation():
 
 
 def test_transposed_filter_is_the_transpose():
-    """The matrix is not symmetric where vertices have no neighbours, so the order of axes matters."""
+    """The order of the axes matters: the matrix is not symmetric if vertices lack neighbours."""
     features = features_of((20.0, 15.0), scene())
     lattice = Lattice(features)
     matrix = matrix_of(lattice, len(features))
@@ -110,7 +106,7 @@ def test_transposed_filter_is_the_transpose():
 
 
 def test_same_bits_with_any_number_of_threads(monkeypatch):
-    """Each sum is done by one thread in one order."""
+    """One thread adds each sum in one order."""
     monkeypatch.setattr(compiled, 'WORTH_THREADS', 1)
     image, labels = scene(dtype=np.float32), random_labels(5, np.float32)
     results = []
@@ -126,13 +122,13 @@ def test_same_bits_with_any_number_of_threads(monkeypatch):
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, 1e7])
 def test_features_beyond_the_lattice_are_refused(value):
-    """They would become meaningless whole numbers."""
+    """They do not fit into the integers of the lattice."""
     with pytest.raises(ValueError, match='standard deviations'):
         Lattice(np.array([[0.0, value]]))
 
 
 def test_softmax_of_large_logits():
-    """Rows of exp(x) / sum(exp(x)), without overflow."""
+    """exp(x) / sum(exp(x)) does not overflow."""
     logits = np.array([[1000.0, 999.0, -1000.0], [0.0, 0.0, 0.0]])
     e = np.e
     np.testing.assert_allclose(softmax(logits), [[e / (1 + e), 1 / (1 + e), 0], [1 / 3, 1 / 3, 1 / 3]])
@@ -142,7 +138,7 @@ SMALL = Thetas(alpha=8, beta=30, gamma=3)
 
 
 def small_case(classes: int = 4) -> tuple[MeanField, np.ndarray, Parameters]:
-    """A field on a small scene, unary logits (n, C), and parameters that are no special case; in double precision."""
+    """A field on a small scene, unary logits (n, C) and random parameters, in double precision."""
     random = np.random.default_rng(1)
     image = scene((7, 9))
     start = potts(classes, 0.8, 1.2, np.float64)
@@ -152,7 +148,7 @@ def small_case(classes: int = 4) -> tuple[MeanField, np.ndarray, Parameters]:
 
 
 def test_iterations_are_those_of_the_paper():
-    """Zheng et al., Algorithm 1, in plain NumPy on the two kernels as matrices, class by class."""
+    """The result is that of Zheng et al., Algorithm 1, in plain NumPy with the kernels as matrices."""
     _, unary, parameters = small_case()
     image = scene((7, 9))
     by_hand = unary
@@ -174,7 +170,7 @@ def test_iterations_are_those_of_the_paper():
 
 
 def numerical(function, array: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """The derivative of a number by each value of `array`, by central differences; `array` is changed and put back."""
+    """The derivative of function() by each value of `array`, from central differences."""
     derivative = np.empty_like(array)
     for place in np.ndindex(array.shape):
         value = array[place]
@@ -188,7 +184,7 @@ def numerical(function, array: np.ndarray, step: float = 1e-5) -> np.ndarray:
 
 @pytest.mark.parametrize('iterations', [1, 5])
 def test_gradients_are_the_numerical_ones(iterations):
-    """By each unary logit and each value of the three parameters, in double precision."""
+    """Checks the derivatives by each unary logit and by each value of the parameters."""
     field, unary, parameters = small_case()
     weights = np.random.default_rng(2).normal(0, 1, unary.shape)  # of the sum whose derivative is taken
     field.forward(unary, parameters, iterations, keep=True)
@@ -201,23 +197,3 @@ def test_gradients_are_the_numerical_ones(iterations):
     for derivative, parameter in zip(at_parameters, parameters, strict=True):
         np.testing.assert_allclose(derivative, numerical(result, parameter), rtol=1e-6, atol=1e-6)
         assert np.abs(derivative).max() > 0.1
-
-
-@pytest.mark.skipif(densecrf is None, reason='pydensecrf2 does not compile for Python 3.13')
-def test_mean_field_is_pydensecrf_s():
-    """The same energy, minimized by Kraehenbuehl's own code: Potts, each kernel's rows divided by their sums, ten iterations."""
-    classes, image = 5, scene(dtype=np.float32)
-    logits = 2 * random_labels(classes, np.float32) + np.random.default_rng(8).normal(0, 1, (HW[0] * HW[1], classes))
-    prob = softmax(logits)
-    crf = densecrf.DenseCRF2D(HW[1], HW[0], classes)
-    crf.setUnaryEnergy(np.ascontiguousarray(-np.log(prob).T.astype(np.float32)))
-    colours = np.ascontiguousarray(image.round().astype(np.uint8).transpose(1, 2, 0))
-    crf.addPairwiseGaussian(3, 3, normalization=densecrf.NORMALIZE_AFTER)
-    crf.addPairwiseBilateral(30, 13, colours, 5, normalization=densecrf.NORMALIZE_AFTER)
-    theirs = np.array(crf.inference(10)).T
-    thetas = Thetas(alpha=30, beta=13, gamma=3)
-    field = MeanField(spatial_kernel(HW, thetas), bilateral_kernel(colours.transpose(2, 0, 1).astype(np.float32), thetas))
-    ours = field.forward(np.log(prob).astype(np.float32), potts(classes), 10)
-    ours = softmax(ours)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert (prob.argmax(axis=1) != theirs.argmax(axis=1)).mean() > 0.05

@@ -33,13 +33,13 @@ force_backward: true
 
 
 def net_text(images: int = 2, param_str: object = PARAM_STR, channels: int = 3, params: str = '') -> str:
-    """The layer between blobs that are given and a loss."""
+    """A net with the layer between input blobs and a loss."""
     text = param_str if isinstance(param_str, str) else json.dumps(param_str)
     return NET.format(n=images, c=CLASSES, h=HW[0], w=HW[1], channels=channels, param_str=text, params=params)
 
 
 def net(folder: Path, phase=caffe.TRAIN, **options):
-    """That in Caffe, the blobs filled with noise, other in each image."""
+    """This net in Caffe; its input blobs hold noise, different for each image."""
     (folder / 'net.prototxt').write_text(net_text(**options))
     made = caffe.Net(str(folder / 'net.prototxt'), phase)
     random = np.random.default_rng(0)
@@ -50,28 +50,28 @@ def net(folder: Path, phase=caffe.TRAIN, **options):
 
 
 def expected(made, number: int, iterations: int, keep: bool = False) -> tuple[MeanField, np.ndarray]:
-    """The field of one image of the batch in double precision, and its logits (n, C)."""
+    """The mean field of one image of the batch, and its logits (n, C), in double precision."""
     unary, image = (made.blobs[name].data[number].astype(float) for name in ('unary', 'image'))
     field = MeanField(spatial_kernel(HW, THETAS, np.float64), bilateral_kernel(image, THETAS))
-    return field, field.forward(pixels(unary), held(made), iterations, keep=keep)
+    return field, field.forward(pixels(unary), parameters_of(made), iterations, keep=keep)
 
 
 def pixels(maps: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(maps.reshape(len(maps), -1).T.astype(float))
 
 
-def held(made) -> Parameters:
+def parameters_of(made) -> Parameters:
     return Parameters(*(blob.data[0, 0].astype(float) for blob in made.params['inference1']))
 
 
-def shaken(made) -> None:
-    """Parameters that are no special case."""
+def shake(made) -> None:
+    """Adds noise to the parameters."""
     for number, blob in enumerate(made.params['inference1']):
         blob.data[...] += np.random.default_rng(number).normal(0, 0.3, blob.data.shape)
 
 
 def test_parameters_are_the_authors(tmp_path):
-    """Three blobs of 1 x 1 x C x C: 3, 5 and -1 on the diagonal, 0 elsewhere."""
+    """Three blobs of 1 x 1 x C x C start with 3, 5 and -1 on the diagonal and 0 elsewhere."""
     blobs = [blob.data for blob in net(tmp_path).params['inference1']]
     assert [blob.shape for blob in blobs] == [(1, 1, CLASSES, CLASSES)] * 3
     for blob, value in zip(blobs, (3, 5, -1), strict=True):
@@ -79,17 +79,17 @@ def test_parameters_are_the_authors(tmp_path):
 
 
 @pytest.mark.parametrize(('phase', 'iterations'), [(caffe.TRAIN, 2), (caffe.TEST, 4)])
-def test_each_image_of_a_batch_by_itself(tmp_path, phase, iterations):
-    """The top is the mean field of each image, after as many iterations as the phase has."""
+def test_the_top_is_the_mean_field_of_each_image(tmp_path, phase, iterations):
+    """The number of iterations depends on the phase."""
     made = net(tmp_path, phase)
-    shaken(made)
+    shake(made)
     made.forward()
     for number in range(2):
         np.testing.assert_allclose(pixels(made.blobs['pred'].data[number]), expected(made, number, iterations)[1], atol=1e-4)
 
 
-def test_five_iterations_in_training_and_ten_in_testing(tmp_path):
-    """Without a param_str: those, and theta_alpha 160, theta_beta 3, theta_gamma 3."""
+def test_the_default_settings_are_the_authors(tmp_path):
+    """Without a param_str, the result is that of the authors' settings."""
     theirs = {'theta_alpha': 160, 'theta_beta': 3, 'theta_gamma': 3, 'iterations_train': 5, 'iterations_test': 10}
     results = {}
     for phase in (caffe.TRAIN, caffe.TEST):
@@ -103,9 +103,9 @@ def test_five_iterations_in_training_and_ten_in_testing(tmp_path):
 
 @pytest.mark.parametrize('phase', [caffe.TRAIN, caffe.TEST])
 def test_gradients_add_up_over_passes(tmp_path, phase):
-    """Those by the parameters over the batch and over two passes, as iter_size needs; those by the unary are of the last pass."""
+    """iter_size needs the sum of the parameters' gradients over passes. The gradient by the unary is that of the last pass."""
     made = net(tmp_path, phase)
-    shaken(made)
+    shake(made)
     iterations = {caffe.TRAIN: 2, caffe.TEST: 4}[phase]
     for _ in range(2):
         made.forward()
@@ -113,7 +113,7 @@ def test_gradients_add_up_over_passes(tmp_path, phase):
     sums = [np.zeros((CLASSES, CLASSES)) for _ in range(3)]
     for number in range(2):
         field, _ = expected(made, number, iterations, keep=True)
-        at_unary, at_parameters = field.backward(pixels(made.blobs['pred'].diff[number]), held(made))
+        at_unary, at_parameters = field.backward(pixels(made.blobs['pred'].diff[number]), parameters_of(made))
         np.testing.assert_allclose(pixels(made.blobs['unary'].diff[number]), at_unary, atol=1e-5)
         for total, one in zip(sums, at_parameters, strict=True):
             total += 2 * one
@@ -123,8 +123,8 @@ def test_gradients_add_up_over_passes(tmp_path, phase):
     assert not made.blobs['image'].diff.any()
 
 
-def test_another_size_in_the_same_net(tmp_path):
-    """The layer follows its bottoms: batch 1 of another height and width."""
+def test_the_layer_takes_another_size(tmp_path):
+    """The bottoms get another batch size, height and width."""
     made = net(tmp_path, caffe.TEST)
     made.forward()
     random = np.random.default_rng(4)
@@ -134,12 +134,13 @@ def test_another_size_in_the_same_net(tmp_path):
     made.forward()
     unary, image = (made.blobs[name].data[0].astype(float) for name in ('unary', 'image'))
     field = MeanField(spatial_kernel((6, 7), THETAS, np.float64), bilateral_kernel(image, THETAS))
-    np.testing.assert_allclose(pixels(made.blobs['pred'].data[0]), field.forward(pixels(unary), held(made), 4), atol=1e-4)
+    np.testing.assert_allclose(
+        pixels(made.blobs['pred'].data[0]), field.forward(pixels(unary), parameters_of(made), 4), atol=1e-4
+    )
 
 
 def test_the_authors_weight_file_loads(tmp_path):
-    """A file like TVG_CRFRNN_COCO_VOC.caffemodel: a layer inference1 of three 1 x 1 x C x C blobs, with a parameter message of
-    their fork that stock Caffe does not know."""
+    """Their layer inference1 has three blobs of 1 x 1 x C x C, and a parameter message that stock Caffe does not know."""
     random = np.random.default_rng(0)
     blobs = [random.normal(0, 1, (1, 1, CLASSES, CLASSES)).astype(np.float32) for _ in range(3)]
     path = tmp_path / 'theirs.caffemodel'
@@ -164,7 +165,7 @@ def test_the_authors_weight_file_loads(tmp_path):
     ({'param_str': {'theta_beta': 0}}, 'theta_beta 0 is not positive'),
 ])  # fmt: skip
 def test_what_does_not_fit_is_an_exception(tmp_path, options, fault):
-    """One that Python raises, not an abort."""
+    """Caffe does not abort."""
     with pytest.raises(ValueError, match=fault):
         net(tmp_path, **options)
 
@@ -179,7 +180,7 @@ layer {{ name: "d" type: "DummyData" top: "unary" top: "image" top: "label" dumm
 
 
 def test_caffe_train_finds_the_layer_and_splits_batches(tmp_path):
-    """The stock program `caffe train`, one update: iter_size passes give the step of one, at the layer's rates."""
+    """After one update, three passes give the same step as one pass, at the rates of the layer."""
     params = 'param { lr_mult: 10 } param { lr_mult: 5 } param { lr_mult: 0 }'
     data = CONSTANT.format(c=CLASSES, h=HW[0], w=HW[1])
     text = re.sub(r'layer {.*?\n.*?\n.*?} }\n', lambda _: data + '\n', net_text(params=params).lstrip(), count=1, flags=re.DOTALL)
@@ -195,7 +196,7 @@ def test_caffe_train_finds_the_layer_and_splits_batches(tmp_path):
         np.testing.assert_allclose(one, split, atol=1e-5)
     spatial, bilateral, compatibility = steps[0]
     assert np.abs(spatial).max() > 0.1 and not compatibility.any()
-    np.testing.assert_allclose(spatial, 2 * bilateral, atol=1e-4)  # on a flat image both kernels see the same: rates 10 and 5
+    np.testing.assert_allclose(spatial, 2 * bilateral, atol=1e-4)  # rates 10 and 5: on a flat image both kernels are equal
 
 
 ZOOM = """
@@ -208,8 +209,8 @@ force_backward: true
 
 
 @pytest.mark.parametrize(('size', 'size_hw'), [('', (32, 40)), ('bottom: "image"', (29, 37))])
-def test_zoom_is_that_of_testing(tmp_path, size, size_hw):
-    """Scores of cells to those of pixels as in tools/test.py, perhaps cut to an image; its gradient is the transpose."""
+def test_the_zoom_layer_is_zoom(tmp_path, size, size_hw):
+    """It enlarges scores as tools/test.py does, and may cut them to an image. Its gradient is the transpose."""
     (tmp_path / 'net.prototxt').write_text(ZOOM.format(size=size))
     made = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TEST)
     random = np.random.default_rng(0)

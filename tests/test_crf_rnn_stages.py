@@ -1,4 +1,4 @@
-"""The rows with CRF-RNN in real Caffe, their trunks narrow: training end to end by `caffe train`, prediction at every pixel."""
+"""Stages and networks with CRF-RNN in real Caffe, with narrow trunks: training end to end, and prediction."""
 
 import json
 import shutil
@@ -19,10 +19,9 @@ from prototxt.crf_rnn import LAYER
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.networks import deploy, training, write
-from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tests.stored_maps import write_features, write_images_beside
-from tests.toy_nets import random_image
+from tests.toy_nets import random_image, random_weights
 from tests.train_data import asked
 from tools.crfs.mean_field import potts
 from tools.inference import MapPredictor, Predictor
@@ -37,22 +36,16 @@ ON_MAPS = [name for name, stage in STAGES.items() if stage.beside_images]
 CROP = 404  # 4 x 4 cells, 32 x 32 pixels
 
 
-def start_of(net_param, path):
+def start_of(net_name, path):
     """A caffemodel with random weights for all layers but CRF-RNN's."""
-    random = np.random.default_rng(0)
-    shapes = {name: blobs for name, blobs in param_shapes(net_param).items() if name != LAYER}
-    weights = {
-        name: [random.normal(0, np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1, shape) for shape in blobs]
-        for name, blobs in shapes.items()
-    }
-    weights['conv1_1'][0] /= 50
-    caffemodel.write(path, {name: [blob.astype(np.float32) for blob in blobs] for name, blobs in weights.items()})
+    weights = caffemodel.load(random_weights(net_name, path))
+    caffemodel.write(path, {layer: blobs for layer, blobs in weights.items() if layer != LAYER})
     return path
 
 
 @pytest.mark.parametrize('name', ON_IMAGES)
-def test_rates_are_the_authors(name):
-    """lr_mult 10000, 10000, 1000 (torrvision/caffe); 5 and 10 iterations; theta_alpha 160, theta_beta 3, theta_gamma 3."""
+def test_the_layers_settings_are_the_authors(name):
+    """These are the values in torrvision/caffe."""
     layer = next(layer for layer in training(name, 'x').layer if layer.name == LAYER)
     assert [param.lr_mult for param in layer.param] == [10_000, 10_000, 1_000]
     said = {'theta_alpha': 160, 'theta_beta': 3, 'theta_gamma': 3, 'iterations_train': 5, 'iterations_test': 10}
@@ -61,7 +54,7 @@ def test_rates_are_the_authors(name):
 
 @pytest.mark.parametrize('name', [name for name, stage in STAGES.items() if NETS[stage.net].crf_rnn])
 def test_solver_is_the_authors(name):
-    """torrvision/caffe, examples/segmentationcrfasrnn: rate 1e-13 of a loss that is a sum, momentum .99, decay .0005, 1 image."""
+    """The values are those of torrvision/caffe, examples/segmentationcrfasrnn. The loss is a sum over one image."""
     message = solver(STAGES[name], 'net', 'snapshot')
     assert (message.base_lr, message.momentum) == (pytest.approx(1e-13), pytest.approx(0.99))
     assert (message.weight_decay, message.iter_size) == (pytest.approx(0.0005), 1)
@@ -71,14 +64,14 @@ def test_solver_is_the_authors(name):
 
 
 SIZE_HW, CELLS_HW, UPDATES = (24, 32), (3, 4), 300
-SCORES = np.r_[3, np.zeros(10)]  # of CamVid's 11 classes, in every cell; so sure of class 0 that the gradient stays constant
+SCORES = np.r_[3, np.zeros(10)]  # CamVid's 11 classes, in every cell; class 0 is so likely that the gradient stays constant
 WRONG = 1  # the label of all pixels
 
 
 def potts_loss(parameters):
-    """The loss of a pixel (Zheng et al. 2015, Sec. 4): normalized filters leave the constant probabilities as they are.
+    """The loss of a pixel (Zheng et al. 2015, Sec. 4). Normalized filters do not change constant probabilities.
 
-    `parameters` (3, C): diagonals of spatial weights, bilateral weights and compatibility.
+    `parameters` (3, C): the diagonals of spatial weights, bilateral weights and compatibility.
     """
     spatial, bilateral, compatibility = parameters
     logits = SCORES
@@ -89,7 +82,7 @@ def potts_loss(parameters):
 
 
 def by_parameter(parameters, step=1e-6):
-    """Central differences of potts_loss (3, C)."""
+    """The derivative of potts_loss (3, C), from central differences."""
     found = np.zeros_like(parameters)
     for place in np.ndindex(parameters.shape):
         move = np.zeros_like(parameters)
@@ -99,9 +92,10 @@ def by_parameter(parameters, step=1e-6):
 
 
 def after_updates(start, gradient, rate, momentum=0.99, decay=0.0005, updates=UPDATES):
-    """A weight after updates v = momentum v + rate (gradient + decay w), w = w - v from v = 0; the gradient is constant.
+    """A weight after updates v = momentum v + rate (gradient + decay w), w = w - v from v = 0 with a constant gradient.
 
-    Its distance d from where decay balances the gradient: d(t+1) = (1 + momentum - rate decay) d(t) - momentum d(t-1).
+    Its distance d from the point where decay balances the gradient follows
+    d(t+1) = (1 + momentum - rate decay) d(t) - momentum d(t-1).
     """
     rest, trace = -gradient / decay, 1 + momentum - rate * decay
     slow, fast = (trace + sign * np.sqrt(trace**2 - 4 * momentum) for sign in (1, -1))
@@ -112,9 +106,9 @@ def after_updates(start, gradient, rate, momentum=0.99, decay=0.0005, updates=UP
 
 @pytest.mark.parametrize(('base_lr', 'labelled'), [(1e-13, True), (1e-13, False), (2.5e-8, False)])
 def test_parameters_follow_momentum_sgd_with_decay(base_lr, labelled, tmp_path):
-    """300 updates by Caffe's solver on one constant image: the diagonals of the three blobs are those of the closed form.
+    """After 300 updates on a constant image, the diagonals of the blobs are those of the closed form.
 
-    Without labels only decay is left, which moves nothing at the authors' rate of 1e-13, and 5 to 4.99 at 2.5e-8.
+    Without labels there is only decay. It changes nothing at the authors' rate of 1e-13, and 5 to 4.99 at 2.5e-8.
     """
     maps = np.tile(SCORES[:, None, None], (1, *CELLS_HW))
     write_datums(tmp_path / 'maps', [np.concatenate([maps, np.full((1, *CELLS_HW), IGNORE_LABEL)])])
@@ -136,16 +130,16 @@ def test_parameters_follow_momentum_sgd_with_decay(base_lr, labelled, tmp_path):
 @pytest.mark.parametrize('name', ON_IMAGES)
 @pytest.mark.usefixtures('narrow_nets')
 def test_training_reaches_every_layer(name, tmp_path):
-    """Two updates of the stage's own solver: the loss is that of pixels, all layers have moved, CRF-RNN from the Potts model."""
+    """The loss is that of pixels. Two updates of the stage's solver change all layers; CRF-RNN starts as a Potts model."""
     stage = STAGES[name]
     lmdb = stage_data(stage, tmp_path / 'lmdb', stage.label_stride, CROP)
     net_param = training(name, str(lmdb), CROP)
     write(net_param, tmp_path / 'net.prototxt')
-    step = replace(stage, max_iter=2, base_lr=1e-6)  # the row's own is too small for single precision to show in two updates
+    step = replace(stage, max_iter=2, base_lr=1e-6)  # the stage's own rate is too small for float32 to show in two updates
     message = solver(step, str(tmp_path / 'net.prototxt'), str(tmp_path / 'snapshot'))
     write(message, tmp_path / 'solver.prototxt')
     ours = caffe.SGDSolver(str(tmp_path / 'solver.prototxt'))
-    weights = start_of(net_param, tmp_path / 'start.caffemodel')
+    weights = start_of(stage.net, tmp_path / 'start.caffemodel')
     ours.net.copy_from(str(weights))
     before = {layer: [blob.data.copy() for blob in blobs] for layer, blobs in ours.net.params.items()}
     for blob, start in zip(before[LAYER], potts(21), strict=True):
@@ -160,7 +154,7 @@ def test_training_reaches_every_layer(name, tmp_path):
 
 
 def test_a_missing_lmdb_is_named(tmp_path):
-    """Before Caffe starts: make lmdb-voc with the crop that whole images need."""
+    """The message comes before Caffe starts and has the crop that whole images need."""
     with pytest.raises(UserError, match='make lmdb-voc DATA=FOLDER CROP_SIZE=884'):
         check_lmdb(asked('voc-front-crfrnn', '--lmdb', tmp_path / 'none'))
 
@@ -170,7 +164,7 @@ PLAIN_PYCAFFE = 'import sys, caffe; print(caffe.Net(sys.argv[1], caffe.TEST).for
 
 @pytest.mark.usefixtures('narrow_nets')
 def test_plain_pycaffe_runs_a_deploy_net(tmp_path):
-    """With what `make caffe` has installed, in any folder: `import caffe` and a file are all that it takes."""
+    """After `make caffe`, `import caffe` and the file are enough, in any folder."""
     write(deploy('front_pascal_voc_crfrnn', size_hw=(404, 412)), tmp_path / 'deploy.prototxt')
     command = [sys.executable, '-c', PLAIN_PYCAFFE, 'deploy.prototxt']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -180,10 +174,9 @@ def test_plain_pycaffe_runs_a_deploy_net(tmp_path):
 @pytest.mark.parametrize('name', ON_IMAGES)
 @pytest.mark.usefixtures('narrow_nets')
 def test_prediction_at_every_pixel(name, tmp_path):
-    """The Predictor's labels are those of the deploy net's pixels; without weights in CRF-RNN they are the net's without it."""
+    """The Predictor labels each pixel. With zero weights, CRF-RNN changes nothing; with those of the Potts model it does."""
     net_name = STAGES[name].net
-    message = deploy(net_name)
-    weights = start_of(message, tmp_path / 'start.caffemodel')
+    weights = start_of(net_name, tmp_path / 'start.caffemodel')
     image = random_image(21, 30)
     plain = [np.zeros((1, 1, 21, 21), np.float32)] * 2 + [-np.eye(21, dtype=np.float32)[None, None]]
     caffemodel.write(tmp_path / 'none.caffemodel', {LAYER: plain})
@@ -203,13 +196,13 @@ def test_prediction_at_every_pixel(name, tmp_path):
 
 @pytest.mark.usefixtures('narrow_nets')
 def test_stored_scores_and_the_image_give_what_the_whole_network_gives(tmp_path):
-    """24x32 pixels through the whole network, and its scores of them through the rest, the image beside them."""
-    weights = [start_of(deploy('basic_camvid_fc128_crfrnn'), tmp_path / 'start.caffemodel'), tmp_path / 'potts.caffemodel']
+    """The stored scores and the image go through the rest of the network."""
+    weights = [start_of('basic_camvid_fc128_crfrnn', tmp_path / 'start.caffemodel'), tmp_path / 'potts.caffemodel']
     caffemodel.write(weights[1], {LAYER: [blob[None, None] for blob in potts(11)]})
     image = random_image(24, 32)
     whole = Predictor('basic_camvid_fc128_crfrnn', weights, size_hw=(372 + 24, 372 + 32))
     expected = whole.predict_scores(image)
-    rest = MapPredictor('basic_camvid_fc128_crfrnn', weights, 'final', (5, 9))  # made for another size than that of the maps
+    rest = MapPredictor('basic_camvid_fc128_crfrnn', weights, 'final', (5, 9))  # the maps have another size
     maps = whole.net.blobs['final'].data[0].copy()
     assert rest.reads_image and maps.shape == (11, 3, 4)
     np.testing.assert_allclose(rest.predict_scores(maps, image), expected, atol=1e-6)
@@ -217,7 +210,7 @@ def test_stored_scores_and_the_image_give_what_the_whole_network_gives(tmp_path)
 
 
 def maps_and_images(folder, cells_hw=(3, 4), size_hw=(24, 32)):
-    """Maps of three images of CamVid, and those images, as the recipe stores them."""
+    """LMDBs of three images of CamVid and of their maps, as the recipe stores them."""
     random = np.random.default_rng(0)
     rows = [
         (name, random.normal(0, 1, (11, *cells_hw)).astype(np.float32), np.full(cells_hw, 255, np.uint8))
@@ -230,7 +223,7 @@ def maps_and_images(folder, cells_hw=(3, 4), size_hw=(24, 32)):
 
 @pytest.mark.usefixtures('narrow_nets')
 def test_each_map_comes_with_its_own_image_and_labels(tmp_path):
-    """Three passes of the training net: maps, image less the mean, and the label of each pixel are those of one record."""
+    """In each pass of the training net, the maps, the image minus the mean and the labels are those of one record."""
     maps, images = maps_and_images(tmp_path)
     write(training('camvid-cpu-basic-crfrnn', str(maps)), tmp_path / 'net.prototxt')
     net = caffe.Net(str(tmp_path / 'net.prototxt'), caffe.TRAIN)
@@ -246,7 +239,7 @@ def test_each_map_comes_with_its_own_image_and_labels(tmp_path):
 
 
 def test_images_that_are_not_those_of_the_maps_are_refused(tmp_path):
-    """None there; others; of another size. The message has the command."""
+    """They are missing, of another size, or have a margin. The message has the command."""
     maps, images = maps_and_images(tmp_path)
     check = partial(check_lmdb, asked('camvid-cpu-front-crfrnn', '--lmdb', maps))
     assert check()['blob'] == 'final'
@@ -267,7 +260,7 @@ def test_images_that_are_not_those_of_the_maps_are_refused(tmp_path):
 
 @pytest.mark.parametrize('name', ON_MAPS)
 def test_rows_on_maps_read_the_plain_scores(name):
-    """They train on the LMDB that the context stage trains on, of labels at stride 8, with the loss of every pixel."""
+    """They use the LMDB of the context stage, with labels at stride 8, but have a loss at every pixel."""
     stage = STAGES[name]
     assert lmdb_of(stage) == lmdb_of(STAGES['camvid-cpu-basic'])
     assert stage.label_stride == 1 and stage.stored_label_stride == 8
