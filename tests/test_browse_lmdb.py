@@ -110,14 +110,6 @@ def test_missing_lmdb_or_record_is_one_error(lmdb, tmp_path):
         browse_lmdb.main([str(tmp_path / 'cut')])
 
 
-@pytest.mark.parametrize('content', ['{}', '[]', '{"kind": "images"}', '{'])
-def test_damaged_manifest_is_named(lmdb, tmp_path, content):
-    shutil.copytree(lmdb, tmp_path / 'lmdb')
-    (tmp_path / 'lmdb' / 'manifest.json').write_text(content)
-    with pytest.raises(UserError, match='lmdb/manifest.json is damaged .*write the LMDB again'):
-        browse_lmdb.main([str(tmp_path / 'lmdb')])
-
-
 def test_classes_of_own_data_are_read_from_the_folder_of_the_lmdb(lmdb, tmp_path, monkeypatch, capsys):
     """The path may be the LMDB's name alone."""
     row = replace(dataset('toy'), name='mine', classes=('ground', *dataset('toy').classes[1:]))

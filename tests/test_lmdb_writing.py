@@ -158,11 +158,10 @@ def test_too_little_disk_space_is_refused_before_writing(tmp_path):
         check_disk_space(tmp_path / 'new' / 'folder', 10**18)
 
 
-def test_folder_without_an_lmdb_of_ours_is_refused(tmp_path):
-    with pytest.raises(UserError, match='no LMDB at'):
-        read_manifest(tmp_path)
-    (tmp_path / 'manifest.json').write_text('{')
-    with pytest.raises(UserError, match='manifest.json is damaged'):
+@pytest.mark.parametrize('content', ['{}', '[]', '{"kind": "images"}', '{'])
+def test_damaged_manifest_is_named(tmp_path, content):
+    (tmp_path / 'manifest.json').write_text(content)
+    with pytest.raises(UserError, match='manifest.json is damaged .*write the LMDB again'):
         next(iterate(tmp_path))
 
 

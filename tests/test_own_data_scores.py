@@ -34,9 +34,9 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, '_own', {})
     monkeypatch.setattr(net_choice, 'RUNS', tmp_path / 'runs')
 
-    def own(name='mine', splits=('train', 'val')):
+    def own(name='mine'):
         folder = tmp_path / 'data' / name
-        row = Dataset(name, CLASSES, ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), dict.fromkeys(splits, 1))
+        row = Dataset(name, CLASSES, ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), {'train': 1, 'val': 1})
         folder.mkdir(parents=True)
         (folder / 'dataset.json').write_text(own_json(row))
         return folder
@@ -99,19 +99,22 @@ def score_own(tmp_path, *options, truth=TRUTH, form='NFC', suffix='.png'):
     return json.loads((tmp_path / 'scores.json').read_text())
 
 
-@pytest.mark.parametrize(('form', 'suffix'), [('NFC', '.png'), ('NFD', '.png'), ('NFC', '.PNG')])
-def test_own_classes_are_scored(own, tmp_path, form, suffix):
+IN_COLOURS = np.array([(1, 2, 3), (4, 5, 6), (7, 8, 9), *[(0, 0, 0)] * 253], np.uint8)[TRUTH]
+
+
+@pytest.mark.parametrize(
+    ('form', 'suffix', 'truth', 'options'),
+    [
+        ('NFC', '.png', TRUTH, []),
+        ('NFD', '.png', TRUTH, []),
+        ('NFC', '.PNG', TRUTH, []),
+        ('NFC', '.png', IN_COLOURS, ['--gt-encoding', 'colours']),
+    ],
+)
+def test_own_classes_are_scored(own, tmp_path, form, suffix, truth, options):
     """By PASCAL VOC's measures. File names match in either Unicode form, and whatever the case of the suffix."""
     own()
-    assert score_own(tmp_path, form=form, suffix=suffix)['class_iou'] == pytest.approx(IOU)
-
-
-def test_own_ground_truth_may_be_in_colours(own, tmp_path):
-    own()
-    palette = np.zeros((256, 3), np.uint8)
-    palette[:3] = (1, 2, 3), (4, 5, 6), (7, 8, 9)
-    found = score_own(tmp_path, '--gt-encoding', 'colours', truth=palette[TRUTH])
-    assert found['class_iou'] == pytest.approx(IOU)
+    assert score_own(tmp_path, *options, truth=truth, form=form, suffix=suffix)['class_iou'] == pytest.approx(IOU)
 
 
 def test_list_selects_the_images_to_score(own, tmp_path):
@@ -167,14 +170,6 @@ def test_crf_is_tested_on_val_if_there_is_no_test_split(own, monkeypatch, capsys
     assert tested.save_scores and tested.split is None  # None: tools/test.py also takes val then
     line = "front_toy@mine: mine has no test split: val is tested, on which the CRF's parameters were chosen"
     assert line in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('splits', [('train',), ('train', 'test')])
-def test_crf_without_a_val_split_is_refused_before_the_search(own, monkeypatch, splits):
-    own(splits=splits)
-    monkeypatch.setattr(recipe.Steps, 'do', lambda *_: pytest.fail('begun'))
-    with pytest.raises(UserError, match=f'mine has no val split to search on, only {", ".join(splits)}'):
-        recipe.main(['front_toy@mine'])
 
 
 def test_own_data_has_its_own_table(own, tmp_path, monkeypatch, capsys):

@@ -163,62 +163,73 @@ FORMS = {
 }  # fmt: skip
 
 
-def prepare(folder, *options, classes=CLASSES, split='train'):
-    """Prepare `folder`/in; returns the labels by image."""
-    (folder / 'classes.txt').write_text(classes)
-    words = ['--data', folder / 'in', '--out', folder / 'out', '--classes', folder / 'classes.txt', '--name', 'mine']
+@pytest.fixture
+def data(tmp_path):
+    """The folder of the user's data."""
+    return tmp_path / 'in'
+
+
+def prepare(data, *options, classes=CLASSES, split='train'):
+    """Prepare `data` with the list of classes; returns the labels by image."""
+    (data.parent / 'classes.txt').write_text(classes)
+    out = data.parent / 'out'
+    words = ['--data', data, '--out', out, '--classes', data.parent / 'classes.txt', '--name', 'mine']
     custom.main([*map(str, words), '--lists-only', '--val-fraction', '0', *options])
-    return {record.id: read_label(record) for record in load_split(folder / 'out', split)}
+    return {record.id: read_label(record) for record in load_split(out, split)}
+
+
+def check_error(data, words, *options, **classes):
+    """prepare() fails with a message that matches `words`."""
+    with pytest.raises(UserError, match=words):
+        prepare(data, *options, **classes)
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_labels_of_each_form_are_read(tmp_path, form, capsys):
+def test_labels_of_each_form_are_read(data, form, capsys):
     """Names decide the ids. The class left out is 255, uncovered pixels are background. One line names the form."""
-    form(tmp_path / 'in')
-    found = prepare(tmp_path, '--leave-out', 'bird')
+    form(data)
+    found = prepare(data, '--leave-out', 'bird')
     assert found.keys() == TRUTH.keys()
     for name, label in TRUTH.items():
         np.testing.assert_array_equal(found[name], label, name)
-    said = f'{tmp_path / "in"}: {FORMS[form]} (2 images); pixels that no class covers are background'
+    said = f'{data}: {FORMS[form]} (2 images); pixels that no class covers are background'
     assert said in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_name_that_is_no_class_is_an_error_with_its_file(tmp_path, form):
-    form(tmp_path / 'in')
-    words = r"the labels contain names that are not classes: bird \(in .*\); .* ignored: LEAVE_OUT='bird'"
-    with pytest.raises(UserError, match=words):
-        prepare(tmp_path)
-    assert not (tmp_path / 'out').exists()
+def test_name_that_is_no_class_is_an_error_with_its_file(data, form):
+    form(data)
+    check_error(data, r"the labels contain names that are not classes: bird \(in .*\); .* ignored: LEAVE_OUT='bird'")
+    assert not (data.parent / 'out').exists()
 
 
-def test_without_a_list_of_classes_the_error_names_those_in_the_labels(tmp_path):
-    labelme(tmp_path)
+def test_without_a_list_of_classes_the_error_names_those_in_the_labels(data):
+    labelme(data)
     words = '--classes is not given: make lmdb-custom DATA=FOLDER CLASSES=FILE.*; the labels have the names road, car, bird: list'
     with pytest.raises(UserError, match=words):
-        custom.main(['--data', str(tmp_path)])
+        custom.main(['--data', str(data)])
 
 
 @pytest.mark.parametrize('form', FORMS)
-def test_uncovered_pixels_are_ignored_if_there_is_no_class_background(tmp_path, form, capsys):
-    form(tmp_path / 'in')
-    label = prepare(tmp_path, '--leave-out', 'bird', classes='car\nroad\n')['a']
+def test_uncovered_pixels_are_ignored_if_there_is_no_class_background(data, form, capsys):
+    form(data)
+    label = prepare(data, '--leave-out', 'bird', classes='car\nroad\n')['a']
     np.testing.assert_array_equal(label, np.array([255, 1, 0, *[255] * 253], np.uint8)[TRUTH['a']])
     assert 'pixels that no class covers are ignored (255), as no class is called background' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('as_colours', [False, True])
-def test_class_left_out_of_label_pngs_is_ignored_and_later_ids_move_up(tmp_path, as_colours):
+def test_class_left_out_of_label_pngs_is_ignored_and_later_ids_move_up(data, as_colours):
     """PNGs with ids 0 sky, 1 road, 2 car, or in their colours. road is left out."""
-    images(tmp_path / 'in' / 'images')
+    images(data / 'images')
     ids = np.random.default_rng(0).integers(0, 3, SIZE_HW).astype(np.uint8)
     ids[0, 0] = 255
     palette = np.array([(1, 1, 1), (2, 2, 2), (3, 3, 3), *[(0, 0, 0)] * 253], np.uint8)
     for name in TRUTH:
-        save(tmp_path / 'in' / 'labels' / f'{name}.png', palette[ids] if as_colours else ids)
-    label = prepare(tmp_path, '--leave-out', 'road', classes='sky 1 1 1\nroad 2 2 2\ncar 3 3 3\n')['a']
+        save(data / 'labels' / f'{name}.png', palette[ids] if as_colours else ids)
+    label = prepare(data, '--leave-out', 'road', classes='sky 1 1 1\nroad 2 2 2\ncar 3 3 3\n')['a']
     np.testing.assert_array_equal(label, np.array([0, 255, 1, *[255] * 253], np.uint8)[ids])
-    row = read_own(tmp_path / 'out')
+    row = read_own(data.parent / 'out')
     assert (row.classes, row.palette) == (('sky', 'car'), ((1, 1, 1), (3, 3, 3)))
 
 
@@ -226,10 +237,9 @@ def test_class_left_out_of_label_pngs_is_ignored_and_later_ids_move_up(tmp_path,
     ('left_out', 'fault'),
     [('birds', r'--leave-out birds .*did you mean bird\?'), ('bird,car,road', '--leave-out leaves 1 classes of 3')],
 )
-def test_wrong_leave_out_is_refused(tmp_path, left_out, fault):
-    labelme(tmp_path / 'in')
-    with pytest.raises(UserError, match=fault):
-        prepare(tmp_path, '--leave-out', left_out, classes=CLASSES if left_out != 'birds' else CLASSES + 'bird')
+def test_wrong_leave_out_is_refused(data, left_out, fault):
+    labelme(data)
+    check_error(data, fault, '--leave-out', left_out, classes=CLASSES if left_out != 'birds' else CLASSES + 'bird')
 
 
 # labelme
@@ -242,13 +252,13 @@ def png(mask):
     return base64.b64encode(content.getvalue()).decode()
 
 
-def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
+def test_every_kind_of_labelmes_shapes_is_drawn(data):
     """Boxes and discs by hand: a rectangle from its lower right corner, a point of radius 5, a line of width 10, a mask."""
     mask = np.array([[1, 0], [1, 1], [0, 1]], bool)
-    images(tmp_path / 'in', 'a', 'b')
-    labelme_file(tmp_path / 'in' / 'b.json')
+    images(data, 'a', 'b')
+    labelme_file(data / 'b.json')
     labelme_file(
-        tmp_path / 'in' / 'a.json',
+        data / 'a.json',
         shape('road', [[9, 4], [2, 1]], 'rectangle'),
         shape('car', [[20, 8], [20, 12]], 'circle'),
         shape('car', [[40, 8]], 'point'),
@@ -257,7 +267,7 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
         shape('car', [[30, 20], [31, 22]], 'mask', mask=png(mask)),
         shape('__ignore__', [[48.5, 38.5], [49.5, 38.5], [49.5, 39.5], [48.5, 39.5]]),
     )
-    label = prepare(tmp_path)['a']
+    label = prepare(data)['a']
     assert (label[1:5, 2:10] == 1).all() and (label[:6, 10:12] == 0).all()
     rows, columns = np.mgrid[:40, :50]
     for (x, y), radius in (((20, 8), 4), ((40, 8), 5)):
@@ -283,81 +293,72 @@ def test_every_kind_of_labelmes_shapes_is_drawn(tmp_path):
         ([shape('road', [[0, 0], [5, 5]], 'mask', mask=png(np.ones((2, 2))))], 'has a mask of road that differs in size'),
     ],
 )
-def test_bad_file_of_labelme_is_named(tmp_path, shapes, fault):
-    images(tmp_path / 'in')
-    labelme_file(tmp_path / 'in' / 'b.json')
-    labelme_file(tmp_path / 'in' / 'a.json', *shapes)
-    with pytest.raises(UserError, match=f'1 of 2 .* cannot be used; nothing is written:\n.*a.json {fault}'):
-        prepare(tmp_path)
+def test_bad_file_of_labelme_is_named(data, shapes, fault):
+    images(data)
+    labelme_file(data / 'b.json')
+    labelme_file(data / 'a.json', *shapes)
+    check_error(data, f'1 of 2 .* cannot be used; nothing is written:\n.*a.json {fault}')
 
 
-def test_file_of_labelme_for_an_image_of_another_size_is_named(tmp_path):
-    labelme(tmp_path / 'in')
-    labelme_file(tmp_path / 'in' / 'a.json', size_hw=(50, 40))
-    words = r'a.json was drawn for an image of 40x50 pixels \(width x height\), but its image has 50x40'
-    with pytest.raises(UserError, match=words):
-        prepare(tmp_path)
+def test_file_of_labelme_for_an_image_of_another_size_is_named(data):
+    labelme(data)
+    labelme_file(data / 'a.json', size_hw=(50, 40))
+    check_error(data, r'a.json was drawn for an image of 40x50 pixels \(width x height\), but its image has 50x40')
 
 
-def test_incomplete_file_of_labelme_and_one_without_an_image_are_named(tmp_path):
-    labelme_apart(tmp_path / 'in')
-    labelme_file(tmp_path / 'in' / 'labels' / 'c.json')
-    with pytest.raises(UserError, match='1 of 3 images cannot be used; .*:\n  no image of .*c.json'):
-        prepare(tmp_path, '--leave-out', 'bird')
-    (tmp_path / 'in' / 'labels' / 'c.json').write_text('{"version": "5.4.1", "flags": {}, "shapes": [{"label": "ro')
-    with pytest.raises(UserError, match='1 of 3 label files cannot be used; .*:\n  .*c.json is not a complete JSON file'):
-        prepare(tmp_path)
+def test_incomplete_file_of_labelme_and_one_without_an_image_are_named(data):
+    labelme_apart(data)
+    labelme_file(data / 'labels' / 'c.json')
+    check_error(data, '1 of 3 images cannot be used; .*:\n  no image of .*c.json', '--leave-out', 'bird')
+    (data / 'labels' / 'c.json').write_text('{"version": "5.4.1", "flags": {}, "shapes": [{"label": "ro')
+    check_error(data, '1 of 3 label files cannot be used; .*:\n  .*c.json is not a complete JSON file')
 
 
 # COCO's form
 
 
-def test_smaller_objects_lie_on_top_in_any_order(tmp_path):
-    images(tmp_path / 'in')
+def test_smaller_objects_lie_on_top_in_any_order(data):
+    images(data)
     objects = [('car', outline(0, 5, 0, 5)), ('road', outline(0, 40, 0, 50)), ('car', outline(10, 12, 10, 12))]
-    coco_file(tmp_path / 'in' / 'a.json', {'a': objects, 'b': objects[::-1]})
-    found = prepare(tmp_path)
+    coco_file(data / 'a.json', {'a': objects, 'b': objects[::-1]})
+    found = prepare(data)
     np.testing.assert_array_equal(found['a'], found['b'])
     assert np.bincount(found['a'].ravel()).tolist() == [0, 2000 - 25 - 4, 25 + 4]
 
 
-def test_annotation_files_named_after_splits_are_the_splits(tmp_path):
+def test_annotation_files_named_after_splits_are_the_splits(data):
     """Splits are found by the name of the file or of its folder. A file without objects lists images without labels."""
-    data = tmp_path / 'in'
     for folder, name in (('train', 'a'), ('valid', 'b'), ('test', 'c')):
         images(data / folder, name)
     road = [('road', outline(0, 9, 0, 9))]
     coco_file(data / 'train' / '_annotations.coco.json', {'a': road})
     coco_file(data / 'valid' / '_annotations.coco.json', {'b': road})
     coco_file(data / 'instances_test2017.json', {'c': []})
-    prepare(tmp_path, '--lists-only')
-    splits = {split: [record.id for record in load_split(tmp_path / 'out', split)] for split in ('train', 'val', 'test')}
+    prepare(data, '--lists-only')
+    splits = {split: [record.id for record in load_split(data.parent / 'out', split)] for split in ('train', 'val', 'test')}
     assert splits == {'train': ['a'], 'val': ['b'], 'test': ['c']}
-    assert load_split(tmp_path / 'out', 'test')[0].label is None
+    assert load_split(data.parent / 'out', 'test')[0].label is None
 
 
-def test_boxes_without_outlines_are_counted_and_not_drawn(tmp_path, capsys):
-    images(tmp_path / 'in')
+def test_boxes_without_outlines_are_counted_and_not_drawn(data, capsys):
+    images(data)
     box = {'bbox': [0, 0, 9, 9], 'segmentation': []}
     objects = {'a': [('car', box), ('road', outline(0, 9, 0, 9))], 'b': [('car', {'bbox': [0, 0, 1, 1]})]}
-    coco_file(tmp_path / 'in' / 'x.json', objects)
-    assert np.bincount(prepare(tmp_path)['a'].ravel()).tolist() == [2000 - 81, 81]
-    assert f'note: 2 of 3 annotations in {tmp_path / "in" / "x.json"} have no outline' in capsys.readouterr().out
-    coco_file(tmp_path / 'in' / 'x.json', {'a': [('car', box)], 'b': []})
-    with pytest.raises(UserError, match='x.json: no object has an outline, so there is nothing to learn'):
-        prepare(tmp_path)
+    coco_file(data / 'x.json', objects)
+    assert np.bincount(prepare(data)['a'].ravel()).tolist() == [2000 - 81, 81]
+    assert f'note: 2 of 3 annotations in {data / "x.json"} have no outline' in capsys.readouterr().out
+    coco_file(data / 'x.json', {'a': [('car', box)], 'b': []})
+    check_error(data, 'x.json: no object has an outline, so there is nothing to learn')
 
 
-def test_image_is_found_by_its_path_and_an_ambiguous_name_is_refused(tmp_path):
+def test_image_is_found_by_its_path_and_an_ambiguous_name_is_refused(data):
     """A path with Windows' separators is found. A name without a path fits any folder."""
-    data = tmp_path / 'in'
     images(data / 'day', 'a')
     images(data / 'night', 'b')
     coco_file(data / 'x.json', {'day\\a': [('road', outline(0, 9, 0, 9))], 'b': []})
-    assert prepare(tmp_path).keys() == {'a', 'b'}
+    assert prepare(data).keys() == {'a', 'b'}
     images(data / 'day', 'b')
-    with pytest.raises(UserError, match='x.json lists b.jpg, which could be .*day/b.jpg or .*night/b.jpg'):
-        prepare(tmp_path)
+    check_error(data, 'x.json lists b.jpg, which could be .*day/b.jpg or .*night/b.jpg')
 
 
 BOX = outline(1, 5, 1, 5)
@@ -378,96 +379,89 @@ BOX = outline(1, 5, 1, 5)
         ({'a': [('road', {'segmentation': [1, 1, 5, 1, 5, 5]})]}, 'an entry of annotations that is not in the form of COCO'),
     ],
 )
-def test_bad_annotation_file_is_named(tmp_path, objects, fault):
-    images(tmp_path / 'in')
-    coco_file(tmp_path / 'in' / 'x.json', objects)
-    with pytest.raises(UserError, match=fault):
-        prepare(tmp_path)
+def test_bad_annotation_file_is_named(data, objects, fault):
+    images(data)
+    coco_file(data / 'x.json', objects)
+    check_error(data, fault)
 
 
 # Masks
 
 
-def test_colour_that_the_palette_file_lacks_is_named_with_its_pixel(tmp_path):
-    cvat_masks(tmp_path / 'in')
+def test_colour_that_the_palette_file_lacks_is_named_with_its_pixel(data):
+    cvat_masks(data)
     picture = coloured(TRUTH['b'])
     picture[7, 9] = 1, 2, 3
-    save(tmp_path / 'in' / 'SegmentationClass' / 'b.png', picture)
+    save(data / 'SegmentationClass' / 'b.png', picture)
     words = r'b.png has the colour RGB \(1, 2, 3\), which is neither one of the 4 classes of .*labelmap.txt .*\(row 7, column 9'
-    with pytest.raises(UserError, match=words):
-        prepare(tmp_path, '--leave-out', 'bird')
+    check_error(data, words, '--leave-out', 'bird')
 
 
-def test_masks_of_one_channel_hold_line_numbers_of_the_palette_file(tmp_path):
+def test_masks_of_one_channel_hold_line_numbers_of_the_palette_file(data):
     """CVAT's documentation allows grey masks, and indices with a palette of the colours."""
-    cvat_masks(tmp_path / 'in')
-    label = TRUTH['a']
-    places = np.array([0, 1, 2, *[3] * 253], np.uint8)[label]  # background, road, car, bird
-    save(tmp_path / 'in' / 'SegmentationClass' / 'a.png', places)
+    cvat_masks(data)
+    places = np.array([0, 1, 2, *[3] * 253], np.uint8)[TRUTH['a']]  # background, road, car, bird
+    save(data / 'SegmentationClass' / 'a.png', places)
     picture = Image.fromarray(places[::-1].copy())
     picture.putpalette([part for colour in [(0, 0, 0), *COLOURS.values()] for part in colour])
-    picture.save(tmp_path / 'in' / 'SegmentationClass' / 'b.png')
-    found = prepare(tmp_path, '--leave-out', 'bird')
-    np.testing.assert_array_equal(found['a'], label)
-    np.testing.assert_array_equal(found['b'], label[::-1])
+    picture.save(data / 'SegmentationClass' / 'b.png')
+    found = prepare(data, '--leave-out', 'bird')
+    np.testing.assert_array_equal(found['a'], TRUTH['a'])
+    np.testing.assert_array_equal(found['b'], TRUTH['a'][::-1])
 
 
-def test_lists_of_cvat_are_followed_unless_there_are_lists_beside_the_images(tmp_path):
-    cvat_masks(tmp_path / 'in')
+def test_lists_of_cvat_are_followed_unless_there_are_lists_beside_the_images(data):
+    cvat_masks(data)
     for folder, train, val in (('ImageSets/Segmentation', 'b', 'a'), ('.', 'a', 'b')):
-        (tmp_path / 'in' / folder / 'train.txt').write_text(f'{train}\n')
-        (tmp_path / 'in' / folder / 'val.txt').write_text(f'{val}\n')
-        assert prepare(tmp_path, '--leave-out', 'bird', split='val').keys() == {val}
+        (data / folder / 'train.txt').write_text(f'{train}\n')
+        (data / folder / 'val.txt').write_text(f'{val}\n')
+        assert prepare(data, '--leave-out', 'bird', split='val').keys() == {val}
 
 
-def test_palette_file_without_a_colour_is_refused(tmp_path):
-    colour_masks(tmp_path / 'in')
-    (tmp_path / 'in' / 'class_dict.csv').unlink()
-    (tmp_path / 'in' / 'palette.txt').write_text('road 10 20 30\ncar\n')
-    with pytest.raises(UserError, match='palette.txt line 2: car has no colour'):
-        prepare(tmp_path)
+def test_palette_file_without_a_colour_is_refused(data):
+    colour_masks(data)
+    (data / 'class_dict.csv').unlink()
+    (data / 'palette.txt').write_text('road 10 20 30\ncar\n')
+    check_error(data, 'palette.txt line 2: car has no colour')
 
 
 # Which form, and which labels are drawn
 
 
-def test_two_forms_in_one_folder_are_refused(tmp_path):
-    labelme_apart(tmp_path / 'in')
-    save(tmp_path / 'in' / 'labels' / 'a.png', TRUTH['b'])
-    with pytest.raises(UserError, match="holds labelme's JSON files and PNGs of ids, .*; move one of them out"):
-        prepare(tmp_path)
+def test_two_forms_in_one_folder_are_refused(data):
+    labelme_apart(data)
+    save(data / 'labels' / 'a.png', TRUTH['b'])
+    check_error(data, "holds labelme's JSON files and PNGs of ids, .*; move one of them out")
 
 
-def test_other_json_files_are_ignored(tmp_path):
+def test_other_json_files_are_ignored(data):
     """A list, two files nested far too deep, an incomplete file, a folder with such a name."""
-    labelme(tmp_path / 'in')
+    labelme(data)
     for name, text in (('list', '[1]'), ('deep', '[' * 100_000), ('dict', '{"a": ' * 100_000), ('cut', '{"a": [1,')):
-        (tmp_path / 'in' / f'{name}.json').write_text(text)
-    (tmp_path / 'in' / 'folder.json').mkdir()
-    assert prepare(tmp_path, '--leave-out', 'bird').keys() == TRUTH.keys()
+        (data / f'{name}.json').write_text(text)
+    (data / 'folder.json').mkdir()
+    assert prepare(data, '--leave-out', 'bird').keys() == TRUTH.keys()
 
 
-def test_folder_without_labels_is_refused(tmp_path):
-    images(tmp_path / 'in' / 'images')
-    (tmp_path / 'in' / 'notes.json').write_text('[1, 2]')
-    with pytest.raises(UserError, match='no labels in .*/in: no PNGs in labels/ or SegmentationClass/, no JSON files of labelme'):
-        prepare(tmp_path)
+def test_folder_without_labels_is_refused(data):
+    images(data / 'images')
+    (data / 'notes.json').write_text('[1, 2]')
+    check_error(data, 'no labels in .*/in: no PNGs in labels/ or SegmentationClass/, no JSON files of labelme')
 
 
-def test_drawn_labels_are_kept_until_the_classes_change(tmp_path):
-    labelme(tmp_path / 'in')
-    prepare(tmp_path, '--leave-out', 'bird')
-    path = tmp_path / 'out' / 'drawn_labels' / 'a.png'
+def test_drawn_labels_are_kept_until_the_classes_change(data):
+    labelme(data)
+    prepare(data, '--leave-out', 'bird')
+    path = data.parent / 'out' / 'drawn_labels' / 'a.png'
     drawn = path.stat().st_mtime_ns
-    prepare(tmp_path, '--leave-out', 'bird')
+    prepare(data, '--leave-out', 'bird')
     assert path.stat().st_mtime_ns == drawn
-    assert (prepare(tmp_path, '--leave-out', 'car,bird')['a'] == 255).sum() == 6 * 12 + 4 * 6
+    assert (prepare(data, '--leave-out', 'car,bird')['a'] == 255).sum() == 6 * 12 + 4 * 6
 
 
-def test_unreadable_image_does_not_stop_the_others(tmp_path):
+def test_unreadable_image_does_not_stop_the_others(data):
     """The lists are written, and the error names the image."""
-    labelme(tmp_path / 'in')
-    (tmp_path / 'in' / 'a.jpg').write_bytes(b'no image')
-    with pytest.raises(UserError, match='1 of 2 images cannot be used; .*:\n  .*a.jpg cannot be read'):
-        prepare(tmp_path, '--leave-out', 'bird')
-    assert (tmp_path / 'out' / 'train.json').is_file()
+    labelme(data)
+    (data / 'a.jpg').write_bytes(b'no image')
+    check_error(data, '1 of 2 images cannot be used; .*:\n  .*a.jpg cannot be read', '--leave-out', 'bird')
+    assert (data.parent / 'out' / 'train.json').is_file()
