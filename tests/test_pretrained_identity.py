@@ -28,20 +28,11 @@ def by_loops(c_in, c_out, size, num_classes, noise):
 @pytest.mark.parametrize(('c_in', 'c_out', 'size'), [(3, 3, 3), (3, 6, 3), (6, 12, 3), (12, 6, 3), (6, 6, 3), (24, 3, 1)])
 @pytest.mark.parametrize('std', [0, 0.5])
 def test_kernel_is_equation_5(c_in, c_out, size, std):
-    """In groups of channels, with noise at every place."""
+    """In groups of channels, with noise at every place. With c_in = c_out = C it is equation 4."""
     noise = np.random.default_rng(7).normal(0, std, (c_out, c_in, size, size)).astype(np.float32)
     found = identity_kernel(c_in, c_out, size, 3, std, np.random.default_rng(7))
     assert found.dtype == np.float32
     assert np.array_equal(found, by_loops(c_in, c_out, size, 3, noise))
-
-
-def test_basic_without_noise_is_equation_4():
-    """k^b(t, a) = 1 where t = 0 and a = b, else 0, in every layer."""
-    for weights, bias in identity_weights('dilation8_camvid', noise_std=0).values():
-        out, into, height, width = weights.shape
-        for b, a, i, j in np.ndindex(out, into, height, width):
-            assert weights[b, a, i, j] == (a == b and (i, j) == (height // 2, width // 2))
-        assert not bias.any()
 
 
 def test_channel_numbers_that_are_no_multiples_of_the_classes_are_refused():

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from pretrained import formats, numpy_file, torch_file
 from tests import port_files
-from tests.torch_files import OldTensor, Parameter, Record, Storage, Tensor, save_old, save_zip, tensor
+from tests.torch_files import Record, Storage, Tensor, save_old, save_zip, tensor
 from tools.support.errors import UserError
 
 SAVES = [save_zip, save_old]
@@ -40,16 +40,15 @@ def test_tensors_of_every_kind_are_read(tmp_path, save):
         plain=Tensor(storage, base), shared=Tensor(storage, base[2:4, 1:]), transposed=Tensor(storage, base.T),
         strided=Tensor(storage, base[::2, ::3]), half=tensor(base.astype(np.float16)), double=tensor(base.astype(np.float64)),
         long=tensor(np.arange(7)), flag=tensor(np.array([True, False])), scalar=tensor(np.array(3.5, np.float32)),
-        none=tensor(np.zeros((0, 4), np.float32)), parameter=Parameter(tensor(random.standard_normal(3, np.float32))),
-        old=OldTensor(tensor(np.arange(3.0))), old_parameter=OldTensor(tensor(np.arange(4.0)), parameter=True),
+        none=tensor(np.zeros((0, 4), np.float32)), parameter=tensor(random.standard_normal(3, np.float32), parameter=True),
+        old=tensor(np.arange(3.0), old=True), old_parameter=tensor(np.arange(4.0), old=True, parameter=True),
         wide=Tensor(Storage(row), np.broadcast_to(row, (4, 3))), byte=tensor(np.arange(5, dtype=np.uint8)),
     )  # fmt: skip
     save(state, tmp_path / 'w.pth')
     found = torch_file.read(tmp_path / 'w.pth')
     assert list(found) == list(state)
     for name, entry in state.items():
-        expected = entry.view if isinstance(entry, Tensor) else entry.tensor.view
-        assert found[name].dtype == expected.dtype and np.array_equal(found[name], expected), name
+        assert found[name].dtype == entry.view.dtype and np.array_equal(found[name], entry.view), name
 
 
 @pytest.mark.parametrize('save', SAVES)

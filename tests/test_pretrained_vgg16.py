@@ -141,7 +141,7 @@ def assert_close(found, expected):
 def test_caffe_computes_what_the_source_computes(tmp_path, form):
     write, told = FORMS[form]
     write(tmp_path / 'vgg16')
-    found = caffe_fc7(tmp_path, converted(tmp_path, tmp_path / 'vgg16', told), IMAGE)
+    found = caffe_fc7(converted(tmp_path, tmp_path / 'vgg16', told), IMAGE)
     assert_close(found, onnx_fc7(VGG, network_input(IMAGE, told or 'caffe')))
 
 
@@ -152,7 +152,7 @@ def test_the_sources_compute_the_same(tmp_path):
     assert_close(keras_fc7(KERAS, pixels_hwc[0]), expected)
     assert_close(run_onnx(onnx_vgg16(VGG, keras=True), pixels_hwc)[0], expected)
     as_caffe_before_2015(VGG, tmp_path / 'w.caffemodel')
-    assert_close(caffe_fc7(tmp_path, tmp_path / 'w.caffemodel', IMAGE, dense=True), expected)
+    assert_close(caffe_fc7(tmp_path / 'w.caffemodel', IMAGE, dense=True), expected)
 
 
 def test_a_converted_file_converts_to_itself(tmp_path):
@@ -166,7 +166,7 @@ def test_half_precision_computes_nearly_the_same(tmp_path):
     """model.half() leaves 11 bits of each weight."""
     save_zip(state_dict({name: array.astype(np.float16) for name, array in ARRAYS.items()}), tmp_path / 'w.pth')
     expected = onnx_fc7(VGG, network_input(IMAGE, 'torchvision'))
-    found = caffe_fc7(tmp_path, converted(tmp_path, tmp_path / 'w.pth', 'torchvision'), IMAGE)
+    found = caffe_fc7(converted(tmp_path, tmp_path / 'w.pth', 'torchvision'), IMAGE)
     assert np.allclose(found, expected, atol=2e-2 * np.abs(expected).max())
 
 
@@ -449,7 +449,7 @@ def test_full_size_in_the_memory_of_one_copy(tmp_path):
     assert 'conv1_1 ... fc7, 134,260,544 parameters' in said
     again, _ = peak_bytes(tmp_path / 'out.caffemodel', '--out', tmp_path / 'again.caffemodel')
     assert again < 1.2 * (tmp_path / 'out.caffemodel').stat().st_size
-    assert_close(caffe_fc7(tmp_path, tmp_path / 'out.caffemodel', IMAGE, full), expected)
+    assert_close(caffe_fc7(tmp_path / 'out.caffemodel', IMAGE, full), expected)
 
 
 def test_full_size_keras_in_less_than_one_copy(tmp_path):

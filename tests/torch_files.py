@@ -9,7 +9,7 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,41 +43,28 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view of an array: `view` shares memory with `storage.values`, a contiguous array."""
+    """A tensor or parameter: `view` shares memory with `storage.values`, a contiguous array.
+
+    `old`: as PyTorch before 0.4 pickled it (torch/tensor.py, autograd/variable.py).
+    """
 
     storage: Storage
     view: np.ndarray
-
-    def __reduce__(self):
-        step = self.view.itemsize
-        offset = (self.view.ctypes.data - self.storage.values.ctypes.data) // step if self.view.size else 0
-        stride = tuple(side // step for side in self.view.strides)
-        arguments = (self.storage, offset, self.view.shape, stride, False, OrderedDict())
-        return Name('torch._utils', '_rebuild_tensor_v2'), arguments
-
-
-@dataclass(frozen=True)
-class OldTensor:
-    """A tensor or parameter as PyTorch before 0.4 pickled it (torch/tensor.py, autograd/variable.py)."""
-
-    tensor: Tensor
+    old: bool = False
     parameter: bool = False
 
     def __reduce__(self):
         if self.parameter:
-            return Name('torch.nn.parameter', 'Parameter'), (OldTensor(self.tensor),), (True, False, OrderedDict())
-        _, (storage, offset, size, stride, *_) = self.tensor.__reduce__()
-        return Name('torch._utils', '_rebuild_tensor'), (storage, offset, size, stride)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A tensor as torch.nn.Parameter."""
-
-    tensor: Tensor
-
-    def __reduce__(self):
-        return Name('torch._utils', '_rebuild_parameter'), (self.tensor, True, OrderedDict())
+            plain = replace(self, parameter=False)
+            if self.old:
+                return Name('torch.nn.parameter', 'Parameter'), (plain,), (True, False, OrderedDict())
+            return Name('torch._utils', '_rebuild_parameter'), (plain, True, OrderedDict())
+        step = self.view.itemsize
+        offset = (self.view.ctypes.data - self.storage.values.ctypes.data) // step if self.view.size else 0
+        arguments = self.storage, offset, self.view.shape, tuple(side // step for side in self.view.strides)
+        if self.old:
+            return Name('torch._utils', '_rebuild_tensor'), arguments
+        return Name('torch._utils', '_rebuild_tensor_v2'), (*arguments, False, OrderedDict())
 
 
 class Record:
@@ -90,10 +77,10 @@ class Record:
         return self.name, (), self.state
 
 
-def tensor(array: np.ndarray) -> Tensor:
+def tensor(array: np.ndarray, **kind: bool) -> Tensor:
     """A tensor with a storage of its own."""
     values = np.ascontiguousarray(array)
-    return Tensor(Storage(values), values.reshape(array.shape))
+    return Tensor(Storage(values), values.reshape(array.shape), **kind)
 
 
 def state_dict(arrays: dict[str, np.ndarray]) -> OrderedDict:

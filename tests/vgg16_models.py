@@ -5,6 +5,7 @@ The network does not pad, so that another convention of pixels can be folded int
 
 from collections.abc import Iterable
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,7 +14,7 @@ from prototxt.experiments import VGG_CONVOLUTIONS, FrontEnd
 from tests.engines import run_onnx
 from tests.port_files import Layers, by_name, channels_last
 from tools.inference.onnx_net import OnnxGraph
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import import_caffe, net_of
 
 caffe = import_caffe()
 NARROW = FrontEnd(trunk=(2, 3, 4, 5, 6), fc=7)
@@ -127,31 +128,28 @@ def keras_fc7(theirs: Layers, pixels_hwc: np.ndarray) -> np.ndarray:
     return fc6 @ theirs['fc2'][0] + theirs['fc2'][1]
 
 
-def caffe_fc7(folder, weights_path, rgb: np.ndarray, widths: FrontEnd = NARROW, *, dense: bool = False) -> np.ndarray:
+def caffe_fc7(weights_path: Path, rgb: np.ndarray, widths: FrontEnd = NARROW, *, dense: bool = False) -> np.ndarray:
     """fc7 of an image uint8 (H, W, 3) by real Caffe; fc6 and fc7 are convolutions, or with `dense` InnerProduct."""
-    (folder / 'net.prototxt').write_text(_caffe_net(widths, dense))
-    net = caffe.Net(str(folder / 'net.prototxt'), str(weights_path), caffe.TEST)
+    net = net_of(_caffe_net(widths, dense))
+    net.copy_from(str(weights_path))
     net.blobs['data'].data[...] = network_input(rgb, 'caffe')
     net.forward()
     return net.blobs['fc7'].data.reshape(-1).copy()
 
 
-def _caffe_net(widths: FrontEnd, dense: bool) -> str:
-    lines = [f"layer {{ name: 'data' type: 'Input' top: 'data' input_param {{ shape {{ dim: [1, 3, {SIDE}, {SIDE}] }} }} }}"]
-    top = 'data'
+def _caffe_net(widths: FrontEnd, dense: bool):
+    net, layers = caffe.NetSpec(), caffe.layers
+    net.data = top = layers.Input(shape={'dim': [1, 3, SIDE, SIDE]})
     for name in NAMES[:-1]:
-        is_fc = name.startswith('fc')
-        kernel = {'fc6': 7, 'fc7': 1}.get(name, 3)
-        output = widths.fc if is_fc else widths.trunk[int(name[4]) - 1]
-        kind = 'InnerProduct' if dense and is_fc else 'Convolution'
-        param = f'num_output: {output} ' + (f'kernel_size: {kernel}' if kind == 'Convolution' else '')
-        field = {'InnerProduct': 'inner_product_param', 'Convolution': 'convolution_param'}[kind]
-        lines.append(f"layer {{ name: '{name}' type: '{kind}' bottom: '{top}' top: '{name}' {field} {{ {param} }} }}")
-        top = name
+        if name.startswith('conv'):
+            top = layers.Convolution(top, num_output=widths.trunk[int(name[4]) - 1], kernel_size=3)
+        elif dense:
+            top = layers.InnerProduct(top, num_output=widths.fc)
+        else:
+            top = layers.Convolution(top, num_output=widths.fc, kernel_size={'fc6': 7, 'fc7': 1}[name])
+        net[name] = top
         if name != 'fc7':
-            lines.append(f"layer {{ name: 'relu_{name}' type: 'ReLU' bottom: '{top}' top: '{top}' }}")
+            net[f'relu_{name}'] = top = layers.ReLU(top, in_place=True)
         if name in LAST_OF_BLOCK:
-            top = f'pool{name[4]}'
-            pool = 'pooling_param { pool: MAX kernel_size: 2 stride: 2 }'
-            lines.append(f"layer {{ name: '{top}' type: 'Pooling' bottom: '{name}' top: '{top}' {pool} }}")
-    return '\n'.join(lines)
+            net[f'pool{name[4]}'] = top = layers.Pooling(top, pool=caffe.params.Pooling.MAX, kernel_size=2, stride=2)
+    return net.to_proto()
