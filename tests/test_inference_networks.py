@@ -29,13 +29,14 @@ from tools.support.errors import UserError
         (('front-basic', 'toy'), 'basic_toy'),
         (('dilation10_cityscapes', 'cityscapes'), 'dilation10_cityscapes'),
         (('dilation8_camvid_fc128',), 'dilation8_camvid_fc128'),
-        (('front-pascal',), 'front_pascal_voc'),  # the others that begin so are variants of it
+        (('front-pascal',), 'front_pascal_voc'),  # other names with this beginning are variants of it
         (('fcn8s',), 'fcn8s_pascal_voc'),
         (('deeplab-msc',), 'deeplab_msc_pascal_voc'),
         (('fcn8s', 'cityscapes'), 'fcn8s_cityscapes'),
     ],
 )
-def test_names(asked, expected):
+def test_a_short_name_stands_for_a_network(asked, expected):
+    """The names are the paper's, a network's own, or the beginning of one, perhaps with a data set."""
     assert network(*asked) == expected
 
 
@@ -46,7 +47,7 @@ def test_data_set_without_networks_of_its_own_takes_any(monkeypatch):
 
 
 def test_names_of_rows_have_one_pattern():
-    """<net>_<data set>[_<variant>] for networks, data set first and hyphens for stages; no name is both."""
+    """Networks are <net>_<data set>[_<variant>]; stages begin with the data set and have hyphens. No name is both."""
     data = {'pascal_voc': 'voc'}
     for name, net in NETS.items():
         assert re.fullmatch(rf'[a-z0-9_]+_{net.dataset}(_[a-z0-9_]+)?', name)
@@ -56,8 +57,8 @@ def test_names_of_rows_have_one_pattern():
     assert not NETS.keys() & STAGES.keys()
 
 
-def test_what_a_short_name_stands_for_is_said(capsys):
-    """And a full name is not."""
+def test_the_network_of_a_short_name_is_printed(capsys):
+    """A full name is not printed."""
     network('front-large')
     assert capsys.readouterr().err == 'network: dilation8_pascal_voc\n'
     network('front_camvid')
@@ -74,18 +75,20 @@ def test_what_a_short_name_stands_for_is_said(capsys):
     ],
 )
 def test_names_that_fit_none_or_several(asked, message):
+    """The message has the names to choose from."""
     with pytest.raises(UserError, match=message):
         network(*asked)
 
 
-def test_aliases_stand_for_rows_of_their_data_set():
+def test_an_alias_is_a_network_of_its_data_set():
+    """The alias ends with the data set."""
     for alias, row in ALIASES.items():
         assert alias.endswith(NETS[row].dataset)
 
 
 @pytest.mark.parametrize('stage', STAGES)
-def test_a_snapshot_holds_no_layer_under_another_ones_name(stage):
-    """Caffe loads weights by name, and aborts where a layer of that name has none."""
+def test_no_layer_of_a_snapshot_has_the_name_of_another(stage):
+    """Caffe loads weights by name and aborts if the layer of that name has no weights."""
     with_weights = param_shapes(deploy(STAGES[stage].net)).keys()
     net = training(stage, 'unused')
     others = {layer.name for layer in net.layer} - param_shapes(net).keys()

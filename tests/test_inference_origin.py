@@ -1,4 +1,4 @@
-"""Where weights come from: told by the run folder or by pretrained/, never by a file's name alone."""
+"""The origin of weights: the run folder or pretrained/ decides, never the file's name alone."""
 
 import json
 
@@ -32,7 +32,7 @@ def file(place):
 
 @pytest.fixture
 def snapshot(file):
-    """Makes a snapshot in the folder of a run of a stage, which may have another name."""
+    """Makes a snapshot of a stage in a run folder, which may have another name."""
 
     def snapshot(stage, folder='', name='x_iter_9.caffemodel'):
         path = file(f'{folder or stage}/{name}')
@@ -43,14 +43,14 @@ def snapshot(file):
 
 
 def test_a_snapshot_is_of_the_stage_that_run_json_names(snapshot, file):
-    """Whatever file and folder are called; also where it is scored during the training."""
+    """Names of file and folder do not matter. Snapshots that are scored during the training lie in a folder below."""
     path = snapshot('voc-front', 'mine', 'camvid-front_iter_9.caffemodel')
     assert origin_of(path) == Origin(stage='voc-front') and origin_of(path).kind == TRAINED
     assert origin_of(file('mine/validation/iter_9.caffemodel')) == Origin(stage='voc-front')
 
 
 def test_a_released_file_lies_in_pretrained(file):
-    """A file of that name elsewhere could be anything."""
+    """A file with its name in another folder has no known origin."""
     found = origin_of(file('pretrained/dilation8_camvid.caffemodel'))
     assert (found, found.kind) == (Origin(row='dilation8_camvid'), RELEASED)
     assert origin_of(file('elsewhere/dilation8_camvid.caffemodel')) == Origin()
@@ -58,21 +58,21 @@ def test_a_released_file_lies_in_pretrained(file):
 
 
 def test_vgg16_is_no_released_network(file):
-    """Nor are its layers up to conv5_3, which tools/test.py keeps beside it."""
+    """The file with its layers up to conv5_3, which tools/test.py writes beside it, is none either."""
     for name in ('vgg16', 'vgg16_conv5_3'):
         found = origin_of(file(f'pretrained/{name}.caffemodel'))
         assert (found, found.kind) == (Origin(row='vgg16'), GIVEN)
 
 
 def test_a_damaged_run_json_names_no_stage(snapshot):
-    """The weights can be tested all the same."""
+    """The weights can still be tested."""
     path = snapshot('voc-front')
     path.with_name('run.json').write_text('{')
     assert origin_of(path) == Origin()
 
 
-def test_several_files_are_of_the_last_if_it_was_trained_on_the_others(snapshot, file):
-    """A context module on its own front end; on that of another training, or on an unknown file, it is no system of a row."""
+def test_several_files_have_the_origin_of_the_last_if_it_was_trained_on_the_others(snapshot, file):
+    """A context module with the front end of another training, or with an unknown file, has no origin."""
     context = snapshot('voc-context-large')
     assert origin_of_all([snapshot('voc-coco-front-finetune'), context]) == Origin(stage='voc-context-large')
     assert origin_of_all([context]) == Origin(stage='voc-context-large')
@@ -89,7 +89,7 @@ def of_dilation8(weights):
 
 
 def test_the_papers_numbers_stand_beside_scores_of_the_same_system(snapshot, file):
-    """On all 233 test images; not beside a part of them, with a dense CRF, or with weights of another stage or origin."""
+    """All 233 test images must be scored, without a dense CRF, and with weights of the row."""
     weights = snapshot('camvid-joint')
     [row, of_categories] = rows_beside(of_dilation8(weights), 233, crf=False)
     assert (row.table, row.name, of_categories) == ('paper Table 5', 'Dilation8', None)

@@ -1,4 +1,4 @@
-"""Networks that take images whole: what they are given, and tools/test.py with the networks of Table 2."""
+"""Networks that take whole images: their inputs, and tools/test.py with the networks of Table 2."""
 
 import json
 
@@ -22,7 +22,7 @@ FCN_MEAN, DEEPLAB_MEAN = (104.00699, 116.66877, 122.67892), (104.008, 116.669, 1
 
 
 def by_hand(name, weights, image, mean, size_hw, mode):
-    """Probabilities of an image less its mean, filled up to `size_hw` at its bottom and right."""
+    """Probabilities of an image minus its mean, extended to `size_hw` at its bottom and right."""
     centred = image.astype(np.float64) - mean
     below, right = size_hw[0] - image.shape[0], size_hw[1] - image.shape[1]
     filled = np.pad(centred, ((0, below), (0, right), (0, 0)), mode=mode).astype(np.float32)
@@ -37,7 +37,7 @@ def by_hand(name, weights, image, mean, size_hw, mode):
     ('front_pascal_voc_padding', (102.93, 111.36, 116.52), (37, 51), (40, 56), 'reflect', (5, 7)),
 ])  # fmt: skip
 def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_path):
-    """Mean, size and border of each; the label map is the image's part of the most probable classes. Tight: not filled up."""
+    """Each row has its mean, size and border. With tight tiling the image is not extended. The label map is cropped."""
     weights = random_weights(name, tmp_path / 'weights.caffemodel')
     image = random_image(*image_hw)
     predictor = Predictor(name, [weights])
@@ -56,7 +56,7 @@ def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_pa
     'name', ['fcn8s_pascal_voc', 'deeplab_pascal_voc', 'deeplab_largefov_pascal_voc', 'deeplab_msc_largefov_pascal_voc']
 )
 def test_the_command_labels_and_scores(name, tmp_path):
-    """`tools/test.py --net fcn8s_pascal_voc` and so on, as with any network: label maps of the images' sizes, scores."""
+    """tools/test.py writes label maps of the images' sizes and scores, as for any network."""
     folder, records = tmp_path / 'data', []
     folder.mkdir()
     for stem, size in (('a', (30, 44)), ('b', (25, 31))):
@@ -76,7 +76,7 @@ def test_the_command_labels_and_scores(name, tmp_path):
 
 
 def test_a_memory_limit_that_whole_images_exceed(tmp_path, capsys):
-    """There is no smaller tile to take; where they fit, nothing changes."""
+    """There is no smaller tile. If the images fit, nothing changes."""
     weights = random_weights('fcn8s_pascal_voc', tmp_path / 'weights.caffemodel')
     assert fit_tile('fcn8s_pascal_voc', [weights], [(37, 51)], 10**12) is None
     assert 'a tile of 37x51' in capsys.readouterr().err
