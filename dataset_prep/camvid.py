@@ -51,7 +51,7 @@ def without(splits: dict[str, list[Record]], leave_out: Iterable[str]) -> dict[s
     """The splits without the frames in `leave_out`. Raises UserError for an unknown frame."""
     skip = set(leave_out)
     if unknown := skip - {record.id for records in splits.values() for record in records}:
-        raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame of this name')
+        raise UserError(f'--leave-out {sorted(unknown)[0]}: no frame has this name')
     return {split: [record for record in records if record.id not in skip] for split, records in splits.items()}
 
 

@@ -67,7 +67,7 @@ def _records(images: Path, labels: Path | None) -> list[Record]:
     """The records of one split, without labels if it has none."""
     found = by_id(images.glob(f'*/*{IMAGE_END}'), lambda path: path.name.removesuffix(IMAGE_END))
     if not found:
-        raise UserError(f'{images} holds no CITY/*{IMAGE_END}')
+        raise UserError(f'{images} holds no CITY/*{IMAGE_END}; unpack leftImg8bit_trainvaltest.zip anew')
     if labels is None:
         return [Record(name, path, None, 'cityscapes', 'cityscapes_ids') for name, path in found.items()]
     truth = by_id(labels.glob(f'*/*{LABEL_END}'), lambda path: path.name.removesuffix(LABEL_END))

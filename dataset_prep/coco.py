@@ -102,7 +102,7 @@ def read_set(data: Path, name: str, other_objects: str = LEFT) -> CocoSet:
     images = _read(annotations, other_objects)
     chosen = [image for _, image in sorted(images.items()) if any(not one.crowd and one.voc_id for one in image.objects)]
     if not chosen:
-        raise UserError(f'{annotations} lists no object of the 20 categories of VOC')
+        raise UserError(f'{annotations} lists no object of the 20 categories of VOC; fetch the annotations again')
     return CocoSet(name, annotations, folder, chosen, len(images))
 
 
@@ -124,7 +124,7 @@ def _read(path: Path, other_objects: str) -> dict[int, CocoImage]:
             ) from error
     for image_id, one in objects:
         if image_id not in images:
-            raise UserError(f'{path} has annotations of image {image_id}, which is not listed')
+            raise UserError(f'{path} has annotations of image {image_id}, which is not listed; fetch the file again')
         if one:
             images[image_id].objects.append(one)
     return images

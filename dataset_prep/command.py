@@ -30,7 +30,7 @@ def size(text: str) -> tuple[int, int]:
     """(width, height) from text like 640x480."""
     match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
     if not match:
-        raise argparse.ArgumentTypeError(f'{text!r} is no size like 640x480')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a size; write it as WIDTHxHEIGHT, such as 640x480')
     return int(match[1]), int(match[2])
 
 

@@ -37,7 +37,7 @@ def _records(folder: Path) -> list[Record]:
     """The records of one sequence. Ids begin with its folder's name: both sequences count their frames from 0."""
     images, labels = (by_id(with_suffix(folder / kind, '.png'), lambda path: path.stem) for kind in (IMAGES, LABELS))
     if not images:
-        raise UserError(f'{folder / IMAGES} holds no PNG')
+        raise UserError(f'{folder / IMAGES} holds no PNG; it should hold the frames of its sequence')
     check_pairs(images, labels, lambda name: folder / IMAGES / f'{name}.png', lambda name: folder / LABELS / f'{name}.png')
     return [Record(f'{folder.name}_{name}', image, labels[name], 'kitti', 'street_colours') for name, image in images.items()]
 

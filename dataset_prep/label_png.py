@@ -32,11 +32,11 @@ def decode(content: bytes) -> np.ndarray | None:
     packed = zlib_ng.decompressobj()
     values = packed.decompress(b''.join(data for kind, data in parts if kind == b'IDAT'), size + 1)
     if len(values) != size or not packed.eof:
-        raise ValueError('it does not hold as many pixels as it says')
+        raise ValueError('it has more or fewer pixels than its header says')
     labels = np.empty((height, width), np.uint8)
     source, zeros = np.frombuffer(values, np.uint8), np.zeros(width, np.uint8)
     if compiled.unfilter(pointer(source), c_int32(height), c_int32(width), pointer(zeros), pointer(labels)):
-        raise ValueError('a row has a filter that there is not')
+        raise ValueError('a row has an unknown filter')
     return labels
 
 
@@ -49,9 +49,9 @@ def chunks(content: bytes) -> list[tuple[bytes, bytes]]:
         end = place + 8 + length
         [total] = struct.unpack_from('>I', content, end)
         if zlib_ng.crc32(content[place + 4 : end]) != total:
-            raise ValueError(f'the sum of its part {kind!r} is wrong')
+            raise ValueError(f'the checksum of its chunk {kind!r} is wrong')
         found.append((kind, content[place + 8 : end]))
         place = end + 4
     if found[0][0] != b'IHDR':
-        raise ValueError('it does not begin with its size')
+        raise ValueError('it does not begin with its header')
     return found

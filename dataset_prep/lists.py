@@ -61,7 +61,7 @@ def by_id(paths: Iterable[Path], id_of: Callable[[Path], str]) -> dict[str, Path
     found: dict[str, Path] = {}
     for path in sorted(path for path in paths if not path.name.startswith('.')):
         if _UNFIT.search(str(path)):
-            raise UserError(f'{str(path)!r} has a path with control characters or bytes that are not UTF-8; rename it')
+            raise UserError(f'{str(path)!r} contains control characters or bytes that are not UTF-8; rename it')
         if (name := composed(id_of(path))) in found:
             raise UserError(f'{path} and {found[name]} have the same name, {name}; keep one of them')
         found[name] = path

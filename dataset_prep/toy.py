@@ -209,7 +209,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number of pictures')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pictures from 1')
     return int(text)
 
 

@@ -81,7 +81,7 @@ def test_scaling_picks_label_pixels_at_the_centres(tmp_path, monkeypatch):
 
 
 def test_list_is_read_back_even_after_its_folder_moved(tmp_path):
-    """One record has all columns of its image, the other columns 5 to 11."""
+    """One record has all columns of its image, the other columns 5 to 11. The old paths are an error then."""
     folder = tmp_path / 'å b'
     whole, other = toy_records(folder / 'drawn', [(8, 20), (8, 20)])
     part = replace(other, columns=(5, 12))
@@ -92,6 +92,8 @@ def test_list_is_read_back_even_after_its_folder_moved(tmp_path):
     np.testing.assert_array_equal(read_label(part), read_label(other)[:, 5:12])
     folder.rename(tmp_path / 'moved')
     assert read_image(load_split(tmp_path / 'moved', 'train')[0]).shape == (8, 20, 3)
+    with pytest.raises(UserError, match='no file at .*drawn/0.png; was the data set moved'):
+        read_image(whole)
 
 
 @pytest.mark.parametrize(('folder', 'words'), [

@@ -184,7 +184,7 @@ def test_folder_without_images_is_refused(tmp_path):
     kitti(tmp_path / 'in')
     for path in (tmp_path / 'in' / 'Training_00' / 'RGB').iterdir():
         path.unlink()
-    check_error('kitti', tmp_path, 'Training_00/RGB holds no PNG')
+    check_error('kitti', tmp_path, 'Training_00/RGB holds no PNG; it should hold the frames')
 
 
 # Single files

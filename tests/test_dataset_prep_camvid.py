@@ -108,7 +108,7 @@ def test_official_layout_is_split_by_frame_and_scaled_to_the_papers_size(tmp_pat
     }  # fmt: skip
     assert read_label(splits['train'][0]).shape == read_image(splits['train'][0]).shape[:2] == (480, 640)
     assert ids(camvid.without(splits, ['Seq05VD_f00000']))['test'] == ['0001TP_008550']
-    with pytest.raises(UserError, match='--leave-out Seq05: no frame'):
+    with pytest.raises(UserError, match='--leave-out Seq05: no frame has this name'):
         camvid.without(splits, ['Seq05'])
 
 
@@ -200,7 +200,7 @@ def test_missing_or_wrong_options_are_refused(capsys):
         camvid.main([])
     with pytest.raises(SystemExit):
         camvid.parse_args(['--data', 'x', '--size', '640'])
-    assert "'640' is no size like 640x480" in capsys.readouterr().err
+    assert "'640' is not a size; write it as WIDTHxHEIGHT, such as 640x480" in capsys.readouterr().err
 
 
 # The real images
