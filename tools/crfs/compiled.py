@@ -1,8 +1,8 @@
-"""How the loops here are compiled by numba, and spread over threads.
+"""Compiles the loops of this package by numba, and runs them on several threads.
 
-Compiled once a machine: numba keeps the code in __pycache__ beside the source (NUMBA_CACHE_DIR moves it).
-The threads are Python's, which sleep while they wait; numba's own spin, which beside other busy programs, or Caffe's threads,
-takes many times as long.
+numba compiles once per machine and keeps the code in __pycache__ beside the source (NUMBA_CACHE_DIR moves it).
+The threads are Python's, which sleep while they wait. numba's own threads spin, which takes many times as long beside Caffe's
+threads or other busy programs.
 """
 
 import os
@@ -13,20 +13,19 @@ from functools import cache
 from numba import njit
 
 compiled = njit(cache=True, nogil=True)
-WORTH_THREADS = 1 << 17  # values, below which waking a thread takes longer than the work
+WORTH_THREADS = 1 << 17  # values; for fewer, waking a thread takes longer than the work
 Work = Callable[..., None]
 
 
 def threads() -> int:
-    """How many there may be: CRF_THREADS, or as many as cores that this process may use."""
+    """The number of threads: CRF_THREADS, or the number of cores that this process may use."""
     return int(os.environ.get('CRF_THREADS', 0)) or len(os.sched_getaffinity(0))
 
 
 def over_threads(work: Work, size: int, values: int, *arrays: object) -> None:
-    """Call work(begin, end, *arrays) for pieces that make up range(size), at once where there are many `values` to compute.
+    """Call work(begin, end, *arrays) for pieces that make up range(size), on several threads if there are many `values`.
 
-    `work` is compiled, and writes each output in one place whatever the pieces: results are the same in every bit with any number
-    of threads.
+    `work` is compiled and computes each output in one piece, so the results are equal in every bit for any number of threads.
     """
     pieces = threads() if values >= WORTH_THREADS else 1
     if pieces == 1:
@@ -43,5 +42,5 @@ def over_threads(work: Work, size: int, values: int, *arrays: object) -> None:
 
 @cache
 def _pool(_process: int, pieces: int) -> ThreadPoolExecutor:
-    """Threads beside the one that calls; a forked process has none of its parent's."""
+    """The threads besides the calling one. They are per process, because a forked process has none of its parent's threads."""
     return ThreadPoolExecutor(pieces, thread_name_prefix='crf')

@@ -8,7 +8,7 @@
       }
     }
 
-Blobs that do not fit, and a param_str that is not as above, raise ValueError: in pycaffe an exception, in `caffe train` the end.
+Blobs that do not fit, and a faulty param_str, raise ValueError. In `caffe train` this ends the process.
 """
 
 import json
@@ -24,13 +24,13 @@ ZOOM_FACTOR = 8
 class MultiStageMeanfield(caffe.Layer):
     """Mean-field iterations as a layer (Zheng et al. 2015); type and blobs as in torrvision/caffe.
 
-    Bottoms: unary (N, C, H, W), logits; image (N, 3, H, W), BGR in grey levels, a mean subtracted or not. Top: logits, as unary.
-    Parameters, each (1, 1, C, C): spatial weights (3 on the diagonal at first), bilateral weights (5), compatibility (-1).
+    Bottoms: unary, logits (N, C, H, W); image (N, 3, H, W), BGR in grey levels, with or without its mean. Top: logits, as unary.
+    Parameters, each (1, 1, C, C): spatial weights, bilateral weights and compatibility, at first 3, 5 and -1 on the diagonal.
     The image has no gradient.
     """
 
     def setup(self, bottom, top):
-        """Read param_str; make the parameters."""
+        """Read param_str and create the parameters."""
         asked = _param_str(
             self.param_str, theta_alpha=160.0, theta_beta=3.0, theta_gamma=3.0, iterations_train=5, iterations_test=10
         )
@@ -46,7 +46,7 @@ class MultiStageMeanfield(caffe.Layer):
             self.blobs[len(self.blobs) - 1].data[...] = start
 
     def reshape(self, bottom, top):
-        """The top is shaped as the unary."""
+        """Give the top the shape of the unary."""
         unary, image = bottom[0].data.shape, bottom[1].data.shape
         _check(len(unary) == len(image) == 4, f'unary {unary} and image {image} must be N x channels x H x W')
         _check(image == (unary[0], 3, *unary[2:]), f'image {image} must be of the size of unary {unary}, with 3 channels')
@@ -58,13 +58,13 @@ class MultiStageMeanfield(caffe.Layer):
         self._run(bottom, keep=self.phase == caffe.TRAIN, top=top)
 
     def backward(self, top, propagate_down, bottom):
-        """Add the derivatives by the parameters to theirs; write that by the unary."""
+        """Add the derivatives to those of the parameters; write the derivative by the unary."""
         if not self._fields or not self._fields[0].kept:
             self._run(bottom, keep=True)
         for number, field in enumerate(self._fields):
             gradient, by_parameter = field.backward(_pixels(top[0].diff[number]), self._parameters())
             for blob, derivative in zip(self.blobs, by_parameter, strict=True):
-                blob.diff[...] += derivative  # Caffe clears them once an update, which takes several passes with iter_size
+                blob.diff[...] += derivative  # Caffe clears them once per update, which has several passes with iter_size
             if propagate_down[0]:
                 bottom[0].diff[number] = gradient.T.reshape(bottom[0].diff[number].shape)
         if propagate_down[1]:
@@ -72,7 +72,7 @@ class MultiStageMeanfield(caffe.Layer):
         self._fields = []
 
     def _run(self, bottom, *, keep, top=None):
-        """Forward; what the backward pass needs is kept in MeanFields, one an image, if it is to `keep`."""
+        """Run forward. With `keep`, a MeanField for each image keeps what the backward pass needs."""
         self._fields = []
         for number, (unary, image) in enumerate(zip(bottom[0].data, bottom[1].data, strict=True)):
             field = MeanField(self._spatial(unary.shape[1:]), bilateral_kernel(image, self._thetas))
@@ -83,7 +83,7 @@ class MultiStageMeanfield(caffe.Layer):
                 top[0].data[number] = logits.T.reshape(unary.shape)
 
     def _spatial(self, size_hw):
-        """The spatial kernel, made anew when the size of images changes."""
+        """The spatial kernel. It is made again when the size of the images changes."""
         if self._kernel_hw != size_hw:
             self._kernel, self._kernel_hw = spatial_kernel(size_hw, self._thetas), size_hw
         return self._kernel
@@ -93,10 +93,10 @@ class MultiStageMeanfield(caffe.Layer):
 
 
 class BilinearZoom(caffe.Layer):
-    """Score maps (N, C, h, w) to (N, C, 8h, 8w), or to the height and width of a second bottom; no parameters.
+    """Enlarges score maps (N, C, h, w) to (N, C, 8h, 8w), or to the height and width of a second bottom. It has no parameters.
 
-    Bilinear with the image's pixel (8i, 8j) on cell (i, j) and the last cell repeated, as tools.inference.upsampling does
-    for labels (fyu/dilation util.py, interp_map). Stock Caffe's Deconvolution has no such border.
+    Interpolation is bilinear: pixel (8i, 8j) lies on cell (i, j), and the last cell is repeated. tools.inference.upsampling does
+    the same (fyu/dilation util.py, interp_map). Stock Caffe's Deconvolution has no such border.
     """
 
     def setup(self, bottom, top):
@@ -106,7 +106,7 @@ class BilinearZoom(caffe.Layer):
         )
 
     def reshape(self, bottom, top):
-        """The size comes from the second bottom, or is 8 times the first one's."""
+        """Give the top the size of the second bottom, or 8 times that of the first."""
         cells_hw = bottom[0].data.shape[2:]
         size_hw = bottom[1].data.shape[2:] if len(bottom) == 2 else tuple(ZOOM_FACTOR * cells for cells in cells_hw)
         covered = all(side <= ZOOM_FACTOR * cells for side, cells in zip(size_hw, cells_hw, strict=True))
@@ -119,13 +119,13 @@ class BilinearZoom(caffe.Layer):
         np.matmul(self._rows, bottom[0].data @ self._columns.T, out=top[0].data)
 
     def backward(self, top, propagate_down, bottom):
-        """The transpose of both."""
+        """Apply the transpose of both interpolations."""
         if propagate_down[0]:
             bottom[0].diff[...] = (self._rows.T @ top[0].diff) @ self._columns
 
 
 def interpolation(side: int, cells: int, factor: int = ZOOM_FACTOR) -> np.ndarray:
-    """float32 (side, cells): what each cell is worth at each pixel along a side."""
+    """float32 (side, cells): the weight of each cell at each pixel along a side."""
     pixels = np.arange(side)
     low, rest = np.divmod(pixels, factor)
     matrix = np.zeros((side, cells), np.float32)
@@ -151,7 +151,7 @@ def _positive(values, name):
 
 
 def _pixels(maps):
-    """(C, H, W) as contiguous (n, C): a copy, as Caffe's memory holds other images later."""
+    """Maps (C, H, W) as a contiguous copy (n, C). Caffe reuses its memory for other images."""
     return np.ascontiguousarray(maps.reshape(len(maps), -1).T)
 
 

@@ -1,8 +1,8 @@
 """The dense CRF of Kraehenbuehl and Koltun (NIPS 2011), as DeepLab uses it (Chen et al., ICLR 2015, eq. 1 and 2).
 
-Unary -log p; Potts terms of two kernels on positions p and colours I:
+The unary is -log p. Potts terms have two kernels on positions p and colours I:
     w1 exp(-|p_i - p_j|^2 / 2 sa^2 - |I_i - I_j|^2 / 2 sb^2) + w2 exp(-|p_i - p_j|^2 / 2 sg^2)
-each divided by its sum around pixel i, as their first code does (NORMALIZE_AFTER). Mean-field inference.
+Each kernel is divided by its sum around pixel i, as in their first code (NORMALIZE_AFTER). Inference is mean-field.
 """
 
 import json
@@ -22,7 +22,7 @@ LEAST_PROBABILITY = 1e-5  # as pydensecrf's unary_from_softmax: a class is never
 
 @dataclass(frozen=True)
 class CrfParameters:
-    """Weights and standard deviations (pixels; grey levels of 0-255). Defaults: those listed for DeepLab-LargeFOV on VOC."""
+    """Weights and standard deviations, in pixels and in grey levels of 0-255. The defaults are DeepLab-LargeFOV's on VOC."""
 
     bilateral_weight: float = 4.0  # w1
     position_std: float = 121.0  # sa
@@ -41,12 +41,12 @@ class CrfParameters:
 
 
 def save_parameters(path: Path, parameters: CrfParameters, **found: object) -> None:
-    """Write a file that --crf takes, whole; `found` says how they were found, as JSON."""
+    """Write a file for --crf, whole or not at all. `found` says how the parameters were found, as JSON."""
     write_json(path, {'format': FORMAT, 'parameters': asdict(parameters), **found})
 
 
 def load_parameters(path: Path) -> CrfParameters:
-    """Parameters from a file; UserError if it is missing, or holds something else."""
+    """Parameters from a file. Raises UserError if it is missing or holds something else."""
     try:
         content = json.loads(path.read_text())
         if content['format'] != FORMAT:
@@ -65,7 +65,7 @@ def load_parameters(path: Path) -> CrfParameters:
 
 
 def refine(prob: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
-    """Probabilities float32 (C, H, W) after inference, from those of a network and its image, uint8 (H, W, 3)."""
+    """Refined probabilities, float32 (C, H, W), from those of a network, `prob` (C, H, W), and the image, uint8 (H, W, 3)."""
     if prob.shape[1:] != image_bgr.shape[:2]:
         raise ValueError(f'scores of {prob.shape[1:]} pixels for an image of {image_bgr.shape[:2]} (height, width)')
     logits = np.log(np.clip(prob, LEAST_PROBABILITY, 1, dtype=np.float32))
@@ -73,7 +73,7 @@ def refine(prob: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -
 
 
 def engine() -> Callable[[np.ndarray, np.ndarray, CrfParameters], np.ndarray]:
-    """pydensecrf where `make crf-packages` has installed it (not for Python 3.13), else the same iterations by `mean_field`."""
+    """pydensecrf if `make crf-packages` has installed it (not for Python 3.13), else the same iterations in `mean_field`."""
     try:
         import pydensecrf.densecrf  # noqa: F401 -- only asked whether it is there
     except ImportError:
@@ -82,7 +82,7 @@ def engine() -> Callable[[np.ndarray, np.ndarray, CrfParameters], np.ndarray]:
 
 
 def by_pydensecrf(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
-    """Kraehenbuehl's own code."""
+    """Refined probabilities, float32 (C, H, W), from logits by Kraehenbuehl's own code."""
     from pydensecrf import densecrf
 
     classes, height, width = logits.shape
@@ -97,7 +97,7 @@ def by_pydensecrf(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfPara
 
 
 def by_lattice(logits: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:
-    """The mean field of CRF-RNN with the same energy."""
+    """The same from the mean field of CRF-RNN, with the same energy."""
     from tools.crfs.mean_field import MeanField, Thetas, bilateral_kernel, potts, softmax, spatial_kernel
 
     classes, *size_hw = logits.shape

@@ -1,7 +1,7 @@
-"""Dense CRF parameters by grid search, coarse to fine, on stored scores of a validation split.
+"""Searches the parameters of the dense CRF on grids, coarse to fine, on stored scores of a validation split.
 
-As Chen et al. (DeepLab, ICLR 2015, Sec. 4) describe it: on 100 images; w2 and sg fixed at 3; w1, sa and sb first on a coarse
-grid, then around the best; picked by mean IoU.
+The search is that of Chen et al. (DeepLab, ICLR 2015, Sec. 4): on 100 images, w2 and sg are fixed at 3, and w1, sa and sb are
+tried on a coarse grid, then around the best. Mean IoU decides.
 """
 
 import json
@@ -22,39 +22,39 @@ from tools.inference.score_maps import score_path
 from tools.support.atomic import whole_file
 from tools.support.made_with import claim
 
-TRIALS, BEST, HEAT_MAP = 'trials.jsonl', 'crf.json', 'heat_map.png'  # what a search leaves in its folder
-# First values of each axis; the step is halved each round. DeepLab's authors search w1 in 5 to 10, sa in 50:10:100, sb in 3:1:10
-# (Sec. 4). Here w1 and sa begin lower: optima that they published reach w1 3 (and sa 121), small images want a smaller sa. Three
-# values an axis, so 27 sets of parameters instead of 48 for each w1: the rounds after it look between them and one step beyond.
+TRIALS, BEST, HEAT_MAP = 'trials.jsonl', 'crf.json', 'heat_map.png'  # the files that a search writes
+# The first values of each axis; each round halves the step. DeepLab's authors search w1 in 5 to 10, sa in 50:10:100, sb in 3:1:10
+# (Sec. 4). Here w1 and sa begin lower: their published optima reach w1 3 (and sa 121), and small images need a smaller sa. Three
+# values an axis give 27 sets of parameters instead of 48 for each w1. Later rounds look between these values and one step beyond.
 AXES = {'bilateral_weight': (3.0, 5.0, 8.0), 'position_std': (40.0, 70.0, 100.0), 'colour_std': (3.0, 5.0, 10.0)}
 LEAST = {'bilateral_weight': 0.25, 'position_std': 1.0, 'colour_std': 0.5, 'spatial_weight': 0.25, 'spatial_std': 0.5}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Parameters that were tried (None: no CRF), and the confusion matrix over all images."""
+    """Tried parameters (None: no CRF) and their confusion matrix over all images."""
 
     parameters: CrfParameters | None
     matrix: np.ndarray
 
     @property
     def mean_iou(self) -> float:
-        """As a fraction."""
+        """Mean IoU as a fraction."""
         return float(scoring.mean_iou(self.matrix))
 
 
 class Search:
-    """A search in a folder: `trials.jsonl`, a line for each set of parameters. Stopped, it goes on after the last whole line."""
+    """A search in a folder, with a line in `trials.jsonl` for each trial. A stopped search goes on after the last whole line."""
 
     def __init__(self, folder: Path, scores: Path, records: Sequence[Record], settings: dict) -> None:
-        """A search on other images or scores than `settings` (plain JSON) says is moved aside with what it found."""
+        """Continue the search in `folder` if its `settings` (plain JSON) are the same; else move its files aside."""
         self._scores, self._records, self._file = scores, records, folder / TRIALS
         self.classes = dataset(records[0].dataset).num_classes
         claim(folder, settings, TRIALS, (BEST, HEAT_MAP), strange=f'{TRIALS} that no earlier search wrote', option='--out')
         self.trials = {trial.parameters: trial for trial in self._read()}
 
     def tried(self, parameters: CrfParameters | None) -> Trial:
-        """The trial of `parameters`, made now if there is none yet."""
+        """The trial of `parameters`; it is run now if there is none yet."""
         if parameters not in self.trials:
             work = partial(count, self._scores, parameters, self.classes)
             trial = Trial(parameters, np.sum(run_on_cores(work, self._records, title(parameters)), axis=0))
@@ -64,7 +64,7 @@ class Search:
         return self.trials[parameters]
 
     def coarse_to_fine(self, start: CrfParameters, axes: dict[str, tuple[float, ...]], rounds: int) -> Iterator[Trial]:
-        """Each trial as it is done: `start` without a CRF and on the grid of `axes`, then around the best with half the steps."""
+        """Yield each finished trial: no CRF, then the grid of `axes`, then grids around the best, each with half the steps."""
         yield self.tried(None)
         steps = {name: smallest_step(values) for name, values in axes.items()}
         for _ in range(rounds):
@@ -74,11 +74,11 @@ class Search:
             axes = {name: around(getattr(start, name), steps[name], LEAST[name]) for name in axes}
 
     def best(self) -> Trial:
-        """The trial with a CRF of the largest mean IoU, of several the first."""
+        """The trial with a CRF that has the highest mean IoU; the first one on a tie."""
         return max((trial for trial in self.trials.values() if trial.parameters), key=lambda trial: trial.mean_iou)
 
     def _read(self) -> Iterator[Trial]:
-        """Trials of an earlier run; a line that a kill cut short is dropped."""
+        """The trials of an earlier run. A line that was cut short is dropped."""
         if not self._file.is_file():
             return
         whole = [line for line in self._file.read_text().splitlines(keepends=True) if line.endswith('\n')]
@@ -91,23 +91,23 @@ class Search:
 
 
 def grid(start: CrfParameters, axes: dict[str, tuple[float, ...]]) -> list[CrfParameters]:
-    """All combinations of the values of `axes`, the rest as in `start`."""
+    """All combinations of the values of `axes`; other parameters are those of `start`."""
     return [CrfParameters(**asdict(start) | dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
 
 def around(value: float, step: float, least: float) -> tuple[float, ...]:
-    """`value` and its neighbours at `step`, none below `least`."""
+    """`value` and its neighbours one `step` away, none below `least`."""
     return tuple(sorted({max(least, value + sign * step) for sign in (-1, 0, 1)}))
 
 
 def smallest_step(values: Sequence[float]) -> float:
-    """Between neighbouring values of an axis; 0 for an axis of one value, which stays."""
+    """The smallest step between neighbouring values of an axis; 0 for an axis of one value, which stays."""
     ordered = sorted(values)
     return min((after - before for before, after in zip(ordered, ordered[1:], strict=False)), default=0.0)
 
 
 def count(scores: Path, parameters: CrfParameters | None, classes: int, record: Record) -> np.ndarray:
-    """Confusion matrix of one image."""
+    """The confusion matrix of one image."""
     return scoring.confusion(
         read_label(record), labels_of(score_path(scores, record.id), read_image(record), parameters), classes
     )

@@ -44,7 +44,7 @@ def draw_heat_map(tried: dict[CrfParameters, float], path: Path, without: float)
 
 
 def cells(tried: dict[CrfParameters, float], weight: float, positions: Sequence[float], colours: Sequence[float]) -> np.ndarray:
-    """(positions, colours): the best mean IoU in percent for a weight of the bilateral kernel, NaN without a trial."""
+    """(positions, colours): the best mean IoU in percent for a weight of the bilateral kernel; NaN if there was no trial."""
     values = np.full((len(positions), len(colours)), np.nan)
     for one, mean_iou in tried.items():
         if one.bilateral_weight == weight:

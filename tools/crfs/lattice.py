@@ -1,8 +1,8 @@
-"""Gaussian filtering of points in a few dimensions, linear in their number, by the permutohedral lattice.
+"""Gaussian filtering of points in a few dimensions by the permutohedral lattice, in time linear in their number.
 
 A. Adams, J. Baek, M. A. Davis: Fast High-Dimensional Filtering Using the Permutohedral Lattice. Eurographics 2010.
-Three linear steps: splat the values of the points onto the vertices around them, blur along the lattice's d + 1 axes, slice back.
-An approximation of sum_j exp(-|f_i - f_j|^2 / 2) v_j; tools/crfs/README.md says how near it comes.
+Three linear steps: splat the values of the points onto the vertices around them, blur along the d + 1 axes of the lattice, and
+slice the values at the points. The result approximates sum_j exp(-|f_i - f_j|^2 / 2) v_j; tools/crfs/README.md has its errors.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, Knuth
 
 
 class Lattice:
-    """The lattice of given points, in single or double precision."""
+    """The lattice around given points, in single or double precision."""
 
     def __init__(self, features: np.ndarray) -> None:
-        """`features`, float (n, d): where the points are, in standard deviations of the Gaussian.
+        """`features`, float (n, d), are the points in standard deviations of the Gaussian.
 
-        Raises ValueError for features that are no number, or larger than LARGEST_FEATURE.
+        Raises ValueError for features that are not finite or larger than LARGEST_FEATURE.
         """
         features = np.ascontiguousarray(features)
         n, d = features.shape
@@ -35,17 +35,18 @@ class Lattice:
         self._neighbours = np.empty((d + 1, self.vertices, 2), np.int32)
         over_threads(find_neighbours, self.vertices, self._neighbours.size * d, keys, table, self._neighbours)
         self._starts, self._places = points_of_vertices(self._corners, self.vertices)
-        # Blurring by (1/2, 1, 1/2) doubles a value along each axis; a blurred impulse is to be worth 1 at its own point, as in
-        # Kraehenbuehl's code, whose constant this is.
+        # Blurring by (1/2, 1, 1/2) doubles the sum along each axis. This constant of Kraehenbuehl's code gives a blurred impulse
+        # the value 1 at its own point.
         self._scale = np.full(n, 1 / (1 + 2.0**-d), features.dtype)
         self._buffers: tuple[np.ndarray, np.ndarray] | None = None
 
     def filter(
         self, values: np.ndarray, out: np.ndarray, scale: np.ndarray | None = None, *, transposed: bool = False
     ) -> np.ndarray:
-        """`out` (n, c): `values` (n, c) filtered, each point's result times `scale` (n,); all of the features' dtype.
+        """Write to `out` (n, c), and return, the filtered `values` (n, c), each point's result times `scale` (n,).
 
-        `transposed` applies the transpose of the filter's matrix, which blurs along the axes in reverse order: the gradient.
+        All arrays have the dtype of the features. `transposed` applies the transpose of the filter's matrix, which gradients
+        need; it blurs along the axes in reverse order.
         """
         front, back = self._vertex_values(values)
         work = self._weights.size * values.shape[1]
@@ -58,23 +59,23 @@ class Lattice:
         return out
 
     def _vertex_values(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Two buffers (m + 1, c), kept between calls; the last row, a neighbour that is not there, is 0."""
+        """Two buffers (m + 1, c), kept between calls. The last row stands for a missing neighbour and is 0."""
         shape = self.vertices + 1, values.shape[1]
         if self._buffers is None or self._buffers[0].shape != shape or self._buffers[0].dtype != values.dtype:
             self._buffers = np.zeros(shape, values.dtype), np.zeros(shape, values.dtype)
         return self._buffers
 
 
-# The loops. Those that take `begin` and `end` do the points, or vertices, from `begin` to before `end`.
+# The loops. Those with `begin` and `end` work on the points, or vertices, from `begin` to `end` - 1.
 
 
 @compiled
 def embed(begin, end, features, origins, ranks, weights):
-    """Where each point lies: its simplex and its barycentric coordinates there (Adams et al. 2010, Sec. 3.1 and 3.2).
+    """Find the simplex of each point and the barycentric coordinates in it (Adams et al. 2010, Sec. 3.1 and 3.2).
 
-    features float (n, d), in standard deviations. Written: origins int32 (n, d + 1), the simplex's vertex of remainder 0, as
-    multiples of d + 1; ranks int8 (n, d + 1), the place of each coordinate in the order of the differences to it, largest first;
-    weights (n, d + 1), those of the vertices of remainder 0 to d, which add up to 1.
+    features: float (n, d), in standard deviations. The other arrays are written. origins, int32 (n, d + 1): the simplex's vertex
+    of remainder 0, in multiples of d + 1. ranks, int8 (n, d + 1): the rank of each coordinate by its difference to that vertex,
+    largest first. weights, (n, d + 1): those of the vertices of remainder 0 to d; their sum is 1.
     """
     d = features.shape[1]
     elevated = np.empty(d + 1)
@@ -99,8 +100,10 @@ def embed(begin, end, features, origins, ranks, weights):
 
 @compiled
 def _elevate(feature, elevated):
-    """A point of d coordinates put into the plane of d + 1 coordinates that add up to 0, scaled so that blurring each axis
-    by (1/4, 1/2, 1/4) has a standard deviation of 1 in `feature`'s units (Adams et al. 2010, eq. 2 and 3)."""
+    """Map a point of d coordinates into the plane of d + 1 coordinates whose sum is 0 (Adams et al. 2010, eq. 2 and 3).
+
+    It is scaled so that blurring each axis by (1/4, 1/2, 1/4) has a standard deviation of 1 in the units of `feature`.
+    """
     d = feature.shape[0]
     deviation = np.sqrt(2.0 / 3.0) * (d + 1)
     tail = 0.0
@@ -113,7 +116,7 @@ def _elevate(feature, elevated):
 
 @compiled
 def _onto_plane(origin, rank, total):
-    """Move the rounded point, whose coordinates add up to `total` (d + 1), back onto the plane, where rounding cost least."""
+    """Move the rounded point back onto the plane, where rounding costs least. The sum of its coordinates is `total` (d + 1)."""
     sides = origin.shape[0]
     for i in range(sides):
         rank[i] += total
@@ -127,7 +130,7 @@ def _onto_plane(origin, rank, total):
 
 @compiled
 def _barycentric(elevated, origin, rank, weights):
-    """Weights of the simplex's vertices, from the sorted differences between the point and the vertex of remainder 0."""
+    """The weights of the simplex's vertices, from the sorted differences between the point and the vertex of remainder 0."""
     sides = origin.shape[0]
     falling = np.empty(sides + 1)
     for i in range(sides):
@@ -139,7 +142,7 @@ def _barycentric(elevated, origin, rank, weights):
 
 @compiled
 def _vertex_key(origin, rank, remainder, key):
-    """The first d coordinates of the simplex's vertex of `remainder` (the last one follows: they add up to 0)."""
+    """The first d coordinates of the simplex's vertex of `remainder`. The last one follows, because the sum is 0."""
     sides = origin.shape[0]
     for i in range(sides - 1):
         key[i] = origin[i] + remainder - (sides if rank[i] >= sides - remainder else 0)
@@ -156,7 +159,7 @@ def _hash(key):
 
 @compiled
 def _slot(table, keys, key):
-    """The place of `key` in the hash table (size a power of 2, linear probing), or the empty one where it would go."""
+    """The place of `key` in the hash table, or the free place for it. The size is a power of 2; probing is linear."""
     mask = np.uint64(table.shape[0] - 1)
     slot = _hash(key) & mask
     while table[slot] != EMPTY and not _equal(keys[table[slot]], key):
@@ -174,9 +177,9 @@ def _equal(key, other):
 
 @compiled
 def number_vertices(origins, ranks, corners):
-    """Number the vertices in the order in which points meet them.
+    """Number the vertices in the order of the points; returns their keys, int32 (m, d), and the hash table.
 
-    Written: corners int32 (n, d + 1), the vertices of each point's simplex. Returns their keys int32 (m, d), and the hash table.
+    Writes corners, int32 (n, d + 1): the vertices of each point's simplex.
     """
     n, sides = origins.shape
     d = sides - 1
@@ -212,9 +215,9 @@ def _rehashed(keys, count, size):
 
 @compiled
 def find_neighbours(begin, end, keys, table, neighbours):
-    """Written: neighbours int32 (d + 1, m, 2), the vertex before and after each along each axis; m where there is none.
+    """Write neighbours, int32 (d + 1, m, 2): the vertices before and after each vertex along each axis, or m if there is none.
 
-    A step along axis j adds d to coordinate j and takes 1 from each other one.
+    A step along axis j adds d to coordinate j and subtracts 1 from all others.
     """
     m, d = keys.shape
     key = np.empty(d, np.int32)
@@ -230,7 +233,7 @@ def find_neighbours(begin, end, keys, table, neighbours):
 
 @compiled
 def points_of_vertices(corners, m):
-    """The inverse of `corners`, for gathering: starts int64 (m + 1), and places int32 (n (d + 1)) in flat `corners`.
+    """The inverse of `corners`: starts, int64 (m + 1), and places, int32 (n (d + 1)), in the flattened `corners`.
 
     The places of vertex v are places[starts[v]:starts[v + 1]], ascending.
     """
@@ -251,7 +254,7 @@ def points_of_vertices(corners, m):
 
 @compiled
 def splat(begin, end, values, weights, starts, places, out):
-    """out (m + 1, c): at each vertex the values (n, c) of its points, weighted."""
+    """out (m + 1, c): the weighted sum of the values (n, c) of each vertex's points."""
     sides, channels = weights.shape[1], values.shape[1]
     flat = weights.reshape(-1)
     for vertex in range(begin, end):
@@ -279,7 +282,7 @@ def blur(begin, end, values, neighbours, out):
 
 @compiled
 def slice_at_points(begin, end, values, corners, weights, scale, out):
-    """out (n, c): the values (m + 1, c) of the vertices around each point, weighted, times `scale` (n,) of the point."""
+    """out (n, c): the weighted sum of the values (m + 1, c) of the vertices around each point, times its `scale` (n,)."""
     sides, channels = corners.shape[1], values.shape[1]
     for point in range(begin, end):
         row = out[point]

@@ -3,7 +3,7 @@
 One iteration from logits x (n pixels, C classes), given the unary logits U:
     q = softmax(x),   s = K_s q / K_s 1,   b = K_b q / K_b 1,   x' = U - (s W_s^T + b W_b^T) M^T
 K_s is a Gaussian over positions, K_b one over positions and colours; W_s, W_b, M (C, C) are learned and shared by all iterations.
-The first one begins at U. A pixel's own value is part of its filtered one, as in Zheng's code and Kraehenbuehl's.
+The first iteration begins at U. A pixel's own value is part of its filtered value, as in Zheng's and Kraehenbuehl's code.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Thetas:
 
 
 class Parameters(NamedTuple):
-    """What is learned, each (C, C), rows the class that is influenced; in gradients, the derivative by each."""
+    """The learned matrices, each (C, C); a row belongs to the class that is influenced. Gradients have the same form."""
 
     spatial: np.ndarray
     bilateral: np.ndarray
@@ -35,26 +35,29 @@ class Parameters(NamedTuple):
 
 
 def potts(classes: int, spatial: float = 3.0, bilateral: float = 5.0, dtype=np.float32) -> Parameters:
-    """The Potts model that CRF-RNN starts from: a diagonal of each weight, and -1 for equal classes."""
+    """The Potts model from which CRF-RNN starts: diagonal weights, and compatibility -1 for equal classes."""
     one = np.eye(classes, dtype=dtype)
     return Parameters(one * dtype(spatial), one * dtype(bilateral), -one)
 
 
 class Kernel:
-    """A Gaussian kernel over the pixels of an image, each row of it divided by its sum, K 1."""
+    """A Gaussian kernel over the pixels of an image. Each row is divided by its sum, K 1."""
 
     def __init__(self, features: np.ndarray) -> None:
-        """`features` (n, d), in standard deviations. Raises ValueError as Lattice does."""
+        """`features` (n, d) are in standard deviations. Raises ValueError if they do not fit into the lattice."""
         self._lattice = Lattice(features)
         ones = np.ones((len(features), 1), features.dtype)
         self.norm = 1 / (self._lattice.filter(ones, np.empty_like(ones))[:, 0] + features.dtype.type(TINY))
 
     def filter(self, values: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """`out` (n, c): the mean of `values` (n, c) under the kernel around each pixel."""
+        """Write to `out` (n, c), and return, the kernel's mean of `values` (n, c) around each pixel."""
         return self._lattice.filter(values, out, self.norm)
 
     def transposed(self, normed: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """`out` (n, c): the derivative by `values`, given that by the result of `filter` times `norm`, which itself has none."""
+        """Write to `out` (n, c), and return, the derivative by the `values` of `filter`.
+
+        `normed` is the derivative by the result of `filter`, times `norm`. `norm` itself has no derivative.
+        """
         return self._lattice.filter(normed, out, transposed=True)
 
 
@@ -64,7 +67,7 @@ def spatial_kernel(size_hw: tuple[int, int], thetas: Thetas, dtype=np.float32) -
 
 
 def bilateral_kernel(image: np.ndarray, thetas: Thetas) -> Kernel:
-    """The kernel K_b of `image`, float (3, H, W) in grey levels; a constant that was subtracted makes no difference."""
+    """The kernel K_b of `image`, float (3, H, W) in grey levels. Subtracting a constant from the image does not change it."""
     colours = image.reshape(3, -1).T / image.dtype.type(thetas.beta)
     return Kernel(np.hstack([_positions(image.shape[1:], thetas.alpha, image.dtype.type), colours]))
 
@@ -78,7 +81,7 @@ class Step(NamedTuple):
 
 
 class MeanField:
-    """The iterations on one image, given its two"""
+    """The iterations on one image, whose two kernels are given."""
 
     def __init__(self, spatial: Kernel, bilateral: Kernel) -> None:
         self._spatial, self._bilateral = spatial, bilateral
@@ -86,11 +89,11 @@ class MeanField:
 
     @property
     def kept(self) -> bool:
-        """Whether `backward` has what it needs."""
+        """Whether `forward` kept what `backward` needs."""
         return bool(self._steps)
 
     def forward(self, unary: np.ndarray, parameters: Parameters, iterations: int, *, keep: bool = False) -> np.ndarray:
-        """Logits (n, C) after `iterations` from logits `unary` (n, C); `keep` three arrays an iteration for `backward`."""
+        """Logits (n, C) after `iterations` from logits `unary` (n, C). `keep` stores three arrays per iteration for `backward`."""
         from_s, from_b = _folded(parameters)
         self._steps = []
         logits, step = unary.copy(), _new_step(unary)
@@ -105,7 +108,10 @@ class MeanField:
         return logits
 
     def backward(self, gradient: np.ndarray, parameters: Parameters) -> tuple[np.ndarray, Parameters]:
-        """The derivatives by the unary logits (n, C) and by each parameter, given that by the result of `forward` with `keep`."""
+        """The derivatives by the unary logits (n, C) and by each parameter, after `forward` with `keep`.
+
+        `gradient` (n, C) is the derivative by the result of `forward`.
+        """
         from_s, from_b = _folded(parameters)
         to_s, to_b = np.ascontiguousarray(-from_s.T), np.ascontiguousarray(-from_b.T)
         at_s, at_b = np.zeros_like(from_s), np.zeros_like(from_b)
@@ -113,7 +119,7 @@ class MeanField:
         scratch = _new_step(gradient)
         for q, s, b in reversed(self._steps):
             at_unary += gradient
-            # x' = U - s A - b B: the derivatives by A and B are summed up, and turned into those by the parameters at the end.
+            # x' = U - s A - b B: the derivatives by A and B are added up; at the end they give those by the parameters.
             at_s -= s.T @ gradient
             at_b -= b.T @ gradient
             _each_pixel(scaled_product, gradient, to_s, self._spatial.norm, scratch.q)
@@ -132,7 +138,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _each_pixel(work: Work, values: np.ndarray, *others: np.ndarray) -> None:
-    """Run a compiled loop on all rows of `values` (n, C), which is its first argument."""
+    """Run a compiled loop on all rows of its first argument, `values` (n, C)."""
     over_threads(work, len(values), values.size, values, *others)
 
 
@@ -147,24 +153,24 @@ def _positions(size_hw: tuple[int, ...], deviation: float, dtype) -> np.ndarray:
 
 
 def _folded(parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    """A = (M W_s)^T and B = (M W_b)^T: weights and compatibility as one matrix, applied from the right."""
+    """A = (M W_s)^T and B = (M W_b)^T: each combines weights and compatibility, and multiplies from the right."""
     spatial, bilateral, compatibility = parameters
     return np.ascontiguousarray((compatibility @ spatial).T), np.ascontiguousarray((compatibility @ bilateral).T)
 
 
 def _unfolded(at_s: np.ndarray, at_b: np.ndarray, parameters: Parameters) -> Parameters:
-    """The derivatives by W_s, W_b and M, from those by A and B."""
+    """The derivatives by W_s, W_b and M from the derivatives by A and B."""
     spatial, bilateral, compatibility = parameters
     return Parameters(compatibility.T @ at_s.T, compatibility.T @ at_b.T, at_s.T @ spatial.T + at_b.T @ bilateral.T)
 
 
-# The loops over pixels. Matrices are (c, c) and norms (n,); all other arrays are (n, c): pixels by classes. Each loop does the
-# pixels from `begin` to before `end`.
+# The loops over pixels. Matrices are (c, c) and norms (n,); all other arrays are (n, c): pixels by classes. Each loop works on
+# the pixels from `begin` to `end` - 1.
 
 
 @compiled
 def softmax_rows(begin, end, logits, out):
-    """out: softmax of each row of `logits`, which may be `out` itself."""
+    """out = softmax of each row of `logits`. Both may be the same array."""
     channels = logits.shape[1]
     for point in range(begin, end):
         row, result = logits[point], out[point]
@@ -181,7 +187,7 @@ def softmax_rows(begin, end, logits, out):
 
 @compiled
 def softmax_gradient(begin, end, q, gradient, more, out):
-    """out: the derivative by the logits, given `q`, their softmax, and the derivative by it, `gradient` + `more`."""
+    """out = the derivative by the logits. `q` is their softmax; `gradient` + `more` is the derivative by `q`."""
     channels = q.shape[1]
     for point in range(begin, end):
         row, result = q[point], out[point]

@@ -20,13 +20,13 @@ ONE_THREAD = {
     'CRF_THREADS': '1',
     'OPENBLAS_NUM_THREADS': '1',
     'OMP_NUM_THREADS': '1',
-}  # in each process, as there is one per core
+}  # of each process, because there is one process per core
 
 
 def labels_of(scores: Path, image_bgr: np.ndarray, parameters: CrfParameters | None) -> np.ndarray:
-    """Class ids uint8 (H, W) from a stored score map and its image; without `parameters`, the network's labels.
+    """Class ids, uint8 (H, W), from a stored score map and its image. Without `parameters`, those of the network.
 
-    Raises UserError with the file if the two do not fit.
+    Raises UserError if map and image have different sizes.
     """
     stored = read_scores(scores)
     if stored.size_hw != image_bgr.shape[:2]:
@@ -47,7 +47,7 @@ def refine_records(
 
 
 def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> list:
-    """[work(item) for each item], in `jobs` processes (default: one per core), with a progress bar."""
+    """[work(item) for each item] from `jobs` processes (default: one per core), with a progress bar."""
     jobs = min(jobs or len(os.sched_getaffinity(0)), max(1, len(items)))
     with tqdm(total=len(items), unit='image', desc=title, disable=None) as bar:
         results = []
@@ -60,7 +60,7 @@ def run_on_cores(work, items: Sequence, title: str, jobs: int | None = None) -> 
 
 
 def in_process(work, item):
-    """work(item) with one thread."""
+    """The result of work(item), computed by one thread."""
     os.environ.update(ONE_THREAD)
     return work(item)
 
