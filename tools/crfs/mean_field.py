@@ -93,7 +93,7 @@ class MeanField:
         return bool(self._steps)
 
     def forward(self, unary: np.ndarray, parameters: Parameters, iterations: int, *, keep: bool = False) -> np.ndarray:
-        """Logits (n, C) after `iterations` from logits `unary` (n, C). `keep` stores three arrays per iteration for `backward`."""
+        """Logits (n, C) after `iterations` from logits `unary` (n, C). `keep` stores three arrays an iteration for `backward`."""
         from_s, from_b = _folded(parameters)
         self._steps = []
         logits, step = unary.copy(), _new_step(unary)
