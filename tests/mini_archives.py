@@ -148,23 +148,29 @@ def coco(data: Path) -> Truth:
     return {name: (images[name], label) for name, (_, label) in truth.items() if label is not None}
 
 
-def write_coco(data: Path, split: str, objects: dict[str, list[dict]]) -> Path:
-    """Write annotations/instances_SPLIT.json for images of 50x40 pixels with these objects."""
-    names = {int(name.split('_')[-1]): name for name in objects}
-    rows = [{'id': image, 'file_name': f'{name}.jpg', 'height': 40, 'width': 50} for image, name in names.items()]
-    all_objects = [(image, one) for image, name in names.items() for one in objects[name]]
-    annotations = [{'iscrowd': 0, 'image_id': image, **one, 'id': 100 + place} for place, (image, one) in enumerate(all_objects)]
+def write_coco(data: Path, split: str, objects: dict[str, list[dict]]) -> None:
+    """Write annotations/instances_SPLIT.json of COCO."""
+    coco_file(data / 'annotations' / f'instances_{split}.json', COCO_NAMES, objects)
+
+
+def coco_file(path: Path, categories: dict[int, str], objects: dict[str, list[dict]]) -> None:
+    """Write an annotation file for images of 50x40 pixels, from the members of each image's objects.
+
+    The id of an image is the number in its name, or else its place, from 1.
+    """
+    ids = {name: int(name.split('_')[-1]) if '_' in name else place for place, name in enumerate(objects, 1)}
+    all_objects = [(name, one) for name, of_image in objects.items() for one in of_image]
     content = {
         'info': {'year': 2014, 'note': 'brackets ] } in "text"'},
-        'images': rows,
+        'images': [{'id': ids[name], 'file_name': f'{name}.jpg', 'height': 40, 'width': 50} for name in objects],
         'licenses': [],
-        'annotations': annotations,
-        'categories': [{'id': category, 'name': name} for category, name in COCO_NAMES.items()],
+        'annotations': [
+            {'iscrowd': 0, 'image_id': ids[name], **one, 'id': place} for place, (name, one) in enumerate(all_objects, 100)
+        ],
+        'categories': [{'id': number, 'name': name} for number, name in categories.items()],
     }
-    path = data / 'annotations' / f'instances_{split}.json'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
-    return path
 
 
 def kitti(data: Path) -> tuple[Truth, Truth]:

@@ -17,8 +17,6 @@ from dataset_prep.lmdb_store import stored_ids
 from dataset_prep.records import load_split
 from tools.support.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
-
 # In each data set: an image of a training split, a label (of another split if there is one), and the image's ids in the LMDBs.
 FILES = {
     'voc': ('VOCdevkit/VOC2012/JPEGImages/2007_000039.jpg', 'VOCdevkit/VOC2012/SegmentationClass/2007_000039.png', '2007_000039'),

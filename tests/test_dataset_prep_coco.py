@@ -13,8 +13,6 @@ from dataset_prep.records import read_label
 from dataset_prep.voc_coco import find_coco
 from tools.support.errors import UserError
 
-# pycocotools and NumPy 2 disagree about a keyword, without effect.
-pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 VAL_IMAGE = 'COCO_val2014_000000000042'
 
 

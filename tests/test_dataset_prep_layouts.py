@@ -29,8 +29,6 @@ from prototxt.lmdb_names import lmdb_of
 from tools.support.errors import UserError
 from tools.support.paths import ROOT
 
-# pycocotools and NumPy 2 disagree about a keyword, without effect.
-pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 CROP = 404
 VOC_LISTS = 'VOCdevkit/VOC2012/ImageSets/Segmentation'
 

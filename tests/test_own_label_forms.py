@@ -4,6 +4,7 @@ import base64
 import io
 import json
 
+import mini_archives
 import numpy as np
 import pytest
 from mini_archives import noise, save
@@ -15,24 +16,25 @@ from dataset_prep.datasets import read_own
 from dataset_prep.records import load_split, read_label
 from tools.support.errors import UserError
 
-# pycocotools and NumPy 2 disagree about a keyword, without effect.
-pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 SIZE_HW = 40, 50
 CLASSES = 'background\nroad\ncar\n'
 COLOURS = {'road': (10, 20, 30), 'car': (40, 50, 60), 'bird': (70, 80, 90)}
 VALUES = {'road': 1, 'car': 2, 'bird': 255}  # ids by CLASSES; bird is left out
 
 
-def label_of(**boxes):
-    """A label of background with boxes of classes: (top, bottom, left, right), later ones on top."""
+# The two images: a road with a car on it and a bird, and a road alone. Boxes (top, bottom, left, right), later ones on top.
+BOXES = {'a': {'road': (10, 30, 5, 45), 'car': (12, 18, 8, 20), 'bird': (0, 4, 0, 6)}, 'b': {'road': (20, 40, 0, 50)}}
+
+
+def label_of(boxes):
+    """The label with these boxes."""
     label = np.zeros(SIZE_HW, np.uint8)
     for name, (top, bottom, left, right) in boxes.items():
         label[top:bottom, left:right] = VALUES[name]
     return label
 
 
-# The labels of the two images: a road with a car on it and a bird, and a road alone.
-TRUTH = {'a': label_of(road=(10, 30, 5, 45), car=(12, 18, 8, 20), bird=(0, 4, 0, 6)), 'b': label_of(road=(20, 40, 0, 50))}
+TRUTH = {image: label_of(boxes) for image, boxes in BOXES.items()}
 
 
 def images(folder, *names, suffix='.jpg'):
@@ -62,9 +64,9 @@ def labelme_file(path, *shapes, size_hw=SIZE_HW):
 def labelme(data):
     """JSON files beside the images. labelme's polygons include their right and lower edges."""
     images(data)
-    a = shape('road', corners(10, 29, 5, 44)), shape('car', corners(12, 17, 8, 19)), shape('bird', corners(0, 3, 0, 5))
-    labelme_file(data / 'a.json', *a)
-    labelme_file(data / 'b.json', shape('road', [[0, 20], [49, 39]], 'rectangle'))
+    for image, boxes in BOXES.items():
+        outlines = {name: corners(top, bottom - 1, left, right - 1) for name, (top, bottom, left, right) in boxes.items()}
+        labelme_file(data / f'{image}.json', *(shape(name, points) for name, points in outlines.items()))
 
 
 def labelme_apart(data):
@@ -78,20 +80,13 @@ def labelme_apart(data):
 
 def coco_file(path, objects):
     """Write an annotation file. `objects` by image: pairs of a class and its segmentation, or a dict of members."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     names = sorted({name for pairs in objects.values() for name, _ in pairs} | {'road'})
-    annotations = [
-        {
-            'id': 10 * place + number, 'image_id': place, 'category_id': names.index(name) + 1, 'iscrowd': 0,
-            **(members if isinstance(members, dict) else {'segmentation': members}),
-        }
-        for place, pairs in enumerate(objects.values(), 1)
-        for number, (name, members) in enumerate(pairs)
-    ]  # fmt: skip
-    rows = [{'id': n, 'file_name': f'{name}.jpg', 'height': SIZE_HW[0], 'width': SIZE_HW[1]} for n, name in enumerate(objects, 1)]
-    categories = [{'id': number, 'name': name, 'supercategory': ''} for number, name in enumerate(names, 1)]
-    content = {'licenses': [], 'info': {}, 'categories': categories, 'images': rows, 'annotations': annotations}
-    path.write_text(json.dumps(content))
+
+    def annotation(name, members):
+        return {'category_id': names.index(name) + 1, **(members if isinstance(members, dict) else {'segmentation': members})}
+
+    annotations = {image: [annotation(*pair) for pair in pairs] for image, pairs in objects.items()}
+    mini_archives.coco_file(path, dict(enumerate(names, 1)), annotations)
 
 
 def outline(top, bottom, left, right):
@@ -99,29 +94,34 @@ def outline(top, bottom, left, right):
     return [sum(corners(top, bottom, left, right), [])]
 
 
+def outlines():
+    """The objects of BOXES as polygons, the smaller ones first."""
+    return {image: [(name, outline(*box)) for name, box in [*boxes.items()][::-1]] for image, boxes in BOXES.items()}
+
+
 def coco(data):
     """Polygons, and a bird in run lengths."""
-    bird = {'segmentation': {'size': [40, 50], 'counts': [0, 4, 36, 4, 36, 4, 36, 4, 36, 4, 36, 4, 1796]}}
     images(data / 'images')
-    a = ('car', outline(12, 18, 8, 20)), ('road', outline(10, 30, 5, 45)), ('bird', bird)
-    coco_file(data / 'annotations' / 'instances.json', {'a': a, 'b': [('road', outline(20, 40, 0, 50))]})
+    bird = {'segmentation': {'size': [40, 50], 'counts': [0, 4, 36, 4, 36, 4, 36, 4, 36, 4, 36, 4, 1796]}}
+    objects = outlines()
+    objects['a'][0] = ('bird', bird)
+    coco_file(data / 'annotations' / 'instances.json', objects)
 
 
 def cvat_coco(data):
     """An export of CVAT: a subset named default, and a brush stroke as a crowd in run lengths."""
     images(data / 'images' / 'default')
     painted = {'iscrowd': 1, 'segmentation': {'size': [40, 50], 'counts': [20, *[20] * 99]}}
-    a = ('road', outline(10, 30, 5, 45)), ('car', outline(12, 18, 8, 20)), ('bird', outline(0, 4, 0, 6))
-    coco_file(data / 'annotations' / 'instances_default.json', {'a': a, 'b': [('road', painted)]})
+    coco_file(data / 'annotations' / 'instances_default.json', outlines() | {'b': [('road', painted)]})
 
 
 def compressed_coco(data):
     """Compressed run lengths, written by pycocotools."""
     images(data)
-    masks = {'a': {'road': TRUTH['a'] == 1, 'car': TRUTH['a'] == 2, 'bird': TRUTH['a'] == 255}, 'b': {'road': TRUTH['b'] == 1}}
     objects = {}
-    for image, of_classes in masks.items():
-        codes = {name: coco_mask.encode(np.asfortranarray(mask, np.uint8)) for name, mask in of_classes.items()}
+    for image, boxes in BOXES.items():
+        masks = {name: np.asfortranarray(TRUTH[image] == VALUES[name], np.uint8) for name in boxes}
+        codes = {name: coco_mask.encode(mask) for name, mask in masks.items()}
         objects[image] = [(name, {'segmentation': {**code, 'counts': code['counts'].decode()}}) for name, code in codes.items()]
     coco_file(data / '_annotations.coco.json', objects)
 
