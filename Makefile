@@ -125,9 +125,11 @@ table2-mini: caffe ## Table 2 in miniature on CamVid, on a CPU (DATA=)
 
 ##@ Work on the toolkit
 .PHONY: test lint prototxt rehearse bench
+# Each process of tests computes with one thread and takes up to 3 GB of memory.
+AT_ONCE = -n logical --maxprocesses 4 --dist loadfile
 test: caffe crf-packages ## all tests, on real Caffe (TESTS=tests/test_x.py, PYTEST_FLAGS=)
 	@$(PYTHON) -m tools.caffe_build.extra_packages
-	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(if $(value TESTS),$(call each,TESTS),tests)
+	$(PYTHON) -m pytest $(PYTEST_FLAGS) $(if $(value TESTS),$(call each,TESTS),$(AT_ONCE) tests)
 
 lint: caffe ## ruff, mypy and the import rule
 	$(PYTHON) -m ruff check .
