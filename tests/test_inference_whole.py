@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_prep.records import Record, save_split
 from prototxt.experiments import NETS
 from prototxt.networks import deploy
 from tests.narrow_nets import narrow_nets  # noqa: F401
-from tests.toy_nets import random_image, random_weights
+from tests.toy_nets import make_split, random_image, random_weights
 from tools import test
 from tools.inference import Predictor
 from tools.inference.caffe_net import forward, load_net
@@ -57,20 +56,14 @@ def test_input_is_the_rows(name, mean, image_hw, size_hw, mode, tight_hw, tmp_pa
 )
 def test_the_command_labels_and_scores(name, tmp_path):
     """tools/test.py writes label maps of the images' sizes and scores, as for any network."""
-    folder, records = tmp_path / 'data', []
-    folder.mkdir()
-    for stem, size in (('a', (30, 44)), ('b', (25, 31))):
-        paths = folder / f'{stem}.png', folder / f'{stem}_label.png'
-        cv2.imwrite(str(paths[0]), random_image(*size))
-        cv2.imwrite(str(paths[1]), np.full(size, 7, np.uint8))
-        records.append(Record(stem, *paths, 'pascal_voc'))
-    save_split(folder, 'val', records)
+    sizes = {'a': (30, 44), 'b': (25, 31)}
+    data = make_split(tmp_path / 'data', sizes, dataset='pascal_voc', split='val')
     weights = random_weights(name, tmp_path / 'weights.caffemodel')
-    words = ['--net', name, '--weights', weights, '--data', folder, '--out', tmp_path / 'out']
+    words = ['--net', name, '--weights', weights, '--data', data, '--out', tmp_path / 'out']
     test.main([str(word) for word in words])
-    for record in records:
-        found = cv2.imread(str(tmp_path / 'out' / f'{record.id}.png'), cv2.IMREAD_UNCHANGED)
-        assert found.shape == record.size_hw and found.max() < 21
+    for stem, size_hw in sizes.items():
+        found = cv2.imread(str(tmp_path / 'out' / f'{stem}.png'), cv2.IMREAD_UNCHANGED)
+        assert found.shape == size_hw and found.max() < 21
     scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
     assert scores['images'] == 2 and scores['settings']['net'] == name
 

@@ -12,15 +12,19 @@ from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED, ROOT, RUNS
 
 
-def steps(monkeypatch, name, weights):
-    """The options of the three commands that `make crf-NAME` runs if it finds `weights`."""
-    said = []
-    monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: said.append(argv))
-    monkeypatch.setattr(recipe, 'find_weights', lambda _net: weights)
-    recipe.main([name])
-    (_, *stored), (_, *searched), (_, *tested) = said
-    assert [argv[0] for argv in said] == ['tools/test.py', 'tools/crf_search.py', 'tools/test.py']
-    return test_command.parse_args(stored), crf_search.parse_args(searched), test_command.parse_args(tested)
+@pytest.fixture
+def begun(monkeypatch):
+    """The commands that the recipe begins; they do not run. Weights of a network are pretrained/NET.caffemodel."""
+    commands = []
+    monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: commands.append(argv))
+    monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
+    return commands
+
+
+def parsed(commands):
+    """The options of the three commands for a network."""
+    assert [tool for tool, *_ in commands] == ['tools/test.py', 'tools/crf_search.py', 'tools/test.py']
+    return [tool.parse_args(words) for tool, (_, *words) in zip((test_command, crf_search, test_command), commands, strict=True)]
 
 
 @pytest.mark.parametrize(('name', 'net', 'data'), [
@@ -28,9 +32,10 @@ def steps(monkeypatch, name, weights):
     ('dilation8_camvid', 'dilation8_camvid', 'camvid'),
     ('front', 'front_pascal_voc', 'pascal_voc'), ('fcn8s_camvid_small', 'fcn8s_camvid_small', 'camvid-320x240'),
 ])  # fmt: skip
-def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatch):
+def test_scores_of_val_then_the_search_then_the_test(name, net, data, begun):
     """The test uses the split of the paper's tables, and the parameters that the search found on val."""
-    stored, searched, tested = steps(monkeypatch, name, [RUNS / 'x' / 'x_iter_9.caffemodel'])
+    recipe.main([name])
+    stored, searched, tested = parsed(begun)
     assert (stored.net, tested.net) == (net, net) and stored.save_scores == searched.scores
     assert (stored.split, searched.split, tested.split) == ('val', 'val', None) and str(searched.data) == f'data/{data}'
     assert tested.crf == searched.out / 'crf.json' and stored.crf is None
@@ -38,58 +43,48 @@ def test_scores_of_val_then_the_search_then_the_test(name, net, data, monkeypatc
     assert tested.save_scores == (stored.save_scores if on_val else None)
 
 
-def test_released_weights_and_those_trained_here_share_no_folder(monkeypatch):
+def test_released_weights_and_those_trained_here_share_no_folder(begun, monkeypatch):
     """All steps name their weights, so a training that writes a new snapshot meanwhile changes nothing."""
-    files = {
-        'released': PRETRAINED / 'dilation8_camvid.caffemodel',
-        'own': RUNS / 'camvid-joint' / 'camvid-joint_iter_9.caffemodel',
-    }
     folders = []
-    for file in files.values():
-        stored, searched, tested = steps(monkeypatch, 'dilation8_camvid', [file])
+    for file in (PRETRAINED / 'dilation8_camvid.caffemodel', RUNS / 'camvid-joint' / 'camvid-joint_iter_9.caffemodel'):
+        begun.clear()
+        monkeypatch.setattr(recipe, 'find_weights', lambda _net, file=file: [file])
+        recipe.main(['dilation8_camvid'])
+        stored, searched, tested = parsed(begun)
         assert [ROOT / path for path in (*stored.weights, *tested.weights)] == [file, file]
         folders.append({stored.save_scores, searched.out, tested.crf.parent})
         assert stored.save_scores == searched.scores and searched.out == tested.crf.parent
     assert not folders[0] & folders[1]
 
 
-def test_missing_weights_of_the_second_network_are_reported_before_the_first_begins(monkeypatch):
-    """The first network takes hours."""
-    said = []
+def test_faults_of_the_second_network_are_reported_before_the_first_begins(begun, monkeypatch):
+    """The first network takes hours. The second has no val split (KITTI only has train and test), or no weights."""
+    with pytest.raises(UserError, match='dilation7_kitti: kitti has no val split to search on, only train, test; take the'):
+        recipe.main(['dilation8_camvid', 'dilation7_kitti'])
 
     def find_weights(net):
         if net == 'front_camvid':
             raise UserError('no weights')
         return [PRETRAINED / f'{net}.caffemodel']
 
-    monkeypatch.setattr(recipe.Steps, 'do', lambda *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', find_weights)
     with pytest.raises(UserError, match='no weights'):
         recipe.main(['dilation8_camvid', 'front_camvid'])
-    assert not said
+    assert not begun
 
 
 @pytest.mark.parametrize(('target', 'nets'), [
     ('crf-front', 'front'), ('deeplab-crf', 'deeplab_pascal_voc deeplab_msc_pascal_voc'),
 ])  # fmt: skip
-def test_targets(target, nets):
+def test_a_make_target_runs_the_recipe(target, nets):
+    """The target names one network, or several are fixed."""
     words = ['make', '--no-print-directory', '-n', '-o', 'crf-packages', target]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shlex.split(printed)[1:] == ['-m', 'tools.recipes.crf_recipe', *nets.split()]
 
 
-def test_a_warning_names_weights_that_were_trained_on_val(monkeypatch, capsys):
+@pytest.mark.usefixtures('begun')
+def test_a_warning_names_weights_that_were_trained_on_val(capsys):
     """Only one of the two files was trained on val."""
-    monkeypatch.setattr(recipe.Steps, 'do', lambda *_: None)
-    monkeypatch.setattr(recipe, 'find_weights', lambda net: [PRETRAINED / f'{net}.caffemodel'])
     recipe.main(['deeplab_largefov_pascal_voc', 'deeplab_msc_largefov_pascal_voc'])
     assert capsys.readouterr().err.count('deeplab_largefov_pascal_voc.caffemodel was trained on images of pascal_voc val') == 1
-
-
-def test_a_data_set_without_val_is_refused_before_anything_runs(monkeypatch):
-    """KITTI only has train and test. The network before it in the list does not begin either."""
-    said = []
-    monkeypatch.setattr(recipe.Steps, 'do', lambda *argv: said.append(argv))
-    with pytest.raises(UserError, match='dilation7_kitti: kitti has no val split to search on, only train, test; take the'):
-        recipe.main(['dilation8_camvid', 'dilation7_kitti'])
-    assert not said

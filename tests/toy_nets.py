@@ -34,8 +34,8 @@ def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.kron(cells, np.ones((8, 8, 1), np.uint8))[:height, :width]
 
 
-def make_split(folder: Path, sizes: dict[str, tuple[int, int]]) -> Path:
-    """A split 'test' of images whose truth is one class in the upper half, another below, and one ignored pixel."""
+def make_split(folder: Path, sizes: dict[str, tuple[int, int]], *, dataset: str = 'toy', split: str = 'test') -> Path:
+    """A split of random images. The truth is class 0 in the upper half, another class below, and one ignored pixel."""
     folder.mkdir()
     records = []
     for number, (name, size) in enumerate(sizes.items()):
@@ -44,6 +44,6 @@ def make_split(folder: Path, sizes: dict[str, tuple[int, int]]) -> Path:
         image, label = folder / f'{name}.png', folder / f'{name}_label.png'
         cv2.imwrite(str(image), random_image(*size, seed=number))
         cv2.imwrite(str(label), truth)
-        records.append(Record(name, image, label, 'toy'))
-    save_split(folder, 'test', records)
+        records.append(Record(name, image, label, dataset))
+    save_split(folder, split, records)
     return folder
