@@ -194,27 +194,21 @@ def test_complete_copy_of_voc_and_sbd_is_accepted(tmp_path, monkeypatch):
     ids = [f'{number:06d}' for number in range(1464 + 1449 + 9118)]
     train, val, other = ids[:1464], ids[1464 : 1464 + 1449], ids[1464 + 1449 :]
     sbd = train[:1100] + val[:1137] + other
-    voc_root, sbd_root = tmp_path / 'VOC2012', tmp_path / 'dataset'
-    for folder in (voc_root / 'JPEGImages', voc_root / 'SegmentationClass', sbd_root / 'img', sbd_root / 'cls'):
-        folder.mkdir(parents=True)
-    lists = voc_root / 'ImageSets' / 'Segmentation'
-    lists.mkdir(parents=True)
-    for path, names in (
-        (lists / 'train.txt', train),
-        (lists / 'val.txt', val),
-        (sbd_root / 'train.txt', sbd[:8498]),
-        (sbd_root / 'val.txt', sbd[8498:]),
-    ):
-        path.write_text('\n'.join(names))
+    for folder in ('VOC2012/JPEGImages', 'VOC2012/SegmentationClass', 'dataset/img', 'dataset/cls'):
+        (tmp_path / folder).mkdir(parents=True)
+    mini.write_lines(tmp_path / 'VOC2012/ImageSets/Segmentation/train.txt', train)
+    mini.write_lines(tmp_path / 'VOC2012/ImageSets/Segmentation/val.txt', val)
+    mini.write_lines(tmp_path / 'dataset/train.txt', sbd[:8498])
+    mini.write_lines(tmp_path / 'dataset/val.txt', sbd[8498:])
     monkeypatch.setattr('dataset_prep.voc.check_files', lambda records: None)
     splits = find_splits(tmp_path)
     assert [record.id for record in splits['train_aug']] == train + other
     assert {record.encoding for record in splits['train_aug'][:1464]} == {'ids'}
     assert {record.encoding for record in splits['train_aug'][1464:]} == {'sbd'}
-    (sbd_root / 'val.txt').write_text('\n'.join(sbd[8499:]))
+    mini.write_lines(tmp_path / 'dataset/val.txt', sbd[8499:])
     with pytest.raises(UserError, match=r'this copy of SBD has 2856 val \(complete: 2857\)'):
         find_splits(tmp_path)
-    (sbd_root / 'val.txt').write_text('\n'.join([train[1100], *sbd[8499:]]))
+    mini.write_lines(tmp_path / 'dataset/val.txt', [train[1100], *sbd[8499:]])
     with pytest.raises(UserError, match=r'this copy of pascal_voc has 10581 train_aug \(complete: 10582\)'):
         find_splits(tmp_path)
 

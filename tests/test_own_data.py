@@ -79,28 +79,27 @@ def test_lists_are_followed_and_test_images_need_no_labels(tmp_path):
     assert splits['test'][0].label is None
 
 
-def test_images_and_labels_that_do_not_pair_are_refused(tmp_path):
-    """An image twice, a list with an unknown name, val.txt without train.txt, a missing label with and without a list."""
-    data = tmp_path / 'in'
-    custom(data)
-
-    def check_error(words):
-        with pytest.raises(UserError, match=words):
-            prepare(tmp_path)
-
-    (data / 'images' / 'plain.jpg').write_bytes(b'')
-    check_error('plain.jpg and .*plain.PNG have the same name, plain; keep one')
-    (data / 'images' / 'plain.jpg').unlink()
-    (data / 'train.txt').write_text('plain\nnone.png\n')
-    check_error('train.txt names none.png; there is no such image in')
-    (data / 'train.txt').rename(data / 'val.txt')
-    check_error('has val.txt but no train.txt')
-    (data / 'labels' / 'plain.png').unlink()
-    (data / 'val.txt').rename(data / 'train.txt')
-    (data / 'train.txt').write_text('a.b\nplain\n')
-    check_error('1 of 2 images of train cannot be used; each needs its label:\n  no label of .*images/plain.PNG')
-    (data / 'train.txt').unlink()
-    check_error('1 of 4 images cannot be used; each needs .*:\n  no label of .*images/plain.PNG')
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'images/plain.jpg': ''}, 'plain.jpg and .*plain.PNG have the same name, plain; keep one'),
+        ({'train.txt': 'plain\nnone.png\n'}, 'train.txt names none.png; there is no such image in'),
+        ({'val.txt': 'plain\n'}, 'has val.txt but no train.txt'),
+        ({'labels/plain.png': None}, '1 of 4 images cannot be used; each needs .*:\n  no label of .*images/plain.PNG'),
+        (
+            {'labels/plain.png': None, 'train.txt': 'a.b\nplain\n'},
+            '1 of 2 images of train cannot be used; each needs its label:\n  no label of .*images/plain.PNG',
+        ),
+    ],
+)
+def test_files_and_lists_that_do_not_fit_are_refused(tmp_path, changes, words):
+    """`changes` are written into the folder; None deletes the file."""
+    custom(tmp_path / 'in')
+    for name, text in changes.items():
+        path = tmp_path / 'in' / name
+        path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        prepare(tmp_path)
 
 
 @pytest.mark.parametrize('name', [b'stra\xdfe', b'a\tb', 'a\u2028b'.encode()])
