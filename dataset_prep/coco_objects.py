@@ -78,7 +78,7 @@ def paint(label: np.ndarray, objects: Iterable[Painted]) -> None:
 
 
 def _run_lengths(segmentation: Segmentation, height: int, width: int) -> dict:
-    """pycocotools' compressed run-length code of an object, as its COCO.annToRLE makes it."""
+    """pycocotools' compressed run-length code of an object, made as COCO.annToRLE does."""
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects([polygon.tolist() for polygon in segmentation], height, width))
     if list(segmentation['size']) != [height, width]:

@@ -2,7 +2,7 @@
 
 DIR holds
 images/NAME.jpg (or .jpeg .png .bmp .tif .tiff .ppm .webp)    8 bits a channel, no alpha, no EXIF tag that turns them
-labels in one of these forms, which is recognised:
+labels in one of these forms (the command recognises which):
   labels/NAME.png               index PNGs, grey or palette: ids 0 to N-1, 255 to ignore; or RGB, in the colours of the classes
   labels/NAME.png, RGB, and a palette file: labelmap.txt, label_colors.txt, class_dict.csv or palette.txt
   NAME.json of labelme, in labels/ or beside the images
@@ -222,7 +222,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _names(text: str) -> frozenset[str]:
-    """Names with commas between them."""
+    """The names in a text with commas between them."""
     return frozenset(composed(name.strip()) for name in text.split(',') if name.strip())
 
 

@@ -1,9 +1,8 @@
 """Writes and reads Caffe's Datum message directly as bytes: 12 MB of float maps in milliseconds.
 
-The Python package of protocol buffers copies float fields value by value, a second for such a map. The wire format of this
-message is small enough to write by hand. Field numbers are those of `message Datum` in caffe.proto: channels 1, height 2, width
-3, data 4, float_data 6, encoded 7. The floats are written packed, which parsers accept for this field too, in 4 bytes each
-rather than 5.
+Python's protobuf package copies float fields value by value, which takes a second for such a map. The wire format of this message
+is small enough to write by hand. Field numbers are those of `message Datum` in caffe.proto: channels 1, height 2, width 3, data
+4, float_data 6, encoded 7. Floats are written packed, in 4 bytes each instead of 5; parsers accept that for this field too.
 """
 
 import cv2
@@ -62,7 +61,7 @@ def decode_datum(message: bytes | memoryview) -> np.ndarray:
 def decode_label(message: bytes | memoryview, planes: int) -> np.ndarray:
     """The last `planes` channels of decode_datum(). If the Datum is not encoded, no other channels are read.
 
-    Raises UserError as decode_datum().
+    Raises the errors of decode_datum().
     """
     try:
         found = {field.number: field for field in fields(memoryview(message))}

@@ -130,7 +130,7 @@ class GrowingLmdb:
         self._end()
 
     def _end(self) -> None:
-        """Remove the files that only a part needs."""
+        """Remove the files that only an unfinished LMDB needs."""
         self.whole = True
         for path in (self.path / SETTINGS, self.path / JOURNAL, *self.path.glob('.*.part*')):  # the last after a kill
             path.unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _read_json(file: Path) -> dict | None:
-    """The content of a file in a part; None if it is missing or incomplete."""
+    """The content of a file of an unfinished LMDB; None if it is missing or incomplete."""
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except (FileNotFoundError, ValueError):

@@ -1,10 +1,9 @@
 """Reads image and label files as arrays. A missing, cut-off or wrong file is an error that names it.
 
 Pillow reads the files: it refuses truncated files, which OpenCV fills with grey, and it keeps the indices of palette PNGs.
-Complete label PNGs of one byte per pixel are read by label_png, which is faster and reads nothing else. Neither applies an
-orientation tag, as labels have none; custom.py refuses images that have one. Silent changes by Pillow are refused here: it
-divides 16 bits per channel by 256, drops alpha, and spreads grey of 1, 2 or 4 bits over 0 to 255, which changes the ids of a
-label.
+label_png reads complete label PNGs of one byte per pixel, because it is faster. Neither applies an orientation tag, because
+labels have none; custom.py refuses images that have one. Files that Pillow would change silently are refused: it divides 16 bits
+per channel by 256, drops alpha, and stretches grey of 1, 2 or 4 bits over 0 to 255, which changes the ids of a label.
 """
 
 import struct
@@ -135,7 +134,7 @@ def _read(path: Path, label: bool = False) -> tuple[Image.Image, int]:
 
 
 def _bits(picture: Image.Image) -> int:
-    """Bits per channel in the file. Pillow only tells them in the name of the raw mode."""
+    """Bits per channel in the file, from the name of Pillow's raw mode, the only place where Pillow has them."""
     if picture.mode == '1':
         return 1
     if picture.mode.startswith(('I', 'F')):

@@ -46,7 +46,7 @@ class _Stream:
         self._decoder = json.JSONDecoder()
 
     def members(self) -> Iterator[tuple[str, Any]]:
-        """As `entries`."""
+        """The pairs of entries()."""
         self._expect('{')
         if self._next() == '}':
             return
@@ -72,7 +72,7 @@ class _Stream:
                 return
 
     def _value(self) -> Any:
-        """The value at the position, which moves behind it. More text is read until the value is complete."""
+        """The value at the position, which moves to its end. More text is read until the value is complete."""
         self._next()
         while True:
             try:

@@ -28,7 +28,7 @@ def with_suffix(folder: Path, *suffixes: str) -> list[Path]:
 def read_lines(path: Path) -> dict[int, str]:
     """The stripped lines of a list by number, from 1, without empty ones.
 
-    A byte order mark and any line ends are accepted. Raises UserError if the file is missing, empty, or no text.
+    A byte order mark and any line ends are accepted. Raises UserError if the file is missing, empty, or not UTF-8.
     """
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
@@ -43,7 +43,7 @@ def read_lines(path: Path) -> dict[int, str]:
 
 
 def read_ids(path: Path) -> list[str]:
-    """The ids or names in a list, one per line. Raises UserError as read_lines(), and for a double entry."""
+    """The ids or names in a list, one per line. Raises the errors of read_lines(), and UserError for a double entry."""
     numbered: dict[str, int] = {}
     for number, line in read_lines(path).items():
         name = composed(line)

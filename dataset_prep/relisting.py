@@ -35,7 +35,7 @@ def _made_from(manifest: dict, split: str, records: list[Record]) -> bool:
 
 
 def _listed(path: Path) -> dict | None:
-    """What a list holds; None if it is missing or damaged. Raises UserError if it is whole, and something else."""
+    """What a list holds; None if it is missing or damaged. Raises UserError for complete JSON that is no list of records."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (FileNotFoundError, ValueError):

@@ -124,7 +124,7 @@ def _wood(scene: Scene, horizon: int, end: float) -> None:
 
 
 def _fir_in_front(scene: Scene, wood_end: float) -> None:
-    """In half of the pictures a large fir with its foot below them, beyond the wood."""
+    """In half of the pictures, a large fir beyond the wood, with its foot below the lower edge."""
     if scene.random.randint(2):
         _fir(scene, scene.between(wood_end, SIZE_HW[1]), SIZE_HW[0] + 4, scene.between(95, 135))
 
@@ -171,11 +171,11 @@ def _with_grain(scene: Scene) -> np.ndarray:
 
 
 def draw_split(folder: Path, split: str, count: int, seed: int) -> list[Record]:
-    """Draw `count` pictures into `<folder>/<split>/`; their records.
+    """Draw `count` pictures into `<folder>/<split>/`; returns their records.
 
-    In the order of an LMDB with this seed, lakes and fields are in turn, facing left and right in turn. So a batch has as many
-    of each, and no step of a training draws all plains towards one of the two names.
-    Pictures that the same code drew before from the same numbers are kept. Raises UserError if other files are there.
+    In an LMDB with this seed, lakes and fields alternate, and the side of the boat or barn changes every two pictures. So a batch
+    has as many of each, and no step of a training draws all plains towards one of the two names. Pictures that the same code drew
+    before from the same numbers are kept. Raises UserError if other files are there.
     """
     target = folder / split
     check_own_folder(target, SETTINGS)

@@ -24,7 +24,9 @@ class Tree:
 
 
 def find_tree(data: Path, tree: Tree, check_sums: bool = True) -> Path | None:
-    """The folder of `tree`: `data`, up to two folders below it, or in an archive in `data`, which is unpacked; else None.
+    """The folder of `tree`: `data`, a folder up to two levels below it, or one in an archive in `data`, which is unpacked.
+
+    None if there is none.
 
     Raises UserError if `data` is no folder, or if several folders fit.
     """
@@ -53,7 +55,7 @@ def need_tree(data: Path, tree: Tree, check_sums: bool = True) -> Path:
 
 
 def _one(data: Path, tree: Tree) -> Path | None:
-    """The one folder below `data`, the least deep, that holds all markers; None if there is none."""
+    """`data` or the one folder below it that holds all markers, at the highest level; None if there is none."""
     first = tree.markers[0]
     for depth in _DEPTHS:
         paths = (path for path in sorted(data.glob(depth + first)) if UNPACKED not in path.relative_to(data).parts)

@@ -43,10 +43,10 @@ VOC_FIRST, SBD_FIRST = ANNOTATIONS = ('voc', 'hariharan')  # whose label an imag
 def find_splits(
     data: Path, sbd: Path | None = None, allow_partial: bool = False, annotations: str = VOC_FIRST
 ) -> dict[str, list[Record]]:
-    """The records of train_aug and val, and of test if it is there, from the folder of VOC and that of SBD (default: `data`).
+    """The records of train_aug and val, and of test if it is there, from the folders of VOC and SBD (`sbd`, by default `data`).
 
-    `annotations`, one of ANNOTATIONS: whose label an image has that is in VOC train and in SBD. Raises UserError if something is
-    missing or listed twice, and for counts other than the published ones unless `allow_partial`.
+    `annotations`, one of ANNOTATIONS: whose labels are used for the images that are in VOC train and in SBD. Raises UserError if
+    something is missing or listed twice, and for counts other than the published ones unless `allow_partial`.
     """
     voc_root = need_tree(data, TREE, not allow_partial)
     sbd_root = need_tree(sbd or data, SBD_TREE, not allow_partial)

@@ -29,8 +29,8 @@ def find_coco(
 ) -> list[Record]:
     """The records of the COCO images, set by set, sorted by id. Their labels are drawn first.
 
-    `other_objects`, one of coco.OTHER_OBJECTS, says how to draw; each way has its own folder of labels. Raises UserError as
-    coco.py, and for counts other than the published ones unless `allow_partial`.
+    `other_objects`, one of coco.OTHER_OBJECTS, says how to draw; each way has its own folder of labels. Raises the errors of
+    coco.py, and UserError for counts other than the published ones unless `allow_partial`.
     """
     records = []
     labels = out / (LABELS if other_objects == LEFT else f'{LABELS}_{other_objects}')
