@@ -1,6 +1,6 @@
-"""The released deploy nets, layer by layer, as read in fyu/dilation (models/*_deploy.prototxt): facts to compare with.
+"""The released deploy nets, layer by layer, as in fyu/dilation (models/*_deploy.prototxt).
 
-A line is: name, then k kernel, d dilation, p pad, s stride, g group, o num_output where the file gives them.
+Each layer has its name, then o num_output, k kernel, d dilation, p pad, s stride and g group if the file gives them.
 """
 
 import re
@@ -58,38 +58,31 @@ RELEASED = {
 }
 
 
-# What fyu/dilation's network.py builds for training (front end, and front end with Basic), with Softmax as in deployment. The
-# scores of VOC are called `final` there; here `fc-final`, as in the released VOC net.
+# The nets that fyu/dilation's network.py builds for training (front end, front end with Basic), with Softmax as in deployment.
+# It calls the scores of VOC `final`; here they are `fc-final`, as in the released VOC net.
 BUILT = {
     'front_pascal_voc': ((1, 3, 900, 900), FRONT_END + 'fc-final o21 k1 | prob'),
     'front_camvid': ((1, 3, 900, 1100), FRONT_END + 'final o11 k1 | prob'),
     'front_kitti': ((1, 3, 852, 1640), FRONT_END + 'final o11 k1 | prob'),
     'front_cityscapes': ((1, 3, 1396, 1396), FRONT_END + 'final o19 k1 | prob'),
     'basic_pascal_voc_fyu': ((1, 3, 900, 900), FRONT_END + BASIC_VOC),
-    # paper Sec. 5: the input of the module padded by a buffer of 33, nothing after
+    # paper Sec. 5: only the module's input is padded, by 33
     'basic_pascal_voc': ((1, 3, 900, 900), FRONT_END + re.sub(r' p\d+', '', BASIC_VOC).replace('1_1 o21 k3', '1_1 o21 k3 p33')),
 }
 
 
 def layers(text: str) -> list[str]:
-    """The lines of one of the texts above, one a layer."""
+    """The lines of one of the texts above, one for each layer."""
     return [layer.strip() for line in text.strip().splitlines() for layer in line.split('|') if layer.strip()]
 
 
 def as_line(layer) -> str:
-    """A LayerParameter in the form of the texts above; a field at Caffe's default is left out."""
-    conv, pool = layer.convolution_param, layer.pooling_param
-    words = [layer.name]
+    """A LayerParameter in the form of the texts above; fields at Caffe's defaults are left out."""
+    conv, pool, fields = layer.convolution_param, layer.pooling_param, {}
     if layer.type in ('Convolution', 'Deconvolution'):
-        fields = dict(o=conv.num_output, k=conv.kernel_size[0], d=_first(conv.dilation, 1), p=_first(conv.pad, 0))
-        fields |= dict(s=_first(conv.stride, 1), g=conv.group)
+        fields = dict(o=conv.num_output, k=conv.kernel_size[0], d=[*conv.dilation, 1][0])
+        fields |= dict(p=[*conv.pad, 0][0], s=[*conv.stride, 1][0], g=conv.group)
     elif layer.type == 'Pooling':
         fields = dict(k=pool.kernel_size, p=pool.pad, s=pool.stride)
-    else:
-        fields = {}
     defaults = dict(d=1, p=0, s=1, g=1)
-    return ' '.join(words + [f'{letter}{value}' for letter, value in fields.items() if defaults.get(letter) != value])
-
-
-def _first(values, default):
-    return values[0] if len(values) else default
+    return ' '.join([layer.name, *(f'{letter}{value}' for letter, value in fields.items() if defaults.get(letter) != value)])
