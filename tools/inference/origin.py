@@ -31,12 +31,10 @@ class Origin:
 
 def origin_of(path: Path) -> Origin:
     """The origin of one file, from the run.json of its run folder or from its path in pretrained/."""
-    for folder in (
-        path.absolute().parent,
-        path.absolute().parent.parent,
-    ):  # scored snapshots lie in a folder inside the run folder
+    folder = path.absolute().parent
+    for run_folder in (folder, folder.parent):  # snapshots that are scored during the training lie one folder deeper
         with suppress(UserError):
-            stage = read_record(folder)['settings'].get('stage', '')
+            stage = read_record(run_folder)['settings'].get('stage', '')
             return Origin(stage=stage if stage in STAGES else '')
     return Origin(row=next((name for name, row in WEIGHTS.items() if cut_from(path, row.path)), ''))
 

@@ -38,7 +38,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], facts: Datas
 
 
 def column(sheet: np.ndarray, place: int, facts: Dataset) -> np.ndarray:
-    """Column `number` (from 0) of a contact sheet: the panels of one heading, without heading and legend."""
+    """Column `place` (from 0) of a contact sheet: the panels of one heading, without heading and legend."""
     legend = class_legend(facts, len(HEADINGS) * (PANEL_WIDTH + GAP) - GAP)
     left = GAP + place * (PANEL_WIDTH + GAP)
     return sheet[GAP + LINE + GAP : -(legend.shape[0] + 2 * GAP), left : left + PANEL_WIDTH]

@@ -17,10 +17,10 @@ class Benchmark:
     """The rules of one benchmark. `classes` are the evaluated ids by name; label maps may hold ids 0 to `ids` - 1.
 
     Ground-truth pixels of `ignore`, or of an id that is not evaluated, do not count. A ground-truth file `<id><suffix>` belongs
-    to the prediction `<id>.png`, or where `loose` to `<id>*.png` in any folder; in `of_sequences`, `<sequence>/GT/<id><suffix>`
-    to `<sequence>_<id>.png` too, as tools/test.py calls it. Of an image with several files that of the suffix named first
-    counts. `encodings` are how its files may name classes; for a suffix that says it, `suffixes` has the encoding.
-    `other_ids` is what to do with predictions in the data set's other numbering.
+    to the prediction `<id>.png`; with `loose`, to `<id>*.png` in any folder; with `of_sequences`, `<sequence>/GT/<id><suffix>`
+    also belongs to `<sequence>_<id>.png`, as tools/test.py names it. If an image has several files, the suffix that is named
+    first counts. `encodings`: the ways in which its files may name classes. `suffixes` has the encoding of a suffix that implies
+    one. `other_ids`: what to do with predictions in the data set's other numbering.
     """
 
     dataset: str

@@ -25,7 +25,7 @@ LAST_CHARACTER = chr(sys.maxunicode)
 
 
 class Pair(NamedTuple):
-    """A prediction and its ground truth; `encoding` says how the truth file names classes, if its name tells."""
+    """A prediction and its ground truth. `encoding` is that of the truth file, if its name implies one."""
 
     prediction: Path
     truth: Path
@@ -78,7 +78,7 @@ def _coloured(path: Path) -> Path:
     return path.with_stem(f'{path.stem}_color')
 
 
-Truths = Mapping[str, tuple[Path, str | None]]  # the ground-truth file of each id, and how it names classes if its name says it
+Truths = Mapping[str, tuple[Path, str | None]]  # the ground-truth file of each id, and its encoding if its name implies one
 
 
 def _ground_truth(benchmark: Benchmark, folder: Path) -> Truths:
