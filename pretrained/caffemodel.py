@@ -104,8 +104,8 @@ def stored(path: Path) -> dict[str, list[Blob]]:
         if isinstance(error, Truncated) and bytes(data[: len(HDF5)]).startswith(BEGINNINGS):
             raise UserError(f'{path}: cut off ({error}); copy or download it again') from error
         raise UserError(
-            f'{path}: not a caffemodel ({error}); give a file of weights as Caffe writes them, or convert what another framework '
-            f'wrote: .venv/bin/python -m pretrained.net_surgery join NET {path} --out FILE; for VGG-16: '
+            f'{path}: not a caffemodel ({error}); give a weight file of Caffe, or convert one of another framework: '
+            f'.venv/bin/python -m pretrained.net_surgery join NET {path} --out FILE; for VGG-16: '
             f'make weights-vgg16 FROM={path}'
         ) from error
 

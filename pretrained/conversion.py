@@ -111,7 +111,7 @@ def _convention(source: Path, found: formats.Source, convolutions: list, told: s
         choices = '; '.join(f'{name}: {row.what}' for name, row in CONVENTIONS.items())
         raise UserError(
             f'{source}: not a known VGG-16, and nothing in a file of {found.kind} says which pixels it expects; '
-            f'state it: INPUT= with make, or --input ({choices})'
+            f'name them: INPUT= with make, or --input ({choices})'
         )
     whose = f'those of {known[1]}' if known else 'not those of the ImageNet VGG-16'
     expects = 'input BGR' if convention == 'caffe' else f'its input ({CONVENTIONS[convention].what}) made BGR in conv1_1'
@@ -128,10 +128,10 @@ def _fully_connected(source: Path, layers: Layers, shapes: dict[str, tuple[int, 
         return {}, 'fc6 and fc7: not in this source'
     for name, shape in shapes.items():
         if not _fits(layers[name], shape):
-            return {}, f'fc6 and fc7: left out, as {name} has {_shapes(layers[name])}, VGG-16 has {shape}'
+            return {}, f'fc6 and fc7: left out: {name} has {_shapes(layers[name])}, VGG-16 has {shape}'
         if not all(map(all_finite, layers[name])):
             if _all_nan(layers[name][0]):  # as torchvision publishes IMAGENET1K_FEATURES
-                return {}, f'fc6 and fc7: left out, as {name} has no values that are numbers'
+                return {}, f'fc6 and fc7: left out: {name} has only NaN'
             raise UserError(f'{source}: {caffemodel.not_finite([name])}; give another')
     return {
         name: [_reshaped(layers[name][0], shape), _reshaped(layers[name][1], shape[:1])] for name, shape in shapes.items()

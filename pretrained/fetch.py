@@ -96,9 +96,12 @@ def _form_fault(file: Path) -> str | None:
 
 def _warn_of_no_sum(row: WeightFile, path: Path) -> None:
     if origin := caffemodel.converted_from(path):
-        print(f'warning: {path}: converted from {origin}, of which no sum is known: its layers are all there', file=sys.stderr)
+        print(f'warning: {path}: converted from {origin}; its checksum is not known, but all layers are there', file=sys.stderr)
     elif not row.sums:
-        print(f'warning: {path}: nobody publishes a sum of it, only its form was checked: a whole caffemodel', file=sys.stderr)
+        print(
+            f'warning: {path}: nobody publishes its checksum; it is a whole caffemodel, and nothing more is known',
+            file=sys.stderr,
+        )
 
 
 def _download(name: str, row: WeightFile, path: Path) -> Path:

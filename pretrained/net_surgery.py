@@ -152,7 +152,7 @@ def check(net_name: str, paths: Sequence[Path]) -> str:
 def write(path: Path, held: Layers, name: str, sources: Iterable[Path]) -> None:
     """Write layers straight from their files. Raises UserError if `path` is one of these files."""
     if any(path.exists() and path.samefile(source) for source in sources):
-        raise UserError(f'{path} is read from; write to another file')
+        raise UserError(f'{path} is one of the files to read; write to another file')
     caffemodel.write(path, held, name)
     print(f'{path}: {_summary(held)}')
 

@@ -55,7 +55,7 @@ def _layers(path: Path, data: memoryview) -> tuple[Layers, bool]:
     first = next((number for number, node in enumerate(nodes) if node.op_type == 'Conv'), 0)
     if before := {node.op_type for node in nodes[:first]} & ARITHMETIC:
         raise UserError(
-            f'{path}: computes with pixels before its first convolution ({", ".join(before)}), which is not read; '
+            f'{path}: changes pixels before its first convolution ({", ".join(before)}), which cannot be converted; '
             'give the model without that'
         )
     names = _names(nodes, tensors)

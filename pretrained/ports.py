@@ -54,7 +54,7 @@ def _converted(name: str, source: Path) -> Converted:
         return join(name, [source], whole=True)
     if name in thinned.STEPS:
         return thinned.start(name, source)
-    raise UserError(f'{source}: nothing converts it into {WEIGHTS[name].file}; see pretrained/README.md for what is read')
+    raise UserError(f'{source} cannot be converted into {WEIGHTS[name].file}; pretrained/README.md lists the files that can be')
 
 
 def _unpacked(source: Path, place: Path) -> Path:

@@ -87,7 +87,7 @@ def _whole_outputs(values: Values) -> Iterator[np.ndarray]:
 def authors_file(name: str) -> bool:
     """Fetch the authors' file; returns whether it is there, with the reason on stderr if not."""
     try:
-        print(f'{fetch(name)} is here; FROM=FILE with make, or FILE, thins a VGG-16 in its place')
+        print(f'{fetch(name)} is here; to replace it by a thinned VGG-16, give FILE, or FROM=FILE with make')
     except UserError as error:
         print(f'{error}\nA VGG-16 is thinned instead.', file=sys.stderr)
         return False

@@ -127,4 +127,4 @@ def test_a_failed_check_is_a_line_and_status_1(tmp_path):
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 1
     assert 'Unknown layer type: Nope' in finished.stderr
-    assert finished.stderr.endswith('error: Caffe ended this; the check that failed is named above\n')
+    assert finished.stderr.endswith('error: Caffe stopped; the failed check is named above\n')

@@ -364,9 +364,9 @@ def test_files_of_other_programs_are_never_replaced(tmp_path):
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('{"annotations": []}')
-    with pytest.raises(UserError, match='out/drawn/train holds what this command did not write'):
+    with pytest.raises(UserError, match='out/drawn/train holds files that this command did not write'):
         toy.main(['--out', str(out)])
-    with pytest.raises(UserError, match='out/coco_labels/train2014 holds what this command did not write'):
+    with pytest.raises(UserError, match='out/coco_labels/train2014 holds files that this command did not write'):
         mini.prepare('voc_coco', tmp_path / 'in', out)
     with pytest.raises(UserError, match='out/val.json was not written by this toolkit'):
         mini.prepare('voc', tmp_path / 'in', out)

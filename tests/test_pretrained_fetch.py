@@ -242,7 +242,7 @@ def test_a_port_is_converted_if_the_owner_does_not_answer(server, tmp_path, monk
     path = fetch.fetch('front_toy', tmp_path)
     found = caffemodel.load(path)
     assert all((one == other).all() for name in layers for one, other in zip(found[name], layers[name], strict=True))
-    assert f'converted from {urls[-1]}, of which no sum is known' in capsys.readouterr().err
+    assert f'converted from {urls[-1]}; its checksum is not known' in capsys.readouterr().err
     assert (tmp_path / 'toy.caffemodel.wrong').read_bytes() == server.bodies['/good/basic_toy.h5']
     server.asked.clear()
     assert fetch.fetch('front_toy', tmp_path) == path and not server.asked
@@ -284,7 +284,10 @@ def test_command_prints_licence_and_an_unknown_sum(server, tmp_path, capsys):
     fetch.main(['weights', '--folder', str(tmp_path)])
     said = capsys.readouterr()
     assert f'its sha256 is {hashlib.sha256(server.path.read_bytes()).hexdigest()}; ' in said.out
-    assert said.err == f'warning: {server.path}: nobody publishes a sum of it, only its form was checked: a whole caffemodel\n'
+    assert (
+        said.err
+        == f'warning: {server.path}: nobody publishes its checksum; it is a whole caffemodel, and nothing more is known\n'
+    )
 
 
 # The table

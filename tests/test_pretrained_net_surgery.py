@@ -168,7 +168,7 @@ def test_two_names_of_one_layer_are_refused(tmp_path):
 def test_a_source_is_not_overwritten(tmp_path):
     """Its values are read while the result is written."""
     path = random_weights('front_toy', tmp_path / 'w.caffemodel')
-    with pytest.raises(UserError, match='is read from; write to another file'):
+    with pytest.raises(UserError, match='is one of the files to read; write to another file'):
         net_surgery.main(['join', 'front_toy', str(path), '--out', str(path)])
 
 

@@ -305,8 +305,8 @@ OTHER_FC = torch_arrays(random_layers(FrontEnd(NARROW.trunk, fc=9)))
 @pytest.mark.parametrize(('changes', 'said', 'has_fc'), [
     (HEAD, 'left out: fc8, head, scores of another task', True),
     # torchvision's IMAGENET1K_FEATURES has such a classifier
-    ({'classifier.3.weight': np.full((7, 7), np.nan)}, 'fc6 and fc7: left out, as fc7 has no values that are numbers', False),
-    (OTHER_FC, 'fc6 and fc7: left out, as fc6 has (9, 294) and (9,), VGG-16 has (7, 6, 7, 7)', False),
+    ({'classifier.3.weight': np.full((7, 7), np.nan)}, 'fc6 and fc7: left out: fc7 has only NaN', False),
+    (OTHER_FC, 'fc6 and fc7: left out: fc6 has (9, 294) and (9,), VGG-16 has (7, 6, 7, 7)', False),
 ])  # fmt: skip
 def test_layers_that_the_front_end_does_not_need_are_left_out_and_named(tmp_path, changes, said, has_fc):
     in_torch(changes)(tmp_path / 'w.pth')

@@ -67,7 +67,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def check_own_folder(path: Path, mark: str) -> None:
     """Raise UserError if the folder `path` has files but no file `mark`, which marks a folder that may be replaced."""
     if path.exists() and not (path / mark).exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f'{path} holds what this command did not write, and would be replaced; move it away, or write elsewhere')
+        raise UserError(f'{path} holds files that this command did not write and would delete; move it away, or write elsewhere')
 
 
 def put_folder(new: Path, path: Path) -> None:

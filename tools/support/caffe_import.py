@@ -39,7 +39,7 @@ def net_of(message, phase: str = 'test'):
 @ctypes.CFUNCTYPE(None)
 def _ended() -> None:
     """Ends the process after a failed check of Caffe, in place of abort()."""
-    print('error: Caffe ended this; the check that failed is named above', file=sys.stderr, flush=True)
+    print('error: Caffe stopped; the failed check is named above', file=sys.stderr, flush=True)
     os._exit(1)
 
 

@@ -92,7 +92,7 @@ def _why_not(said: str) -> tuple[str, str]:
         if not DRIVER.exists():
             return 'this machine has no NVIDIA driver', 'install one'
         if 'insufficient' in said:
-            return 'its driver is older than the CUDA that Caffe was built with', 'bring the driver up to date'
+            return 'its driver is older than the CUDA that Caffe was built with', 'update the driver'
         return 'the driver shows no GPU to this process', 'look at nvidia-smi and at CUDA_VISIBLE_DEVICES'
     words = [line for line in said.splitlines() if line.strip() and not line.lstrip().startswith(('@', '***'))]
     return (words[-1].strip() if words else 'it does not say why'), 'run: make doctor'
@@ -100,6 +100,6 @@ def _why_not(said: str) -> tuple[str, str]:
 
 _REASONS = (
     ('CPU-only', 'it was built for the CPU only', 'run: make caffe CUDA=1'),
-    ('no kernel image', 'it was built for other GPUs', 'run: make caffe CUDA=1, which asks the GPUs that are there'),
-    ('out of memory', 'its memory is full', 'look at nvidia-smi for who has it'),
+    ('no kernel image', 'it was built for other GPUs', 'run: make caffe CUDA=1, which builds for the GPUs of this machine'),
+    ('out of memory', 'its memory is full', 'look at nvidia-smi for the processes that use it'),
 )
