@@ -1,7 +1,6 @@
 """Summarises run folders: state, progress and score of each run."""
 
 import fcntl
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from tools.training.caffe_log import LogRow
 from tools.training.record import FAILED, RECORD, read_record
 from tools.training.run_folder import LOCK, LOG, METRICS, TRAIN_PROTOTXT
 from tools.training.scores import best_score, contact_sheets, read_scores
+from tools.training.snapshots import snapshots
 
 TRAINING, KILLED, DAMAGED = 'training', 'killed', 'damaged'  # further states; record.py has the others
 TAIL_BYTES = 4096  # bytes of metrics.csv that are read: some hundred rows
@@ -59,7 +59,7 @@ def _overview(run_dir: Path) -> Overview:
     session = record['sessions'][-1]
     state, _, problem = str(session.get('how', KILLED)).partition(': ')
     stage, begun, max_iter = record['settings']['stage'], str(record['sessions'][0]['begun']), int(session['max_iter'])
-    rows = _last_rows(run_dir / METRICS)
+    rows, found = _last_rows(run_dir / METRICS), snapshots(run_dir)
     best, sheets = best_score(read_scores(run_dir)), contact_sheets(run_dir)
     return Overview(
         name=run_dir.name,
@@ -71,7 +71,7 @@ def _overview(run_dir: Path) -> Overview:
         lr=rows[-1].lr if rows else None,
         best_iou=best.mean_iou if best else None,
         best_iteration=best.iteration if best else None,
-        snapshot=_newest_name(run_dir),
+        snapshot=found[-1].caffemodel.name if found else None,
         pictures=str(sheets[max(sheets)]) if sheets else None,
         begun=begun,
         sessions=len(record['sessions']),
@@ -107,9 +107,3 @@ def _last_rows(path: Path) -> list[LogRow]:
 
 def _row(iteration: str, loss: str, lr: str, seconds: str) -> LogRow:
     return LogRow(int(iteration), float(loss), float(lr), float(seconds))
-
-
-def _newest_name(run_dir: Path) -> str | None:
-    """The name of the newest caffemodel; the file is not read."""
-    found = ((re.fullmatch(r'.*_iter_(\d+)\.caffemodel', path.name), path.name) for path in run_dir.iterdir())
-    return max(((int(match[1]), name) for match, name in found if match), default=(0, None))[1]

@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.support.atomic import whole_file
 from tools.training.caffe_log import LogRow
-from tools.training.record import class_weights_of, read_record
+from tools.training.record import loss_scale, read_record
 from tools.training.run_folder import PLOT
 from tools.training.scores import Score, best_score, read_scores
 from tools.training.settings import Settings
@@ -18,10 +18,8 @@ SMOOTHED_OVER = 25  # the running mean covers this fraction of the run
 def draw(settings: Settings, rows: list[LogRow]) -> None:
     """Draw loss.png of a run from its `rows` and scores; nothing if there are no rows."""
     if rows:
-        weights = class_weights_of(read_record(settings.run_dir))
-        scale = settings.pixels_summed * (weights.mean if weights else 1)
-        title, classes = settings.stage_name, settings.dataset.num_classes
-        plot_run(rows, read_scores(settings.run_dir), settings.run_dir / PLOT, title, classes, scale)
+        scale, classes = loss_scale(read_record(settings.run_dir)), settings.dataset.num_classes
+        plot_run(rows, read_scores(settings.run_dir), settings.run_dir / PLOT, settings.stage_name, classes, scale)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Finds the snapshots of a run, checks that they are complete, and deletes old ones."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,19 +74,15 @@ def fault(snapshot: Snapshot, net) -> str | None:
     return None
 
 
-def resumable(snapshot: Snapshot, net) -> bool:
-    """Whether training of `net` can continue from the two files."""
-    return fault(snapshot, net) is None
-
-
 def whole_snapshots(run_dir: Path, net) -> list[Snapshot]:
     """The snapshots that training can continue from, oldest first."""
-    return [snapshot for snapshot in snapshots(run_dir) if resumable(snapshot, net)]
+    return [snapshot for snapshot in snapshots(run_dir) if not fault(snapshot, net)]
 
 
-def newest_whole(run_dir: Path, net) -> Snapshot | None:
-    """The newest snapshot that training can continue from; snapshots that a kill cut short are skipped."""
-    return next((snapshot for snapshot in reversed(snapshots(run_dir)) if resumable(snapshot, net)), None)
+def newest_whole(run_dir: Path, net, last: float = math.inf) -> Snapshot | None:
+    """The newest snapshot up to iteration `last` that training can continue from. Those that a kill cut short are skipped."""
+    found = (snapshot for snapshot in reversed(snapshots(run_dir)) if snapshot.iteration <= last)
+    return next((snapshot for snapshot in found if not fault(snapshot, net)), None)
 
 
 def prune(run_dir: Path, whole: list[Snapshot], keep: int) -> None:

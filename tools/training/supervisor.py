@@ -21,7 +21,7 @@ from tools.training.plot import draw
 from tools.training.record_order import record_begun_with
 from tools.training.scores import read_scores
 from tools.training.settings import Settings
-from tools.training.snapshots import Snapshot, delete_all, newest_whole, prune, resumable, snapshots, whole_snapshots
+from tools.training.snapshots import Snapshot, delete_all, newest_whole, prune, snapshots, whole_snapshots
 from tools.training.start import Start, say_order_lost
 from tools.training.training_bar import Progress
 from tools.training.validation import Validation
@@ -135,8 +135,7 @@ class Supervisor:
         if not row.finite:
             good = max((other.iteration for other in self._metrics.rows if other.sound(self._watch.worst)), default=-1)
             delete_all(snapshot for snapshot in snapshots(self._run_dir) if snapshot.iteration > good)
-        whole = (one for one in reversed(snapshots(self._run_dir)) if resumable(one, self._net))
-        last = next((one for one in whole if one.iteration <= self._watch.good + 1), None)
+        last = newest_whole(self._run_dir, self._net, self._watch.good + 1)
         left = f'the last good snapshot is {last.caffemodel}' if last else 'there is no good snapshot yet'
         return (
             f'{self._log}: {fault}, training has diverged; {left}; {self._watch.causes()}; '
