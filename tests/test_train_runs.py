@@ -393,7 +393,7 @@ def test_damaged_prototxt_is_named(finished, basic, tmp_path):
     run_dir = shutil.copytree(finished, tmp_path / 'run')
     (run_dir / 'train.prototxt').write_text('garbage {')
     for use in (lambda: train(asked(*basic, '--iters', 6)), lambda: newest_snapshot(run_dir)):
-        with pytest.raises(UserError, match=r'train\.prototxt is damaged \(.*--restart'):
+        with pytest.raises(UserError, match=r'train\.prototxt is not the prototxt of a net \(.*--restart'):
             use()
 
 
