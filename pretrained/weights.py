@@ -28,7 +28,7 @@ VOC_TRAIN_AND_VAL = (('pascal_voc', 'train_aug'), ('pascal_voc', 'val'))
 BY_PAPER_5 = 'paper 5: VOC 2012 train, SBD and COCO, and no image of VOC 2012 val'
 BY_PAPER_A = 'paper A: the training set only, even where there is a validation set'
 DEEPLAB_GONE = 'the host has been reported not to answer: ask a group that used the file'
-FCN_SAW = 'README of shelhamer/fcn.berkeleyvision.org: SBD train, which VOC val intersects'
+FCN_SAW = 'README of shelhamer/fcn.berkeleyvision.org: SBD train, which shares images with VOC val'
 HOST_GONE = "the authors' host has been reported down since 2025: ask a group that used the model, or train it (make stages)"
 
 
@@ -69,7 +69,7 @@ class WeightFile:
 WEIGHTS = {
     # starts for the front end
     'vgg16': WeightFile(
-        'vgg16.caffemodel', CC_BY, 'start of the front end: VGG-16 in its shapes', made_by='make weights-vgg16',
+        'vgg16.caffemodel', CC_BY, 'start of the front end: a VGG-16 converted for it', made_by='make weights-vgg16',
     ),
     'VGG_ILSVRC_16_layers': WeightFile(
         'VGG_ILSVRC_16_layers.caffemodel', CC_BY, 'VGG-16 as published (Simonyan & Zisserman), all layers',
@@ -88,7 +88,7 @@ WEIGHTS = {
         urls=('https://umich.box.com/shared/static/obagzzef426d3ty4tihgscr17nxmgvo1.caffemodel',), min_size=537_042_176,
     ),
     'vgg16_keras': WeightFile(
-        'vgg16_weights_tf_dim_ordering_tf_kernels.h5', CC_BY, 'VGG-16 as published, in the form of Keras, all layers',
+        'vgg16_weights_tf_dim_ordering_tf_kernels.h5', CC_BY, "VGG-16 as published, in Keras's form, all layers",
         urls=(
             'https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5',
             'https://github.com/fchollet/deep-learning-models/releases/download/v0.1/'
@@ -97,7 +97,7 @@ WEIGHTS = {
         size=553_467_096, sums=(('md5', '64373286793e3c8b2b4e3219cbf3544b'),),
     ),
     'vgg16_torchvision': WeightFile(
-        'vgg16-397923af.pth', 'not stated; torchvision is BSD 3-clause', "VGG-16 of another training, PyTorch's own, all layers",
+        'vgg16-397923af.pth', 'not stated; torchvision is BSD 3-clause', "VGG-16 trained by PyTorch's team, all layers",
         urls=('https://download.pytorch.org/models/vgg16-397923af.pth',),
         size=553_433_881, sums=(('sha256', '397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0'),),
     ),

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pretrained import caffemodel, conventions, conversion, fetch, formats, ports, thinned, vgg16
+from pretrained import caffemodel, conventions, conversion, fetch, ports, thinned, vgg16
 from pretrained.bilinear import bilinear_kernel
 from prototxt.experiments import FrontEnd
 from prototxt.networks import deploy
@@ -144,14 +144,6 @@ def test_a_command_converts_the_users_own_port(tmp_path, capsys):
         fetch.main(['vgg16_20M', '--from', str(tmp_path / 'port.npz'), '--folder', str(tmp_path)])
     fetch.main(['vgg16_20M', '--folder', str(tmp_path)])
     assert f'converted from {tmp_path}/port.npz' in capsys.readouterr().err
-
-
-def test_kernels_in_an_unknown_order_are_named(tmp_path):
-    """No side of the kernel is as long as the bias."""
-    with (tmp_path / 'w').open('wb') as file:
-        np.savez(file, conv1_1_W=np.ones((8, 3, 3, 3)), conv1_1_b=np.ones(5))
-    with pytest.raises(UserError, match=r'conv1_1 has a kernel of \(8, 3, 3, 3\) and 5 biases, neither'):
-        formats.read(tmp_path / 'w')
 
 
 # The first convolution
