@@ -22,7 +22,7 @@ def check_nothing_left_over(net_name: str, paths: Iterable[Path]) -> None:
             fits = networks_of(caffemodel.stored(path))
             raise UserError(
                 f'{path}: left over: {caffemodel.named(over)}; {net_name} does not have {"it" if len(over) == 1 else "them"}. '
-                + (f'These are weights of {", ".join(fits)}: give that as --net' if fits else f'Give weights of {net_name}')
+                + (f'These are weights of {", ".join(fits)}: use it as --net' if fits else f'Give weights of {net_name}')
                 + f', or keep what {net_name} has: .venv/bin/python -m pretrained.net_surgery join {net_name} {path} --out FILE'
             )
 

@@ -93,12 +93,12 @@ def check_crop_size(crop_size: int) -> int:
     """`crop_size` in pixels if it is 372 + 8 n with n >= 1; else raises UserError with the nearest sizes that fit."""
     cells, rest = divmod(crop_size - SHRINK, STRIDE)
     if cells < 1:
-        raise UserError(f'crop_size {crop_size}: too small, the smallest that works is {SHRINK + STRIDE}')
+        raise UserError(f'crop_size {crop_size} is too small; the smallest that fits is {SHRINK + STRIDE}')
     if rest:
         below = SHRINK + STRIDE * cells
         raise UserError(
-            f'crop_size {crop_size}: ({crop_size} - {SHRINK}) / {STRIDE} is not whole; '
-            f'the nearest that work are {below} and {below + STRIDE}'
+            f'crop_size {crop_size} is not {SHRINK} plus a multiple of {STRIDE}; '
+            f'the nearest that fit are {below} and {below + STRIDE}'
         )
     return crop_size
 

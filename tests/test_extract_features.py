@@ -284,7 +284,7 @@ def test_images_of_two_sizes_are_put_into_the_least_input_that_covers_all(tmp_pa
     ('options', 'words'),
     [
         (['--size-hw', '396', '412'], r'0.png is 29x40 pixels \(height x width\) and needs an input of at least 404x412'),
-        (['--size-hw', '405', '412'], 'crop_size 405: .*the nearest that work are 404 and 412'),
+        (['--size-hw', '405', '412'], 'crop_size 405 is .*the nearest that fit are 404 and 412'),
         (['--blob', 'fc7'], 'front_toy can store maps of pool3 or conv4_3 or conv5_3 or final, not of fc7'),
         (['--net', 'front_camvid'], 'holds toy train, but you asked for camvid train'),
         (['--split', 'val'], 'no val split at'),

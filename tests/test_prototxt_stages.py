@@ -186,8 +186,8 @@ def test_generate_for_own_classes_and_crop(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('argv', 'message'), [
-    (['--net', 'front_camvid', '--classes', '5', '--crop-size', '510', '--out', 'x'], 'nearest that work are 508 and 516'),
-    (['--net', 'front_camvid', '--classes', '5', '--tile', '900', '1001', '--out', 'x'], 'nearest that work are 996 and 1004'),
+    (['--net', 'front_camvid', '--classes', '5', '--crop-size', '510', '--out', 'x'], 'nearest that fit are 508 and 516'),
+    (['--net', 'front_camvid', '--classes', '5', '--tile', '900', '1001', '--out', 'x'], 'nearest that fit are 996 and 1004'),
     (['--net', 'front_camvid', '--classes', '256', '--out', 'x'], 'give 2 to 255'),
     (['--net', 'front_camvid', '--classes', '1', '--out', 'x'], 'give 2 to 255'),
     (['--classes', '5', '--out', 'x'], 'say which, with --net'),

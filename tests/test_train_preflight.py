@@ -87,7 +87,7 @@ def test_lmdb_of_an_earlier_version(copies):
     ('crop', 'fault'),
     [
         (420, 'smallest image side has 412 pixels, but crop_size is 420'),  # Caffe: CHECK_GE(datum_height, crop_size)
-        (410, 'the nearest that work are 404 and 412'),  # 372 + 8 n
+        (410, 'the nearest that fit are 404 and 412'),  # 372 + 8 n
     ],
 )
 def test_crop_that_does_not_fit(toy_images, crop, fault):
