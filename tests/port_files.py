@@ -83,20 +83,3 @@ def as_caffe_before_2015(layers: Layers, path: Path) -> None:
             sides = zip(('num', 'channels', 'height', 'width'), (1,) * (4 - blob.ndim) + blob.shape, strict=True)
             layer.blobs.add(data=blob.ravel().tolist(), **dict(sides))
     path.write_bytes(message.SerializeToString())
-
-
-def as_python_2(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """cPickle.dump(arrays, file, 2) of Python 2, where text is bytes: opcodes as pickletools prints them of such a file."""
-
-    def text(value: bytes) -> bytes:
-        return b'T' + len(value).to_bytes(4, 'little') + value
-
-    def array(values: np.ndarray) -> bytes:
-        shape = b'(' + b''.join(b'J' + side.to_bytes(4, 'little') for side in values.shape) + b't'
-        flags = b'NNN' + b'J\xff\xff\xff\xff' * 2 + b'K\x00tb'
-        dtype = b'cnumpy\ndtype\n' + text(b'f4') + b'K\x00K\x01\x87R(K\x03' + text(b'<') + flags
-        made = b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85' + text(b'b') + b'\x87R'
-        return made + b'(K\x01' + shape + dtype + b'\x89' + text(values.tobytes()) + b'tb'
-
-    items = b''.join(text(name.encode()) + array(values) for name, values in arrays.items())
-    path.write_bytes(b'\x80\x02}(' + items + b'u.')

@@ -69,17 +69,6 @@ def test_seed_repeats_and_layers_differ():
     assert not np.array_equal(one['ctx_conv1_1'][0], one['ctx_conv1_2'][0])
 
 
-@pytest.mark.parametrize(('name', 'count'), [
-    ('dilation8_pascal_voc', 6_803_139),  # Large, C = 21: the sum over paper Table 1's channels
-    ('dilation8_camvid', 64 * 11**2 + 8 * 11),  # Basic: seven 3x3 layers and one 1x1, all with a bias
-    ('dilation7_kitti', 55 * 11**2 + 7 * 11),
-    ('dilation10_cityscapes', 82 * 19**2 + 10 * 19),
-])  # fmt: skip
-def test_parameter_counts(name, count):
-    """About 64 C^2 parameters in Basic (paper Sec. 3)."""
-    assert sum(blob.size for blobs in identity_weights(name).values() for blob in blobs) == count
-
-
 @pytest.mark.parametrize('name', [name for name in WITH_CONTEXT if not NETS[name].crf_rnn])
 def test_file_covers_the_context_module(tmp_path, name):
     """It has exactly the layers after the front end's scores, in their shapes."""

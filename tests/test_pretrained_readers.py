@@ -80,11 +80,18 @@ def test_pickled_arrays_of_every_kind_are_read(tmp_path, protocol):
         assert np.array_equal(found[name], array) and found[name].shape == np.shape(array), name
 
 
+PYTHON_2 = (  # opcodes as pickletools prints them of such files
+    b'\x80\x02}(T\x01\x00\x00\x00wcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85T\x01\x00\x00\x00b\x87R(K\x01'
+    b'(J\x02\x00\x00\x00tcnumpy\ndtype\nT\x02\x00\x00\x00f4K\x00K\x01\x87R(K\x03T\x01\x00\x00\x00<NNNJ\xff\xff\xff\xff'
+    b'J\xff\xff\xff\xffK\x00tb\x89T\x08\x00\x00\x00\x00\x00\xc0?\x00\x00\x00\xc0tbu.'
+)
+
+
 def test_pickles_of_python_2_are_read(tmp_path):
-    """They hold text and the values of arrays as bytes."""
-    array = np.random.default_rng(0).standard_normal((3, 4), np.float32)
-    port_files.as_python_2({'conv1_1/kernel:0': array}, tmp_path / 'w.pkl')
-    assert np.array_equal(numpy_file.read(tmp_path / 'w.pkl')['conv1_1/kernel:0'], array)
+    """cPickle.dump({'w': array}, file, 2), where text and the values of arrays are bytes."""
+    (tmp_path / 'w.pkl').write_bytes(PYTHON_2)
+    found = numpy_file.read(tmp_path / 'w.pkl')['w']
+    assert found.dtype == np.float32 and found.tolist() == [1.5, -2]
 
 
 class Evil:
