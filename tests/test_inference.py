@@ -344,9 +344,7 @@ def test_missing_layers_are_named(front_weights):
 
 def test_weights_of_another_network_are_refused(basic_weights, tmp_path):
     """If a context module is left over, the message names the network that has one, and how to get the front end alone."""
-    with pytest.raises(
-        UserError, match=r'left over: 8 layers: ctx_conv1_1, .*weights of basic_toy: use it as --net, or .* join'
-    ):
+    with pytest.raises(UserError, match=r'left over: 8 layers: ctx_conv1_1, .*weights of basic_toy: use it as --net, or .* join'):
         weight_files.find_weights('front_toy', given=[basic_weights])
     caffemodel.write(tmp_path / 'deeper', caffemodel.load(basic_weights) | {'conv3_4': [np.zeros((9, 9, 3, 3))]})
     with pytest.raises(UserError, match='left over: conv3_4; basic_toy does not have it. Give weights of basic_toy'):

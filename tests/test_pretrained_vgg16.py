@@ -162,8 +162,8 @@ def test_a_converted_file_converts_to_itself(tmp_path):
     assert converted(tmp_path, first).read_bytes() == first.read_bytes()
 
 
-def prefixed(prefix, state=STATE):
-    return {f'{prefix}{name}': entry for name, entry in state.items()}
+def prefixed(prefix):
+    return {f'{prefix}{name}': entry for name, entry in STATE.items()}
 
 
 def with_names(*names):
