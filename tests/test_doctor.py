@@ -1,7 +1,8 @@
-"""What `make doctor` shows of data sets, weights and the shell. tests/test_caffe_build_root.py has a checkout without Caffe."""
+"""What `make doctor` shows: in this checkout, in a bare one, and of data sets, weights and the shell."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -45,6 +46,17 @@ def test_screen_of_this_checkout(tmp_path):
     assert all(name in done.stdout for name in (*WEIGHTS, *facts))
     shell = next(line for line in done.stdout.splitlines() if ' shell ' in line)
     assert all(name in shell for name in foreign) and 'left out by the commands here' in shell
+
+
+def test_a_bare_checkout_is_told_to_make_caffe(tmp_path):
+    """Run by the system's Python without .venv and without any package: status 1, and what to do for each thing."""
+    for name in ('tools', 'dataset_prep', 'pretrained'):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__', '*.caffemodel', 'downloads'))
+    command = ['/usr/bin/python3', '-S', str(tmp_path / 'tools' / 'doctor.py')]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, '')
+    assert '.venv                  not there  -> make caffe' in done.stdout
+    assert 'vgg16                  not there  -> make weights-vgg16' in done.stdout
 
 
 def test_an_older_python_is_one_line():
