@@ -153,12 +153,6 @@ def test_training_reaches_every_layer(name, tmp_path):
     assert moved == set(before)
 
 
-def test_a_missing_lmdb_is_named(tmp_path):
-    """The message comes before Caffe starts and has the crop that whole images need."""
-    with pytest.raises(UserError, match='make lmdb-voc DATA=FOLDER CROP_SIZE=884'):
-        check_lmdb(asked('voc-front-crfrnn', '--lmdb', tmp_path / 'none'))
-
-
 PLAIN_PYCAFFE = 'import sys, caffe; print(caffe.Net(sys.argv[1], caffe.TEST).forward()["prob"].shape)'
 
 
