@@ -1,4 +1,4 @@
-"""A browser for tests: Chromium without a window, at a desktop's and a phone's size."""
+"""Opens pages in Chromium without a window, at the size of a desktop and of a phone."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ FLAGS = (
 
 @contextmanager
 def browser(folder) -> Iterator:
-    """A Selenium driver whose profile is a new folder; where there is no Chromium (`make test` installs Debian's), a skip."""
+    """A Selenium driver with its profile in `folder`. Skips the test without Chromium, which `make test` installs on Debian."""
     from selenium import webdriver
 
     chromium, driver = shutil.which('chromium'), shutil.which('chromedriver')
@@ -42,7 +42,7 @@ def open_page(driver, path, size: str) -> None:
 
 
 def assert_sound(driver, size: str) -> None:
-    """All pictures show, nothing is wider than the window, and the browser has no complaint."""
+    """Check that all pictures show, nothing is wider than the window, and the browser logged nothing."""
     shown = driver.execute_script('return [...document.images].map(i => i.complete && i.naturalWidth > 0)')
     assert shown and all(shown)
     assert driver.execute_script('return innerWidth') == SIZES[size][0]

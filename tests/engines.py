@@ -1,4 +1,4 @@
-"""A deploy net in other engines: onnxruntime, from the prototxt's fields, and OpenCV's DNN, which reads the files themselves."""
+"""Runs a deploy net in onnxruntime, which gets it as ONNX, and in OpenCV, which reads prototxt and caffemodel itself."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ def in_onnxruntime(message, params, inputs: np.ndarray) -> np.ndarray:
 
 
 def in_opencv(prototxt, caffemodel, inputs: np.ndarray) -> np.ndarray:
-    """The last blob for `inputs`, of a net that OpenCV reads by itself."""
+    """The last blob for `inputs` of the net in two files."""
     net = cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
     net.setInput(inputs)
     return net.forward()

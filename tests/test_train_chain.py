@@ -10,7 +10,8 @@ import pytest
 
 from dataset_prep.lmdb_writer import read_manifest
 from prototxt.chains import CHAINS, ends, stages_of
-from tests.train_data import chain_data, iterations, split_with_maps
+from prototxt.experiments import STAGES
+from tests.train_data import images_lmdb, iterations, split_with_maps
 from tools import extract_features
 from tools.recipes.chain import Chain
 from tools.support.errors import UserError
@@ -25,28 +26,26 @@ from tools.training.scores import read_scores
 @pytest.mark.parametrize(
     ('name', 'stages'),
     [
-        ('cityscapes', ['cityscapes-front', 'cityscapes-context', 'cityscapes-joint']),
-        ('camvid', ['camvid-front', 'camvid-joint']),
-        ('kitti', ['kitti-front', 'kitti-joint']),
-        ('toy', ['toy-front', 'toy-basic', 'toy-large']),
-        ('voc-fyu', ['voc-front-fyu', 'voc-context-basic-fyu', 'voc-basic-joint-fyu']),
-        (
-            'voc',
-            ['voc-coco-front', 'voc-coco-front-finetune', 'voc-context-basic', 'voc-context-large', 'voc-large-joint-fyu'],
-        ),
-        ('cityscapes@mine', ['cityscapes-front@mine', 'cityscapes-context@mine', 'cityscapes-joint@mine']),
+        ('cityscapes', 'cityscapes-front cityscapes-context cityscapes-joint'),
+        ('camvid', 'camvid-front camvid-joint'),
+        ('kitti', 'kitti-front kitti-joint'),
+        ('toy', 'toy-front toy-basic toy-large'),
+        ('voc-fyu', 'voc-front-fyu voc-context-basic-fyu voc-basic-joint-fyu'),
+        ('voc', 'voc-coco-front voc-coco-front-finetune voc-context-basic voc-context-large voc-large-joint-fyu'),
+        ('cityscapes@mine', 'cityscapes-front@mine cityscapes-context@mine cityscapes-joint@mine'),
     ],
 )
 def test_order_of_a_chain(name, stages):
     """The paper's appendix A and Sec. 5, and docs/training.md of fyu/dilation."""
-    assert stages_of(ends(name)) == stages
+    assert stages_of(ends(name)) == stages.split()
 
 
-@pytest.mark.parametrize('name', [*CHAINS, 'cityscapes-joint'])
-def test_make_knows_every_chain(name):
+def test_make_knows_every_chain():
     """`make train-CHAIN` runs tools/train.py with --chain."""
-    finished = subprocess.run(['make', '-n', f'train-{name}', 'CHAIN=1'], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f'tools/train.py {name} ' in finished.stdout and '--chain' in finished.stdout
+    names = [*CHAINS, 'cityscapes-joint']
+    words = ['make', '-n', *(f'train-{name}' for name in names), 'CHAIN=1']
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r'tools/train\.py (\S+) .*--chain', said) == names
 
 
 @pytest.mark.parametrize(
@@ -63,24 +62,9 @@ def test_make_says_what_to_train_in_place_of_a_name_that_is_no_stage(name, said)
     assert finished.returncode == 2 and f'error: {said}' in finished.stderr
 
 
-def test_chain_from_images_to_context(tmp_path, capfd):
-    """Each stage starts from the result of the stage before it; a second call does nothing."""
-    words = chain_words(tmp_path, '--iters', '2')
-    main(words)
-    front, basic = tmp_path / 'runs' / 'toy-front', tmp_path / 'runs' / 'toy-basic'
-    assert [iterations(run) for run in (front, basic)] == [[0, 1], [0, 1]]
-    manifest = read_manifest(tmp_path / 'data' / 'toy' / 'train_final_toy-front')
-    assert manifest['weights_sha256'] == file_sum(newest_snapshot(front))
-    before = made_files(tmp_path)
-    main(words)
-    assert made_files(tmp_path) == before
-    assert capfd.readouterr().out.count('is already at iteration 2') == 2
-
-
-def chain_words(folder, *more):
-    """The command line that runs the chain of toy-basic in `folder`."""
-    chain_data(folder / 'data')
-    return ['toy-basic', '--chain', '--data', str(folder / 'data'), '--runs', str(folder / 'runs'), *more]
+def chain_data(root):
+    """Write to `root`/toy what dataset_prep writes for stage toy-front: a list, and an LMDB of noise of 40x56 pixels."""
+    images_lmdb(root / 'toy', STAGES['toy-front'].crop_size).rename(root / 'toy' / 'train_564')
 
 
 def made_files(folder):
@@ -90,12 +74,26 @@ def made_files(folder):
     return {path: path.stat().st_mtime_ns for path in files}
 
 
+def test_chain_from_images_to_context(tmp_path, capfd):
+    """Each stage starts from the result of the stage before it; a second call does nothing."""
+    data, runs = tmp_path / 'data', tmp_path / 'runs'
+    chain_data(data)
+    words = ['toy-basic', '--chain', '--data', str(data), '--runs', str(runs), '--iters', '2']
+    main(words)
+    assert [iterations(runs / stage) for stage in ('toy-front', 'toy-basic')] == [[0, 1], [0, 1]]
+    manifest = read_manifest(data / 'toy' / 'train_final_toy-front')
+    assert manifest['weights_sha256'] == file_sum(newest_snapshot(runs / 'toy-front'))
+    before = made_files(tmp_path)
+    main(words)
+    assert made_files(tmp_path) == before
+    assert capfd.readouterr().out.count('is already at iteration 2') == 2
+
+
 def test_maps_that_are_missing_are_made_by_the_command_that_the_message_says(tmp_path):
     """First for the training split, then for the validation split; after both commands the training runs."""
     data, runs = tmp_path / 'da ta', tmp_path / 'runs'
     chain_data(data)
-    split_with_maps(data, 'val')
-    shutil.rmtree(data / 'toy' / 'val_final_toy-front')
+    shutil.rmtree(split_with_maps(data, 'val') / 'val_final_toy-front')
     main(['toy-front', '--data', str(data), '--run-dir', str(runs / 'toy-front'), '--iters', '1', '--batch', '1'])
     words = ['toy-basic', '--data', str(data), '--run-dir', str(runs / 'toy-basic'), '--iters', '2', '--batch', '2']
     words += ['--snapshot', '2', '--val-every', '2']
@@ -110,61 +108,70 @@ def test_maps_that_are_missing_are_made_by_the_command_that_the_message_says(tmp
     assert [score.iteration for score in read_scores(runs / 'toy-basic')] == [2]
 
 
-def test_missing_data_of_a_later_stage_is_reported_before_the_first(tmp_path):
-    """The error must not come after weeks of training the front end."""
-    asked = Options(data=str(tmp_path), runs=str(tmp_path / 'runs'))
-    with pytest.raises(UserError, match=r'no LMDB at .*camvid/train_628; run: make lmdb-camvid'):
-        main(['camvid', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
-    assert Chain('camvid', ends('camvid'), asked).stages == ['camvid-front', 'camvid-joint']
-    assert not (tmp_path / 'runs').exists()
+def chain(name, **options):
+    """The chain `name`, or that of a single stage."""
+    return Chain(name, ends(name) if name in CHAINS else (name,), Options(**options))
 
 
 def test_images_in_a_pass_are_those_that_divide_each_stages_batch():
     """The rows have batches of 8, 100 and 1, and 8, 2 and 1 images in a pass; the option asks for 3."""
-    chain = Chain('cityscapes', ends('cityscapes'), Options(batch_per_pass=3))
-    assert [chain.options(name).batch_per_pass for name in chain.stages] == [2, 2, 1]
+    cityscapes = chain('cityscapes', batch_per_pass=3)
+    assert [cityscapes.options(name).batch_per_pass for name in cityscapes.stages] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(('stage', 'gpus'), [('cityscapes-front', '0,1,2,3'), ('cityscapes-joint', '0'), ('voc-front', '0,1')])
-def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch, tmp_path):
+def test_batch_goes_to_as_many_gpus_as_divide_it(stage, gpus, monkeypatch):
     """Batches of 8, 1 and 14 images on four GPUs."""
     monkeypatch.setattr('tools.recipes.chain.check_gpus', lambda numbers: numbers)
-    chain = Chain(stage, (stage,), Options(gpu=(0, 1, 2, 3), runs=str(tmp_path)))
-    words = words_of(chain.options(stage))
+    words = words_of(chain(stage, gpu=(0, 1, 2, 3)).options(stage))
     assert words[words.index('--gpu') + 1] == gpus
 
 
-def test_options_reach_the_stages_that_they_are_for(tmp_path):
+def test_options_reach_the_stages_that_they_are_for():
     """--random-fc only goes to the stage whose fc6 and fc7 come from a file; the other options go to all."""
-    chain = Chain('cityscapes', ends('cityscapes'), Options(random_fc=True, iters=7, val_every=5, runs=str(tmp_path)))
-    found = {name: chain.options(name) for name in chain.stages}
+    cityscapes = chain('cityscapes', random_fc=True, iters=7, val_every=5, class_weights='/w.txt')
+    found = {name: cityscapes.options(name) for name in cityscapes.stages}
     assert [name for name, options in found.items() if options.random_fc] == ['cityscapes-front']
-    assert all((options.iters, options.val_every) == (7, 5) for options in found.values())
+    assert {(options.iters, options.val_every, options.class_weights) for options in found.values()} == {(7, 5, '/w.txt')}
 
 
 @pytest.fixture
-def steps(monkeypatch):
-    """The commands that a chain would run."""
+def steps(monkeypatch, tmp_path):
+    """The commands that a chain would run where pretrained/ is empty."""
     steps = []
     monkeypatch.setattr('tools.recipes.steps.Steps.do', lambda self, title, *argv: steps.append([str(word) for word in argv]))
+    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
+    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
     return steps
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['camvid'], r'no LMDB at .*camvid/train_628; run: make lmdb-camvid'),
+        (['camvid-cpu-front', '--chain'], r'no train split at .*/camvid/train\.json; run: make lmdb-camvid'),
+    ],
+)
+def test_missing_data_of_any_stage_is_reported_before_the_first_step(tmp_path, steps, words, said):
+    """The error must not come after weeks of training the front end, or after a download."""
+    with pytest.raises(UserError, match=said):
+        main([*words, '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
+    assert steps == [] and not (tmp_path / 'runs').exists()
 
 
 @pytest.mark.parametrize(
     ('stage', 'command'),
     [('camvid-front', ['-m', 'pretrained.vgg16']), ('voc-deeplab-largefov', ['-m', 'pretrained.fetch', 'vgg16_20M'])],
 )
-def test_missing_weights_to_start_from_are_made_or_fetched(stage, command, steps, tmp_path, monkeypatch):
+def test_missing_weights_to_start_from_are_made_or_fetched(stage, command, steps, tmp_path):
     """The first step does it, by a module that exists."""
-    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
-    Chain(stage, (stage,), Options(runs=str(tmp_path))).follow()
+    chain(stage, runs=str(tmp_path)).follow()
     assert steps[0] == command and importlib.util.find_spec(command[1])
 
 
-def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
+def test_steps_of_cityscapes(tmp_path, steps):
     """The chain stores maps of the training and validation images, with the labels of all pixels, before the context module."""
-    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
-    Chain('cityscapes', ends('cityscapes'), Options(val_every=2000, runs=str(tmp_path))).follow()
+    chain('cityscapes', val_every=2000, runs=str(tmp_path)).follow()
     extractions = [step for step in steps if step[0] == 'tools/extract_features.py']
     assert [step[1] for step in steps if step[0] == 'tools/train.py'] == stages_of(ends('cityscapes'))
     assert [step[step.index('--split') + 1] for step in extractions] == ['train', 'val']
@@ -174,28 +181,16 @@ def test_steps_of_cityscapes(tmp_path, steps, monkeypatch):
         assert step[step.index('--label-stride') + 1] == '1'
 
 
-def test_maps_that_two_networks_train_on_are_stored_once(tmp_path, steps, monkeypatch):
+def test_maps_that_two_networks_train_on_are_stored_once(tmp_path, steps):
     """Front end and joint stage both train on VGG-16's maps, which take seconds per image on a CPU."""
-    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
-    name = 'camvid-cpu-joint'
-    Chain(name, (name,), Options(runs=str(tmp_path), data=str(tmp_path))).follow()
+    chain('camvid-cpu-joint', runs=str(tmp_path), data=str(tmp_path)).follow()
     blobs = [step[step.index('--blob') + 1] for step in steps if step[0] == 'tools/extract_features.py']
     assert blobs == ['conv5_3', 'final']
 
 
-def test_missing_images_of_maps_are_reported_before_the_first_step(tmp_path, steps):
-    """The error comes before VGG-16 is downloaded."""
-    with pytest.raises(UserError, match=r'no train split at .*/camvid/train\.json; run: make lmdb-camvid'):
-        main(['camvid-cpu-front', '--chain', '--data', str(tmp_path), '--runs', str(tmp_path / 'runs')])
-    assert steps == []
-
-
-def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps, monkeypatch):
+def test_scores_are_stored_from_the_maps_that_the_front_end_had(tmp_path, steps):
     """A front end trained on VGG-16's maps lacks the layers below them, so its scores are computed from these maps."""
-    monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)
-    monkeypatch.setattr('tools.training.storing.newest_snapshot', lambda run_dir: run_dir / 'newest.caffemodel')
-    name = 'camvid-night-basic'
-    Chain(name, (name,), Options(runs=str(tmp_path), data=str(tmp_path))).follow()
+    chain('camvid-night-basic', runs=str(tmp_path), data=str(tmp_path)).follow()
     weights, maps, _, scores, _ = steps
     maps, scores = (extract_features.parse_args(step[1:]) for step in (maps, scores))
     assert weights == ['-m', 'pretrained.vgg16'] and maps.weights == [tmp_path / 'vgg16.caffemodel'] and maps.mirror

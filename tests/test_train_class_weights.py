@@ -1,29 +1,22 @@
 """Class weights: counted, read from a file, and in the loss of real Caffe."""
 
-import math
-
 import numpy as np
 import pytest
-from stored_maps import write_features
 
 from dataset_prep.class_frequency import count_classes, median_frequency_weights
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from dataset_prep.lmdb_store import read_manifest
-from dataset_prep.lmdb_writer import write_lmdb
-from dataset_prep.records import load_split
 from prototxt.layers import L, caffe, loss
 from prototxt.networks import training, write
-from tests.train_data import CLASSES, asked, images_lmdb, maps_lmdb, rows
+from tests.stored_maps import write_features
+from tests.train_data import CLASSES, asked, finish, images_lmdb, losses, maps_lmdb
 from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.setup import layers_of
-from tools.recipes.chain import Chain
 from tools.support.errors import UserError
 from tools.train import parse_args
-from tools.training.caffe_log import LogRow
 from tools.training.class_weights import MATRIX, ClassWeights, count_weights, read_weights, write_matrix
 from tools.training.record import read_record
 from tools.training.session import train
-from tools.training.watch import Watch
 
 TOY = dataset('toy')
 
@@ -54,11 +47,9 @@ def test_median_frequency_weights_by_hand(tmp_path):
 @pytest.mark.parametrize('encoding', ['raw', 'png'])
 def test_labels_of_images_are_counted_without_their_margin(tmp_path, encoding):
     """The manifest has the same numbers; the writer counted them before it padded the images."""
-    images_lmdb(tmp_path)
-    records = load_split(tmp_path, 'train')
-    write_lmdb(tmp_path / encoding, records, dataset='toy', split='train', crop_size=380, encoding=encoding)
-    wanted = read_manifest(tmp_path / encoding)['pixels_per_class']
-    assert count_classes(tmp_path / encoding, CLASSES).pixels.tolist() == list(wanted.values())
+    lmdb = images_lmdb(tmp_path, encoding=encoding)
+    wanted = read_manifest(lmdb)['pixels_per_class']
+    assert count_classes(lmdb, CLASSES).pixels.tolist() == list(wanted.values())
 
 
 @pytest.mark.parametrize('normalization', ['VALID', 'NONE'])
@@ -96,21 +87,18 @@ def loss_net(folder, shape, normalization, class_weights):
 @pytest.mark.parametrize('gpu', [False, True])
 def test_class_weights_need_no_more_memory(gpu):
     """Both loss layers keep the probabilities and one gradient of the same size."""
-    plain, weighted = (
-        estimate(layers_of(training('camvid-front', 'x', 628, 8, True, name), 'train'), training=True, gpu=gpu)
-        for name in (None, 'x')
-    )
+    nets = [training('camvid-front', 'x', 628, 8, True, class_weights) for class_weights in (None, 'x')]
+    plain, weighted = (estimate(layers_of(net, 'train'), training=True, gpu=gpu) for net in nets)
     assert weighted == plain
 
 
-def test_a_run_has_its_weights_in_the_record_and_the_loss(tmp_path, capsys):
+def test_a_run_has_its_weights_in_the_record_and_the_loss(toy_maps, tmp_path, capsys):
     """Weights of 2 double the first loss, and the mean weight of a pixel is 2."""
-    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path), '--batch', 2, '--iters', 2
-    assert train(asked(*words, '--run-dir', tmp_path / 'plain')) == 0
+    words = 'toy-basic', '--lmdb', toy_maps, '--batch', 2, '--iters', 2
+    finish(*words, '--run-dir', tmp_path / 'plain')
     twice = '--class-weights', weights_file(tmp_path, [2] * CLASSES)
-    assert train(asked(*words, *twice, '--run-dir', tmp_path / 'run')) == 0
-    plain, doubled = (float(rows(tmp_path / name)[0]['loss']) for name in ('plain', 'run'))
-    assert doubled == pytest.approx(2 * plain, rel=1e-5)
+    finish(*words, *twice, '--run-dir', tmp_path / 'run')
+    assert losses(tmp_path / 'run')[0] == pytest.approx(2 * losses(tmp_path / 'plain')[0], rel=1e-5)
     record = read_record(tmp_path / 'run')
     assert record['class_weights'] == {'weights': dict.fromkeys(TOY.classes, 2.0), 'mean': 2.0}
     assert read_record(tmp_path / 'plain')['class_weights'] is None
@@ -120,11 +108,11 @@ def test_a_run_has_its_weights_in_the_record_and_the_loss(tmp_path, capsys):
 def test_a_run_continues_only_with_the_weights_that_it_began_with(tmp_path):
     """A run with `median` refuses a file of weights and no weights; it does not count the LMDB again."""
     words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=0), '--batch', 2, '--run-dir', tmp_path / 'run'
-    assert train(asked(*words, '--class-weights', 'median', '--iters', 2)) == 0
+    finish(*words, '--class-weights', 'median', '--iters', 2)
     begun = read_record(tmp_path / 'run')['class_weights']
     assert 0.4 < begun['weights']['sky'] < 0.6  # class 0 has the pixels of two of seven
     assert begun['weights']['field'] == 1  # class 6 never occurs
-    assert train(asked(*words, '--class-weights', 'median', '--iters', 4)) == 0
+    finish(*words, '--class-weights', 'median', '--iters', 4)
     assert read_record(tmp_path / 'run')['class_weights'] == begun
     ones = '--class-weights', weights_file(tmp_path, [1] * CLASSES)
     said = r'begun with class_weights median, .*give --class-weights \(CLASS_WEIGHTS=\) as before'
@@ -134,6 +122,7 @@ def test_a_run_continues_only_with_the_weights_that_it_began_with(tmp_path):
 
 
 def test_class_names_with_blanks_and_separators_before_the_weight(tmp_path):
+    """Any of five separators may stand between a class and its weight; # begins a comment."""
     facts = dataset('cityscapes')
     marks = [' ', ': ', ', ', '=', '\t']
     forms = [f'{name}{marks[index % 5]}{index}.5' for index, name in enumerate(facts.classes)]
@@ -156,6 +145,7 @@ def test_class_names_with_blanks_and_separators_before_the_weight(tmp_path):
     ],
 )  # fmt: skip
 def test_faults_of_a_file_of_weights(tmp_path, change, fault):
+    """The message names file, line and next step."""
     path = weights_file(tmp_path, [1] * CLASSES).rename(tmp_path / 'w.txt')
     path.write_text(change(path.read_text()))
     with pytest.raises(UserError, match=fault):
@@ -165,34 +155,13 @@ def test_faults_of_a_file_of_weights(tmp_path, change, fault):
 def test_an_lmdb_without_any_weighted_pixel_is_refused(tmp_path):
     """All labels are 255, or the one class whose weight is 0."""
     for value, fault in ((IGNORE_LABEL, 'no pixel has a label'), (0, 'all classes that occur have weight 0')):
-        write_features(
-            tmp_path / 'maps', [('r', np.zeros((7, 2, 2), np.float32), np.full((2, 2), value, np.uint8))], {'dataset': 'toy'}
-        )
+        row = 'r', np.zeros((7, 2, 2), np.float32), np.full((2, 2), value, np.uint8)
+        write_features(tmp_path / 'maps', [row], {'dataset': 'toy'})
         with pytest.raises(UserError, match=fault):
             count_weights((0.0, *[1.0] * 6), tmp_path / 'maps', TOY)
 
 
-def test_limit_of_a_weighted_loss():
-    """The limit is 3 times the loss of a uniform guess, which is the mean weight times ln 7."""
-    weights = ClassWeights((4.0,) * 7, 4.0)
-    for factor, good in ((2.9, True), (3.1, False)):
-        watch = Watch(asked('toy-basic'), weights)
-        faults = [watch.fault(LogRow(iteration, factor * 4 * math.log(7), 1e-3, 0.1)) for iteration in range(300)]
-        assert any(faults) != good
-    assert '4 x ln 7 is 7.78' in next(filter(None, faults))
-
-
-def test_a_weighted_loss_is_clipped_earlier():
-    """InfogainLoss clips probabilities at 1e-20, whose -ln is 46.05; SoftmaxWithLoss goes to 87.3."""
-    assert not LogRow(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic'), ClassWeights((1.0,) * 7, 1.0)).worst)
-    assert LogRow(0, 46.0517, 1e-3, 0.1).sound(Watch(asked('toy-basic')).worst)
-
-
-def test_a_chain_hands_weights_to_each_stage(tmp_path, monkeypatch):
-    """The path is absolute, as the commands run in another folder."""
-    weights_file(tmp_path, [1] * CLASSES)
+def test_the_path_of_the_weights_is_absolute(tmp_path, monkeypatch):
+    """The commands of a chain run in another folder."""
     monkeypatch.chdir(tmp_path)
-    args = parse_args(['toy', '--class-weights', 'weights.txt', '--runs', str(tmp_path)])
-    chain = Chain('toy', ('toy-basic',), args.options)
-    for stage in chain.stages:
-        assert chain.options(stage).class_weights == str(tmp_path / 'weights.txt')
+    assert parse_args(['toy', '--class-weights', 'weights.txt']).options.class_weights == str(tmp_path / 'weights.txt')

@@ -5,21 +5,19 @@ import re
 import subprocess
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from dataset_prep import toy
 from dataset_prep.datasets import Dataset, keep_own
-from dataset_prep.lmdb_writer import iterate, write_lmdb
-from dataset_prep.records import Record
+from dataset_prep.lmdb_writer import iterate
 from pretrained import caffemodel
 from pretrained.identity import identity_weights
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import evaluation, training, write
 from tests.port_files import as_caffes_hdf5
 from tests.toy_nets import random_weights
-from tests.train_data import asked, images_lmdb, maps_lmdb, rows
+from tests.train_data import asked, finish, images_lmdb, losses
 from tools.support.errors import UserError
 from tools.support.paths import CAFFE
 from tools.training.initial import weight_files, without_fresh
@@ -29,69 +27,48 @@ from tools.training.session import train
 FRUIT = Dataset('fruit', ('apple', 'pear', 'fig'), ((0, 0, 0), (255, 0, 0), (0, 255, 0)), (120.0, 121.0, 122.0), {'train': 4})
 
 
-def losses(run_dir) -> list[float]:
-    """The loss of each iteration."""
-    return [float(row['loss']) for row in rows(run_dir)]
-
-
 def cross_entropy(scores, label) -> float:
     """Mean of -log softmax at the label; scores (C, h, w), label (h, w)."""
     log_softmax = scores - np.log(np.exp(scores).sum(axis=0))
     return -np.take_along_axis(log_softmax, label[None], axis=0).mean()
 
 
-def test_upsampled_loss_on_images(tmp_path, capsys):
+def test_upsampled_loss_on_images(toy_images, tmp_path):
     """--upsample-loss trains on the labels of all pixels; the run cannot continue without it."""
-    words = ('toy-front', '--lmdb', images_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
-    assert train(asked(*words, '--upsample-loss')) == 0
+    words = ('toy-front', '--lmdb', toy_images, '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
+    finish(*words, '--upsample-loss')
     assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(7), abs=0.1)
     assert 'upsample' in (tmp_path / 'run' / 'train.prototxt').read_text()
     with pytest.raises(UserError, match='upsample_loss True, but this command asks for False'):
         train(asked(*words, '--iters', 3))
 
 
-def test_maps_with_labels_at_stride_8_are_refused_for_the_upsampled_loss(tmp_path):
-    """The message names both strides."""
-    with pytest.raises(UserError, match='has label_stride 8, stage toy-basic needs 1'):
-        train(asked('toy-basic', '--lmdb', maps_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--upsample-loss'))
-
-
-def test_reflection_in_stock_caffe(tmp_path, monkeypatch):
+def test_reflection_in_stock_caffe(toy_maps, tmp_path, monkeypatch):
     """The program `caffe` finds the Python layer. The module starts as the identity, so the first loss is that of its input."""
     monkeypatch.setitem(NETS, 'basic_toy', replace(NETS['basic_toy'], context=replace(NETS['basic_toy'].context, pad='reflect')))
-    maps = maps_lmdb(tmp_path)
-    assert train(asked('toy-basic', '--lmdb', maps, '--run-dir', tmp_path / 'run', '--iters', 1, '--batch', 6)) == 0
+    finish('toy-basic', '--lmdb', toy_maps, '--run-dir', tmp_path / 'run', '--iters', 1, '--batch', 6)
     assert 'ReflectPad' in (tmp_path / 'run' / 'train.prototxt').read_text()
-    passed_on = np.mean([cross_entropy(np.maximum(record[:7], 0), record[7].astype(int)) for _, record in iterate(maps)])
+    passed_on = np.mean([cross_entropy(np.maximum(record[:7], 0), record[7].astype(int)) for _, record in iterate(toy_maps)])
     assert losses(tmp_path / 'run') == [pytest.approx(passed_on, rel=0.02)]
 
 
-def fruit_lmdb(folder):
-    """An LMDB of noise with three classes."""
+@pytest.fixture
+def fruit_words(tmp_path):
+    """The words of a command that trains toy-front@fruit on noise with three classes."""
     keep_own(FRUIT)
-    random, records = np.random.default_rng(0), []
-    for index in range(4):
-        paths = folder / f'{index}.png', folder / f'{index}_label.png'
-        cv2.imwrite(str(paths[0]), random.integers(0, 256, (40, 56, 3), np.uint8))
-        cv2.imwrite(str(paths[1]), random.integers(0, 3, (40, 56), np.uint8))
-        records.append(Record(f'r{index}', *paths, 'fruit'))
-    write_lmdb(folder / 'images', records, dataset='fruit', split='train', crop_size=380)
-    return folder / 'images'
+    return 'toy-front@fruit', '--lmdb', images_lmdb(tmp_path, name='fruit'), '--run-dir', tmp_path / 'run', '--crop-size', 380
 
 
-def test_own_data(tmp_path):
-    """toy-front@fruit trains on the LMDB of fruit, with its three classes."""
-    images = fruit_lmdb(tmp_path)
-    settings = asked('toy-front@fruit', '--lmdb', images, '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 2)
+def test_own_data(fruit_words, tmp_path):
+    """The stage is its row with the classes of fruit."""
+    settings = asked(*fruit_words, '--iters', 2)
     assert settings.stage == replace(STAGES['toy-front@fruit'], crop_size=380, max_iter=2)
     assert train(settings) == 0
     assert losses(tmp_path / 'run')[0] == pytest.approx(np.log(3), abs=0.1)
-    (made,) = (tmp_path / 'run').glob('*_iter_2.caffemodel')
-    assert caffemodel.load(made)['final'][1].shape == (3,)
 
 
 @pytest.mark.parametrize('form', ['caffemodel', 'caffemodel.h5'])
-def test_layers_start_anew_for_other_classes(tmp_path, form):
+def test_layers_start_anew_for_other_classes(fruit_words, tmp_path, form):
     """Weights of seven classes, also in Caffe's HDF5: the message names --fresh, which works and keeps the other layers.
 
     The single iteration has a learning rate of 1e-12, so the snapshot holds the starting values.
@@ -101,11 +78,10 @@ def test_layers_start_anew_for_other_classes(tmp_path, form):
     if form == 'caffemodel.h5':
         path = tmp_path / 'seven.caffemodel.h5'
         as_caffes_hdf5(seven, path)
-    run = ('--lmdb', fruit_lmdb(tmp_path), '--run-dir', tmp_path / 'run', '--crop-size', 380, '--iters', 1, '--base-lr', 1e-12)
-    words = ('toy-front@fruit', *run, '--weights', path)
+    words = (*fruit_words, '--iters', 1, '--base-lr', 1e-12, '--weights', path)
     with pytest.raises(UserError, match=r'layer final has .*FRESH=final with make \(--fresh final\)$'):
         train(asked(*words))
-    assert train(asked(*words, '--fresh', 'final')) == 0
+    finish(*words, '--fresh', 'final')
     (made,) = (tmp_path / 'run').glob('*_iter_1.caffemodel')
     found = caffemodel.load(made)
     assert found['final'][0].shape == (3, 96, 1, 1) and found['final'][0].std() > 0
@@ -132,7 +108,7 @@ def test_a_context_module_that_starts_anew_is_the_identity(tmp_path):
 def test_test_net_runs_in_the_program_caffe(tmp_path):
     """`caffe test` reads test.prototxt, trained weights and the LMDB of --val-lmdb, and prints loss and accuracy."""
     toy.main(['--out', str(tmp_path), '--train', '2', '--val', '2', '--test', '1', '--crop-size', '564', '--val-lmdb'])
-    assert train(asked('toy-front', '--lmdb', tmp_path / 'train_564', '--run-dir', tmp_path / 'run', '--iters', 1)) == 0
+    finish('toy-front', '--lmdb', tmp_path / 'train_564', '--run-dir', tmp_path / 'run', '--iters', 1)
     write(evaluation('toy-front', str(tmp_path / 'val_564')), tmp_path / 'test.prototxt')
     (made,) = (tmp_path / 'run').glob('*_iter_1.caffemodel')
     command = [CAFFE, 'test', '-model', tmp_path / 'test.prototxt', '-weights', made, '-iterations', '1']

@@ -11,8 +11,7 @@ from prototxt.networks import training
 from prototxt.shapes import param_shapes, pixels_of
 from tests.narrow_nets import map_hw, narrow_nets, random_labels  # noqa: F401
 from tests.stored_maps import write_features, write_images_beside
-from tests.train_data import asked, images_lmdb, iterations
-from tools.training.session import train
+from tests.train_data import finish, images_lmdb, iterations
 from tools.training.snapshots import snapshots
 
 IDENTITY_ONLY = ('identity',)
@@ -26,7 +25,7 @@ def stage_lmdb(name, folder):
     stage = STAGES[name]
     facts = dataset(NETS[stage.net].dataset)
     if stage.start == 'data':
-        return images_lmdb(folder, stage.crop_size, dataset=facts.name, split=stage.split or facts.train, count=1)
+        return images_lmdb(folder, stage.crop_size, facts.name, split=stage.split or facts.train, count=1)
     random, net = np.random.default_rng(0), training(name, 'unused')
     channels = next(layer.slice_param.slice_point[0] for layer in net.layer if layer.type == 'Slice')
     planes = (8 // stage.stored_label_stride) ** 2
@@ -61,7 +60,7 @@ def test_row_trains(name, narrow_nets, tmp_path, monkeypatch, capsys):  # noqa: 
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)  # else VGG-16 there would count as the maker of the maps
     lmdb, run_dir = stage_lmdb(name, tmp_path), tmp_path / 'runs' / name
     words, start = ('--lmdb', lmdb, '--run-dir', run_dir, '--iters', 1, '--batch', 1), start_weights(name, tmp_path)
-    assert train(asked(name, *words, *start)) == 0
+    finish(name, *words, *start)
     assert iterations(run_dir) == [0]
     (snapshot,) = snapshots(run_dir)
     held = caffemodel.load(snapshot.caffemodel)

@@ -6,9 +6,10 @@ import pytest
 
 from pretrained import caffemodel
 from pretrained.identity import identity_weights
-from tests.train_data import asked, iterations, maps_lmdb
+from tests.train_data import asked, iterations
 from tools.support.errors import UserError
 from tools.training.caffe_log import LogRow
+from tools.training.class_weights import ClassWeights
 from tools.training.record import read_record
 from tools.training.session import train
 from tools.training.snapshots import snapshots
@@ -17,9 +18,9 @@ from tools.training.watch import Watch
 UNKNOWING = math.log(7)  # the loss of a uniform guess among the seven classes of 'toy'
 
 
-def watched(losses, *words):
+def watched(losses, *words, class_weights=None):
     """(Watch, first iteration with a fault, the fault) for a run with these losses; None, None without a fault."""
-    watch = Watch(asked('toy-basic', *words))
+    watch = Watch(asked(*(words or ('toy-basic',))), class_weights)
     for iteration, loss in enumerate(losses):
         if fault := watch.fault(LogRow(iteration, loss, 1e-3, 0.1)):
             return watch, iteration, fault
@@ -32,34 +33,30 @@ def test_loss_that_is_not_finite_is_a_fault_at_once(number):
     assert watched([number])[1] == 0
 
 
-def test_warm_up_may_be_rough():
-    """Any finite loss is accepted in the first 100 iterations."""
-    assert watched([50.0] * 100 + [UNKNOWING] * 100)[1] is None
+@pytest.mark.parametrize('losses', [[50.0] * 100 + [UNKNOWING] * 100, [1.0] * 200 + [80.0] + [1.0] * 100])
+def test_loss_that_may_be_large(losses):
+    """Any finite loss in the first 100 iterations, and a single one later."""
+    assert watched(losses)[1] is None
 
 
-def test_mean_of_50_above_three_times_ln_c_is_a_fault():
-    """A single large loss is no fault, and 2.9 times ln C is none."""
-    assert watched([2.9 * UNKNOWING] * 300)[1] is None
-    assert watched([1.0] * 200 + [80.0] + [1.0] * 100)[1] is None
-    _, iteration, fault = watched([3.1 * UNKNOWING] * 300)
-    assert iteration == 149
-    assert '6.03 on average for 50 iterations up to 149, ln 7 is 1.95' in fault
-
-
-def test_max_loss_replaces_the_limit():
-    """--max-loss replaces 3 ln C, downwards and upwards."""
-    assert watched([2.0] * 300, '--max-loss', 1.5)[1] == 149
-    assert watched([50.0] * 300, '--max-loss', 60)[1] is None
-
-
-def test_limit_of_a_summed_loss():
-    """FCN sums over 512 x 512 pixels, so the limit is 512 x 512 x 3 ln 21; iterations below it are good."""
-    watch = Watch(asked('voc-fcn8s'))
-    for iteration in range(200):
-        assert watch.fault(LogRow(iteration, 2.9 * math.log(21) * 512**2, 1e-14, 0.1)) is None
-    assert watch.good == 199
-    fault = next(filter(None, (watch.fault(LogRow(i, 3.1 * math.log(21) * 512**2, 1e-14, 0.1)) for i in range(200, 300))))
-    assert '262144 x ln 21 is 7.98e+05' in fault
+@pytest.mark.parametrize(
+    ('words', 'mean_weight', 'below', 'above', 'said'),
+    [
+        ('toy-basic', None, 2.9 * UNKNOWING, 3.1 * UNKNOWING, '6.03 on average for 50 iterations up to 149, ln 7 is 1.95'),
+        ('toy-basic --max-loss 1.5', None, 1.4, 1.6, ''),
+        ('toy-basic --max-loss 60', None, 59, 61, ''),
+        ('toy-basic', 4.0, 2.9 * 4 * UNKNOWING, 3.1 * 4 * UNKNOWING, '4 x ln 7 is 7.78'),
+        # FCN sums over 512 x 512 pixels.
+        ('voc-fcn8s', None, 2.9 * 512**2 * math.log(21), 3.1 * 512**2 * math.log(21), '262144 x ln 21 is 7.98e+05'),
+    ],
+)
+def test_mean_of_50_after_the_first_100_has_a_limit(words, mean_weight, below, above, said):
+    """The limit is 3 times the loss of a uniform guess, or --max-loss. An iteration below it is good."""
+    class_weights = mean_weight and ClassWeights((mean_weight,) * 7, mean_weight)
+    watch, iteration, _ = watched([below] * 300, *words.split(), class_weights=class_weights)
+    assert (watch.good, iteration) == (299, None)
+    _, iteration, fault = watched([above] * 300, *words.split(), class_weights=class_weights)
+    assert iteration == 149 and said in fault
 
 
 def test_last_good_iteration_is_before_the_loss_rose():
@@ -68,32 +65,32 @@ def test_last_good_iteration_is_before_the_loss_rose():
     assert (watch.good, iteration) == (151, 152)
 
 
-def test_learning_rate_is_the_first_cause_if_the_loss_began_at_ln_c():
-    """The message also names the rate of the row if the user gave another one."""
-    causes = watched([UNKNOWING] + [9.0] * 200, '--base-lr', 0.5)[0].causes()
-    assert causes.index("learning rate 0.5 is too large, the row's is 0.0003") < causes.index('labels') < causes.index('initial')
+def test_a_weighted_loss_is_clipped_earlier():
+    """InfogainLoss clips probabilities at 1e-20, whose -ln is 46.05; SoftmaxWithLoss goes to 87.3."""
+    row, weights = LogRow(0, 46.0517, 1e-3, 0.1), ClassWeights((1.0,) * 7, 1.0)
+    assert not row.sound(Watch(asked('toy-basic'), weights).worst)
+    assert row.sound(Watch(asked('toy-basic')).worst)
 
 
-def test_weights_are_the_first_cause_if_the_loss_began_too_large():
-    """The learning rate has no effect before the first update."""
-    causes = watched([30.0] * 200)[0].causes()
-    assert causes.startswith('it began with 30; ')
-    assert causes.index('initial weights that do not fit (identity)') < causes.index('labels') < causes.index('learning rate')
+@pytest.mark.parametrize(
+    ('losses', 'rate', 'causes'),
+    [
+        ([UNKNOWING] + [9.0] * 200, 0.5, ("learning rate 0.5 is too large, the row's is 0.0003", 'labels', 'initial')),
+        ([30.0] * 200, 0.0003, ('it began with 30; ', 'initial weights that do not fit (identity)', 'labels', 'learning rate')),
+    ],
+)
+def test_likely_causes_are_named_in_order(losses, rate, causes):
+    """The learning rate comes first if the loss began at ln C: it has no effect before the first update. Else it comes last."""
+    said = watched(losses, 'toy-basic', '--base-lr', rate)[0].causes()
+    places = [said.index(cause) for cause in causes]
+    assert places == sorted(places)
 
 
-def test_training_from_bad_weights_is_ended(tmp_path):
+def test_training_from_bad_weights_is_ended(toy_maps, tmp_path):
     """30 times the identity, at a rate that changes nothing: iteration 149 is the last, and the snapshots stay."""
     weights = {layer: [30 * blob for blob in blobs] for layer, blobs in identity_weights('basic_toy').items()}
     caffemodel.write(tmp_path / 'spoiled.caffemodel', weights)
-    words = (
-        'toy-basic',
-        '--lmdb',
-        maps_lmdb(tmp_path),
-        '--run-dir',
-        tmp_path / 'run',
-        '--weights',
-        tmp_path / 'spoiled.caffemodel',
-    )
+    words = 'toy-basic', '--lmdb', toy_maps, '--run-dir', tmp_path / 'run', '--weights', tmp_path / 'spoiled.caffemodel'
     with pytest.raises(UserError, match='on average .* no good snapshot yet; it began with .*likely causes: initial weights'):
         train(asked(*words, '--batch', 1, '--base-lr', 1e-20, '--iters', 100_000, '--snapshot', 50))
     assert iterations(tmp_path / 'run') == list(range(150))

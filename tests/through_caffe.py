@@ -1,4 +1,4 @@
-"""What Caffe's own Data layer makes of an LMDB of images, beside the files that it was made from."""
+"""Compares what Caffe's own Data layer reads from an LMDB with the images that it was made from."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def data_net(folder: Path, source: Path, options: str, batch: int):
 
 
 def padded(image: np.ndarray, label: np.ndarray, crop: int) -> np.ndarray:
-    """B, G, R and label (4, H, W) with the margin and what is missing to the crop, by NumPy's own padding."""
+    """B, G, R and label (4, H, W), padded by NumPy: by the margin, then up to the crop size."""
     border = [(MARGIN, MARGIN)] * 2
     pair = _bordered(image, label, border)
     missing = [max(0, crop - side) for side in pair.shape[1:]]
@@ -35,7 +35,7 @@ def _bordered(image: np.ndarray, label: np.ndarray, border: list[tuple[int, int]
 
 
 def check_lmdb(folder: Path, source: Path, expected: dict[str, np.ndarray], crop: int) -> None:
-    """Every Datum as it is, then crops and mirror images of it, are those of `expected`, padded pairs (4, H, W) by id."""
+    """Check every Datum, then its random crops and mirror images, against `expected`: padded pairs (4, H, W) by id."""
     ids = stored_ids(source)
     assert sorted(ids) == sorted(expected)
     net = data_net(folder, source, '', batch=1)
@@ -52,7 +52,7 @@ def check_lmdb(folder: Path, source: Path, expected: dict[str, np.ndarray], crop
 
 
 def _place(whole: np.ndarray, crop: np.ndarray) -> tuple[int, int, bool]:
-    """Row and column of a crop in the whole, and whether it is mirrored; fails if it is not in it."""
+    """Row and column of a crop in the whole image, and whether it is mirrored; fails if it is nowhere."""
     side = crop.shape[1]
     for mirrored in (False, True):
         wanted = crop[:, :, ::-1] if mirrored else crop
@@ -62,4 +62,4 @@ def _place(whole: np.ndarray, crop: np.ndarray) -> tuple[int, int, bool]:
                     window = whole[:, row : row + side, column : column + side]
                     if (window == wanted).all():
                         return row, column, mirrored
-    raise AssertionError('a crop that is in no place of its image')
+    raise AssertionError('the crop is nowhere in its image')

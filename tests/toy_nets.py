@@ -1,17 +1,17 @@
-"""Weights for the small networks of the table, and images, made in code."""
+"""Random weights for the small networks of the table, and random images."""
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from dataset_prep.records import Record, save_split
+from dataset_prep.records import save_split
 from pretrained.caffemodel import write
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
+from tests.stored_maps import write_pairs
 
 SIZES = {'a': (20, 28), 'b': (17, 31), 'c': (24, 24)}  # (height, width) of the images of a split
-COLOUR_SPREAD = 50  # of pixel values around the mean: divided out, so that scores come near 1
+COLOUR_SPREAD = 50  # of pixel values around their mean; conv1_1 divides by it, so that scores come near 1
 
 
 def random_weights(net_name: str, path: Path, seed: int = 0) -> Path:
@@ -28,7 +28,7 @@ def random_weights(net_name: str, path: Path, seed: int = 0) -> Path:
 
 
 def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """uint8 (height, width, 3), rough at the scale of a cell, so that neighbouring cells differ."""
+    """uint8 (height, width, 3) in blocks of 8x8 pixels, so that neighbouring cells differ."""
     rng = np.random.default_rng(seed)
     cells = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     return np.kron(cells, np.ones((8, 8, 1), np.uint8))[:height, :width]
@@ -36,14 +36,10 @@ def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 def make_split(folder: Path, sizes: dict[str, tuple[int, int]], *, dataset: str = 'toy', split: str = 'test') -> Path:
     """A split of random images. The truth is class 0 in the upper half, another class below, and one ignored pixel."""
-    folder.mkdir()
-    records = []
+    pairs = []
     for number, (name, size) in enumerate(sizes.items()):
         truth = np.zeros(size, np.uint8)
         truth[size[0] // 2 :], truth[0, 0] = number % 6 + 1, 255
-        image, label = folder / f'{name}.png', folder / f'{name}_label.png'
-        cv2.imwrite(str(image), random_image(*size, seed=number))
-        cv2.imwrite(str(label), truth)
-        records.append(Record(name, image, label, dataset))
-    save_split(folder, split, records)
+        pairs.append((name, random_image(*size, seed=number), truth))
+    save_split(folder, split, write_pairs(folder, pairs, dataset))
     return folder

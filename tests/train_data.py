@@ -12,47 +12,70 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from dataset_prep.datasets import dataset
 from dataset_prep.lmdb_writer import write_lmdb
-from dataset_prep.records import Record, save_split
+from dataset_prep.records import save_split
 from prototxt.experiments import STAGES
-from tests.stored_maps import write_features
+from tests.stored_maps import write_features, write_pairs
 from tools import train as command
 from tools.support.paths import ROOT
+from tools.training.record import read_record
+from tools.training.session import train
 from tools.training.settings import Settings, settings
 
 CLASSES = 7  # of the data set 'toy'
 RECORDS = 6
+MANIFEST = {'dataset': 'toy', 'classes': CLASSES, 'blob': 'final', 'weights': 'of no file'}
 
 
-def images_lmdb(folder: Path, crop_size: int = 380, dataset: str = 'toy', split: str = 'train', count: int = RECORDS) -> Path:
-    """An LMDB of noise of 40x56 pixels, padded by reflection to 412x428. The blue channel gives the label, one of seven."""
-    random, records = np.random.default_rng(0), []
-    folder.mkdir(parents=True, exist_ok=True)
+def images_lmdb(
+    folder: Path, crop_size: int = 380, name: str = 'toy', split: str = 'train', count: int = RECORDS, **changes: str
+) -> Path:
+    """An LMDB of noise of 40x56 pixels for data set `name`, padded by reflection to 412x428 pixels.
+
+    The blue channel gives the label: one of seven classes, or fewer if the data set has fewer. `changes` go to write_lmdb().
+    """
+    random, pairs = np.random.default_rng(0), []
     for index in range(count):
         image = random.integers(0, 256, (40, 56, 3), np.uint8)
-        paths = folder / f'{index}.png', folder / f'{index}_label.png'
-        cv2.imwrite(str(paths[0]), image)
-        cv2.imwrite(str(paths[1]), image[..., 0] // 37)
-        records.append(Record(f'r{index}', *paths, dataset))
+        pairs.append((f'r{index}', image, image[..., 0] // 37 % dataset(name).num_classes))
+    records = write_pairs(folder, pairs, name)
     save_split(folder, split, records)
-    write_lmdb(folder / 'images', records, dataset=dataset, split=split, crop_size=crop_size)
+    write_lmdb(folder / 'images', records, dataset=name, split=split, crop_size=crop_size, **changes)
     return folder / 'images'
 
 
 def maps_lmdb(folder: Path, *, top_label: int = CLASSES - 1, size_hw: tuple[int, int] = (24, 30), **changes: object) -> Path:
-    """An LMDB of made-up scores of a front end: the one-hot label plus noise. `changes` go into the manifest."""
+    """An LMDB of made-up scores of a front end. `top_label` replaces the last class; `changes` go into the manifest."""
     random, rows = np.random.default_rng(0), []
     for index in range(RECORDS):
         label = random.integers(0, CLASSES, size_hw).astype(np.uint8)
-        shown = np.eye(CLASSES, dtype=np.float32)[label].transpose(2, 0, 1)
+        scores = scores_of(label, random)
         label[label == CLASSES - 1] = top_label
-        rows.append((f'r{index}', shown + random.normal(0, 1, shown.shape).astype(np.float32), label))
-    said = {'dataset': 'toy', 'classes': CLASSES, 'blob': 'final', 'weights': 'of no file', 'split': 'train'}
-    write_features(folder / 'maps', rows, said | changes)
+        rows.append((f'r{index}', scores, label))
+    write_features(folder / 'maps', rows, MANIFEST | {'split': 'train'} | changes)
     return folder / 'maps'
+
+
+def split_with_maps(root: Path, split: str) -> Path:
+    """Write a split of images with labels and its stored scores to `root`/toy; returns that folder."""
+    folder, random, pairs, rows = root / 'toy', np.random.default_rng(1), [], []
+    for index in range(3):
+        cells = random.integers(0, CLASSES, (6, 8)).astype(np.uint8)
+        label = np.kron(cells, np.ones((8, 8), np.uint8))[:40, :56]
+        pairs.append((f'{split}{index}', np.zeros((40, 56, 3), np.uint8), label))
+        rows.append((f'{split}{index}', scores_of(cells, random), cells))
+    save_split(folder, split, write_pairs(folder, pairs, 'toy'))
+    write_features(folder / f'{split}_final_toy-front', rows, MANIFEST | {'split': split})
+    return folder
+
+
+def scores_of(label: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The one-hot label plus noise, float32 (CLASSES, h, w)."""
+    one_hot = np.eye(CLASSES, dtype=np.float32)[label].transpose(2, 0, 1)
+    return one_hot + random.normal(0, 1, one_hot.shape).astype(np.float32)
 
 
 def asked(*words: object) -> Settings:
@@ -72,11 +95,16 @@ def apart(words: Sequence[object]) -> list[str]:
     return [str(word) for word in words]
 
 
-def begin(*words: object, before: Callable[[], None] | None = None) -> subprocess.Popen:
+def finish(*words: object) -> None:
+    """Train to the end, in this process."""
+    assert train(asked(*words)) == 0
+
+
+def begin(*words: object, before: Callable[[], None] | None = None, **streams: int) -> subprocess.Popen:
     """tools/train.py in its own process group, as a shell starts it. The child calls `before` first."""
     argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *apart(words)]
-    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
-    return subprocess.Popen(argv, **pipes, text=True, start_new_session=True, preexec_fn=before)
+    streams = streams or {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+    return subprocess.Popen(argv, **streams, text=True, start_new_session=True, preexec_fn=before)
 
 
 def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:
@@ -87,8 +115,7 @@ def begin_in_terminal(*words: object) -> tuple[subprocess.Popen, int]:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
         fcntl.ioctl(its, termios.TIOCSCTTY, 0)
 
-    argv = [sys.executable, str(ROOT / 'tools' / 'train.py'), *apart(words)]
-    process = subprocess.Popen(argv, stdin=its, stdout=its, stderr=its, start_new_session=True, preexec_fn=take_terminal)
+    process = begin(*words, before=take_terminal, stdin=its, stdout=its, stderr=its)
     os.close(its)
     return process, ours
 
@@ -133,26 +160,11 @@ def iterations(run_dir: Path) -> list[int]:
     return [int(row['iteration']) for row in rows(run_dir)]
 
 
-def split_with_maps(root: Path, split: str) -> Path:
-    """Write a split of images with labels and its stored scores to `root`/toy; returns that folder."""
-    folder, random, records, rows = root / 'toy', np.random.default_rng(1), [], []
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(3):
-        cells = random.integers(0, CLASSES, (6, 8)).astype(np.uint8)
-        paths = folder / f'{split}{index}.png', folder / f'{split}{index}_label.png'
-        cv2.imwrite(str(paths[0]), np.zeros((40, 56, 3), np.uint8))
-        cv2.imwrite(str(paths[1]), np.kron(cells, np.ones((8, 8), np.uint8))[:40, :56])
-        records.append(Record(f'{split}{index}', *paths, 'toy'))
-        shown = np.eye(CLASSES, dtype=np.float32)[cells].transpose(2, 0, 1)
-        rows.append((f'{split}{index}', shown + random.normal(0, 1, shown.shape).astype(np.float32), cells))
-    save_split(folder, split, records)
-    said = {'dataset': 'toy', 'classes': CLASSES, 'blob': 'final', 'weights': 'of no file', 'split': split}
-    write_features(folder / f'{split}_final_toy-front', rows, said)
-    return folder
+def losses(run_dir: Path) -> list[float]:
+    """The column `loss` of metrics.csv."""
+    return [float(row['loss']) for row in rows(run_dir)]
 
 
-def chain_data(root: Path) -> None:
-    """Write to `root`/toy what dataset_prep writes for stage toy-front: a list, and an LMDB of noise of 40x56 pixels."""
-    if not (root / 'toy' / 'train.json').exists():
-        made = images_lmdb(root / 'toy', STAGES['toy-front'].crop_size or 0)
-        made.rename(root / 'toy' / 'train_564')
+def sessions(run_dir: Path, field: str) -> list:
+    """A field of each session in run.json."""
+    return [session[field] for session in read_record(run_dir)['sessions']]
