@@ -8,7 +8,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
-from mini_archives import noise, save, toy_records
+from mini_archives import save, toy_records
 
 from dataset_prep import lmdb_store
 from dataset_prep.datasets import dataset
@@ -16,7 +16,6 @@ from dataset_prep.lmdb_store import check_disk_space, key, stored_ids, stored_ke
 from dataset_prep.lmdb_writer import iterate, read_manifest, write_lmdb
 from dataset_prep.records import files_sha256, read_image, save_split
 from dataset_prep.relisting import check_lists
-from dataset_prep.statistics import of_pair
 from tools.support.errors import UserError
 
 
@@ -58,24 +57,12 @@ def test_order_of_records_depends_on_the_seed_alone(tmp_path):
     assert orders[0] != [record.id for record in records]
 
 
-def test_encoding_is_that_of_the_data_set_unless_given(tmp_path):
-    records = toy_records(tmp_path, [(20, 30)] * 2)
-    rows = {'a': ({}, 'raw'), 'b': ({'dataset': 'pascal_voc'}, 'png'), 'c': ({'dataset': 'pascal_voc', 'encoding': 'raw'}, 'raw')}
-    for name, (options, encoding) in rows.items():
-        assert write(tmp_path / name, records, **options)['encoding'] == encoding
-    for stored in zip(*(iterate(tmp_path / name) for name in rows), strict=True):
-        assert len({(name, array.tobytes()) for name, array in stored}) == 1
-
-
-def test_statistics_are_sums_that_survive_json():
-    """np.bincount and np.mean are the references. The label may have any memory layout."""
-    image, label = noise(3, 9, 13, 3), noise(4, 9, 26)[:, ::2]
-    found = of_pair(image, label)
-    assert found.histogram.tolist() == np.bincount(label.ravel(), minlength=256).tolist()
-    assert of_pair(image, np.ascontiguousarray(label)).histogram.tolist() == found.histogram.tolist()
-    twice = found + type(found).from_json(found.as_json())
-    assert (twice.images, twice.pixels) == (2, 2 * 9 * 13)
-    assert twice.mean_bgr == pytest.approx(image.reshape(-1, 3).mean(axis=0))
+@pytest.mark.parametrize(
+    ('options', 'encoding'),
+    [({}, 'raw'), ({'dataset': 'pascal_voc'}, 'png'), ({'dataset': 'pascal_voc', 'encoding': 'raw'}, 'raw')],
+)
+def test_encoding_is_that_of_the_data_set_unless_given(tmp_path, options, encoding):
+    assert write(tmp_path / 'x', toy_records(tmp_path, [(20, 30)]), **options)['encoding'] == encoding
 
 
 # Kept, replaced, refused
