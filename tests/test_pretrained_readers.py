@@ -131,7 +131,8 @@ def test_numbers_that_numpy_lacks_are_named(tmp_path, save):
 
 
 @pytest.mark.parametrize('save', [*SAVES, save_pickle(4)])
-def test_a_list_that_holds_itself_and_deep_lists_end_in_no_recursion(tmp_path, save):
+def test_recursive_and_deep_lists(tmp_path, save):
+    """A list that holds itself has no arrays; one of 150 levels is refused."""
     loop, deep = [], []
     loop.append(loop)
     save(loop, tmp_path / 'w')
