@@ -20,7 +20,7 @@ HW = 24, 31
 
 
 def features_of(deviations: tuple[float, ...], image: np.ndarray) -> np.ndarray:
-    """(n, 2): x and y of each pixel of an image (3, H, W); with two deviations (n, 5): its colours too. In deviations."""
+    """(n, 2): positions of the pixels of an image (3, H, W), in standard deviations. With two deviations (n, 5): colours too."""
     rows, columns = np.mgrid[: image.shape[1], : image.shape[2]]
     channels = [columns / deviations[0], rows / deviations[0], *(image / deviations[1] if len(deviations) > 1 else ())]
     return np.stack(channels, axis=-1).reshape(-1, len(channels)).astype(float)

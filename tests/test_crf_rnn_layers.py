@@ -1,7 +1,6 @@
 """The Python layers of CRF-RNN in real Caffe."""
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -21,21 +20,30 @@ CLASSES, HW = 3, (10, 13)
 THETAS = Thetas(alpha=20, beta=30, gamma=2)
 PARAM_STR = {'theta_alpha': 20, 'theta_beta': 30, 'theta_gamma': 2, 'iterations_train': 2, 'iterations_test': 4}
 
-NET = """
+INPUT = """
 layer {{ name: "d" type: "Input" top: "unary" top: "image" top: "label"
-  input_param {{ shape {{ dim: {n} dim: {c} dim: {h} dim: {w} }} shape {{ dim: {n} dim: {channels} dim: {h} dim: {w} }}
-                 shape {{ dim: {n} dim: 1 dim: {h} dim: {w} }} }} }}
+  input_param {{ shape {{ dim: 2 dim: {c} dim: {h} dim: {w} }} shape {{ dim: 2 dim: {channels} dim: {h} dim: {w} }}
+                 shape {{ dim: 2 dim: 1 dim: {h} dim: {w} }} }} }}
+force_backward: true
+"""
+CONSTANT = """
+layer {{ name: "d" type: "DummyData" top: "unary" top: "image" top: "label" dummy_data_param {{
+  shape {{ dim: 1 dim: {c} dim: {h} dim: {w} }} shape {{ dim: 1 dim: {channels} dim: {h} dim: {w} }}
+  shape {{ dim: 1 dim: 1 dim: {h} dim: {w} }}
+  data_filler {{ type: "constant" value: 1 }} data_filler {{ type: "constant" value: 9 }}
+  data_filler {{ type: "constant" value: 1 }} }} }}
+"""
+LAYER = """
 layer {{ name: "inference1" type: "Python" bottom: "unary" bottom: "image" top: "pred" {params}
   python_param {{ module: "tools.crfs.crf_rnn_layers" layer: "MultiStageMeanfield" param_str: '{param_str}' }} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "pred" bottom: "label" top: "loss" }}
-force_backward: true
 """
 
 
-def net_text(images: int = 2, param_str: object = PARAM_STR, channels: int = 3, params: str = '') -> str:
-    """A net with the layer between input blobs and a loss."""
+def net_text(data: str = INPUT, param_str: object = PARAM_STR, channels: int = 3, params: str = '') -> str:
+    """A net with the layer between the blobs of `data` and a loss."""
     text = param_str if isinstance(param_str, str) else json.dumps(param_str)
-    return NET.format(n=images, c=CLASSES, h=HW[0], w=HW[1], channels=channels, param_str=text, params=params)
+    return (data + LAYER).format(c=CLASSES, h=HW[0], w=HW[1], channels=channels, param_str=text, params=params)
 
 
 def net(folder: Path, phase=caffe.TRAIN, **options):
@@ -171,20 +179,12 @@ def test_what_does_not_fit_is_an_exception(tmp_path, options, fault):
 
 
 SOLVER = 'net: "net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "s" solver_mode: CPU iter_size: {}'
-CONSTANT = """
-layer {{ name: "d" type: "DummyData" top: "unary" top: "image" top: "label" dummy_data_param {{
-  shape {{ dim: 1 dim: {c} dim: {h} dim: {w} }} shape {{ dim: 1 dim: 3 dim: {h} dim: {w} }}
-  shape {{ dim: 1 dim: 1 dim: {h} dim: {w} }}
-  data_filler {{ type: "constant" value: 1 }} data_filler {{ type: "constant" value: 9 }}
-  data_filler {{ type: "constant" value: 1 }} }} }}"""
 
 
 def test_caffe_train_finds_the_layer_and_splits_batches(tmp_path):
     """After one update, three passes give the same step as one pass, at the rates of the layer."""
     params = 'param { lr_mult: 10 } param { lr_mult: 5 } param { lr_mult: 0 }'
-    data = CONSTANT.format(c=CLASSES, h=HW[0], w=HW[1])
-    text = re.sub(r'layer {.*?\n.*?\n.*?} }\n', lambda _: data + '\n', net_text(params=params).lstrip(), count=1, flags=re.DOTALL)
-    (tmp_path / 'net.prototxt').write_text(text.replace('force_backward: true', ''))
+    (tmp_path / 'net.prototxt').write_text(net_text(CONSTANT, params=params))
     steps = []
     for passes in (1, 3):
         (tmp_path / 'solver.prototxt').write_text(SOLVER.format(passes))

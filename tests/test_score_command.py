@@ -97,6 +97,7 @@ EDGE_CASES = {
 
 @pytest.mark.parametrize('case', EDGE_CASES)
 def test_cityscapes_is_its_evaluator_on_edge_cases(run, tmp_path, case):
+    """Ids that are not evaluated, void, and classes that are in only one of the maps."""
     city(tmp_path, *EDGE_CASES[case])
     assert_official(run('cityscapes'), official(tmp_path))
 
@@ -158,7 +159,8 @@ def test_train_ids_scored_as_label_ids_are_warned_of(run, tmp_path, capsys, word
     assert 'warning' not in capsys.readouterr().err
 
 
-def test_label_ids_scored_as_train_ids_are_refused_with_the_way_out(run, tmp_path):
+def test_label_ids_scored_as_train_ids_are_refused(run, tmp_path):
+    """The message names the data set to give instead."""
     city(tmp_path, [[7, 26]], [[7, 26]])
     with pytest.raises(UserError, match='has label 26 .*classes are 0-18; .*: --dataset cityscapes$'):
         run('cityscapes_train_ids')
