@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 from safetensors.numpy import save_file
 
 from pretrained import formats, numpy_file, torch_file
@@ -115,18 +116,20 @@ def test_a_file_that_would_run_a_program_is_refused(tmp_path, save):
     assert not (tmp_path / 'made').exists()
 
 
-def test_a_whole_model_is_refused_with_a_way_out(tmp_path):
-    """torch.save(model) pickles the classes of its layers."""
-    save_zip(Record('torch.nn.modules.linear', 'Linear', {'in_features': 2, 'out_features': 2}), tmp_path / 'w.pth')
-    with pytest.raises(UserError, match=r'holds torch\.nn.*torch\.save\(model\.state_dict\(\), FILE\)'):
-        formats.read(tmp_path / 'w.pth')
+INTEGERS, FIVE = np.zeros(3, np.int64), np.zeros(5, np.float32)
 
 
 @pytest.mark.parametrize('save', SAVES)
-def test_numbers_that_numpy_lacks_are_named(tmp_path, save):
-    values = np.zeros(3, np.int64)  # as wide as a complex number of two floats
-    save({'features.0.weight': Tensor(Storage(values, 'ComplexFloatStorage'), values)}, tmp_path / 'w.pth')
-    with pytest.raises(UserError, match='numbers of a ComplexFloatStorage; save them as 32-bit floats'):
+@pytest.mark.parametrize(('tree', 'said'), [
+    (Record('torch.nn.modules.linear', 'Linear', {'in_features': 2}), r'holds torch\.nn.*torch\.save\(model\.state_dict\(\), '),
+    # as wide as complex numbers of two floats
+    ({'w': Tensor(Storage(INTEGERS, 'ComplexFloatStorage'), INTEGERS)}, 'numbers of a ComplexFloatStorage; save them as 32-bit'),
+    # PyTorch never writes such a tensor; read blindly, it would show memory behind the file
+    ({'w': Tensor(Storage(FIVE), as_strided(FIVE, (6,)))}, r'a tensor of \(6,\) reaches over its storage of 5'),
+], ids=['a whole model', 'complex numbers', 'a tensor beyond its storage'])  # fmt: skip
+def test_other_files_of_pytorch_are_refused(tmp_path, save, tree, said):
+    save(tree, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=said):
         torch_file.read(tmp_path / 'w.pth')
 
 
@@ -173,14 +176,6 @@ def test_a_changed_byte_in_an_archive_is_noticed(tmp_path):
     (tmp_path / 'w').write_bytes(whole.replace(b'\x00\x00\x80\x3f' * 8, b'\x00\x00\x80\x3e' * 8, 1))
     with pytest.raises(UserError, match='the sum of .* is wrong'):
         formats.read(tmp_path / 'w')
-
-
-def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
-    """PyTorch never writes one. Read blindly, it would show memory behind the file."""
-    values = np.zeros(5, np.float32)
-    save_zip({'w': Tensor(Storage(values), np.lib.stride_tricks.as_strided(values, (6,)))}, tmp_path / 'w.pth')
-    with pytest.raises(UserError, match=r'a tensor of \(6,\) reaches over its storage of 5 values'):
-        torch_file.read(tmp_path / 'w.pth')
 
 
 @pytest.mark.parametrize(('change', 'why'), [

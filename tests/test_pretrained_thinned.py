@@ -12,34 +12,33 @@ from prototxt.experiments import FrontEnd
 from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
 from tests.train_data import asked
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import import_caffe, net_of
 from tools.support.errors import UserError
 from tools.training.preflight import check_weights
 
 caffe = import_caffe()
-RNG = np.random.default_rng(0)
-FC6_NET = """
-layer {{ name: 'map' type: 'Input' top: 'map' input_param {{ shape {{ dim: 1 dim: 5 dim: 9 dim: 8 }} }} }}
-layer {{ name: 'fc6' type: 'Convolution' bottom: 'map' top: 'fc6' convolution_param {{ num_output: {out} {window} }} }}
-layer {{ name: 'relu6' type: 'ReLU' bottom: 'fc6' top: 'fc6' }}
-layer {{ name: 'fc7' type: 'Convolution' bottom: 'fc6' top: 'fc7' convolution_param {{ num_output: {out} kernel_size: 1 }} }}
-"""
 
 
-def narrow(outputs=24):
-    """Layers of a VGG-16 with 5 channels before fc6, and `outputs` in fc6 and fc7."""
+def narrow():
+    """Layers of a VGG-16 with 5 channels before fc6, and 24 in fc6 and fc7."""
+    random = np.random.default_rng(0)
+    shapes = {'conv5_3': (5, 5, 3, 3), 'fc6': (24, 5, 7, 7), 'fc7': (24, 24, 1, 1)}
     return {
-        'conv5_3': [RNG.normal(size=(5, 5, 3, 3)), RNG.normal(size=5)],
-        'fc6': [RNG.normal(size=(outputs, 5, 7, 7)).astype(np.float32), RNG.normal(size=outputs).astype(np.float32)],
-        'fc7': [RNG.normal(size=(outputs, outputs, 1, 1)).astype(np.float32), RNG.normal(size=outputs).astype(np.float32)],
+        name: [random.standard_normal(shape, np.float32), random.standard_normal(shape[0], np.float32)]
+        for name, shape in shapes.items()
     }
 
 
-def run(folder, weights, window, outputs):
-    """fc7 of random maps by real Caffe."""
-    (folder / 'net.prototxt').write_text(FC6_NET.format(out=outputs, window=window))
-    caffemodel.write(folder / 'w.caffemodel', weights)
-    net = caffe.Net(str(folder / 'net.prototxt'), str(folder / 'w.caffemodel'), caffe.TEST)
+def run(path, weights, outputs, **window):
+    """fc7 of random maps by real Caffe, through a caffemodel at `path`; `window` is fc6's."""
+    net, layers = caffe.NetSpec(), caffe.layers
+    net.map = layers.Input(shape={'dim': [1, 5, 9, 8]})
+    net.fc6 = layers.Convolution(net.map, num_output=outputs, **window)
+    net.relu6 = layers.ReLU(net.fc6, in_place=True)
+    net.fc7 = layers.Convolution(net.relu6, num_output=outputs, kernel_size=1)
+    caffemodel.write(path, weights)
+    net = net_of(net.to_proto())
+    net.copy_from(str(path))
     net.blobs['map'].data[...] = np.random.default_rng(1).normal(size=(1, 5, 9, 8))
     net.forward()
     return net.blobs['fc7'].data[0].copy()
@@ -56,10 +55,10 @@ def test_thinned_layers_compute_the_same_as_zeros_in_the_whole(name, kernel, tap
     for channel in range(24):
         if channel % channels:
             whole['fc7'][0][:, channel] = 0
-    expected = run(tmp_path, whole, 'kernel_size: 7', 24)[::channels]
+    expected = run(tmp_path / 'w.caffemodel', whole, 24, kernel_size=7)[::channels]
     assert expected.shape == (24 // channels, 3, 2) and expected.std() > 1
-    window = f'kernel_size: {kernel} dilation: {taps}'
-    np.testing.assert_allclose(run(tmp_path, found, window, 24 // channels), expected, rtol=1e-4, atol=1e-4)
+    result = run(tmp_path / 'w.caffemodel', found, 24 // channels, kernel_size=kernel, dilation=taps)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
     assert found['conv5_3'] is whole['conv5_3']
 
 
