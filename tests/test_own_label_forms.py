@@ -398,16 +398,19 @@ def test_colour_that_the_palette_file_lacks_is_named_with_its_pixel(data):
 
 
 def test_masks_of_one_channel_hold_line_numbers_of_the_palette_file(data):
-    """CVAT's documentation allows grey masks, and indices with a palette of the colours."""
+    """CVAT's documentation allows grey masks, and indices with a palette of the colours. 255 is ignored."""
     cvat_masks(data)
     places = np.array([0, 1, 2, *[3] * 253], np.uint8)[TRUTH['a']]  # background, road, car, bird
-    save(data / 'SegmentationClass' / 'a.png', places)
     picture = Image.fromarray(places[::-1].copy())
     picture.putpalette([part for colour in [(0, 0, 0), *COLOURS.values()] for part in colour])
     picture.save(data / 'SegmentationClass' / 'b.png')
+    places[-1, -1] = 255
+    save(data / 'SegmentationClass' / 'a.png', places)
     found = prepare(data, '--leave-out', 'bird')
-    np.testing.assert_array_equal(found['a'], TRUTH['a'])
     np.testing.assert_array_equal(found['b'], TRUTH['a'][::-1])
+    assert found['a'][-1, -1] == 255
+    found['a'][-1, -1] = TRUTH['a'][-1, -1]
+    np.testing.assert_array_equal(found['a'], TRUTH['a'])
 
 
 def test_lists_of_cvat_are_followed_unless_there_are_lists_beside_the_images(data):
