@@ -126,7 +126,7 @@ def test_parameter_files(tmp_path):
     with pytest.raises(UserError, match='no such parameters: colour'):
         load_parameters(path)
     path.write_text(json.dumps({'format': dense_crf.FORMAT, 'parameters': {'colour_std': -1}}))
-    with pytest.raises(UserError, match='crf.json: dense CRF: colour_std -1 must be a number .*; make it by'):
+    with pytest.raises(UserError, match='crf.json: dense CRF: colour_std -1 must be a number .*; make it with'):
         load_parameters(path)
     with pytest.raises(UserError, match='colour_std 0 must be'):
         CrfParameters(colour_std=0)

@@ -318,12 +318,14 @@ def test_an_answer_that_is_older_than_the_maps_is_passed_over(answered, place):
 @pytest.mark.parametrize(
     ('answer', 'split', 'fault'),
     [
-        (ANSWER | {'mean_iou': 0.671}, 'test', 'is to be in percent'),
-        (ANSWER | {'mean_iou': 671}, 'test', 'between 0 and 100'),
+        (ANSWER | {'mean_iou': 0.671}, 'test', 'must be in percent'),
+        (ANSWER | {'mean_iou': '67.1'}, 'test', "'67.1' is not a number"),
+        (ANSWER | {'mean_iou': 671}, 'test', '671 is not a number between 0 and 100'),
         (ANSWER | {'class_iou': {'Street': 97.6}}, 'test', 'no class or category: Street'),
         (ANSWER | {'miou': 1}, 'test', 'no such entry: miou'),
-        ({'class_iou': {}}, 'test', 'mean_iou'),
-        ([67.1], 'test', 'tools/README.md'),
+        (ANSWER | {'class_iou': 67.1}, 'test', 'class_iou must be an object'),
+        ({'class_iou': {}}, 'test', 'it must be an object with a mean_iou; tools/README.md'),
+        ([67.1], 'test', 'it must be an object with a mean_iou'),
         (ANSWER, 'val', 'cityscapes val is scored here'),
     ],
 )

@@ -222,7 +222,7 @@ def test_images_without_truth_are_named_before_labelling(run, data, tmp_path, ca
     assert 'warning: no label of c at ' in capsys.readouterr().err
     for name in 'ab':
         (data / f'{name}_label.png').unlink()
-    with pytest.raises(UserError, match='no label is there'):
+    with pytest.raises(UserError, match='no image has a label; give a --split'):
         run('--out', str(tmp_path / 'other'))
     assert not (tmp_path / 'other').exists()
 

@@ -57,11 +57,11 @@ def load_parameters(path: Path) -> CrfParameters:
             raise ValueError(f'no such parameters: {", ".join(sorted(unknown))}')
         return CrfParameters(**values)
     except UserError as error:
-        raise UserError(f'{path}: {error}; make it by tools/crf_search.py') from error
+        raise UserError(f'{path}: {error}; make it with tools/crf_search.py') from error
     except OSError as error:
-        raise UserError(f'{path}: {error.strerror}; make it by tools/crf_search.py') from error
+        raise UserError(f'{path}: {error.strerror}; make it with tools/crf_search.py') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{path} holds no dense CRF parameters ({error}); make it by tools/crf_search.py') from error
+        raise UserError(f'{path} holds no dense CRF parameters ({error}); make it with tools/crf_search.py') from error
 
 
 def refine(prob: np.ndarray, image_bgr: np.ndarray, parameters: CrfParameters) -> np.ndarray:

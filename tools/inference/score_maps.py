@@ -51,7 +51,7 @@ def write_scores(path: Path, scores: ScoreMap) -> None:
 def read_scores(path: Path) -> ScoreMap:
     """A stored score map. Raises UserError if it is missing, damaged, or from a later version."""
     if not path.is_file():
-        raise UserError(f'no score map at {path}; make it by tools/test.py --save-scores {path.parent}')
+        raise UserError(f'no score map at {path}; make it with tools/test.py --save-scores {path.parent}')
     try:
         magic, head, packed = path.read_bytes().split(b'\n', 2)
         if magic + b'\n' != MAGIC:

@@ -128,7 +128,7 @@ def features_manifest(path: Path, net: Net, split: str) -> dict:
     """Manifest of an LMDB of maps. Raises UserError if `net` does not take these maps, or if they are of another split."""
     manifest = read_manifest(path)
     if manifest['kind'] != 'features':
-        raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them by tools/extract_features.py')
+        raise UserError(f'{path} holds {manifest["kind"]}, not maps of a blob; make them with tools/extract_features.py')
     if (manifest['dataset'], manifest['split']) != (net.dataset, split):
         raise UserError(f'{path} holds {manifest["dataset"]} {manifest["split"]}, but you asked for {net.dataset} {split}')
     blobs = (*TRUNK_ENDS, net.front_end.final)
@@ -165,7 +165,7 @@ def say_lacking(records: list[Record]) -> None:
     for record in lacking:
         print(f'warning: no label of {record.id} at {record.label}; nothing will be scored without', file=sys.stderr)
     if len(lacking) == len(records):
-        raise UserError('no label is there; give a --split that has labels, or label images by tools/predict.py')
+        raise UserError('no image has a label; give a --split that has labels, or label the images with tools/predict.py')
 
 
 def label(test: Evaluation, records: list[Record], label_maps: LabelMaps, jobs: int, scheduler: str | None) -> dict[str, Fault]:

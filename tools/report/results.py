@@ -120,7 +120,7 @@ def read_server_result(path: Path) -> Result | None:
         origin = json.loads(path.with_name(ORIGIN).read_text()) if path.with_name(ORIGIN).exists() else {}
         return _result(path, settings, scores, dataset(name).splits[split], origin)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{path}: {error!r}; what it should hold is in tools/README.md, "make tables"') from error
+        raise UserError(f'{path}: {error}; tools/README.md says under "make tables" what it must hold') from error
 
 
 def _result(path: Path, settings: dict, scores: dict, images: int, origin: dict) -> Result | None:

@@ -194,7 +194,7 @@ def other_numbering(benchmark: Benchmark, matrix: np.ndarray) -> str:
         most = ', '.join(str(label) for label in np.argsort(-others, kind='stable')[:3] if others[label])
         found = f'{100 * others.sum() / predicted.sum():.0f} % of the predictions are ids that are not evaluated (most: {most})'
     elif matrix[[label for label in evaluated if label >= count]].any() and not predicted[count:].any():
-        found = f'no prediction is above {count - 1}, and ids of the truth are'
+        found = f'no prediction is above {count - 1}, but ids of the truth are'
     else:
         return ''
     return f'{found}; {benchmark.other_ids}'
