@@ -17,23 +17,20 @@ from dataset_prep.lmdb_store import stored_ids
 from dataset_prep.records import load_split
 from tools.support.errors import UserError
 
-# In each data set: an image of a training split, a label (of another split if there is one), and the image's ids in the LMDBs.
-FILES = {
-    'voc': ('VOCdevkit/VOC2012/JPEGImages/2007_000039.jpg', 'VOCdevkit/VOC2012/SegmentationClass/2007_000039.png', '2007_000039'),
-    'voc_coco': (
-        'val2014/COCO_val2014_000000000042.jpg',
-        'VOCdevkit/VOC2012/SegmentationClass/2007_000042.png',
-        'COCO_val2014_000000000042',
-    ),
-    'camvid': ('701_StillsRaw_full/0006R0_f00930.png', 'LabeledApproved_full/0016E5_07959_L.png', '0006R0_f00930'),
+FILES = {  # an image of a training split, a label (of another split if there is one), and the image's id in the LMDBs
+    'voc': ('2007_000039.jpg', '2007_000039.png', '2007_000039'),
+    'voc_coco': ('COCO_val2014_000000000042.jpg', '2007_000042.png', 'COCO_val2014_000000000042'),
+    'camvid': ('0006R0_f00930.png', '0016E5_07959_L.png', '0006R0_f00930'),
     'kitti': ('Training_00/RGB/000010.png', 'Validation_07/GT/000000.png', 'Training_00_000010'),
-    'cityscapes': (
-        'leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png',
-        'gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png',
-        'ulm_000000_000019',
-    ),
+    'cityscapes': ('ulm_000000_000019_leftImg8bit.png', 'lindau_000000_000019_gtFine_labelIds.png', 'ulm_000000_000019'),
     'custom': ('images/a.b.png', 'labels/猫.png', 'a.b'),
 }
+
+
+def file_of(tmp_path, name, which):
+    """The path of an image (0) or label (1) of FILES in tmp_path/in."""
+    [path] = (tmp_path / 'in').rglob(FILES[name][which])
+    return path
 
 
 def check_error(name, tmp_path, words):
@@ -51,7 +48,7 @@ def made(request, tmp_path):
 
 @pytest.mark.parametrize('which', [0, 1], ids=['image', 'label'])
 def test_truncated_file_is_named(made, tmp_path, which):
-    path = tmp_path / 'in' / FILES[made][which]
+    path = file_of(tmp_path, made, which)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     check_error(made, tmp_path, rf'{path.name} cannot be read \(.*truncated')
 
@@ -70,7 +67,7 @@ def test_lmdbs_hold_all_images_but_the_bad_one(made, tmp_path, monkeypatch, left
     out = prepare(made, tmp_path / 'in', tmp_path / 'out')
     lists, whole = listed(), stored()
     shutil.rmtree(out)
-    path = tmp_path / 'in' / FILES[made][0]
+    path = file_of(tmp_path, made, 0)
     content = path.read_bytes()
     path.write_bytes(content[: int(left * len(content))])
     check_error(made, tmp_path, rf'1 of \d+ images cannot be used; the LMDBs hold the others.*\n  .*{path.name} cannot be read')
@@ -100,14 +97,14 @@ def test_all_bad_files_are_named_at_once(tmp_path):
 
 @pytest.mark.parametrize('which', [0, 1], ids=['image', 'label'])
 def test_missing_half_of_a_pair_is_named(made, tmp_path, which):
-    path = tmp_path / 'in' / FILES[made][which]
+    path = file_of(tmp_path, made, which)
     path.unlink()
     name = 'a.b' if (made, which) == ('custom', 0) else path.name
     check_error(made, tmp_path, rf'1 of \d .* cannot be used; .*\n  no (file at|image of|label of) .*{name}')
 
 
 def test_label_of_another_size_than_its_image_is_refused(made, tmp_path):
-    path = tmp_path / 'in' / FILES[made][1]
+    path = file_of(tmp_path, made, 1)
     values = np.asarray(Image.open(path))
     save(path, values[:-1])
     height, width = values.shape[:2]
@@ -126,7 +123,7 @@ def test_label_of_another_size_than_its_image_is_refused(made, tmp_path):
 )
 def test_value_that_is_no_label_is_named_with_row_and_column(tmp_path, name, value, words):
     MINIATURES[name](tmp_path / 'in')
-    path = tmp_path / 'in' / FILES[name][1]
+    path = file_of(tmp_path, name, 1)
     values = np.array(Image.open(path))
     values[5, 7] = values[6, 1] = value
     save(path, values)
@@ -157,7 +154,7 @@ def test_bad_label_of_sbd_is_named(tmp_path, label, words):
 @pytest.mark.parametrize('name', ['voc', 'cityscapes'])
 def test_colour_label_is_refused_if_ids_are_expected(tmp_path, name):
     MINIATURES[name](tmp_path / 'in')
-    path = tmp_path / 'in' / FILES[name][1]
+    path = file_of(tmp_path, name, 1)
     save(path, noise(0, 30, 41, 3))
     check_error(name, tmp_path, rf'{path.name} is a colour picture \(mode RGB\) but must be an index PNG')
 
@@ -173,7 +170,7 @@ def test_colour_label_is_refused_if_ids_are_expected(tmp_path, name):
 )
 def test_sixteen_bit_and_alpha_images_are_refused(tmp_path, name, dtype, channels, words):
     MINIATURES[name](tmp_path / 'in')
-    path = tmp_path / 'in' / FILES[name][0]
+    path = file_of(tmp_path, name, 0)
     cv2.imwrite(str(path), np.full((*np.asarray(Image.open(path)).shape[:2], channels), 200, dtype))
     check_error(name, tmp_path, rf'{path.name} {words}')
 
