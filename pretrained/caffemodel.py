@@ -141,7 +141,7 @@ def write(path: Path, weights: Mapping[str, Sequence[np.ndarray | Streamed]], na
 
 
 def check(net, paths: Iterable[Path], fresh: Iterable[str] = (), *, dropped: Iterable[str] = (), finite: bool = True) -> None:
-    """Raise UserError if weights leave a part of a net without a start.
+    """Raise UserError if a layer of a net gets no weights, or if weights do not fit.
 
     `net`: a NetParameter (not a path). `paths`: caffemodels in Caffe's loading order. `fresh`: layers that start from their
     fillers. `dropped`: fresh layers that are not taken from the files. The error names the layers that are neither fresh nor in
@@ -201,7 +201,7 @@ def misshapen(net, path: Path) -> list[str]:
 
 
 def left_over(net, path: Path) -> list[str]:
-    """Layers of a file that `net` lacks, without those that `net` computes without weights.
+    """Layers of a file that `net` lacks, except for two kinds that `net` computes without weights.
 
     These are a fixed upsampling, which snapshots of such nets contain, and the Scale layers of FCN's authors, which are Power
     layers with the same factor here.

@@ -66,7 +66,7 @@ def addresses(row: WeightFile) -> list[str]:
 
 
 def fault(row: WeightFile, file: Path) -> str | None:
-    """What is wrong with size or checksum of the file, or without a known checksum with its form; None if it is fine.
+    """Why the file is wrong: its size, its checksum, or its form if no checksum is known. None if it is fine.
 
     For a file that was converted here, the known size and checksums are those of another file.
     """

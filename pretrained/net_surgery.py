@@ -103,7 +103,7 @@ def _left_out(net, more: Layers, paths: Sequence[Path], *, whole: bool) -> list[
 
 
 def _fitted(name: str, blobs: list[Values], shapes: list[Shape]) -> tuple[list[Values], list[str]]:
-    """The blobs of a layer in their shapes, and their fault. A matrix may become a convolution that covers its map."""
+    """The blobs of a layer in `shapes`, and a list of faults. A matrix may become a convolution over the whole map."""
     if len(blobs) != len(shapes):
         return blobs, [f'layer {name} has {len(blobs)} blobs, the net has {len(shapes)}']
     found, faults = [], []
@@ -122,7 +122,7 @@ def _bilinear(shape: Shape) -> np.ndarray:
 
 
 def _in_bgr(layers: Layers, said: list[str]) -> Layers:
-    """conv1_1 for BGR; if its values tell that it is for RGB, it is converted and a line is printed."""
+    """conv1_1 changed to BGR, with a line in `said`, if its values tell that it is for RGB; else nothing."""
     weights, *bias = layers.get('conv1_1', [np.empty(0)])
     way = orientation(weights) if isinstance(weights, np.ndarray) else None
     if not isinstance(weights, np.ndarray) or way is None or not way.rgb:

@@ -49,7 +49,7 @@ def check_keeps_fc(out: Path, layers: Layers) -> None:
 
 
 def save(source: Path, converted: Converted, args: argparse.Namespace, name: str) -> None:
-    """Write the file that `args` ask for, row `name` of the table, and print what it holds.
+    """Write the file that `args` ask for, as row `name` of the table, and print a summary of it.
 
     Raises UserError if fc6 and fc7, or the source, would be lost.
     """
@@ -76,7 +76,7 @@ def _summary(source: Path, out: Path, converted: Converted, row: str) -> str:
 
 
 def parse_args(argv: list[str] | None, doc: str | None = __doc__, names: Iterable[str] = ('vgg16',)) -> argparse.Namespace:
-    """Options of this command, and of the one that makes other rows of the table of weights, `names`, from the same files."""
+    """Options of this command, and of pretrained.thinned, which makes the rows `names` of the table from the same files."""
     names = list(names)
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if len(names) > 1:
