@@ -89,7 +89,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         nargs='*',
         default=[HALVES_CROP_SIZE],
         metavar='PX',
-        help='like --crop-size, for the halves',
+        help=f'like --crop-size, for the halves; without a number, no LMDB of halves (default: {HALVES_CROP_SIZE})',
     )
     add_partial_argument(parser)
     add_shared_arguments(parser, DATA / 'cityscapes', CROP_SIZES)

@@ -68,21 +68,22 @@ def prepare(
 
 def add_arguments(parser: argparse.ArgumentParser, default_out: Path | None, crop_sizes: Sequence[int]) -> None:
     """The options that all data sets have."""
-    parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help='folder to write')
+    folder = f'data/{default_out.name if default_out else "NAME"}'
+    parser.add_argument('--out', type=Path, default=default_out, metavar='DIR', help=f'folder to write (default: {folder})')
     parser.add_argument(
         '--crop-size',
         type=int,
         nargs='+',
         default=list(crop_sizes),
         metavar='PX',
-        help='sides of the training crops in pixels; each gets an LMDB',
+        help=f'sides of the training crops in pixels; each gets an LMDB (default: {" ".join(map(str, crop_sizes))})',
     )
     parser.add_argument('--whole', action='store_true', help='write LMDBs of whole images, which CRF-RNN reads, instead of crops')
     parser.add_argument('--encoding', choices=ENCODINGS, help="png is smaller, raw is faster (default: the data set's row)")
     parser.add_argument(
         '--val-lmdb', action='store_true', help='also write LMDBs of the validation split, which test.prototxt reads'
     )
-    parser.add_argument('--seed', type=int, default=1, help='seed of the order of records in the LMDBs')
+    parser.add_argument('--seed', type=int, default=1, help='seed of the order of records in the LMDBs (default: %(default)s)')
 
 
 def lmdbs_asked(args: argparse.Namespace, facts: Dataset, crop_sizes: Mapping[str, Sequence[int]]) -> Mapping[str, Sequence[int]]:

@@ -202,7 +202,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         prog='.venv/bin/python -m dataset_prep.toy', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for split, count in dataset('toy').splits.items():
-        parser.add_argument(f'--{split}', type=_count, default=count, metavar='N', help=f'pictures (default: {count})')
+        parser.add_argument(
+            f'--{split}', type=_count, default=count, metavar='N', help=f'number of {split} pictures (default: {count})'
+        )
     add_arguments(parser, DATA / 'toy', CROP_SIZES)
     return parser.parse_args(argv)
 
