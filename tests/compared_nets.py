@@ -1,15 +1,17 @@
-"""The networks of Table 2 as their authors' files have them, typed from those: facts to compare with.
+"""The networks of Table 2, typed from their authors' files: facts to compare with. A line is as in tests/released_nets.py.
 
-FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt, voc-fcn8s-atonce/net.py. CRF-RNN:
-martinkersner/train-CRF-RNN, TVG_CRFRNN_COCO_VOC_TEST_3_CLASSES.prototxt, the authors' net but for -ft behind names and 4 classes;
-names, biases and crops of all 21 also in sadeepj/crfasrnn_keras, crfrnn_model.py. DeepLab and DeepLab-MSc:
-TheLegendAli/DeepLab-Context at bd4aac5, config/DeepLab{,-MSc}/{train,test}.prototxt. DeepLab-LargeFOV:
-martinkersner/train-DeepLab, DeepLab-LargeFOV/{train,test}.prototxt. DeepLab-MSc-LargeFOV: TheLegendAli/DeepLab-Context,
-config/DeepLab-MSc-LargeFOV. A line is as in tests/released_nets.py; behind
-`>`, the layers that one takes where it is not the one before.
+FCN: shelhamer/fcn.berkeleyvision.org, voc-fcn{32,16,8}s/net.py and train.prototxt, voc-fcn8s-atonce/net.py.
+CRF-RNN: martinkersner/train-CRF-RNN, TVG_CRFRNN_COCO_VOC_TEST_3_CLASSES.prototxt, which is the authors' net except for -ft after
+names and 4 classes; names, biases and crops of all 21 classes also in sadeepj/crfasrnn_keras, crfrnn_model.py.
+DeepLab and DeepLab-MSc: TheLegendAli/DeepLab-Context at bd4aac5, config/DeepLab{,-MSc}/{train,test}.prototxt.
+DeepLab-LargeFOV: martinkersner/train-DeepLab, DeepLab-LargeFOV/{train,test}.prototxt.
+DeepLab-MSc-LargeFOV: TheLegendAli/DeepLab-Context, config/DeepLab-MSc-LargeFOV.
+After `>` stand the blobs that a layer takes, unless it takes the one before it.
 """
 
 import re
+
+from tests.released_nets import as_line, layers
 
 FCN_TRUNK = """
 conv1_1 o64 k3 p100 | relu1_1 | conv1_2 o64 k3 p1 | relu1_2 | pool1 k2 s2
@@ -56,7 +58,7 @@ def _branch(blob: str, stride: int) -> str:
 
 
 def _interp(blob: str, scores: str, zoom: int) -> str:
-    """In place of Interp with zoom_factor `zoom`."""
+    """A Deconvolution that replaces Interp with zoom_factor `zoom`."""
     return f'{blob}_interp o21 k{2 * zoom - 1} p{zoom - 1} s{zoom} g21 > {scores}\n'
 
 
@@ -80,47 +82,33 @@ COMPARED = {
     'deeplab_msc_largefov_pascal_voc': LARGEFOV + BRANCHES + INTERPS + INTERP + FUSION + 'prob',
 }
 
-_GROUPS = {1: (64, 2), 2: (128, 2), 3: (256, 3), 4: (512, 3), 5: (512, 3)}  # channels, convolutions
+
+def lines_of(message) -> list[str]:
+    """The layers of a NetParameter after its first one, in the form of the texts above."""
+    lines, top = [], 'data'
+    for layer in message.layer[1:]:
+        lines.append(as_line(layer) + ('' if list(layer.bottom) == [top] else ' > ' + ' '.join(layer.bottom)))
+        top = layer.top[0]
+    return lines
 
 
-def _learned(layers: dict[str, tuple[int, int, int]]) -> dict[str, list[tuple[int, ...]]]:
-    """Weights and bias of layers from (out, in, kernel)."""
-    return {name: [(out, into, kernel, kernel), (out,)] for name, (out, into, kernel) in layers.items()}
+def learned_shapes(text: str) -> dict[str, list[tuple[int, ...]]]:
+    """Layer -> shapes of weights and bias, from one of the texts above: what a caffemodel of that net holds.
 
-
-def _trunk() -> dict[str, tuple[int, int, int]]:
-    found, channels = {}, 3
-    for group, (width, depth) in _GROUPS.items():
-        for i in range(1, depth + 1):
-            found[f'conv{group}_{i}'], channels = (width, channels, 3), width
-    return found
-
-
-_FCN = _trunk() | {'fc6': (4096, 512, 7), 'fc7': (4096, 4096, 1), 'score_fr': (21, 4096, 1)}
-_DEEPLAB = _trunk() | {'fc6': (4096, 512, 4), 'fc7': (4096, 4096, 1), 'fc8_pascal': (21, 4096, 1)}
-_LARGEFOV = _trunk() | {'fc6': (1024, 512, 3), 'fc7': (1024, 1024, 1), 'fc8_voc12': (21, 1024, 1)}
-_MSC = {
-    f'{blob}_{layer}': shape
-    for blob, channels in (('data', 3), ('pool1', 64), ('pool2', 128), ('pool3', 256), ('pool4', 512))
-    for layer, shape in (('conv', (128, channels, 3)), ('fc', (128, 128, 1)), ('ms', (21, 128, 1)))
-}
-
-# What the public caffemodels hold: layer -> shapes.
-_FCN8S = _learned(_FCN | {'score_pool4': (21, 512, 1), 'score_pool3': (21, 256, 1)}) | {
-    'upscore2': [(21, 21, 4, 4)], 'upscore_pool4': [(21, 21, 4, 4)], 'upscore8': [(21, 21, 16, 16)],
-}  # fmt: skip
-FILES = {
-    'fcn32s_pascal_voc': _learned(_FCN) | {'upscore': [(21, 21, 64, 64)]},
-    'fcn16s_pascal_voc': _learned(_FCN | {'score_pool4': (21, 512, 1)})
-    | {'upscore2': [(21, 21, 4, 4)], 'upscore16': [(21, 21, 32, 32)]},
-    'fcn8s_pascal_voc': _FCN8S,
-    'fcn8s_pascal_voc_crfrnn': _learned(
-        _trunk() | {'fc6': (4096, 512, 7), 'fc7': (4096, 4096, 1), 'score-fr': (21, 4096, 1), 'score2': (21, 21, 4)}
-    )
-    | _learned({'score-pool4': (21, 512, 1), 'score-pool3': (21, 256, 1)})
-    | {'score4': [(21, 21, 4, 4)], 'upsample': [(21, 21, 16, 16)], 'inference1': [(1, 1, 21, 21)] * 3},
-    'deeplab_pascal_voc': _learned(_DEEPLAB),
-    'deeplab_msc_pascal_voc': _learned(_DEEPLAB | _MSC),
-    'deeplab_largefov_pascal_voc': _learned(_LARGEFOV),
-    'deeplab_msc_largefov_pascal_voc': _learned(_LARGEFOV | _MSC),
-}
+    Only the layers that upsample have no bias, except score2 of CRF-RNN. Fixed interpolation (interp) is left out.
+    """
+    shapes, channels, top = {}, {'data': 3}, 'data'
+    for line in layers(text):
+        own, _, taken = line.partition(' > ')
+        name, *words = own.split()
+        fields = {word[0]: int(word[1:]) for word in words}
+        into = channels[(taken.split() or [top])[0]]
+        top, channels[name] = name, fields.get('o', into)
+        if name == 'inference1':
+            shapes[name] = [(1, 1, into, into)] * 3
+        elif 'o' in fields and not name.endswith('_interp'):
+            upsamples = re.match(r'upscore|upsample|score[24]$', name)
+            weights = (into, fields['o']) if upsamples else (fields['o'], into)
+            bias = [] if upsamples and name != 'score2' else [(fields['o'],)]
+            shapes[name] = [(*weights, fields['k'], fields['k']), *bias]
+    return shapes

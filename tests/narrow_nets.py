@@ -1,4 +1,4 @@
-"""The table's networks with few channels: sizes, labels and losses are the same, and a crop of 1396 takes a second."""
+"""The table's networks with few channels: sizes and labels are the same, and a crop of 1396 takes a second. Data for them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from pretrained import caffemodel
@@ -24,13 +25,18 @@ WIDTH = 6  # with 3, the ReLUs of a whole layer may all be shut
 
 @pytest.fixture
 def narrow_nets(monkeypatch):
-    """Front ends of WIDTH channels, fc6 and fc7 of twice as many, for the time of a test."""
+    """For one test, all front ends have WIDTH channels, and twice as many in fc6 and fc7."""
     for name, row in NETS.items():
         monkeypatch.setitem(NETS, name, replace(row, front_end=replace(row.front_end, trunk=(WIDTH,) * 5, fc=2 * WIDTH)))
 
 
+def parsed(text: str):
+    """A NetParameter from the text of a prototxt."""
+    return text_format.Parse(text, caffe.proto.caffe_pb2.NetParameter())
+
+
 def write_datums(path: Path, arrays) -> Path:
-    """An LMDB of uint8 (C, H, W) or float (C, h, w) arrays."""
+    """Write an LMDB of uint8 (C, H, W) or float (C, h, w) arrays; returns `path`."""
     with lmdb.open(str(path), map_size=2**28) as env, env.begin(write=True) as txn:
         for i, array in enumerate(arrays):
             txn.put(f'{i:08d}'.encode(), caffe.io.array_to_datum(array).SerializeToString())
@@ -38,9 +44,7 @@ def write_datums(path: Path, arrays) -> Path:
 
 
 def stage_data(stage: Stage, path: Path, label_stride: int, crop_size: int | None) -> Path:
-    """An LMDB with one record for a stage: noise, labelled at random, a tenth of it to be ignored; images beside, where they
-    belong there.
-    """
+    """Write an LMDB with one record of noise and random labels for a stage, and the images if it reads any; returns `path`."""
     rng, classes = np.random.default_rng(0), dataset(NETS[stage.net].dataset).num_classes
     if stage.start == 'data':
         pair = rng.integers(0, 256, (4, crop_size, crop_size), np.uint8)
@@ -62,18 +66,18 @@ def random_labels(rng: np.random.Generator, shape, classes: int) -> np.ndarray:
 
 
 def map_hw(stage: Stage) -> tuple[int, int]:
-    """Size of the maps that stage_data stores: those before fc6 reach farther by half of what the layers after them span."""
+    """(height, width) of the maps that stage_data stores, with the border that the layers after them remove."""
     border = {'conv5_3': 24, 'pool3': 42}.get(stage.start, 0)  # 7x7 dilated by 4; and conv4 3 x 2, conv5 3 x 4
     return CELLS_HW[0] + border, CELLS_HW[1] + border
 
 
 def score_cells(stage: Stage, crop_size: int | None) -> tuple[int, int]:
-    """Cells of the scores that belong to stage_data, counted by the paper's arithmetic."""
+    """(height, width) of the scores for stage_data, by the paper's arithmetic."""
     return ((crop_size - SHRINK) // STRIDE,) * 2 if crop_size else CELLS_HW
 
 
 def fresh_net(name: str, source: Path, folder: Path, build=training, phase=caffe.TRAIN, **options):
-    """Real Caffe net of a stage, its context module at the identity, all else at its fillers; one image a pass."""
+    """A real Caffe net of a stage. Its context module starts at the identity, all else from its fillers."""
     row = NETS[STAGES[name].net]
     write(build(name, str(source), **options), folder / 'net.prototxt')
     caffe.set_random_seed(1)

@@ -1,4 +1,4 @@
-"""What `make bench-gpu` runs on a GPU, as far as a CPU can tell: the cases, the files, the same network in both programs."""
+"""`make bench-gpu` as far as it goes on a CPU: the cases, the files, and the same network in Caffe and PyTorch."""
 
 import json
 from dataclasses import asdict
@@ -32,7 +32,7 @@ NETWORKS = pytest.mark.parametrize(
 
 
 def in_caffe(net, folder):
-    """Random weights by layer, a random input, and the probabilities of a deploy network by Caffe."""
+    """Random weights by layer, a random input, and Caffe's probabilities of a deploy network."""
     random = np.random.default_rng(0)
 
     def values(shape):
@@ -48,7 +48,7 @@ def in_caffe(net, folder):
 
 @NETWORKS
 def test_the_rows_for_pytorch_are_the_same_network(name, start, size_hw, tmp_path):
-    """Computed by onnxruntime from what the rows say: pooling that rounds up, dilation, padding, upsampling."""
+    """onnxruntime computes Caffe's probabilities from the rows: pooling that rounds up, dilation, padding, upsampling."""
     net = deploy(name, start, size_hw)
     weights, data, prob = in_caffe(net, tmp_path)
     graph, top, blobs = OnnxGraph(), 'data', iter(weights.values())
@@ -69,7 +69,7 @@ def test_the_rows_for_pytorch_are_the_same_network(name, start, size_hw, tmp_pat
 
 @NETWORKS
 def test_pytorch_computes_what_the_rows_say(name, start, size_hw, tmp_path):
-    """The same weights give Caffe's probabilities. Runs where `make bench` has installed PyTorch."""
+    """With the same weights it gives Caffe's probabilities. Runs only where `make bench` installed PyTorch."""
     torch = pytest.importorskip('torch')
     from tools.bench.gpu_torch import network
 
@@ -83,12 +83,12 @@ def test_pytorch_computes_what_the_rows_say(name, start, size_hw, tmp_path):
 
 
 def test_a_layer_that_is_not_translated():
-    """Reflection is a layer in Python, which PyTorch is not given; its column stays empty."""
+    """Reflection is a Python layer; a network with it has no rows for PyTorch."""
     assert torch_job(Case('x', 'basic_pascal_voc_reflect', (66, 66), start='fc-final'), 1) is None
 
 
 def test_every_stage_of_the_paper_has_its_step():
-    """Each stage on images has a case of its crop, batch and network; equal steps are measured once."""
+    """Each stage on images has a case with its crop and batch; equal steps are measured once."""
     steps = [case for case in full_cases() if case.stage]
     for stage in STAGES.values():
         if stage.start == 'data' and not stage.source.startswith('this toolkit') and not NETS[stage.net].whole:
@@ -98,7 +98,7 @@ def test_every_stage_of_the_paper_has_its_step():
 
 
 def test_a_batch_is_split_until_it_fits(monkeypatch):
-    """14 images: 14 in a pass, then 7, 2, 1; the first that ends well is the result."""
+    """14 images run as 14 in a pass, then 7, 2 and 1; the first that does not fail is the result."""
     assert splits(14) == [14, 7, 2, 1]
     tried = []
 
@@ -112,7 +112,7 @@ def test_a_batch_is_split_until_it_fits(monkeypatch):
     assert (found.per_pass, found.passes, tried[:3]) == (2, 7, [14, 7, 2])
 
 
-def test_what_a_variant_changes(tmp_path):
+def test_change_of_a_variant(tmp_path):
     """Two of four pixels change their label, and the largest change of a probability is 0.6."""
     before = np.array([[[0.9, 0.6, 0.4, 0.2]], [[0.1, 0.4, 0.6, 0.8]]])
     after = np.array([[[0.9, 0.4, 0.6, 0.8]], [[0.1, 0.6, 0.4, 0.2]]])
@@ -124,8 +124,8 @@ def test_what_a_variant_changes(tmp_path):
     assert run._compared(other, plain).changed == 'probabilities by at most 2.0e-01; 50.000% of the labels'
 
 
-def test_the_wish_for_twelve_gigabytes():
-    """Said of Caffe's joint step of Dilation10 alone."""
+def test_twelve_gigabytes_are_checked_for_one_step():
+    """Only Caffe's joint step of Dilation10 gets the note."""
     results = [
         Result('cityscapes-joint step', 'Caffe', '', 1, 1, [1.0], int(11.5e9)),
         Result('cityscapes-joint step', 'PyTorch', '', 1, 1, [1.0], int(9e9)),
@@ -135,7 +135,7 @@ def test_the_wish_for_twelve_gigabytes():
 
 
 def test_rehearsal(tmp_path, capsys):
-    """The command itself on the CPU: a step of Caffe, and of PyTorch where it is installed, as a table and as JSON."""
+    """The command runs on the CPU and writes a step of Caffe, and of PyTorch if it is installed, as a table and as JSON."""
     bench_gpu.main(['--rehearse', '--only', 'toy-basic', '--repeat', '1', '--out', str(tmp_path)])
     rows = json.loads((tmp_path / 'results.json').read_text())
     programs = {'Caffe', 'PyTorch'} if find_spec('torch') else {'Caffe'}
@@ -146,14 +146,14 @@ def test_rehearsal(tmp_path, capsys):
 
 
 def test_a_fault_of_a_program_is_in_the_table(tmp_path):
-    """A process that fails leaves a line with its last words, and the measuring goes on."""
-    broken = Case('broken', 'basic_toy', (404, 404), start='final', batch=1, stage='toy-front')  # records are no images
+    """A process that fails gets a row with its last message."""
+    broken = Case('broken', 'basic_toy', (404, 404), start='final', batch=1, stage='toy-front')  # needs images
     result = measure_case(broken, ON_CPU)[0]
     assert 'Check failed' in result.fault and bench_gpu.row(result).endswith(f'{result.fault} |')
 
 
-def test_without_a_gpu_there_is_nothing_to_measure(tmp_path):
-    """GPU 999 is refused before anything runs; an unknown name, too."""
+def test_gpu_and_case_that_are_not_there_are_refused(tmp_path):
+    """Before anything runs."""
     with pytest.raises(UserError, match='cannot use GPU 999'):
         bench_gpu.main(['--gpu', '999', '--out', str(tmp_path)])
     with pytest.raises(UserError, match='--only nothing'):

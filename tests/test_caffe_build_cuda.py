@@ -64,7 +64,7 @@ def test_an_nvcc_of_unknown_version_is_refused(path_with, text):
     ('nvcc', 'driver', 'words'),
     [
         ('13.0', '575.57.08', 'too old for CUDA 13; put the nvcc of CUDA 12 on the PATH .*nvidia-cuda-toolkit.* 580 or newer'),
-        ('12.4', '470.82.01', 'too old for CUDA 12; bring the driver to 525 or newer'),
+        ('12.4', '470.82.01', 'too old for CUDA 12; update the driver to 525 or newer'),
         ('13.0', '580.159.04', None),
         ('12.4', '550.54.14', None),
     ],

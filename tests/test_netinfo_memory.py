@@ -1,22 +1,17 @@
-"""The memory estimate against what a process took, and the warning before a training."""
+"""The memory estimate, against real processes and against counts by hand."""
 
 import tracemalloc
 
 import pytest
 
-from pretrained.caffemodel import read_net
-from prototxt.experiments import STAGES
-from prototxt.networks import training
+from prototxt.networks import deploy, training
+from tests.narrow_nets import parsed
 from tools.bench import memory_estimates as bench
-from tools.netinfo import fit
 from tools.netinfo.memory_estimate import estimate
 from tools.netinfo.net_table import memory_lines
-from tools.netinfo.setup import PHASES, layers_of
+from tools.netinfo.setup import layers_of
 from tools.netinfo.stages import stage_layers
-from tools.support import memory_use
-from tools.support.caffe_import import import_caffe
-
-NEAR = 0.15
+from tools.support.caffe_import import net_of
 
 
 @pytest.mark.parametrize('case', [
@@ -26,20 +21,21 @@ NEAR = 0.15
     bench.Training('voc-context-basic-reflect', None, 1, (22, 66, 66)),
 ], ids=['forward', 'images', 'maps', 'python'])  # fmt: skip
 def test_the_estimate_is_near_the_peak(tmp_path, case):
-    """Within 15 %, of real Caffe; larger networks are cases of `make bench PARTS=memory`."""
+    """Within 15 % of what a process of real Caffe takes; `make bench PARTS=memory` does the same for larger networks."""
     guess, peak = case.run(tmp_path)
-    assert abs(guess / peak - 1) < NEAR, (guess, peak)
+    assert abs(guess / peak - 1) < 0.15, (guess, peak)
 
 
 def camvid_front(batch=1, gpu=False):
+    """The estimate of the stage camvid-front at its crop of 628."""
     return estimate(layers_of(training('camvid-front', 'x', 628, batch), 'train'), training=True, gpu=gpu)
 
 
 def test_parts_of_a_training_by_hand():
-    """Weights thrice; the largest column is that of conv1_2, 64 * 9 rows of 624x624.
+    """Weights are there three times; the largest columns are those of conv1_2, 64 * 9 rows of 624x624.
 
-    In the snapshot 14,714,688 values of conv1_1 to conv5_3, then fc6, whose 102,760,448 are more than 2^26: as they are moved
-    from a field of 2^26 to one of 2^27, both are there.
+    A snapshot has 14,714,688 values of conv1_1 to conv5_3, then fc6 with 102,760,448. Those are more than 2^26, so they move
+    from a field of 2^26 values to one of 2^27, and both exist for a moment.
     """
     found = camvid_front()
     weights = 4 * (134_260_544 + 11 * 4097)
@@ -49,7 +45,7 @@ def test_parts_of_a_training_by_hand():
 
 
 def test_the_upsampled_stage_of_cityscapes_by_hand():
-    """The measured 0.18 GB that an earlier count missed: gradients beside the probabilities of the loss, and the record read."""
+    """The loss keeps gradients beside its probabilities, and the Data layer keeps the record that it reads."""
     pixels = 19 * 1024 * 2048
     found = stage_layers('cityscapes-context', training('cityscapes-context', 'x', None, 1), (128, 256))
     layers = {layer.name: layer.costs for layer in found}
@@ -69,31 +65,35 @@ force_backward: true
 
 @pytest.mark.parametrize('images', [1, 3])
 @pytest.mark.parametrize('phase', ['train', 'test'])
-def test_arrays_of_the_mean_field_are_those_that_are_made(tmp_path, images, phase):
-    """What NumPy allocates in a pass of the real layer; on images of one colour, whose lattices have few vertices.
+def test_arrays_of_the_mean_field_are_those_that_are_made(images, phase):
+    """The count is what NumPy allocates in a pass of the real layer.
 
-    Those are not counted, but take less than an array of an image; one array too few or too many would be seen.
+    The images have one colour, so that their lattices have few vertices. Vertices are not counted but take less than one array
+    of an image, so the test sees one array too few or too many.
     """
-    caffe = import_caffe()
-    (tmp_path / 'net.prototxt').write_text(CRF_NET.format(n=images))
-    net = caffe.Net(str(tmp_path / 'net.prototxt'), PHASES[phase])
-    net.forward()  # compiles
-    net.layers[1]._kernel_hw = None  # and makes the spatial kernel anew, so that it is counted
-    tracemalloc.start()
-    try:
+    message = parsed(CRF_NET.format(n=images))
+    net = net_of(message, phase)
+
+    def one_pass():
         net.forward()
         if phase == 'train':
             net.backward()
+
+    one_pass()  # compiles
+    net.layers[1]._kernel_hw = None  # the spatial kernel is made again, so that it is counted
+    tracemalloc.start()
+    try:
+        one_pass()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    made = layers_of(read_net(tmp_path / 'net.prototxt'), phase)[1].costs
+    made = layers_of(message, phase)[1].costs
     counted = 4 * (made.kept_host + (made.passing_training if phase == 'train' else made.passing))
     assert 0 <= peak - counted < 0.7 * images * (4 * 21 * 48 * 64)
 
 
 def test_the_larger_of_snapshot_and_pass_is_the_peak_of_a_training():
-    """CRF-RNN on stored scores of a narrow net has small weights: what it holds at work is the peak, and the summary says so."""
+    """CRF-RNN on stored scores has small weights, so its pass is the peak; the front end's peak is its snapshot."""
     net = training('camvid-cpu-front-crfrnn', 'x', None, 1)
     found = estimate(stage_layers('camvid-cpu-front-crfrnn', net, (45, 60)), training=True)
     assert found.passing > found.message
@@ -103,23 +103,22 @@ def test_the_larger_of_snapshot_and_pass_is_the_peak_of_a_training():
 
 
 def test_a_batch_doubles_blobs_and_no_more():
-    """Weights and the buffer of one image stay."""
+    """Weights and the im2col buffer, which is for one image, stay."""
     one, two = camvid_front(1), camvid_front(2)
     assert (two.weights, two.column) == (one.weights, one.column)
-    # the window that a label is cropped by is one for all images
-    assert two.blobs == pytest.approx(2 * one.blobs, rel=1e-3) and two.blob_gradients == pytest.approx(
-        2 * one.blob_gradients, rel=1e-9
-    )
+    assert two.blobs == pytest.approx(2 * one.blobs, rel=1e-3)  # all images share the window that crops the labels
+    assert two.blob_gradients == pytest.approx(2 * one.blob_gradients, rel=1e-9)
 
 
 def test_a_gpu_holds_the_pass_and_the_host_the_weights():
+    """The GPU's memory is the larger one, and the summary says that CUDA's part is assumed."""
     found = camvid_front(gpu=True)
     assert found.device > found.working > found.host > 2 * found.weights
     assert 'of the GPU (0.5 GB of it assumed for CUDA itself)' in memory_lines(found)
 
 
-def test_what_is_the_hosts_is_not_taken_of_a_gpu():
-    """The gradients that only the loss weight is written into; a GPU has its own, for the pixels that count."""
+def test_gradients_that_the_loss_keeps_on_the_host_are_not_on_a_gpu():
+    """Only the loss weight is written into them; a GPU has its own, for the pixels that count."""
     layers = layers_of(training('cityscapes-joint', 'x', 1396, 1), 'train')
     host, device = (estimate(layers, training=True, gpu=gpu) for gpu in (False, True))
     assert host.host - host.program - host.message - host.working == host.kept_host >= 4 * 19 * 1024 * 1024
@@ -128,43 +127,15 @@ def test_what_is_the_hosts_is_not_taken_of_a_gpu():
 
 def test_reading_weights_can_be_the_peak():
     """On the smallest tile, the file beside the weights takes more than the pass."""
-    from prototxt.networks import deploy
-
     found = estimate(layers_of(deploy('dilation8_camvid', size_hw=(380, 380)), 'test'), training=False, file_bytes=10**9)
     assert found.host == found.program + found.weights + 10**9 > found.program + found.working
 
 
-@pytest.mark.parametrize(('available_kb', 'limit', 'expected'), [
-    (5_000_000, None, 5_000_000 * 1024), (5_000_000, ('max', '7'), 5_000_000 * 1024),
-    (5_000_000, ('3000000000', '1000000000'), 2_000_000_000), (1000, ('3000000000', '1000000000'), 1_024_000),
-])  # fmt: skip
-def test_free_memory_knows_containers(tmp_path, monkeypatch, available_kb, limit, expected):
-    """The machine's, or what a container's limit leaves if that is less."""
-    (tmp_path / 'meminfo').write_text(f'MemTotal: 9 kB\nMemAvailable:   {available_kb} kB\n')
-    for name, text in zip(('memory.max', 'memory.current'), limit or (), strict=False):
-        (tmp_path / name).write_text(f'{text}\n')
-    monkeypatch.setattr(memory_use, 'MEMINFO', tmp_path / 'meminfo')
-    monkeypatch.setattr(memory_use, 'CGROUP', tmp_path)
-    assert memory_use.available_bytes() == expected
-
-
-def test_a_training_that_will_not_fit_is_warned_of(monkeypatch, capsys):
-    """With what would help; nothing where it fits."""
-    net = training('camvid-front', 'x', 628, 8)
-    monkeypatch.setattr(fit, 'available_bytes', lambda: 1e12)
-    fit.warn_of_memory('camvid-front', net, 8)
-    assert not capsys.readouterr().err
-    monkeypatch.setattr(fit, 'available_bytes', lambda: 3e9)
-    fit.warn_of_memory('camvid-front', net, STAGES['camvid-front'].batch_per_pass)
-    said = capsys.readouterr().err
-    assert said.startswith('warning: camvid-front takes about ') and '3.00 GB are free; BATCH_PER_PASS= ' in said
-    fit.warn_of_memory('camvid-front', net, 1)
-    assert 'BATCH_PER_PASS' not in capsys.readouterr().err
-
-
 def test_columns_in_bands_on_a_gpu(monkeypatch):
-    """At 1396x1396 conv1_2 has 1392 rows of 64 x 9 x 1392 floats of columns, of which 1024 MiB hold 334; the most they hold
-    is of conv2_1, 671 of its 694 rows of 64 x 9 x 694 floats."""
+    """At 1396x1396 conv1_2 has columns of 1392 rows of 64 x 9 x 1392 floats.
+
+    1024 MiB hold 334 of these rows. The largest band is conv2_1's: 671 of its 694 rows of 64 x 9 x 694 floats.
+    """
     layers = layers_of(training('cityscapes-joint', 'lmdb', 1396, 1), 'train')
     whole = estimate(layers, training=True, gpu=True).column
     monkeypatch.setenv('CAFFE_COLUMN_MIB', '1024')

@@ -1,4 +1,4 @@
-"""What each stage's loss is taken of, through real Caffe: sizes of scores and labels, the first loss, every pixel's label."""
+"""The loss of each stage in real Caffe: sizes of scores and labels, the first loss, and which label belongs to which score."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,8 @@ from dataset_prep.datasets import IGNORE_LABEL, dataset
 from prototxt.experiments import NETS, STAGES, FrontEnd
 from prototxt.networks import evaluation, training
 from tests.narrow_nets import WIDTH, caffe, fresh_net, narrow_nets, score_cells, stage_data, write_datums  # noqa: F401
-from tools.netinfo.setup import layers_of
 
 pytestmark = pytest.mark.usefixtures('narrow_nets')
-
-
 # FCN's scores begin at zero, and DeepLab's upsampling leaves 8 (n - 1) + 1 pixels: test_prototxt_comparison.
 OTHERS = [name for name, stage in STAGES.items() if isinstance(NETS[stage.net].front_end, FrontEnd)]
 KINDS = [(name, kind) for name in OTHERS for kind in (False, True) if not (kind and NETS[STAGES[name].net].pixel_loss)]
@@ -19,7 +16,7 @@ KINDS = [(name, kind) for name in OTHERS for kind in (False, True) if not (kind 
 
 @pytest.mark.parametrize(('name', 'upsample_loss'), KINDS)
 def test_label_is_as_large_as_the_scores_and_the_first_loss_is_ln_c(name, upsample_loss, tmp_path):
-    """A label a cell, or at stride 1 one a pixel of it; a start that prefers no class costs ln C (fyu/dilation, issue 12)."""
+    """Scores have one label per cell, or one per pixel at stride 1; a start that prefers no class costs ln C."""
     stage = STAGES[name]
     stride = 1 if upsample_loss or NETS[stage.net].pixel_loss else 8
     source = stage_data(stage, tmp_path / 'lmdb', stride, stage.crop_size)
@@ -30,14 +27,14 @@ def test_label_is_as_large_as_the_scores_and_the_first_loss_is_ln_c(name, upsamp
     assert scores.shape[:2] == (1, classes)
     assert scores.size == classes * high * wide * (8 // stride) ** 2
     assert net.blobs['label'].data.size == scores.size / classes
-    assert scores.std() > 0  # alive
+    assert scores.std() > 0  # not all ReLUs are shut
     summed = (net.blobs['label'].data != IGNORE_LABEL).sum() if NETS[stage.net].crf_rnn else 1  # Zheng et al. take the sum
-    np.testing.assert_allclose(loss / summed, np.log(classes), rtol=0.02)
+    np.testing.assert_allclose(loss / summed, np.log(classes), rtol=0.02)  # fyu/dilation, issue 12
 
 
 @pytest.mark.parametrize('name', ['voc-front', 'camvid-joint', 'camvid-cpu-front', 'voc-context-large', 'cityscapes-context'])
 def test_test_phase_measures_loss_and_accuracy(name, tmp_path):
-    """The loss is that of the training net (without dropout), and accuracy the share of valid labels that the scores name."""
+    """The loss is the cross entropy, and accuracy is the fraction of valid labels that have the highest score."""
     stage = STAGES[name]
     crop_size = stage.crop_size and 404
     source = stage_data(stage, tmp_path / 'lmdb', stage.label_stride, crop_size)
@@ -65,7 +62,7 @@ def cross_entropy(scores, label):
 
 
 def test_test_phase_takes_the_centre_and_does_not_mirror(tmp_path):
-    """A 4-channel record of 420x460 pixels: the crop of 404 begins at (8, 28), as it lies in the record."""
+    """Of a record of 420x460 pixels it takes the crop of 404 from (8, 28) on, unmirrored."""
     rng = np.random.default_rng(0)
     pair = rng.integers(0, 11, (4, 420, 460), np.uint8)
     source = write_datums(tmp_path / 'lmdb', [pair])
@@ -78,7 +75,7 @@ def test_test_phase_takes_the_centre_and_does_not_mirror(tmp_path):
 
 
 def test_upsampled_loss_on_images_takes_every_pixel(tmp_path):
-    """At stride 1 the label is the crop without its margin of 186 pixels on each side."""
+    """Its label is the crop without the margin of 186 pixels on each side."""
     rng = np.random.default_rng(0)
     pair = rng.integers(0, 11, (4, 404, 404), np.uint8)
     pair[3] = pair[0]  # so that a mirrored crop has a mirrored label
@@ -91,7 +88,7 @@ def test_upsampled_loss_on_images_takes_every_pixel(tmp_path):
 
 
 def planes_of(label):
-    """Labels (8h, 8w) as a Datum holds them (64, h, w): plane 8a + b has those of pixels (8i + a, 8j + b)."""
+    """Labels (8h, 8w) as planes (64, h, w) of a Datum: plane 8a + b holds pixels (8i + a, 8j + b)."""
     planes = np.empty((64, label.shape[0] // 8, label.shape[1] // 8), label.dtype)
     for row, column in np.ndindex(label.shape):
         planes[8 * (row % 8) + column % 8, row // 8, column // 8] = label[row, column]
@@ -100,7 +97,7 @@ def planes_of(label):
 
 @pytest.mark.parametrize('name', ['cityscapes-context', 'camvid-cpu-front'])
 def test_upsampled_loss_on_maps_meets_each_pixels_own_label(name, tmp_path):
-    """The loss is the mean over the pixels of the upsampled map, each beside its label in the image; 255 past the image."""
+    """The loss is the mean over the pixels of the upsampled map, each with its own label; cells end past the image, with 255."""
     stage, rng = STAGES[name], np.random.default_rng(0)
     classes = dataset(NETS[stage.net].dataset).num_classes
     label = rng.integers(0, classes, (35, 46), np.uint8)  # of an image that ends within the last cells of 5 x 6
@@ -122,7 +119,7 @@ def test_upsampled_loss_on_maps_meets_each_pixels_own_label(name, tmp_path):
 
 
 def test_gradient_of_the_upsampled_loss_on_maps_reaches_each_pixel(tmp_path):
-    """Softmax minus one-hot, over the number of valid pixels, arrives at the pixel of the upsampled map that it belongs to."""
+    """At each pixel of the upsampled map it is softmax minus one-hot, divided by the number of valid pixels."""
     rng = np.random.default_rng(1)
     label = rng.integers(0, 19, (40, 48), np.uint8)
     maps = rng.uniform(0, 3, (19, 5, 6))
@@ -137,24 +134,10 @@ def test_gradient_of_the_upsampled_loss_on_maps_reaches_each_pixel(tmp_path):
 
 
 def test_training_and_testing_differ_only_where_a_phase_does():
-    """Layers between data and scores are the same in both files, in name, type and shape."""
+    """The layers up to the loss have the same names, types and bottoms; the test net adds Accuracy."""
     for name in STAGES:
         kept = [
             [(layer.name, layer.type, list(layer.bottom)) for layer in build(name, 'x').layer] for build in (training, evaluation)
         ]
         assert kept[0] == kept[1][:-1], name
         assert kept[1][-1][1] == 'Accuracy'
-
-
-@pytest.mark.parametrize('name', ['voc-context-large-reflect', 'cityscapes-context', 'camvid-cpu-front', 'kitti-joint'])
-def test_shapes_known_without_an_lmdb_are_those_with_it(name, tmp_path):
-    """Memory is worked out before anything runs (tools/netinfo): each blob of a stage, upsampled loss and all."""
-    stage = STAGES[name]
-    source = stage_data(stage, tmp_path / 'lmdb', 1, stage.crop_size and 404)
-    options = dict(crop_size=stage.crop_size and 404, batch_per_pass=1, upsample_loss=True)
-    net = fresh_net(name, source, tmp_path, **options)
-    found = {}
-    for layer in layers_of(training(name, str(source), **options), 'train', net.blobs['pair'].data.shape[1:]):
-        found.update(zip(layer.tops, layer.shapes, strict=True))
-    assert found == {blob: tuple(net.blobs[blob].data.shape) for blob in found}
-    assert set(net.blobs) - set(found) == {blob for blob in net.blobs if '_split_' in blob}

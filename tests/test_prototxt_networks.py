@@ -1,111 +1,109 @@
-"""Networks against the released ones, the paper's counts and sizes, and through real Caffe."""
+"""Networks against their authors' files, the paper's counts and sizes, and through real Caffe."""
 
 import re
+from math import prod
 
 import pytest
 
 from dataset_prep.datasets import dataset
-from prototxt.context import layer_channels
-from prototxt.experiments import BASIC, DILATION8, LARGE, NETS, STAGES, Context, DeepLab, FrontEnd
+from prototxt import shapes
+from prototxt.experiments import NETS, STAGES, DeepLab, FrontEnd
 from prototxt.framing import input_hw
 from prototxt.generate import generate
-from prototxt.generate import main as generate_command
-from prototxt.networks import deploy, training, write
+from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
+from tests.compared_nets import COMPARED, lines_of
 from tests.released_nets import BUILT, RELEASED, as_line, layers
-from tools.support.caffe_import import import_caffe
+from tools.support.caffe_import import net_of
 from tools.support.errors import UserError
 from tools.support.paths import PROTOTXT
 
-caffe = import_caffe()
-# Networks of the paper's own layers; the others are in test_crf_rnn_stages and test_prototxt_comparison
+# Networks of the paper's own layers; what only the others have is in test_crf_rnn_stages and test_prototxt_comparison.
 FRONT_ENDS = [name for name, row in NETS.items() if isinstance(row.front_end, FrontEnd) and not row.crf_rnn]
-TYPES = dict(
-    conv='Convolution', pool='Pooling', relu='ReLU', drop='Dropout', upsample='Deconvolution', prob='Softmax', pad='Python'
-)
+SIDES = {name: 500 if name.startswith('fcn') else 513 for name in COMPARED} | {'deeplab_pascal_voc': 514}
+AUTHORS = RELEASED | BUILT | {name: ((1, 3, SIDES[name], SIDES[name]), text) for name, text in COMPARED.items()}
+# What is in a layer's name -> its type. The first row that fits counts.
+KINDS = [
+    ('relu', 'ReLU'), ('drop', 'Dropout'), (r'^pool\da?$', 'Pooling'), ('^score(_pool.c)?$|fc8_crop', 'Crop'),
+    ('fuse|fc_fusion', 'Eltwise'), ('upscore|^score[24]$|upsample|_interp', 'Deconvolution'), ('^prob$', 'Softmax'),
+    ('^scale_pool', 'Power'), ('inference1|pad', 'Python'), ('', 'Convolution'),
+]  # fmt: skip
 
 
-def caffe_net(message, tmp_path, phase=caffe.TEST):
-    """A real Caffe net of a NetParameter."""
-    path = tmp_path / 'net.prototxt'
-    write(message, path)
-    return caffe.Net(str(path), phase)
-
-
-@pytest.mark.parametrize('name', [*RELEASED, *BUILT])
+@pytest.mark.parametrize('name', AUTHORS)
 def test_deploy_is_the_authors_net(name):
-    """Input shape, layer names, order, and every convolution's and pooling's numbers are those of the authors' file or code."""
-    shape, text = (RELEASED | BUILT)[name]
+    """Input, names, order, connections, and every number of convolutions and poolings are those of the authors' file or code."""
+    shape, text = AUTHORS[name]
     message = deploy(name)
     assert tuple(message.layer[0].input_param.shape[0].dim) == shape
-    assert [as_line(layer) for layer in message.layer[1:]] == layers(text)
+    assert lines_of(message) == layers(text)
 
 
-@pytest.mark.parametrize('name', FRONT_ENDS)
+@pytest.mark.parametrize('name', [*FRONT_ENDS, *(name for name, row in NETS.items() if not isinstance(row.front_end, FrontEnd))])
 def test_layer_types_follow_their_names(name):
-    """A relu is a ReLU, a pool a maximum, a drop a Dropout of one half, everything else a convolution."""
+    """Only pool5a averages; joins add; dropout is of one half; no layer is of a type that stock Caffe lacks."""
     for layer in deploy(name).layer[1:]:
-        word = re.search('relu|pool|drop|upsample|prob|pad', layer.name)
-        assert layer.type == TYPES[word[0] if word else 'conv'], layer.name
+        assert layer.type == next(kind for pattern, kind in KINDS if re.search(pattern, layer.name)), layer.name
         if layer.type == 'Pooling':
-            assert layer.pooling_param.pool == layer.pooling_param.MAX
+            assert layer.pooling_param.pool == (layer.pooling_param.AVE if layer.name == 'pool5a' else layer.pooling_param.MAX)
+        if layer.type == 'Eltwise':
+            assert layer.eltwise_param.operation == layer.eltwise_param.SUM and not layer.eltwise_param.coeff
         if layer.type == 'Dropout':
             assert layer.dropout_param.dropout_ratio == 0.5
 
 
 @pytest.mark.parametrize('name', FRONT_ENDS)
 def test_layers_form_a_chain(name):
-    """Each layer takes the blob before it."""
-    blob = 'data'
-    for layer in deploy(name).layer[1:]:
-        assert list(layer.bottom) == [blob], layer.name
-        blob = layer.top[0]
-    assert blob == 'prob'
+    """Each layer takes the blob before it, and the last one gives the probabilities."""
+    message = deploy(name)
+    assert not [line for line in lines_of(message) if ' > ' in line]
+    assert message.layer[-1].top[0] == 'prob'
+
+
+def test_constants_of_the_front_end():
+    """380 pixels of receptive field, stride 8, 372 fewer pixels, 186 on each side, as in the authors' code."""
+    assert (shapes.RECEPTIVE_FIELD, shapes.STRIDE, shapes.SHRINK, shapes.MARGIN) == (380, 8, 372, 186)
+
+
+@pytest.mark.parametrize(('crop', 'message'), [(510, '508 and 516'), (501, '500 and 508'), (1399, '1396 and 1404'), (372, '380')])
+def test_crop_that_does_not_fit_names_the_nearest(crop, message):
+    """A crop less 372 must be a positive multiple of 8, so 380 is the smallest."""
+    assert shapes.check_crop_size(380) == 380
+    with pytest.raises(UserError, match=message):
+        shapes.check_crop_size(crop)
+
+
+def test_input_too_small_for_a_window():
+    """The error names the layer that lacks pixels."""
+    with pytest.raises(ValueError, match='fc6'):
+        shapes.front_end_size(371)
 
 
 @pytest.mark.parametrize(('side', 'cells'), [(500, 16), (628, 32), (852, 60), (884, 64), (900, 66), (1396, 128), (1640, 159)])
-def test_score_map_sizes_in_caffe(side, cells, tmp_path):
-    """Real Caffe gives the score-map sizes of the authors' inputs."""
-    net = caffe_net(deploy('front_toy', size_hw=(side, 380)), tmp_path)
+def test_score_map_sizes_in_caffe(side, cells):
+    """Real Caffe makes score maps of these sizes from the authors' inputs."""
+    net = net_of(deploy('front_toy', size_hw=(side, 380)))
     assert net.blobs['final'].data.shape[2:] == (cells, 1)
 
 
-@pytest.mark.parametrize('name', ['basic_toy', 'large_toy'])
-@pytest.mark.parametrize('size_hw', [(1, 1), (7, 40), (66, 66)])
-def test_context_module_keeps_the_size(name, size_hw, tmp_path):
-    """The context module's scores are as large as what it is given."""
-    net = caffe_net(deploy(name, start='final', size_hw=size_hw), tmp_path)
-    assert net.blobs['prob'].data.shape[2:] == size_hw
-
-
-def test_one_pad_gives_the_same_size(tmp_path):
-    """The released VOC module pads 33 once and comes out as large as it went in."""
-    net = caffe_net(deploy('dilation8_pascal_voc', start='fc-final', size_hw=(66, 66)), tmp_path)
-    assert net.blobs['prob'].data.shape == (1, 21, 66, 66)
-
-
-def test_cityscapes_upsamples_by_eight(tmp_path):
-    """A 128 x 128 map becomes 1024 x 1024 probabilities."""
-    net = caffe_net(deploy('dilation10_cityscapes', start='final'), tmp_path)
-    assert net.blobs['final'].data.shape == (1, 19, 128, 128)
-    assert net.blobs['prob'].data.shape == (1, 19, 1024, 1024)
+@pytest.mark.parametrize(('name', 'start', 'size_hw', 'expected'), [
+    *((name, 'final', side, (1, 7, *side)) for name in ('basic_toy', 'large_toy') for side in ((1, 1), (7, 40), (66, 66))),
+    ('dilation8_pascal_voc', 'fc-final', (66, 66), (1, 21, 66, 66)),  # pads 33 once
+    ('dilation10_cityscapes', 'final', (128, 128), (1, 19, 1024, 1024)),  # upsamples by 8
+])  # fmt: skip
+def test_context_module_keeps_the_size(name, start, size_hw, expected):
+    """Its probabilities are as large as the scores that it takes; Cityscapes' module upsamples them by 8."""
+    net = net_of(deploy(name, start=start, size_hw=size_hw))
+    assert net.blobs['prob'].data.shape == expected
 
 
 def count(shapes, prefixes):
-    """Sum of the sizes of all blobs of the layers whose names begin so."""
-    total = 0
-    for name, blobs in shapes.items():
-        if name.startswith(prefixes):
-            for shape in blobs:
-                size = 1
-                for side in shape:
-                    size *= side
-                total += size
-    return total
+    """Number of values in all blobs of the layers whose names begin so."""
+    return sum(prod(shape) for name, blobs in shapes.items() if name.startswith(prefixes) for shape in blobs)
 
 
 def test_parameter_counts():
-    """VGG-16 part 134,260,544; Large with C = 21 6,803,139 (counted in the released nets); Basic 64 C^2 + 8 C."""
+    """VGG-16's part has 134,260,544, Large with C = 21 has 6,803,139 (counted in the released nets), Basic 64 C^2 + 8 C."""
     voc = param_shapes(deploy('dilation8_pascal_voc'))
     assert count(voc, ('conv', 'fc6', 'fc7')) == 134_260_544
     assert count(voc, ('ct_',)) == 6_803_139
@@ -114,31 +112,25 @@ def test_parameter_counts():
     assert count(param_shapes(deploy('basic_pascal_voc')), ('ctx_',)) == 64 * 21**2 + 8 * 21 == 28_392
 
 
-def test_large_channels_are_the_tables():
-    """Table 1: 2C 2C 4C 8C 16C 32C 32C C, with C = 21; Basic is C throughout."""
-    assert layer_channels(Context(DILATION8, LARGE), 21) == [42, 42, 84, 168, 336, 672, 672, 21]
-    assert layer_channels(Context(DILATION8, BASIC), 21) == [21] * 8
-
-
 @pytest.mark.parametrize('name', NETS)
-def test_param_shapes_are_caffes(name, tmp_path):
-    """Shapes worked out from the prototxt are those of the blobs that Caffe makes."""
+def test_param_shapes_are_caffes(name):
+    """Shapes computed from the prototxt are those of Caffe's blobs."""
     message = deploy(name, size_hw=input_hw(NETS[name], (380, 380)))
-    net = caffe_net(message, tmp_path)
+    net = net_of(message)
     assert param_shapes(message) == {layer: [tuple(blob.data.shape) for blob in blobs] for layer, blobs in net.params.items()}
 
 
 def layers_before(stage, text):
-    """How many layers of a deploy net come before those that a stage trains."""
+    """Number of layers of a deploy net before those that a stage trains."""
     if stage.start == 'data' or stage.beside_images:
         return 1 + stage.beside_images  # inputs: the maps and the image
     after = next(i for i, line in enumerate(text) if line.split()[0] == stage.start) + 1
-    return after + (stage.start == 'conv5_3')  # its relu: the stored maps are what comes after it, in place
+    return after + (stage.start == 'conv5_3')  # and its ReLU: maps are stored after it
 
 
 @pytest.mark.parametrize('name', STAGES)
 def test_training_net_is_the_deploy_net_between_data_and_loss(name):
-    """The layers from the stage's first blob to the scores are those of deployment: what is trained is what is tested."""
+    """What is trained is what is tested: the layers from the stage's first blob to the scores are those of deployment."""
     stage = STAGES[name]
     text = [as_line(layer) for layer in deploy(stage.net, stage.start if stage.beside_images else 'data').layer]
     kept = text[layers_before(stage, text) : -1]  # without the softmax
@@ -154,7 +146,7 @@ def test_training_net_is_the_deploy_net_between_data_and_loss(name):
 
 @pytest.mark.parametrize('name', [name for name, row in NETS.items() if row.context and not row.crf_rnn])
 def test_context_module_stands_alone(name):
-    """deploy_context.prototxt: the same layers, on maps of as many channels as there are classes."""
+    """deploy_context.prototxt has the same layers, and its input has one channel per class."""
     row = NETS[name]
     alone, whole = deploy(name, start=row.front_end.final), deploy(name)
     lines = [as_line(layer) for layer in whole.layer]
@@ -167,10 +159,10 @@ def test_context_module_stands_alone(name):
 
 @pytest.mark.parametrize('name', STAGES)
 def test_every_learned_layer_has_rates_and_a_start(name):
-    """Weights 1 and 1, biases 2 and 0; a layer declared fresh has a filler that is not the constant zero.
+    """Rate and decay are 1 and 1 for weights, 2 and 0 for biases; a fresh layer's filler is not the constant zero.
 
-    DeepLab's rates, and FCN's scores and its pool3_ms, which begin at zero, are in test_prototxt_comparison, frozen layers in
-    test_table2_mini.
+    test_prototxt_comparison has DeepLab's rates, and FCN's scores and pool3_ms, which begin at zero; test_table2_mini has
+    frozen layers.
     """
     for layer in training(name, 'x').layer:
         if layer.type != 'Convolution':
@@ -181,14 +173,8 @@ def test_every_learned_layer_has_rates_and_a_start(name):
             assert layer.convolution_param.weight_filler.type in ('msra', 'gaussian'), layer.name
 
 
-@pytest.mark.parametrize('name', STAGES)
-def test_fresh_layers_exist(name):
-    """A stage names only layers of its own net as fresh."""
-    assert set(STAGES[name].fresh) <= set(param_shapes(training(name, 'x')))
-
-
 def test_checked_in_files_are_what_the_tables_give(tmp_path):
-    """Generating again gives the files under prototxt/, no more and no fewer."""
+    """Generating again gives exactly the files under prototxt/."""
     made = {path.relative_to(tmp_path): path.read_text() for path in generate(tmp_path)}
     kept = {path.relative_to(PROTOTXT): path.read_text() for path in PROTOTXT.rglob('*.prototxt')}
     assert made == kept
@@ -197,19 +183,11 @@ def test_checked_in_files_are_what_the_tables_give(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'std'), [('camvid-night-front', (0.003, 0.02)), ('camvid-night-deeplab-largefov', (0.007, 0.015))]
 )
-def test_random_fc6_and_fc7_begin_with_the_deviation_of_the_row(name, std):
-    """A third of what msra would draw: the square root of 2 over 49 x 512 and 512 inputs, over 9 x 512 and 1024."""
+def test_random_fc6_and_fc7_start_with_the_rows_deviation(name, std):
+    """A third of msra's: that is the square root of 2 over the number of inputs, 49 x 512 and 512, or 9 x 512 and 1024."""
     inputs = (49 * 512, 512) if name == 'camvid-night-front' else (9 * 512, 1024)
     assert std == pytest.approx([(2 / count) ** 0.5 / 3 for count in inputs], rel=0.05)
     found = {layer.name: layer.convolution_param.weight_filler for layer in training(name, 'unused').layer}
     assert [(found[layer].type, found[layer].std) for layer in ('fc6', 'fc7')] == [
         ('gaussian', pytest.approx(one)) for one in std
     ]
-
-
-@pytest.mark.parametrize('classes', ['-1', '0', '1', '256'])
-def test_a_number_of_classes_that_no_label_has_is_refused(tmp_path, classes):
-    """Nothing is written for the row's own number in its place."""
-    with pytest.raises(UserError, match=f'--classes {classes}: labels are 8 bits and 255 is ignored'):
-        generate_command(['--net', 'front_toy', '--classes', classes, '--out', str(tmp_path)])
-    assert not any(tmp_path.iterdir())

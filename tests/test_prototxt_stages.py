@@ -1,22 +1,19 @@
-"""The table of stages against the paper's text, typed here a second time, and for data sets that are a user's own."""
+"""The table of stages against the paper's text, typed here a second time; short names; data sets of a user's own."""
 
 import pytest
-from google.protobuf import text_format
 
 from dataset_prep.datasets import Dataset, dataset, keep_own
 from pretrained.bilinear import bilinear_weights
+from pretrained.caffemodel import read_net
 from pretrained.identity import identity_weights
-from prototxt import generate
+from prototxt import generate, shapes
 from prototxt.experiments import NETS, STAGES
 from prototxt.lmdb_names import lmdb_of
 from prototxt.names import resolve
 from prototxt.networks import training
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
-from tools.support.caffe_import import import_caffe
 from tools.support.errors import UserError
-
-caffe_pb2 = import_caffe().proto.caffe_pb2
 
 # Paper Sec. 4, 5, A, A.1 to A.3: crop, batch, learning rates and the iterations that each is kept for, momentum.
 PAPER = {
@@ -34,13 +31,14 @@ PAPER = {
     'cityscapes-joint': (1396, 1, [(1e-5, 60_000)], 0.99),
 }
 
-NOWHERE_IN_THE_PAPER = {'weight decay', 'mirroring', 'bias rates', 'final filler', "Basic's noise", "Large's noise"}
+NOT_IN_THE_PAPER = {'weight decay', 'mirroring', 'bias rates', 'final filler', "Basic's noise", "Large's noise"}
 
 VGG_16 = {f'conv{group}_{i}' for group, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)} | {'fc6', 'fc7'}
 
 
 def rates(message) -> list[tuple[float, int]]:
-    """(learning rate, iterations at it) as Caffe's multistep policy takes them from a SolverParameter."""
+    """Pairs (learning rate, iterations at it) of a SolverParameter, as Caffe's policies multistep and fixed give them."""
+    assert message.lr_policy == ('multistep' if message.stepvalue else 'fixed')
     edges = [0, *message.stepvalue, message.max_iter]
     lengths = [after - before for before, after in zip(edges, edges[1:], strict=False)]
     return [(message.base_lr * message.gamma**i if i else message.base_lr, length) for i, length in enumerate(lengths)]
@@ -48,7 +46,7 @@ def rates(message) -> list[tuple[float, int]]:
 
 @pytest.mark.parametrize('name', PAPER)
 def test_rows_are_the_papers(name):
-    """Crop, batch, rates, momentum and iterations; what the paper does not give is said to be assumed, and nothing else is."""
+    """Crop, batch, rates, momentum and iterations are the paper's; only what it does not give is marked as assumed."""
     crop, batch, steps, momentum = PAPER[name]
     stage, message = STAGES[name], solver(STAGES[name], 'n', 's')
     found = rates(message)
@@ -60,7 +58,7 @@ def test_rows_are_the_papers(name):
     assert [length for _, length in found] == [length or stage.max_iter for _, length in steps]
     if steps[-1][1] is None:
         open_fields.add('iterations')
-    assert open_fields == set(dict(stage.assumed)) - NOWHERE_IN_THE_PAPER
+    assert open_fields == set(dict(stage.assumed)) - NOT_IN_THE_PAPER
     assert message.momentum == pytest.approx(stage.momentum) and message.weight_decay == pytest.approx(0.0005)
     assert message.iter_size * stage.batch_per_pass == stage.batch_size
     assert message.type == 'SGD'
@@ -71,7 +69,7 @@ BY_PAPER = [name for name, stage in STAGES.items() if stage.source.startswith('p
 
 @pytest.mark.parametrize('name', BY_PAPER)
 def test_rows_say_what_comes_from_the_authors_code_alone(name):
-    """fyu/dilation network.py and train.py, which have no Large: its noise is nobody's but ours."""
+    """The values of fyu/dilation's network.py and train.py; those have no Large, so its noise is this toolkit's."""
     stage, code = STAGES[name], 'fyu/dilation'
     silent = {field: code for field in ('weight decay', 'mirroring', 'bias rates')}
     if NETS[stage.net].front_end.final in stage.fresh:
@@ -79,11 +77,11 @@ def test_rows_say_what_comes_from_the_authors_code_alone(name):
     if 'identity' in stage.init:
         large = 'large' in name
         silent |= {"Large's noise": 'extrapolated by this toolkit'} if large else {"Basic's noise": code}
-    assert {field: source for field, source in stage.assumed if field in NOWHERE_IN_THE_PAPER} == silent
+    assert {field: source for field, source in stage.assumed if field in NOT_IN_THE_PAPER} == silent
 
 
 def test_what_the_authors_code_gives_is_in_the_net():
-    """Decay .0005; mirrored crops; biases at twice the rate, without decay; scores from N(0, .001)."""
+    """Decay 0.0005, mirrored crops, biases at twice the rate without decay, scores from N(0, 0.001)."""
     net, message = training('camvid-front', 'x'), solver(STAGES['camvid-front'], 'n', 's')
     final = next(layer for layer in net.layer if layer.name == 'final')
     assert message.weight_decay == pytest.approx(0.0005)
@@ -95,7 +93,7 @@ def test_what_the_authors_code_gives_is_in_the_net():
 
 @pytest.mark.parametrize('name', [name for name in STAGES if name.endswith('-fyu')])
 def test_rows_of_the_authors_code_say_so(name):
-    """fyu/dilation: batch 14 or 60 on maps, a step each 100,000 of 400,000 iterations, momentum 0.9."""
+    """fyu/dilation: batch 14, on maps 60; four steps of 100,000 iterations; momentum 0.9."""
     stage = STAGES[name]
     assert stage.source.startswith('fyu/dilation') and stage.momentum == 0.9
     assert stage.batch_size == (14 if stage.start == 'data' else 60)
@@ -104,7 +102,7 @@ def test_rows_of_the_authors_code_say_so(name):
 
 @pytest.mark.parametrize('name', STAGES)
 def test_what_a_stage_starts_from_is_there_before_it(name):
-    """Other stages that a row names are rows before it, whose nets have the layers under the same names, for the same classes."""
+    """A stage that a row starts from is a row before it, with the same data set and the same name of the scores."""
     stage, before = STAGES[name], list(STAGES)[: list(STAGES).index(name)]
     sources = [source for source in (*stage.init, stage.features_from) if source in STAGES]
     assert set(sources) <= set(before)
@@ -116,7 +114,7 @@ def test_what_a_stage_starts_from_is_there_before_it(name):
 
 @pytest.mark.parametrize('name', STAGES)
 def test_every_layer_has_a_start_that_fits(name):
-    """Each learned layer is in what the stage starts from, in its shape, or fresh: joint stages find both parts by name."""
+    """Each learned layer is in one of the row's starts, in its shape, or is fresh; every fresh layer is in the net."""
     stage = STAGES[name]
     wanted = {layer: shapes for layer, shapes in param_shapes(training(name, 'x')).items() if 'upsample' not in layer}
     found = {layer: wanted[layer] for layer in stage.fresh}
@@ -134,17 +132,48 @@ def test_every_layer_has_a_start_that_fits(name):
     assert {layer: found.get(layer) for layer in wanted} == wanted
 
 
+@pytest.mark.parametrize('name', STAGES)
+def test_crop_and_batch_fit(name):
+    """The crop leaves whole cells, and the batch is `iter_size` passes of equal size."""
+    stage = STAGES[name]
+    assert stage.crop_size is None or shapes.check_crop_size(stage.crop_size)
+    assert stage.batch_per_pass * stage.iter_size == stage.batch_size
+
+
+@pytest.mark.parametrize(
+    ('typed', 'row'),
+    [('dilation10', 'dilation10_cityscapes'), ('dilation7', 'dilation7_kitti'), ('dilation8-camvid', 'dilation8_camvid')],
+)
+def test_short_names(typed, row):
+    """A name may be shortened as long as it is unique; a whole name is unique even if a longer one begins with it."""
+    assert resolve(typed, NETS) == row
+
+
+@pytest.mark.parametrize(
+    ('typed', 'message'),
+    [
+        ('dilation8', 'dilation8_pascal_voc.*dilation8_camvid'),
+        ('segnet', 'no network segnet; there are: dilation8_pascal_voc'),
+        ('segnet@mushrooms', 'no network segnet'),
+    ],
+)
+def test_name_that_is_no_row_lists_the_rows(typed, message):
+    """The rows that begin so, or all."""
+    with pytest.raises(UserError, match=message):
+        resolve(typed, NETS)
+
+
 # A user's own data
 
 
 @pytest.fixture
 def mushrooms():
-    """A data set of five classes, as make lmdb-custom would leave it."""
+    """A data set of five classes, as `make lmdb-custom` writes it."""
     return keep_own(Dataset('mushrooms', tuple('abcde'), ((0, 0, 0),) * 5, (1.0, 2.0, 3.0), {'train': 9, 'val': 2}))
 
 
 def test_any_network_and_stage_for_own_data(mushrooms):
-    """What follows the @ is the data set; the stages and maps that a stage starts from are its own, too."""
+    """The name after the @ is the data set; the stages and maps that a stage starts from are of that data set too."""
     assert dataset(NETS['dilation10_cityscapes@mushrooms'].dataset) is mushrooms
     stage = STAGES['cityscapes-joint@mushrooms']
     assert stage.init == ('cityscapes-front@mushrooms', 'cityscapes-context@mushrooms')
@@ -157,12 +186,10 @@ def test_any_network_and_stage_for_own_data(mushrooms):
 
 
 def test_unknown_names_stay_unknown():
-    """An @ does not make a row of a name that is none, nor a data set of one that is not prepared."""
+    """An @ makes neither a row nor a data set."""
     assert 'camvid-middle@mushrooms' not in STAGES
     with pytest.raises(KeyError):
         STAGES['camvid-middle']
-    with pytest.raises(UserError, match='no network segnet'):
-        resolve('segnet@mushrooms', NETS)
     with pytest.raises(UserError, match='no data set nowhere'):
         dataset(NETS['front_camvid@nowhere'].dataset)
 
@@ -173,8 +200,7 @@ def test_generate_for_own_classes_and_crop(tmp_path, capsys):
     generate.main([*argv, '--out', str(tmp_path)])
     folder = tmp_path / 'dilation8_camvid@own'
     assert str(folder / 'deploy.prototxt') in capsys.readouterr().out
-    nets = {path.name: text_format.Parse(path.read_text(), caffe_pb2.NetParameter()) for path in folder.rglob('*.prototxt')
-            if path.name != 'solver.prototxt'}  # fmt: skip
+    nets = {path.name: read_net(path) for path in folder.rglob('*.prototxt') if path.name != 'solver.prototxt'}
     assert sorted(nets) == ['deploy.prototxt', 'deploy_context.prototxt', 'test.prototxt', 'train.prototxt']
     for net in nets.values():
         assert param_shapes(net)['ctx_final'] == [(5, 5, 1, 1), (5,)]
@@ -188,8 +214,8 @@ def test_generate_for_own_classes_and_crop(tmp_path, capsys):
 @pytest.mark.parametrize(('argv', 'message'), [
     (['--net', 'front_camvid', '--classes', '5', '--crop-size', '510', '--out', 'x'], 'nearest that fit are 508 and 516'),
     (['--net', 'front_camvid', '--classes', '5', '--tile', '900', '1001', '--out', 'x'], 'nearest that fit are 996 and 1004'),
-    (['--net', 'front_camvid', '--classes', '256', '--out', 'x'], 'give 2 to 255'),
-    (['--net', 'front_camvid', '--classes', '1', '--out', 'x'], 'give 2 to 255'),
+    *((['--net', 'front_toy', '--classes', n, '--out', 'x'], f'--classes {n}: labels are 8 bits .* give 2 to 255')
+      for n in ('-1', '0', '1', '256')),
     (['--classes', '5', '--out', 'x'], 'say which, with --net'),
     (['--net', 'front_camvid', '--dataset', 'nowhere', '--out', 'x'], 'no data set nowhere'),
 ])  # fmt: skip

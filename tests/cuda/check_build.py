@@ -36,31 +36,6 @@ def test_finds_its_libraries(path):
     assert all(os.path.realpath(found[name]).startswith(str(environment.site_packages())) for name in wanted)
 
 
-@pytest.mark.parametrize(
-    'symbol',
-    [
-        'void caffe::im2col_gpu<float>(',
-        'caffe::ConvolutionLayer<float>::Forward_gpu(',
-        'caffe::DeconvolutionLayer<float>::Backward_gpu(',
-        'caffe::PoolingLayer<float>::Forward_gpu(',
-        'caffe::CropLayer<float>::Forward_gpu(',
-        'caffe::SliceLayer<float>::Forward_gpu(',
-        'caffe::SoftmaxWithLossLayer<float>::Backward_gpu(',
-        'void caffe::sgd_update_gpu<float>(',
-        'caffe::NCCL<float>::',
-    ],
-)
-def test_library_defines(symbol):
-    """The GPU side of the layers that the networks use is compiled in."""
-    assert symbol in call('nm', '-D', '-C', '--defined-only', LIBRARY).stdout
-
-
-@pytest.mark.parametrize('symbol', ['cublasSgemm_v2', 'curandGenerateNormal', 'ncclAllReduce'])
-def test_library_calls(symbol):
-    """It multiplies matrices with cuBLAS, draws with cuRAND, and adds the gradients of several GPUs with NCCL."""
-    assert re.search(rf'\bU {symbol}\b', call('nm', '-D', '--undefined-only', LIBRARY).stdout)
-
-
 def test_trains_on_the_cpu_without_a_message(folder):
     """Without --gpu, a training with a Data layer and a snapshot works and says nothing of a missing GPU."""
     finished = train(folder)

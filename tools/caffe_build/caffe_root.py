@@ -61,9 +61,9 @@ def find_programs(root: Path) -> dict[str, Path]:
         if found['caffe'].is_file():
             missing = [name for name, path in found.items() if not path.is_file()]
             if missing:
-                raise UserError(f'CAFFE_ROOT={root}: {root / folder} lacks {", ".join(missing)}')
+                raise UserError(f'CAFFE_ROOT={root}: {root / folder} lacks {", ".join(missing)}; compile all tools')
             return found
-    raise UserError(f'CAFFE_ROOT={root}: no program `caffe` in {", ".join(PROGRAM_FOLDERS)}; is it compiled?')
+    raise UserError(f'CAFFE_ROOT={root}: no program `caffe` in {", ".join(PROGRAM_FOLDERS)}; compile it first')
 
 
 def refuse_unless_fit(root: Path) -> None:
@@ -71,7 +71,10 @@ def refuse_unless_fit(root: Path) -> None:
     imported = ask('import caffe', root)
     if imported.returncode:
         version = '.'.join(str(part) for part in sys.version_info[:2])
-        raise UserError(f'CAFFE_ROOT={root}: `import caffe` fails under Python {version}: {last_line(imported.stderr)}')
+        raise UserError(
+            f'CAFFE_ROOT={root}: `import caffe` fails under Python {version}: {last_line(imported.stderr)}\n'
+            'Build its Python package for this Python; without CAFFE_ROOT, `make caffe` builds a Caffe that fits'
+        )
     answers = [(lack, fault(question, root)) for question, (_, lack) in QUESTIONS.items()]
     lacks = [f'{lack} ({last_line(said)})' for lack, said in answers if said is not None]
     if lacks:

@@ -99,7 +99,7 @@ def check_driver() -> None:
         if int(driver.split('.')[0]) < row.driver:
             older = [number for number in PACKAGES if PACKAGES[number].driver <= int(driver.split('.')[0])]
             way = f'put the nvcc of CUDA {max(older)} on the PATH ({WHERE_ELSE}), or ' if older else ''
-            raise UserError(f'the driver {driver} is too old for CUDA {version}; {way}bring the driver to {row.driver} or newer')
+            raise UserError(f'the driver {driver} is too old for CUDA {version}; {way}update the driver to {row.driver} or newer')
 
 
 def nvcc_on_path() -> tuple[str, int] | None:
