@@ -17,7 +17,7 @@ from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 
 UNPACKED = 'unpacked'  # folder beside the archives, with a folder of each archive's name in it
-SPARE = 1.1  # contents are pictures: compression saves little
+SPARE = 1.1  # estimate of unpacked by packed size: pictures hardly compress
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError)
 _NOT_TO_BE_WRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _File = tuple[str, IO[bytes]]

@@ -28,7 +28,7 @@ from tools.support.hashing import file_sum
 
 SETS = ('train2014', 'val2014')
 COUNTS = {'train2014': 82783, 'val2014': 40504}
-RULE = 1  # raised when labels are drawn in another way
+RULE = 1  # increase it when labels are drawn in another way, so that old ones are drawn again
 LEFT, DRAWN_OVER = OTHER_OBJECTS = ('left', 'drawn-over')  # objects of other categories, treated as background
 
 # COCO's category ids and names, each with VOC's name (pytorch/vision, references/segmentation/coco_utils.py)

@@ -12,7 +12,7 @@ from tools.support.png import write_png
 from tools.support.sheets import WHITE, below, beside, caption, colorize, framed, legend, overlay, scaled
 
 CELL_HEIGHT = 180  # pixels
-WIDEST = 8  # width by height up to which a picture has that height; a wider one is shown lower
+WIDEST = 8  # largest ratio of width to height at that height; a wider picture is shown lower
 Item = TypeVar('Item')
 
 

@@ -107,7 +107,7 @@ class GrowingLmdb:
         self.whole, self.done = manifest is not None, len(self._ids)
         if manifest is not None:
             self.faults = dict(manifest.get(FAULTS, {}))
-            shutil.rmtree(self._part, ignore_errors=True)  # an older one, after a kill between the trade of names and its removal
+            shutil.rmtree(self._part, ignore_errors=True)  # left by a kill after the exchange of names
             self._end()
             return
         _check_replaceable(self.path)
@@ -132,7 +132,7 @@ class GrowingLmdb:
     def _end(self) -> None:
         """Remove the files that only an unfinished LMDB needs."""
         self.whole = True
-        for path in (self.path / SETTINGS, self.path / JOURNAL, *self.path.glob('.*.part*')):  # the last after a kill
+        for path in (self.path / SETTINGS, self.path / JOURNAL, *self.path.glob('.*.part*')):  # the last are left by a kill
             path.unlink(missing_ok=True)
 
     def _check_same_images(self, there: Path) -> None:

@@ -16,7 +16,7 @@ from tools.support.errors import Fault, UserError, attempt, end_with_faults
 from tools.support.hashing import file_sum
 
 FOLDER = 'drawn_labels'  # in the folder of a user's own data set
-RULE = 1  # raised when labels are drawn in another way
+RULE = 1  # increase it when labels are drawn in another way, so that old ones are drawn again
 
 # Each reader returns the labels that a folder has in its form, or None.
 READERS: tuple[Callable[[Path], Labels | None], ...] = (

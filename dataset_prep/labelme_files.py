@@ -23,7 +23,7 @@ from tools.support.errors import Fault, UserError, attempt, end_with_faults
 
 MEMBERS = ('shapes', 'imagePath')  # its files are recognised by these
 FOLDERS = ('labels', 'annotations', 'images', 'JPEGImages', '.')
-LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels
+LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, as labelme draws them
 Points = list[tuple[float, float]]
 
 

@@ -20,7 +20,7 @@ from tools.report import figures, tables_page
 from tools.support.errors import UserError
 from tools.support.paths import PRETRAINED
 
-CLASSES = ('sky', 'road', 'car')
+CLASSES, PALETTE = ('sky', 'road', 'car'), ((1, 2, 3), (4, 5, 6), (7, 8, 9))
 TRUTH = np.array([[0, 0, 1, 1], [2, 2, 2, 255]], np.uint8)
 MAP = np.array([[0, 1, 1, 1], [2, 2, 0, 0]], np.uint8)
 # By hand: pixels in both divided by pixels in either, without the pixel of 255.
@@ -29,19 +29,15 @@ IOU = {'sky': 1 / 3, 'road': 2 / 3, 'car': 2 / 3}
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A function that writes the row of an own data set into this test's data folder and returns the row's folder."""
+    """The folder of the data set `my-data`, with its row, in a folder of data sets for this test."""
     monkeypatch.setattr(datasets, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(datasets, '_own', {})
     monkeypatch.setattr(net_choice, 'RUNS', tmp_path / 'runs')
-
-    def own(name='mine'):
-        folder = tmp_path / 'data' / name
-        row = Dataset(name, CLASSES, ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), {'train': 1, 'val': 1})
-        folder.mkdir(parents=True)
-        (folder / 'dataset.json').write_text(own_json(row))
-        return folder
-
-    return own
+    folder = tmp_path / 'data' / 'my-data'
+    folder.mkdir(parents=True)
+    row = Dataset('my-data', CLASSES, PALETTE, (0, 0, 0), {'train': 1, 'val': 1})
+    (folder / 'dataset.json').write_text(own_json(row))
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -60,7 +56,6 @@ def own(tmp_path, monkeypatch):
 )
 def test_short_names(own, tmp_path, asked, trained, expected):
     """They mean the network that was trained on this data, or else Table 3's network for VOC."""
-    own('my-data')
     for stage in trained:
         (tmp_path / 'runs' / f'{stage}@my-data').mkdir(parents=True)
     assert net_choice.network(*asked) == expected
@@ -69,37 +64,36 @@ def test_short_names(own, tmp_path, asked, trained, expected):
 @pytest.mark.parametrize(
     ('asked', 'trained', 'words'),
     [
-        (('front', 'mine'), ('toy-front', 'camvid-front'), 'front could be any of: front_camvid, front_toy; give the full name'),
-        (('dilation8', 'mine'), (), 'dilation8 could be any of: dilation8_pascal_voc, dilation8_camvid, '),
-        (('front@mine', 'camvid'), (), '--net front@mine is of mine, --dataset of camvid'),
-        (('front', 'mein'), (), 'no network of a data set mein; there are those of .*, mine'),
+        (('front', 'my-data'), ('toy-front', 'camvid-front'), 'front could be any of: front_camvid, front_toy; give the full'),
+        (('dilation8', 'my-data'), (), 'dilation8 could be any of: dilation8_pascal_voc, dilation8_camvid, '),
+        (('front@my-data', 'camvid'), (), '--net front@my-data is of my-data, --dataset of camvid'),
+        (('front', 'my-dta'), (), 'no network of a data set my-dta; there are those of .*, my-data'),
     ],
 )
 def test_ambiguous_and_unknown_names_are_refused(own, tmp_path, asked, trained, words):
-    own()
     for stage in trained:
-        (tmp_path / 'runs' / f'{stage}@mine').mkdir(parents=True)
+        (tmp_path / 'runs' / f'{stage}@my-data').mkdir(parents=True)
     with pytest.raises(UserError, match=words):
         net_choice.network(*asked)
 
 
 def test_renamed_folder_is_an_error_with_both_names(own, tmp_path):
-    own().rename(tmp_path / 'data' / 'yours')
-    words = 'data/yours holds the data set mine; rename the folder to mine, or prepare the data set again with NAME=yours'
+    own.rename(tmp_path / 'data' / 'yours')
+    words = 'data/yours holds the data set my-data; rename the folder to my-data, or prepare the data set again with NAME=yours'
     with pytest.raises(UserError, match=words):
         datasets.dataset('yours')
 
 
 def score_own(tmp_path, *options, truth=TRUTH, form='NFC', suffix='.png'):
-    """Run tools/score.py on one image of the data set `mine`; returns its JSON."""
+    """Run tools/score.py on one image of the data set `my-data`; returns its JSON."""
     save(tmp_path / 'gt' / 'é.png', truth)
     save(tmp_path / 'pred' / unicodedata.normalize(form, f'é{suffix}'), MAP)
     words = ['--pred', str(tmp_path / 'pred'), '--gt', str(tmp_path / 'gt'), '--json', str(tmp_path / 'scores.json')]
-    score.main(['--dataset', 'mine', *words, *options])
+    score.main(['--dataset', 'my-data', *words, *options])
     return json.loads((tmp_path / 'scores.json').read_text())
 
 
-IN_COLOURS = np.array([(1, 2, 3), (4, 5, 6), (7, 8, 9), *[(0, 0, 0)] * 253], np.uint8)[TRUTH]
+IN_COLOURS = np.array([*PALETTE, *[(0, 0, 0)] * 253], np.uint8)[TRUTH]
 
 
 @pytest.mark.parametrize(
@@ -113,23 +107,21 @@ IN_COLOURS = np.array([(1, 2, 3), (4, 5, 6), (7, 8, 9), *[(0, 0, 0)] * 253], np.
 )
 def test_own_classes_are_scored(own, tmp_path, form, suffix, truth, options):
     """By PASCAL VOC's measures. File names match in either Unicode form, and whatever the case of the suffix."""
-    own()
     assert score_own(tmp_path, *options, truth=truth, form=form, suffix=suffix)['class_iou'] == pytest.approx(IOU)
 
 
 def test_list_selects_the_images_to_score(own, tmp_path):
     """The folder of labels also has those of other splits."""
-    save_split(own(), 'val', [Record('é', tmp_path / 'é.png', None, 'mine')])
+    save_split(own, 'val', [Record('é', tmp_path / 'é.png', None, 'my-data')])
     save(tmp_path / 'gt' / 'of train.png', TRUTH)
-    assert score_own(tmp_path, '--list', str(tmp_path / 'data' / 'mine' / 'val.json'))['images'] == 1
+    assert score_own(tmp_path, '--list', str(own / 'val.json'))['images'] == 1
 
 
 def test_maps_of_another_data_set_are_not_scored(own, tmp_path):
     """Their ids mean other classes."""
-    own()
     (tmp_path / 'pred').mkdir()
     (tmp_path / 'pred' / 'settings.json').write_text(json.dumps({'dataset': 'camvid'}))
-    with pytest.raises(UserError, match='pred holds label maps of camvid, whose classes differ from those of mine'):
+    with pytest.raises(UserError, match='pred holds label maps of camvid, whose classes differ from those of my-data'):
         score_own(tmp_path)
 
 
@@ -153,22 +145,20 @@ def test_network_is_not_scored_on_another_data_set(tmp_path):
 
 def test_network_is_not_scored_on_a_copy_with_other_classes(own, tmp_path):
     """--data has a data set of the same name that was prepared with another list of classes."""
-    own()
-    row = Dataset('mine', CLASSES[::-1], ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (0, 0, 0), {})
-    with pytest.raises(UserError, match='copy has other classes than .*mine, which front_toy@mine is for; give one of them'):
-        run_test(tmp_path, 'front_toy@mine', 'mine', row)
+    row = Dataset('my-data', CLASSES[::-1], PALETTE, (0, 0, 0), {})
+    with pytest.raises(UserError, match='copy has other classes than .*my-data, which front_toy@my-data is for; give one of'):
+        run_test(tmp_path, 'front_toy@my-data', 'my-data', row)
 
 
 def test_crf_is_tested_on_val_if_there_is_no_test_split(own, monkeypatch, capsys):
     """A note says so before the first step, because the CRF's parameters are chosen on val."""
-    own()
     said = []
     monkeypatch.setattr(recipe.Steps, 'do', lambda _self, _title, *argv: said.append(argv))
     monkeypatch.setattr(recipe, 'find_weights', lambda _net: [PRETRAINED / 'x.caffemodel'])
-    recipe.main(['front_toy@mine'])
+    recipe.main(['front_toy@my-data'])
     tested = test_command.parse_args(list(said[2][1:]))
     assert tested.save_scores and tested.split is None  # None: tools/test.py also takes val then
-    line = "front_toy@mine: mine has no test split: val is tested, on which the CRF's parameters were chosen"
+    line = "front_toy@my-data: my-data has no test split: val is tested, on which the CRF's parameters were chosen"
     assert line in capsys.readouterr().err
 
 
@@ -176,21 +166,20 @@ def test_own_data_has_its_own_table(own, tmp_path, monkeypatch, capsys):
     """The table names its classes. It is gone after the data set was deleted."""
     monkeypatch.setattr(figures, 'DATA', tmp_path / 'data')
     monkeypatch.setattr(tables_page, 'RUNS', tmp_path / 'runs')
-    folder = own()
     result = tmp_path / 'out' / 'result'
     result.mkdir(parents=True)
-    settings = {'net': 'front_toy@mine', 'dataset': 'mine', 'split': 'val', 'weights': [['w.caffemodel', 'x']]}
+    settings = {'net': 'front_toy@my-data', 'dataset': 'my-data', 'split': 'val', 'weights': [['w.caffemodel', 'x']]}
     said = {'mean_iou': 5 / 9, 'class_iou': IOU, 'confusion': [[1, 1, 0], [0, 2, 0], [1, 0, 2]], 'images': 1}
-    (result / 'scores.json').write_text(json.dumps(said | {'settings': settings, 'origin': {'stage': 'toy-front@mine'}}))
+    (result / 'scores.json').write_text(json.dumps(said | {'settings': settings, 'origin': {'stage': 'toy-front@my-data'}}))
     words = ['--results', str(tmp_path / 'out'), '--out', str(tmp_path / 'tables')]
     tables.main(words)
-    shown = capsys.readouterr().out.partition('Your own data: mine; mean IoU in percent\n')[2]
-    assert 'front_toy@mine, toy-front@mine' in shown and '55.6' in shown
+    shown = capsys.readouterr().out.partition('Your own data: my-data; mean IoU in percent\n')[2]
+    assert 'front_toy@my-data, toy-front@my-data' in shown and '55.6' in shown
     rows = {line.split()[0]: line.split()[-1] for line in shown.splitlines() if line.startswith(CLASSES)}
     assert rows == {'sky': '33.3', 'road': '66.7', 'car': '66.7'}
-    assert 'Your own data: mine' in (tmp_path / 'tables' / 'report.html').read_text()
-    assert '## Your own data: mine' in (tmp_path / 'tables' / 'tables.md').read_text()
-    shutil.rmtree(folder)
+    assert 'Your own data: my-data' in (tmp_path / 'tables' / 'report.html').read_text()
+    assert '## Your own data: my-data' in (tmp_path / 'tables' / 'tables.md').read_text()
+    shutil.rmtree(own)
     datasets._own.clear()
     tables.main(words)
     assert 'Your own data' not in capsys.readouterr().out
