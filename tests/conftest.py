@@ -38,6 +38,12 @@ def toy_maps(tmp_path_factory):
     return maps_lmdb(tmp_path_factory.mktemp('maps'))
 
 
+@pytest.fixture
+def basic(toy_maps, tmp_path):
+    """The words of a command that trains Basic in `tmp_path`/run, one epoch per iteration."""
+    return 'toy-basic', '--lmdb', toy_maps, '--batch', 6, '--run-dir', tmp_path / 'run'
+
+
 @pytest.fixture(scope='session')
 def front_weights(tmp_path_factory):
     """A caffemodel of front_toy with random values. Tests must not change it."""

@@ -92,12 +92,11 @@ def test_class_weights_need_no_more_memory(gpu):
     assert weighted == plain
 
 
-def test_a_run_has_its_weights_in_the_record_and_the_loss(toy_maps, tmp_path, capsys):
+def test_a_run_has_its_weights_in_the_record_and_the_loss(basic, tmp_path, capsys):
     """Weights of 2 double the first loss, and the mean weight of a pixel is 2."""
-    words = 'toy-basic', '--lmdb', toy_maps, '--batch', 2, '--iters', 2
-    finish(*words, '--run-dir', tmp_path / 'plain')
+    finish(*basic, '--iters', 2, '--run-dir', tmp_path / 'plain')
     twice = '--class-weights', weights_file(tmp_path, [2] * CLASSES)
-    finish(*words, *twice, '--run-dir', tmp_path / 'run')
+    finish(*basic, '--iters', 2, *twice)
     assert losses(tmp_path / 'run')[0] == pytest.approx(2 * losses(tmp_path / 'plain')[0], rel=1e-5)
     record = read_record(tmp_path / 'run')
     assert record['class_weights'] == {'weights': dict.fromkeys(TOY.classes, 2.0), 'mean': 2.0}
@@ -105,9 +104,9 @@ def test_a_run_has_its_weights_in_the_record_and_the_loss(toy_maps, tmp_path, ca
     assert 'class weights: sky 2, mountain 2' in capsys.readouterr().err
 
 
-def test_a_run_continues_only_with_the_weights_that_it_began_with(tmp_path):
+def test_a_run_continues_only_with_the_weights_that_it_began_with(basic, tmp_path):
     """A run with `median` refuses a file of weights and no weights; it does not count the LMDB again."""
-    words = 'toy-basic', '--lmdb', maps_lmdb(tmp_path, top_label=0), '--batch', 2, '--run-dir', tmp_path / 'run'
+    words = *basic, '--lmdb', maps_lmdb(tmp_path, top_label=0)
     finish(*words, '--class-weights', 'median', '--iters', 2)
     begun = read_record(tmp_path / 'run')['class_weights']
     assert 0.4 < begun['weights']['sky'] < 0.6  # class 0 has the pixels of two of seven

@@ -43,10 +43,10 @@ def test_upsampled_loss_on_images(toy_images, tmp_path):
         train(asked(*words, '--iters', 3))
 
 
-def test_reflection_in_stock_caffe(toy_maps, tmp_path, monkeypatch):
+def test_reflection_in_stock_caffe(basic, toy_maps, tmp_path, monkeypatch):
     """The program `caffe` finds the Python layer. The module starts as the identity, so the first loss is that of its input."""
     monkeypatch.setitem(NETS, 'basic_toy', replace(NETS['basic_toy'], context=replace(NETS['basic_toy'].context, pad='reflect')))
-    finish('toy-basic', '--lmdb', toy_maps, '--run-dir', tmp_path / 'run', '--iters', 1, '--batch', 6)
+    finish(*basic, '--iters', 1)
     assert 'ReflectPad' in (tmp_path / 'run' / 'train.prototxt').read_text()
     passed_on = np.mean([cross_entropy(np.maximum(record[:7], 0), record[7].astype(int)) for _, record in iterate(toy_maps)])
     assert losses(tmp_path / 'run') == [pytest.approx(passed_on, rel=0.02)]

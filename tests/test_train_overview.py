@@ -19,7 +19,7 @@ from tools.training.snapshots import snapshots
 def finished(toy_maps, tmp_path_factory):
     """A run of 40 iterations with two made-up scores."""
     run_dir = tmp_path_factory.mktemp('runs') / 'mine'
-    finish('toy-basic', '--lmdb', toy_maps, '--batch', 2, '--snapshot', 20, '--run-dir', run_dir, '--iters', 40)
+    finish('toy-basic', '--lmdb', toy_maps, '--batch', 6, '--snapshot', 20, '--run-dir', run_dir, '--iters', 40)
     (run_dir / 'validation.csv').write_text('iteration,mean_iou\n20,0.25\n40,0.125\n')
     return run_dir
 
@@ -28,12 +28,6 @@ def finished(toy_maps, tmp_path_factory):
 def copied(finished, tmp_path):
     """A copy of that run that a test may change."""
     return shutil.copytree(finished, tmp_path / 'run')
-
-
-@pytest.fixture
-def words(toy_maps, tmp_path):
-    """The words of a command that trains Basic in `tmp_path`/run."""
-    return 'toy-basic', '--lmdb', toy_maps, '--batch', 2, '--snapshot', 20, '--run-dir', tmp_path / 'run'
 
 
 def append(path, text):
@@ -51,9 +45,9 @@ def test_finished_run(finished):
     assert found.snapshot == 'toy-basic_iter_40.caffemodel'
 
 
-def test_training_and_killed_run(words, tmp_path):
+def test_training_and_killed_run(basic, tmp_path):
     """The lock shows that a run is training; a killed run has neither a lock nor an entry for its end."""
-    process = begin(*words, '--iters', 100_000)
+    process = begin(*basic, '--snapshot', 20, '--iters', 100_000)
     try:
         wait_for(lambda: len(snapshots(tmp_path / 'run')) > 1)
         assert overview(tmp_path / 'run').state == 'training'
@@ -65,10 +59,10 @@ def test_training_and_killed_run(words, tmp_path):
     assert found.state == 'killed' and 0 < found.iteration < 100_000
 
 
-def test_failed_run_says_why(words, tmp_path):
+def test_failed_run_says_why(basic, tmp_path):
     """Its line says 'failed', and the reason is below the table."""
     with pytest.raises(UserError, match='diverged'):
-        train(asked(*words, '--iters', 100_000, '--max-loss', 1e-3))
+        train(asked(*basic, '--iters', 100_000, '--max-loss', 1e-3))
     found = overview(tmp_path / 'run')
     assert found.state == 'failed' and 'on average for 50 iterations' in found.problem
     text = command.table([found])
@@ -117,14 +111,14 @@ def test_json(copied, capsys):
     assert found['loss'] is None and found['iteration'] == 41
 
 
-def test_run_killed_after_its_end_is_finished_by_the_same_command(copied, words):
+def test_run_killed_after_its_end_is_finished_by_the_same_command(copied, basic):
     """Caffe had ended, but run.json did not say so and the curve was missing."""
     record = json.loads((copied / 'run.json').read_text())
     del record['sessions'][-1]['how']
     (copied / 'run.json').write_text(json.dumps(record))
     (copied / 'loss.png').unlink()
     assert overview(copied).state == 'killed'
-    finish(*words, '--iters', 40)
+    finish(*basic, '--iters', 40)
     assert overview(copied).state == 'finished' and (copied / 'loss.png').exists()
 
 

@@ -52,12 +52,6 @@ def images(toy_images):
     return 'toy-front', '--lmdb', toy_images, '--crop-size', 380, '--batch', 1
 
 
-@pytest.fixture
-def basic(toy_maps, tmp_path):
-    """The words of a command that trains Basic in `tmp_path`/run, one epoch per iteration."""
-    return 'toy-basic', '--lmdb', toy_maps, '--run-dir', tmp_path / 'run', '--batch', 6
-
-
 @pytest.fixture(scope='module')
 def finished(toy_maps, tmp_path_factory):
     """A run folder with snapshots at 2 and 4."""
@@ -314,12 +308,12 @@ def test_end_without_a_complete_snapshot_is_a_failure(basic, tmp_path, monkeypat
         train(asked(*basic, '--iters', 2))
 
 
-def test_folder_is_locked_as_long_as_caffe_runs(running, basic):
+def test_folder_is_locked_as_long_as_caffe_runs(running, basic, tmp_path):
     """A second training is refused with the reason. Caffe holds the lock, too, in case it outlives its parent."""
     with pytest.raises(UserError, match='another training is running there'):
         train(asked(*basic, *LONG))
     files = [os.readlink(path) for path in Path(f'/proc/{caffe_of(running)}/fd').iterdir()]
-    assert str(basic[4] / '.lock') in files
+    assert str(tmp_path / 'run' / '.lock') in files
 
 
 def test_caffe_killed_alone_is_explained(running):

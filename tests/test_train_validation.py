@@ -36,16 +36,16 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def words(toy_maps, data, tmp_path):
+def words(basic, data):
     """The words of a command that trains Basic in `tmp_path`/run."""
-    return 'toy-basic', '--lmdb', toy_maps, '--batch', 2, '--data', data, '--snapshot', 10, '--run-dir', tmp_path / 'run'
+    return *basic, '--data', data, '--snapshot', 10
 
 
 @pytest.fixture(scope='module')
 def scored(toy_maps, data, tmp_path_factory):
     """A finished run of 50 iterations. The snapshots at 20 and 40 were scored; those at 10, 30 and 50 were not."""
     run_dir = tmp_path_factory.mktemp('scored') / 'run'
-    words = 'toy-basic', '--lmdb', toy_maps, '--batch', 2, '--data', data, '--snapshot', 10, '--run-dir', run_dir
+    words = 'toy-basic', '--lmdb', toy_maps, '--batch', 6, '--data', data, '--snapshot', 10, '--run-dir', run_dir
     finish(*words, *EVERY_20, '--iters', 50, '--keep', 1, '--tensorboard')
     return run_dir
 

@@ -86,13 +86,13 @@ def test_likely_causes_are_named_in_order(losses, rate, causes):
     assert places == sorted(places)
 
 
-def test_training_from_bad_weights_is_ended(toy_maps, tmp_path):
+def test_training_from_bad_weights_is_ended(basic, tmp_path):
     """30 times the identity, at a rate that changes nothing: iteration 149 is the last, and the snapshots stay."""
     weights = {layer: [30 * blob for blob in blobs] for layer, blobs in identity_weights('basic_toy').items()}
     caffemodel.write(tmp_path / 'spoiled.caffemodel', weights)
-    words = 'toy-basic', '--lmdb', toy_maps, '--run-dir', tmp_path / 'run', '--weights', tmp_path / 'spoiled.caffemodel'
+    words = *basic, '--weights', tmp_path / 'spoiled.caffemodel', '--batch', 1, '--base-lr', 1e-20
     with pytest.raises(UserError, match='on average .* no good snapshot yet; it began with .*likely causes: initial weights'):
-        train(asked(*words, '--batch', 1, '--base-lr', 1e-20, '--iters', 100_000, '--snapshot', 50))
+        train(asked(*words, '--iters', 100_000, '--snapshot', 50))
     assert iterations(tmp_path / 'run') == list(range(150))
     assert len(snapshots(tmp_path / 'run')) >= 2
     assert read_record(tmp_path / 'run')['sessions'][-1]['how'].startswith('failed: ')

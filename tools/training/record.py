@@ -33,18 +33,17 @@ _MAY_CHANGE = ('max_iter', 'snapshot', 'source', 'assumed', 'init', 'fresh', 'fr
 
 def settings_record(settings: Settings, net) -> dict:
     """The settings that may not change within a run, as JSON values. `net` is the training NetParameter."""
-    row = {name: value for name, value in _plain(settings).items() if name not in _MAY_CHANGE}
-    start = {'init': asked_weights(settings), 'fresh': list(fresh_layers(settings))}
-    start['class_weights'] = json.loads(json.dumps(settings.class_weights))
-    return {'stage': settings.stage_name, **row, **start, 'layers_sha256': _layers_sha256(net)}
+    row = {name: value for name, value in asdict(settings.stage).items() if name not in _MAY_CHANGE}
+    start = {'init': asked_weights(settings), 'fresh': fresh_layers(settings), 'class_weights': settings.class_weights}
+    return _as_json({'stage': settings.stage_name, **row, **start, 'layers_sha256': _layers_sha256(net)})
 
 
 def begin(settings: Settings, net, weights: list[Path], manifest: dict, class_weights: ClassWeights | None) -> dict:
     """The record of a new run that starts from the files `weights`."""
-    row, own = _plain(settings), asdict(STAGES[settings.stage_name])
+    row, own = _as_json(asdict(settings.stage)), _as_json(asdict(STAGES[settings.stage_name]))
     return {
         'settings': settings_record(settings, net) | {'lmdb_sha256': manifest_sha256(manifest)},
-        'overrides': {name: value for name, value in row.items() if value != json.loads(json.dumps(own[name]))},
+        'overrides': {name: value for name, value in row.items() if value != own[name]},
         'weights': [{'file': str(path), 'sha256': file_sum(path)} for path in weights],
         'lmdb': {'folder': str(settings.lmdb), 'manifest': manifest},
         'pixels_summed': settings.pixels_summed,
@@ -84,11 +83,6 @@ def session(command: list[str], start: int, first_record: int, settings: Setting
         'uncommitted': uncommitted(),
         'caffe': _caffe_build(),
     }
-
-
-def add_session(record: dict, session: dict) -> dict:
-    """The record with one more session."""
-    return record | {'sessions': [*record['sessions'], session]}
 
 
 def amend_session(run_dir: Path, **said: object) -> None:
@@ -162,11 +156,6 @@ def manifest_sha256(manifest: dict) -> str:
     """
     content = {name: value for name, value in manifest.items() if name != 'tool_version'}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(settings: Settings) -> dict:
-    """The stage's row after overrides, as JSON values."""
-    return _as_json({field.name: getattr(settings.stage, field.name) for field in fields(settings.stage)})
 
 
 def _as_json(values: dict) -> dict:

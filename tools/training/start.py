@@ -44,7 +44,7 @@ def prepare(
     networks.write(net, run_dir / run_folder.TRAIN_PROTOTXT)
     networks.write(_solver(settings, iteration), run_dir / run_folder.SOLVER_PROTOTXT)
     session = record.session(start.command, iteration, start.first_record, settings)
-    record.write_record(run_dir, record.add_session(begun, session))
+    record.write_record(run_dir, begun | {'sessions': [*begun['sessions'], session]})
     delete_all(snapshot for snapshot in snapshots(run_dir) if snapshot.iteration > iteration)
     return start
 
