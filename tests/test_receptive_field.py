@@ -26,30 +26,30 @@ def sides(fields: list[Field]) -> list[int]:
     ('dilation10_cityscapes', [3, 5, 9, 17, 33, 65, 129, 257, 259, 259]),  # A.3: two more layers, dilation 32 and 64
 ])  # fmt: skip
 def test_context_module_sees_what_table_1_says(name, fields):
-    """One cell of each layer has a gradient from as many cells."""
+    """A cell of each layer has a gradient from an area with these sides."""
     assert sides(context_fields(NETS[name])) == fields
 
 
 def test_front_end_sees_380_pixels():
-    """Each layer of VGG-16 as counted elsewhere up to conv4_3's 92; then 8 pixels a cell, dilations 2 and 4."""
+    """Up to conv4_3 the fields are VGG-16's known ones; then cells of 8 pixels and dilations of 2 and 4 add to them."""
     front = {field.layer: field.size_hw for field in whole_fields(NETS['front_camvid'])}
     counted = dict(conv1_2=5, pool1=6, conv2_2=14, pool2=16, conv3_3=40, pool3=44, conv4_3=92, conv5_3=188, fc6=380, final=380)
     assert {layer: front[layer] for layer in counted} == {layer: (side, side) for layer, side in counted.items()}
 
 
 def test_whole_network_sees_908_pixels():
-    """380 for one cell, and 8 for each of the 66 others that the context module sees."""
+    """380 for one cell, and 8 more for each of the other 66 cells that the context module sees."""
     assert whole_fields(NETS['dilation8_camvid'])[-1].size_hw == (380 + 8 * 66,) * 2
 
 
 def test_every_element_within_is_seen():
-    """No holes: the paper's point about dilations that double (Sec. 2)."""
+    """Dilations that double leave no holes (paper Sec. 2)."""
     for field in context_fields(NETS['dilation8_camvid']):
         assert (field.gradient > 0).all(), field.layer
 
 
 def test_figure_1():
-    """F1, F2, F3 by dilations 1, 2, 4 see 3x3, 7x7 and 15x15: 2^(i+2) - 1 (paper Sec. 2). The gradient counts the ways."""
+    """F1, F2, F3 with dilations 1, 2, 4 see 2^(i+2) - 1 = 3, 7 and 15 (paper Sec. 2). The gradient is the number of paths."""
     fields = dilation_fields((1, 2, 4))
     assert [(field.layer, *field.size_hw) for field in fields] == [('F1', 3, 3), ('F2', 7, 7), ('F3', 15, 15)]
     tap = np.ones(3)
@@ -59,7 +59,7 @@ def test_figure_1():
 
 
 def test_command_draws_and_prints(tmp_path, capsys):
-    """A line for each layer, and a picture whose last panel has green as far as its receptive field reaches."""
+    """It prints a line for each layer and draws a picture with green fields and red taps."""
     out = tmp_path / 'figure.png'
     receptive_field.main(['--net', 'dilation7', '--out', str(out)])
     said = capsys.readouterr().out
@@ -77,6 +77,6 @@ def test_command_draws_and_prints(tmp_path, capsys):
     (['--net', 'front_camvid', '--part', 'context'], 'no context module'),
 ])  # fmt: skip
 def test_command_refuses(argv, message):
-    """One line that says what to give instead."""
+    """The error says what to give instead."""
     with pytest.raises(UserError, match=message):
         receptive_field.main(argv)

@@ -1,4 +1,4 @@
-"""What `make doctor` says of this machine and of the Caffe in use. Runs before anything is installed."""
+"""What `make doctor` prints about this machine and the Caffe in use. It runs before anything is installed."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.caffe_build import caffe_root, environment, system
+from tools.caffe_build import caffe_root, cuda, environment, system
 from tools.support.bootstrap import cleaned, foreign
 from tools.support.caffe_in_use import read_manifest
 from tools.support.memory_use import available_bytes
@@ -41,7 +41,7 @@ def machine_lines() -> list[Line]:
         Line('-' if short else '+', 'memory', f'{free / GIB:.1f} GiB free of {total / GIB:.1f}', advice),
         Line(' ', 'cores', str(len(os.sched_getaffinity(0)))),
         Line(' ', 'disk', f'{shutil.disk_usage(ROOT).free / GIB:.0f} GiB free'),
-        Line(' ', 'GPU', gpu_name() or 'none seen (nvidia-smi)'),
+        Line(' ', 'GPU', '; '.join(cuda.ask_driver('name,memory.total')) or 'none seen (nvidia-smi)'),
     ]
 
 
@@ -50,7 +50,7 @@ def system_line() -> Line:
     release = system.os_release()
     name = release.get('PRETTY_NAME', platform.system())
     if not system.is_tried(release):
-        return Line(' ', 'system', name, 'tried on Debian 12 and 13 only; `make caffe` says what is lacking')
+        return Line(' ', 'system', name, 'tried on Debian 12 and 13 only; `make caffe` says what is missing')
     missing = system.missing_packages()
     if missing:
         return Line('-', 'system', f'{name}; {len(missing)} packages missing: {" ".join(missing)}', 'make caffe')
@@ -58,30 +58,18 @@ def system_line() -> Line:
 
 
 def shell_line(left_out: Sequence[str]) -> Line:
-    """Variables of the user's shell that are for other programs, and those that make has already `left_out`.
-
-    They are removed from here on, as in all commands.
-    """
+    """Remove the shell's variables for other programs, as all commands do; the line also names those that make `left_out`."""
     names = sorted({*left_out, *foreign(os.environ)})
     kept = cleaned(os.environ)
     os.environ.clear()
     os.environ.update(kept)
     if not names:
-        return Line('+', 'shell', 'nothing that other programs load comes in between')
+        return Line('+', 'shell', 'no variables for other programs')
     return Line(' ', 'shell', f'{", ".join(names)}: set for other programs, left out by the commands here')
 
 
-def gpu_name() -> str:
-    """The GPUs of this machine as nvidia-smi names them; empty without nvidia-smi."""
-    if shutil.which('nvidia-smi') is None:
-        return ''
-    query = ['nvidia-smi', '--query-gpu=name,memory.total', '--format=csv,noheader']
-    finished = subprocess.run(query, capture_output=True, text=True)
-    return '; '.join(finished.stdout.splitlines()) if finished.returncode == 0 else ''
-
-
 def caffe_lines() -> list[Line]:
-    """The virtual environment and the Caffe in use: its origin, its libraries, and what it lacks."""
+    """The virtual environment and the Caffe in use: its origin, its device, its BLAS, and what it can do."""
     if not environment.PYTHON.exists():
         return [Line('-', '.venv', 'not there', 'make caffe')]
     module = module_folder()
@@ -123,7 +111,7 @@ def blas_line() -> Line:
     command = [str(environment.PYTHON), '-m', 'tools.support.blas_in_use']
     finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     fact, advice = (finished.stdout.splitlines() + ['', ''])[:2]
-    return Line('-' if advice else '+', 'BLAS', fact or 'not found out', advice)
+    return Line('-' if advice else '+', 'BLAS', fact or 'unknown', advice)
 
 
 def fault_line(question: str, root: Path) -> Line:

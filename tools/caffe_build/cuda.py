@@ -84,7 +84,7 @@ def architectures_present() -> list[str]:
 
 
 def ask_driver(field: str) -> list[str]:
-    """The value of a field of nvidia-smi --query-gpu for each GPU; empty without a driver."""
+    """The values of nvidia-smi --query-gpu=`field` (or several, with commas) for each GPU; empty without a driver."""
     if shutil.which('nvidia-smi') is None:
         return []
     finished = subprocess.run(['nvidia-smi', f'--query-gpu={field}', '--format=csv,noheader'], capture_output=True, text=True)
