@@ -40,8 +40,8 @@ def test_a_short_name_stands_for_a_network(asked, expected):
     assert network(*asked) == expected
 
 
-def test_data_set_without_networks_of_its_own_takes_any(monkeypatch):
-    """A row of DATASETS that no row of NETS names, as a newly added one."""
+def test_a_new_data_set_takes_any_network(monkeypatch):
+    """No row of NETS names it."""
     monkeypatch.setitem(datasets.DATASETS, 'new', replace(datasets.DATASETS['toy'], name='new'))
     assert [network(name, 'new') for name in ('front_toy', 'front')] == ['front_toy@new', 'front_pascal_voc@new']
 

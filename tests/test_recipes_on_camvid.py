@@ -1,7 +1,6 @@
 """The commands of the recipes on CamVid: their tools accept them, and each reads what an earlier one wrote."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -51,20 +50,10 @@ def commands(monkeypatch, tmp_path):
     return said
 
 
-def trained_on(args, data: Path) -> Path:
-    """The LMDB that a command of tools/train.py would read from the data sets in `data`."""
-    return settings(args.stage, Options(data=str(data))).lmdb
-
-
-def validated_on(args, data: Path) -> Path:
-    """The maps on which its snapshots would be scored."""
-    return data / lmdb_of(STAGES[args.stage], 'val')
-
-
 def test_each_command_reads_what_another_wrote(commands, tmp_path):
     """This covers stored maps, snapshots, score maps, the CRF's parameters, and images."""
     maps, images, snapshots, scores, found = set(), set(), {'vgg16'}, set(), set()
-    prepared, whole = {}, None
+    prepared, whole, data = {}, None, tmp_path / 'data'
     for tool, args in commands:
         for weights in getattr(args, 'weights', None) or ():
             assert weights.stem.removesuffix('_iter_1') in snapshots
@@ -73,11 +62,11 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
         if tool == 'tools/extract_features.py':
             maps.add(args.out)
         elif tool == 'tools/train.py':
-            val_every = args.options.val_every
-            assert trained_on(args, tmp_path / 'data') in maps | images
-            assert not val_every or STAGES[args.stage].start == 'data' or validated_on(args, tmp_path / 'data') in maps
-            assert {*STAGES[args.stage].init} <= snapshots | GENERATED.keys()
-            assert whole or not STAGES[args.stage].beside_images
+            stage = STAGES[args.stage]
+            assert settings(args.stage, Options(data=str(data))).lmdb in maps | images
+            assert not args.options.val_every or stage.start == 'data' or data / lmdb_of(stage, 'val') in maps
+            assert {*stage.init} <= snapshots | GENERATED.keys()
+            assert whole or not stage.beside_images
             snapshots.add(args.stage)
         elif tool == 'tools/crf_search.py':
             assert args.scores in scores and args.split == 'val_tenth'
@@ -91,7 +80,7 @@ def test_each_command_reads_what_another_wrote(commands, tmp_path):
         else:
             prepared[args.out] = args.size
             images |= {args.out / f'train_{size}' for size in args.crop_size or ()}
-    assert prepared == {tmp_path / 'data' / 'camvid': None, tmp_path / 'data' / 'camvid-320x240': (320, 240)}
+    assert prepared == {data / 'camvid': None, data / 'camvid-320x240': (320, 240)}
 
 
 def test_every_system_is_tested(commands, tmp_path):

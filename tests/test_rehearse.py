@@ -42,13 +42,7 @@ def test_small_chain_from_nothing_to_its_table(tmp_path, capfd):
     assert '$ python' not in capfd.readouterr().out
 
 
-@pytest.fixture
-def without_data(monkeypatch):
-    """No pictures are drawn."""
-    monkeypatch.setattr(rehearsal, 'prepare_data', lambda stages, data: None)
-
-
-def test_failed_stage_only_stops_stages_that_start_from_it(tmp_path, without_data, monkeypatch, capsys):
+def test_failed_stage_only_stops_stages_that_start_from_it(tmp_path, monkeypatch, capsys):
     """The others run, the table gives the reason, and the status is 1."""
     ran = []
 
@@ -57,6 +51,7 @@ def test_failed_stage_only_stops_stages_that_start_from_it(tmp_path, without_dat
         raise UserError('no memory')
 
     monkeypatch.setattr('tools.recipes.chain.Chain.train', train)
+    monkeypatch.setattr(rehearsal, 'prepare_data', lambda stages, data: None)
     monkeypatch.setattr(rehearsal, 'write_start', lambda stage, path: None)
     assert rehearse.main(['camvid-joint', 'kitti-front', '--out', str(tmp_path)]) == 1
     assert ran == ['camvid-front', 'kitti-front']
