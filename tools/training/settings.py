@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def pixels_summed(self) -> int:
-        """Number of pixels whose losses the reported loss adds up; 1 if it is their mean. For stored maps the LMDB tells it."""
+        """Number of pixels whose losses the reported loss adds up; 1 if it is their mean. For stored maps, read from the LMDB."""
         if self.stage.normalization == 'NONE' and self.stage.crop_size is None:
             return pixels_summed(self.stage, read_manifest(self.lmdb)['min_side_hw'])
         return pixels_summed(self.stage)
