@@ -172,7 +172,7 @@ def stream(args: argparse.Namespace) -> dict:
         whole = run([*command, '--out', OUT / 'stream' / tiling])
         ratio = whole.seconds / (args.images * forward)
         print(
-            f'  {tiling:<10} {whole.seconds:6.1f} s, {whole.seconds / args.images:.2f} s an image; a pass takes {forward:.2f} s: '
+            f'  {tiling:<10} {whole.seconds:6.1f} s, {whole.seconds / args.images:.2f} s per image; one pass {forward:.2f} s: '
             f'{ratio:.2f} of {args.images} passes; {whole.peak_bytes / 1e9:.2f} GB'
         )
         results[tiling] = {'s': whole.seconds, 'pass_s': forward, 'ratio': ratio, 'peak_bytes': whole.peak_bytes}

@@ -82,7 +82,7 @@ def compare_products(net_name: str) -> tuple[dict[str, float], dict]:
     sums = {name: sum(product.times * seconds[name][product.shape] for product in products) for name in names}
     flop = sum(product.flop for product in products)
     for name in names:
-        print(f'  {name}: {sums[name]:.2f} s a pass, {flop / sums[name] / 1e9:.0f} GFLOP/s')
+        print(f'  {name}: {sums[name]:.2f} s per pass, {flop / sums[name] / 1e9:.0f} GFLOP/s')
     ratio = min(sums.values()) / sums[names[0]]
     print(f"  Caffe's library has {ratio:.2f} of the speed of the fastest (goal: at least 0.9)")
     of_caffe = {product.layer: product.times * seconds[names[0]][product.shape] for product in products}

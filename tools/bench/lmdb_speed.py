@@ -202,7 +202,7 @@ def _step(work: Path) -> None:
     draw(work / f'{case.like}_pictures', case.count, case.size_wh, case.suffix, case.dataset)
     _ours(case, work / f'{case.like}_pictures', work / 'step', MARGIN, STEP_CROP, 'raw')
     _, seconds = apart(training_pass, STEP_STAGE, str(work / 'step'), STEP_CROP)
-    print(f'\n{STEP_STAGE}, crop {STEP_CROP}, CPU: {seconds:.1f} s an image, {BATCH * seconds:.0f} s a batch of {BATCH}')
+    print(f'\n{STEP_STAGE}, crop {STEP_CROP}, CPU: {seconds:.1f} s per image, {BATCH * seconds:.0f} s per batch of {BATCH}')
 
 
 def prepare_coco(work: str) -> dict[str, float]:
