@@ -126,9 +126,9 @@ def test_names_of_files_are_utf8_in_any_locale(tmp_path):
     if not made or not locale.is_dir():
         pytest.skip('this system cannot make a locale')
     variables = os.environ | {'LOCPATH': str(tmp_path), 'LC_ALL': locale.name}
-    say = ['-c', 'import sys; print(sys.getfilesystemencoding())']
-    assert subprocess.run([PYTHON, *say], env=variables, capture_output=True, text=True).stdout == 'iso8859-1\n'
-    absent = '\u732b\u00e9'
-    command = [*SCRIPT, '--dataset', 'toy', '--pred', absent, '--gt', absent]
-    finished = subprocess.run(command, env=variables, capture_output=True, encoding='utf-8')
-    assert (finished.returncode, finished.stderr) == (1, f'error: no folder at {absent}\n')
+    say = 'import sys; print(sys.getfilesystemencoding())'
+    begin = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import tools.support.bootstrap as it; it.use_project_python()'
+    for code, encoding in ((say, 'iso8859-1'), (f'{begin}; {say}', 'utf-8')):
+        (tmp_path / 'script.py').write_text(code)
+        done = subprocess.run([PYTHON, str(tmp_path / 'script.py')], env=variables, capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (f'{encoding}\n', '')
