@@ -239,10 +239,10 @@ def test_maps_of_other_weights(toy_maps, tmp_path):
 
 
 def test_disk_without_room(tmp_path):
-    """10^12 snapshots of 64 x 7^2 + 8 x 7 = 3,192 weights and as many momenta, of 4 bytes each."""
+    """10^12 snapshots of 64 x 7^2 + 8 x 7 = 3,192 weights and, for Adam, twice as many momenta, of 4 bytes each."""
     net = training('toy-basic', 'unused')
     check_disk(asked('toy-basic', '--run-dir', tmp_path), net)
-    with pytest.raises(UserError, match=r'need 25536000\.0 GB more'):
+    with pytest.raises(UserError, match=r'need 38304000\.0 GB more'):
         check_disk(asked('toy-basic', '--run-dir', tmp_path, '--keep', 10**12 - 1), net)
 
 

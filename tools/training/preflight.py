@@ -31,7 +31,7 @@ from tools.training.training_bar import say
 
 _SAMPLED = 4  # Datums whose labels are checked; their order is shuffled
 _MAPS_MADE_BY = {RECIPE: 'make camvid-cpu DATA=FOLDER', NIGHT: 'make camvid-night DATA=FOLDER'}
-_BYTES_PER_WEIGHT = 2 * 4  # a float in the caffemodel, a float of momentum in the solverstate
+_TWO_MOMENTA = ('Adam', 'AdaDelta')  # Caffe's solvers that keep two floats per weight; the others keep one
 
 
 def check_lmdb(settings: Settings) -> dict:
@@ -111,10 +111,11 @@ def check_restart(settings: Settings) -> None:
 def check_disk(settings: Settings, net) -> None:
     """Raise UserError if the disk has no room for the kept snapshots and one more."""
     weights = sum(prod(shape) for shapes in param_shapes(net).values() for shape in shapes)
+    floats = 1 + (2 if settings.stage.solver in _TWO_MOMENTA else 1)  # in the caffemodel, in the solverstate
     replaced = [] if settings.options.restart else snapshots(settings.run_dir)  # a run that is moved aside keeps its own
     there = sum(path.stat().st_size for snapshot in replaced for path in snapshot.files())
     count = settings.options.keep + 1
-    needed = count * weights * _BYTES_PER_WEIGHT - there
+    needed = count * weights * floats * 4 - there
     free = shutil.disk_usage(settings.run_dir).free
     if needed > free:
         raise UserError(
