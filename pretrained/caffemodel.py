@@ -20,7 +20,7 @@ from google.protobuf import text_format
 from prototxt.shapes import UPSAMPLINGS, param_shapes
 from tools.support.atomic import whole_file
 from tools.support.errors import UserError
-from tools.support.wire import BYTES, VARINT, Truncated, bytes_field, fields, head, read_varint, varint
+from tools.support.wire import BYTES, VARINT, Truncated, bytes_field, fields, head, varint, varints
 
 # Field numbers, from caffe.proto.
 NET_NAME, NET_LAYERS_V1, NET_LAYER = 1, 2, 100  # NetParameter
@@ -97,7 +97,7 @@ def load(path: Path) -> Weights:
 
 def stored(path: Path) -> dict[str, list[Blob]]:
     """The blobs of the file by layer, memory-mapped. Raises the errors of load()."""
-    data = _mapped(Path(path))
+    data = mapped(Path(path))
     try:
         return _from_hdf5(path, data) if data[: len(HDF5)] == HDF5 else dict(_layers(data))
     except ValueError as error:
@@ -113,7 +113,7 @@ def stored(path: Path) -> dict[str, list[Blob]]:
 def converted_from(path: Path) -> str:
     """The origin of weights that we converted from a port; '' for any other file."""
     try:
-        first = next(fields(_mapped(path)))
+        first = next(fields(mapped(path)))
         return str(first.data, 'utf-8').partition(CONVERTED)[2] if (first.number, first.kind) == (NET_NAME, BYTES) else ''
     except (ValueError, StopIteration):
         return ''
@@ -122,7 +122,7 @@ def converted_from(path: Path) -> str:
 def is_caffes_hdf5(path: Path) -> bool:
     """Whether an HDF5 file holds weights in Caffe's layout; False if it is too damaged to tell."""
     try:
-        return bool(_from_hdf5(path, _mapped(path)))
+        return bool(_from_hdf5(path, mapped(path)))
     except ValueError:
         return False
 
@@ -250,15 +250,15 @@ def _from_hdf5(path: Path, data: memoryview) -> dict[str, list[Blob]]:
         raise ValueError(f"HDF5, but damaged or not Caffe's: {error}") from error
 
 
-def _mapped(path: Path) -> memoryview:
-    """The file's bytes, memory-mapped."""
+def mapped(path: Path) -> memoryview:
+    """The bytes of a file, memory-mapped. Raises UserError if it is empty, no file, or cannot be read."""
     try:
         size = path.stat().st_size
         if size and path.is_file():
             return memoryview(np.memmap(path, mode='r'))  # type: ignore[arg-type]
     except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror}); give a caffemodel') from error
-    raise UserError(f'{path}: empty or not a file; give a caffemodel')
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
+    raise UserError(f'{path}: empty or not a file; get it again')
 
 
 def _layers(data: memoryview) -> Iterator[tuple[str, list[Blob]]]:
@@ -323,16 +323,8 @@ def _dims(data: memoryview) -> Shape:
     dims: list[int] = []
     for field in fields(data):
         if field.number == SHAPE_DIM:
-            dims += [field.value] if field.kind == VARINT else _varints(field.data)
+            dims += [field.value] if field.kind == VARINT else varints(field.data)
     return tuple(dims)
-
-
-def _varints(data: memoryview) -> list[int]:
-    values, at = [], 0
-    while at < len(data):
-        value, at = read_varint(data, at)
-        values.append(value)
-    return values
 
 
 # Writing: fields in the order of their numbers, as protobuf itself writes them

@@ -5,16 +5,16 @@ Large fields of the message stay in the file; only nodes are decoded. Field numb
 
 import re
 import zipfile
-from collections.abc import Iterator
 from math import isqrt, prod
 from pathlib import Path
 
 import numpy as np
 
-from pretrained.values import Layers, Values, mapped, rows_of_columns
+from pretrained.caffemodel import mapped
+from pretrained.values import Layers, Values, rows_of_columns
 from prototxt.experiments import VGG_CONVOLUTIONS
 from tools.support.errors import UserError
-from tools.support.wire import BYTES, VARINT, fields, read_varint
+from tools.support.wire import BYTES, VARINT, fields, varints
 
 KERAS_NAME = re.compile(r'block(\d)_conv(\d)')
 MODEL_GRAPH, GRAPH_NODE, GRAPH_INITIALIZER = 7, 1, 5
@@ -108,7 +108,7 @@ def _tensor(data: memoryview) -> tuple[str, np.ndarray]:
     dims, kind, name, values = [], 0, '', memoryview(b'')
     for field in fields(data):
         if field.number == TENSOR_DIMS:
-            dims += [field.value] if field.kind == VARINT else list(_varints(field.data))
+            dims += [field.value] if field.kind == VARINT else list(varints(field.data))
         elif field.number == TENSOR_TYPE:
             kind = field.value
         elif field.number == TENSOR_NAME:
@@ -120,13 +120,6 @@ def _tensor(data: memoryview) -> tuple[str, np.ndarray]:
     if kind not in DTYPES:
         return name, np.empty(0, np.float32)
     return name, np.frombuffer(values, DTYPES[kind], prod(dims)).reshape(dims)
-
-
-def _varints(data: memoryview) -> Iterator[int]:
-    at = 0
-    while at < len(data):
-        value, at = read_varint(data, at)
-        yield value
 
 
 def _weights(nodes: list, node, values: np.ndarray, channels: int) -> Values:

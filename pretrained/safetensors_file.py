@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrained.values import BFLOAT16, mapped, widened
+from pretrained.caffemodel import mapped
+from pretrained.values import BFLOAT16, widened
 from tools.support.errors import UserError
 
 DTYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': BFLOAT16, 'I64': '<i8', 'I32': '<i4', 'U8': '<u1', 'BOOL': '?'}

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrained.values import BFLOAT16, leaves, mapped, widened
+from pretrained.caffemodel import mapped
+from pretrained.values import BFLOAT16, leaves, widened
 from tools.support.errors import UserError
 
 # The older form begins with its magic number, pickled by protocol 2.

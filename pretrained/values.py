@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
 from pretrained.caffemodel import Streamed
-from tools.support.errors import UserError
 
 Values = np.ndarray | Streamed
 Layers = dict[str, list[Values]]  # Caffe's layer name -> weights, bias
@@ -17,16 +15,6 @@ LARGE = 1 << 24  # arrays with at least so many values are transposed in blocks:
 DEEPEST = 99  # levels of nested containers
 COLOURS = 3
 BFLOAT16 = 'V2'  # the upper half of a 32-bit float; NumPy has no such type
-
-
-def mapped(path: Path) -> memoryview:
-    """The bytes of a file, memory-mapped. Raises UserError if it is empty or cannot be read."""
-    try:
-        if size := path.stat().st_size:
-            return memoryview(np.memmap(path, mode='r', shape=size))  # type: ignore[arg-type]
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
-    raise UserError(f'{path}: empty; get it again')
 
 
 def widened(halves: np.ndarray) -> np.ndarray:

@@ -46,6 +46,14 @@ def fields(data: memoryview) -> Iterator[Field]:
         at += size
 
 
+def varints(data: memoryview) -> Iterator[int]:
+    """The variable-length integers that `data` consists of."""
+    at = 0
+    while at < len(data):
+        value, at = read_varint(data, at)
+        yield value
+
+
 def read_varint(data: memoryview, at: int) -> tuple[int, int]:
     """The variable-length integer at `at`, and the position after it."""
     value = 0
