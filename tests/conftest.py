@@ -5,6 +5,7 @@ variables of `make test`; it would print the folders that it enters.
 """
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,16 @@ def front_weights(tmp_path_factory):
 def basic_weights(tmp_path_factory):
     """A caffemodel of basic_toy with random values; front_toy can use it too. Tests must not change it."""
     return toy_weights('basic_toy', tmp_path_factory)
+
+
+@pytest.fixture
+def narrow_nets(monkeypatch):
+    """For one test, all front ends have WIDTH channels, and twice as many in fc6 and fc7."""
+    from prototxt.experiments import NETS
+    from tests.narrow_nets import WIDTH
+
+    for name, row in NETS.items():
+        monkeypatch.setitem(NETS, name, replace(row, front_end=replace(row.front_end, trunk=(WIDTH,) * 5, fc=2 * WIDTH)))
 
 
 def toy_weights(net, tmp_path_factory):

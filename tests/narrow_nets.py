@@ -1,11 +1,9 @@
 """The table's networks with few channels: sizes and labels are the same, and a crop of 1396 takes a second. Data for them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import lmdb
 import numpy as np
-import pytest
 from google.protobuf import text_format
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
@@ -21,13 +19,6 @@ from tools.support.caffe_import import import_caffe
 caffe = import_caffe()
 CELLS_HW = (5, 6)  # of stored maps
 WIDTH = 6  # with 3, the ReLUs of a whole layer may all be shut
-
-
-@pytest.fixture
-def narrow_nets(monkeypatch):
-    """For one test, all front ends have WIDTH channels, and twice as many in fc6 and fc7."""
-    for name, row in NETS.items():
-        monkeypatch.setitem(NETS, name, replace(row, front_end=replace(row.front_end, trunk=(WIDTH,) * 5, fc=2 * WIDTH)))
 
 
 def parsed(text: str):

@@ -37,8 +37,10 @@ def write_pairs(folder: Path, pairs: Iterable[tuple[str, np.ndarray, np.ndarray]
 def write_images_beside(maps: Path, size_hw: tuple[int, int], *, dataset: str, split: str, classes: int) -> Path:
     """An LMDB beside that of the maps, with an image for each of them: noise of `size_hw` pixels without a margin."""
     random = np.random.default_rng(0)
-    noise = lambda *shape, most=256: random.integers(0, most, shape, np.uint8)  # noqa: E731
-    pairs = [(name, noise(*size_hw, 3), noise(*size_hw, most=classes)) for name in stored_ids(maps)]
+    pairs = [
+        (name, random.integers(0, 256, (*size_hw, 3), np.uint8), random.integers(0, classes, size_hw, np.uint8))
+        for name in stored_ids(maps)
+    ]
     out = maps.with_name(whole_images_of(split))
     records = write_pairs(maps.parent / 'images_of_maps', pairs, dataset)
     write_lmdb(out, records, dataset=dataset, split=split, crop_size=0, margin_px=0)

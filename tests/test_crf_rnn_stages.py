@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from narrow_nets import narrow_nets, stage_data, write_datums  # noqa: F401 -- a fixture
+from narrow_nets import stage_data, write_datums
 
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from dataset_prep.lmdb_store import iterate

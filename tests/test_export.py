@@ -15,7 +15,6 @@ import pytest
 from dataset_prep.datasets import dataset
 from prototxt.experiments import NETS
 from tests.engines import run_onnx
-from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import random_image, random_weights
 from tools import export, predict
 from tools.inference import Predictor, onnx_check, onnx_export

@@ -8,7 +8,6 @@ import pytest
 
 from prototxt.experiments import NETS
 from prototxt.networks import deploy
-from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import make_split, random_image, random_weights
 from tools import test
 from tools.inference import Predictor

@@ -4,7 +4,7 @@ import pytest
 
 from prototxt.experiments import STAGES
 from prototxt.networks import deploy, evaluation, training
-from tests.narrow_nets import map_hw, narrow_nets, parsed, stage_data  # noqa: F401
+from tests.narrow_nets import map_hw, parsed, stage_data
 from tools import summarize
 from tools.netinfo.fit import tile_memory
 from tools.netinfo.memory_estimate import estimate
@@ -84,7 +84,7 @@ def test_layers_of_all_types_are_those_of_the_file(phase):
 
 
 @pytest.mark.parametrize('name', STAGES)
-def test_stages_have_the_shapes_that_they_have_on_their_lmdb(narrow_nets, tmp_path, name):  # noqa: F811
+def test_stages_have_the_shapes_that_they_have_on_their_lmdb(narrow_nets, tmp_path, name):
     """Without the Data layers, the shapes are those of real Caffe on an LMDB; --input of `summarize` replaces the LMDB."""
     stage = STAGES[name]
     crop = None if stage.crop_size is None else 396

@@ -12,7 +12,6 @@ from prototxt.experiments import FrontEnd
 from prototxt.networks import deploy
 from prototxt.shapes import param_shapes
 from tests import port_files
-from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import random_weights
 from tools.support.errors import UserError
 

@@ -16,7 +16,7 @@ from prototxt.networks import deploy, training
 from prototxt.shapes import param_shapes
 from prototxt.solver import solver
 from tests.compared_nets import COMPARED, TRAINED_BRANCHES, TRAINED_DEEPLAB, TRAINED_FUSION, learned_shapes, lines_of
-from tests.narrow_nets import fresh_net, narrow_nets, stage_data, write_datums  # noqa: F401
+from tests.narrow_nets import fresh_net, stage_data, write_datums
 from tests.released_nets import as_line, layers
 from tests.toy_nets import random_weights
 from tools.inference.caffe_net import forward, load_net
@@ -381,7 +381,7 @@ def test_padding_changes_only_what_sees_the_border(tmp_path):
     assert np.abs(padded - plain)[:, 0].max() > 1e-3
 
 
-def test_ablation_trains_on_the_same_pixels_and_labels(tmp_path, narrow_nets):  # noqa: F811
+def test_ablation_trains_on_the_same_pixels_and_labels(tmp_path, narrow_nets):
     """From one record the labels are the front end's; with padding the image is its crop without the margin."""
     pair = np.random.default_rng(0).integers(0, 11, (4, 404, 404), np.uint8)
     pair[:] = pair[:, :, :1]  # so that a mirrored crop is the same

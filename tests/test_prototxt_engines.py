@@ -9,7 +9,6 @@ from prototxt.layers import L, reflect_pad
 from prototxt.networks import deploy, write
 from prototxt.reflect_pad import reflected
 from tests.engines import in_onnxruntime, in_opencv
-from tests.narrow_nets import narrow_nets  # noqa: F401
 from tests.toy_nets import random_weights
 from tools.support.caffe_import import import_caffe, net_of
 

@@ -6,7 +6,7 @@ import pytest
 from dataset_prep.datasets import IGNORE_LABEL, dataset
 from prototxt.experiments import NETS, STAGES, FrontEnd
 from prototxt.networks import evaluation, training
-from tests.narrow_nets import WIDTH, caffe, fresh_net, narrow_nets, score_cells, stage_data, write_datums  # noqa: F401
+from tests.narrow_nets import WIDTH, caffe, fresh_net, score_cells, stage_data, write_datums
 
 pytestmark = pytest.mark.usefixtures('narrow_nets')
 # FCN's scores begin at zero, and DeepLab's upsampling leaves 8 (n - 1) + 1 pixels: test_prototxt_comparison.

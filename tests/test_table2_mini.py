@@ -10,7 +10,7 @@ from pretrained import caffemodel
 from pretrained.weights import WEIGHTS
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import deploy, training
-from tests.narrow_nets import caffe, fresh_net, narrow_nets, stage_data  # noqa: F401
+from tests.narrow_nets import caffe, fresh_net, stage_data
 from tests.released_nets import as_line
 from tools.recipes import on_camvid
 from tools.report.content import Scores

@@ -9,7 +9,7 @@ from pretrained import caffemodel
 from prototxt.experiments import NETS, STAGES
 from prototxt.networks import training
 from prototxt.shapes import param_shapes, pixels_of
-from tests.narrow_nets import map_hw, narrow_nets, random_labels  # noqa: F401
+from tests.narrow_nets import map_hw, random_labels
 from tests.stored_maps import write_features, write_images_beside
 from tests.train_data import finish, images_lmdb, iterations
 from tools.training.snapshots import snapshots
@@ -55,7 +55,7 @@ def start_weights(name, folder):
 
 
 @pytest.mark.parametrize('name', ROWS)
-def test_row_trains(name, narrow_nets, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_row_trains(name, narrow_nets, tmp_path, monkeypatch, capsys):
     """One iteration on one image writes a snapshot of all layers; frozen layers are unchanged."""
     monkeypatch.setattr('pretrained.weights.PRETRAINED', tmp_path)  # else VGG-16 there would count as the maker of the maps
     lmdb, run_dir = stage_lmdb(name, tmp_path), tmp_path / 'runs' / name

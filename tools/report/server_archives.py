@@ -15,12 +15,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from dataset_prep.class_lists import voc_colour
+from dataset_prep.datasets import dataset
 from dataset_prep.records import Record
 from tools.scoring.benchmarks import LABEL_IDS, TRAIN_IDS
 from tools.scoring.folders import read_map
 from tools.support.errors import Fault, UserError, attempt, end_with_faults
 
-VOC_CLASSES = 21
 VOC_PALETTE = [part for index in range(256) for part in voc_colour(index)]
 TO_LABEL_ID = np.zeros(len(TRAIN_IDS), np.uint8)
 TO_LABEL_ID[list(TRAIN_IDS.values())] = [LABEL_IDS[name] for name in TRAIN_IDS]
@@ -146,7 +146,8 @@ def from_label_ids(content: bytes) -> np.ndarray:
 
 SERVERS = {
     'pascal_voc': Server(
-        '.tar.gz', VOC_CLASSES, lambda name, competition: f'results/VOC2012/Segmentation/{competition}_test_cls/{name}.png',
+        '.tar.gz', dataset('pascal_voc').num_classes,
+        lambda name, competition: f'results/VOC2012/Segmentation/{competition}_test_cls/{name}.png',
         with_voc_colours, lambda content: opened(content, 'P'),
     ),
     'cityscapes': Server('.zip', len(TRAIN_IDS), lambda name, _: f'{name}.png', as_label_ids, from_label_ids),
