@@ -1,7 +1,8 @@
 """`make bench`: time and memory of the toolkit, compared with the authors' procedure, other engines and other programs.
 
 Parts:
-  blas     products in Caffe's BLAS and in other libraries; forward passes in Caffe and in other engines
+  blas     products in Caffe's BLAS and in other libraries; forward passes in Caffe's engines and in others
+  step     a training step of camvid-front in Caffe's engines and in PyTorch
   zoom     label maps from cells, and the authors' numba loop
   scoring  label maps of Cityscapes' size, and its own evaluator
   cold     one 500x375 image through Dilation8-VOC, from the start of the program to the label map
@@ -14,7 +15,7 @@ Parts:
   crf      dense CRF and CRF-RNN
 Weights and images are random, as time does not depend on them. Nothing passes or fails. Run it while nothing else runs. It first
 installs what the chosen parts compare with: the Caffe as released for cold, large (both unless --no-authors) and im2col; PyTorch
-for blas, cold and large (unless --no-torch).
+for blas, step, cold and large (unless --no-torch).
 """
 
 import argparse
@@ -219,6 +220,11 @@ def blas(args: argparse.Namespace) -> dict:
     return engine_comparison.compare(OUT, torch=not args.no_torch)
 
 
+def step(args: argparse.Namespace) -> dict:
+    """A training step."""
+    return engine_comparison.compare_step(OUT, torch=not args.no_torch)
+
+
 class Part(NamedTuple):
     """A measurement, and what it compares with."""
 
@@ -230,6 +236,7 @@ class Part(NamedTuple):
 
 PARTS = {
     'blas': Part(blas, ('torch', 'onnxruntime', 'mkl')),
+    'step': Part(step, ('torch',)),
     'zoom': Part(zoom),
     'scoring': Part(scoring, ('cityscapesscripts',)),
     'cold': Part(cold, ('torch',), authors=True),

@@ -1,4 +1,5 @@
-"""The part `blas` of `make bench`: matrix products in Caffe's BLAS and others, forward passes in Caffe and other engines.
+"""The parts `blas` and `step` of `make bench`: matrix products in Caffe's BLAS and others, forward passes and training steps in
+Caffe's engines and others.
 
 They take turns in one run, on all cores, so that their ratios can be compared. The fastest turn counts, and the highest memory.
 """
@@ -8,18 +9,24 @@ import sys
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from prototxt.experiments import STAGES
 from prototxt.networks import deploy, write
 from tools.bench import material
-from tools.bench.forward_pass import ENGINES
+from tools.bench.forward_pass import ENGINES, THREADS
+from tools.bench.gpu_cases import Case, size_of
+from tools.bench.gpu_files import caffe_files, job_file, torch_job
 from tools.bench.stopwatch import Run, run
 from tools.netinfo.costs import COLUMN_BYTES
 from tools.netinfo.setup import Layer, layers_of
 from tools.support.blas_in_use import blas_in_use
+from tools.support.cpu_engine import ONEDNN, ONEDNN_BF16, OWN, VARIABLE, fault_of
 from tools.support.errors import UserError
 
 HERE = Path(__file__).parent
 NETS = {'dilation8_pascal_voc': 900, 'dilation10_cityscapes': 1396}  # deploy net -> side of its input, pixels
+STEP = 'camvid-front'  # the training stage whose step is measured
 TURNS, PASSES, PRODUCTS = 2, 3, 3  # turns of all; passes, and products of a shape, in each
 
 
@@ -103,12 +110,10 @@ def compare_passes(net_name: str, engines: list[str], products: dict[str, float]
             said = json.loads(found.lines[-1])
             seconds[engine] = min(seconds.get(engine, float('inf')), *said['seconds'][1:])
             peaks[engine] = max(peaks.get(engine, 0), found.peak_bytes)
-            for name, kind, taken in said.get('layers', ()):
+            for name, kind, taken in said['layers'] if engine == 'caffe' else ():
                 layers[name] = kind, min(taken, layers.get(name, ('', taken))[1])
     print(f'{net_name}, a forward pass at {NETS[net_name]}x{NETS[net_name]}')
-    for engine in engines:
-        ratio = '' if engine == 'caffe' else f'   Caffe takes {seconds["caffe"] / seconds[engine]:.2f} of that time'
-        print(f'  {engine:<24} {seconds[engine]:6.2f} s {peaks[engine] / 1e9:6.2f} GB{ratio}')
+    print_rows(seconds, peaks)
     multiplied = sum(products.values())
     print(
         f'  a pass of Caffe takes {seconds["caffe"] / multiplied:.2f} of its products alone (goal: at most 1.15); outside them:'
@@ -117,6 +122,47 @@ def compare_passes(net_name: str, engines: list[str], products: dict[str, float]
     for kind, taken in sorted(outside.items(), key=lambda item: -item[1]):
         print(f'    {kind:<24} {taken:6.2f} s')
     return {'seconds': seconds, 'peak_bytes': peaks, 'of_its_products': seconds['caffe'] / multiplied, 'outside_s': outside}
+
+
+def print_rows(seconds: dict[str, float], peaks: dict[str, int]) -> None:
+    """Print seconds and memory of each engine, and its time beside Caffe's own."""
+    for engine, taken in seconds.items():
+        print(f"  {engine:<24} {taken:6.2f} s {peaks[engine] / 1e9:6.2f} GB   {taken / seconds['caffe']:.2f} of Caffe's time")
+
+
+def possible_engines(torch: bool) -> list[str]:
+    """The engines of forward_pass.py that this Caffe and this processor have; PyTorch if `torch`."""
+    said = {'caffe, onednn': fault_of(ONEDNN), 'caffe, onednn-bf16': fault_of(ONEDNN_BF16)}
+    return [engine for engine in ENGINES if not said.get(engine) and (torch or not engine.startswith('pytorch'))]
+
+
+def compare_step(out: Path, torch: bool) -> dict:
+    """Print seconds and memory of a training step of STEP, one image, in each engine; returns the results."""
+    stage = STAGES[STEP]
+    case = Case(STEP, stage.net, size_of(stage), stage=STEP)
+    with TemporaryDirectory(dir=out) as temporary:
+        folder = Path(temporary)
+        in_caffe = job_file({**caffe_files(case, folder, 1, gpu=False), 'gpu': None, 'repeat': PASSES}, folder / 'caffe.json')
+        torch_facts = {**(torch_job(case, 1) or {}), 'gpu': None, 'tf32': False, 'repeat': PASSES, 'threads': THREADS}
+        plain = job_file(torch_facts, folder / 'torch.json')
+        last = job_file(torch_facts | {'channels_last': True}, folder / 'torch_last.json')
+        commands: dict[str, tuple[list, dict]] = {
+            'caffe': ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: OWN}),
+            'caffe, onednn': ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: ONEDNN}),
+            'caffe, onednn-bf16': ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: ONEDNN_BF16}),
+            'pytorch': ([HERE / 'gpu_torch.py', plain], {}),
+            'pytorch-channels-last': ([HERE / 'gpu_torch.py', last], {}),
+        }
+        seconds: dict[str, float] = {}
+        peaks: dict[str, int] = {}
+        for _ in range(TURNS):
+            for engine in filter(commands.__contains__, possible_engines(torch)):
+                found = run(*commands[engine])
+                seconds[engine] = min(seconds.get(engine, float('inf')), *json.loads(found.lines[-1])['seconds'])
+                peaks[engine] = max(peaks.get(engine, 0), found.peak_bytes)
+    print(f'{STEP}, a training step with one image of {"x".join(map(str, case.size_hw))}')
+    print_rows(seconds, peaks)
+    return {'seconds': seconds, 'peak_bytes': peaks}
 
 
 def outside_products(layers: dict[str, tuple[str, float]], products: dict[str, float]) -> dict[str, float]:
@@ -131,7 +177,7 @@ def outside_products(layers: dict[str, tuple[str, float]], products: dict[str, f
 def compare(out: Path, torch: bool) -> dict:
     """Measure and print everything; returns the results."""
     out.mkdir(parents=True, exist_ok=True)
-    engines = [engine for engine in ENGINES if torch or not engine.startswith('pytorch')]
+    engines = possible_engines(torch)
     results = {}
     for net_name in NETS:
         products, of_products = compare_products(net_name)

@@ -118,8 +118,7 @@ def _record(random: np.random.Generator, case: Case, classes: int, label_stride:
     return float_datum(np.concatenate([maps, random.integers(0, classes, (planes, *case.size_hw)).astype(np.float32)]))
 
 
-def job_file(job: dict, folder: Path) -> Path:
-    """A job as a file in `folder`."""
-    path = folder / 'job.json'
+def job_file(job: dict, path: Path) -> Path:
+    """Write a job to `path`, and return that."""
     path.write_text(json.dumps(job), encoding='utf-8')
     return path

@@ -81,7 +81,7 @@ def _caffe(case: Case, setup: Setup, variant: str, folder: Path, per_pass: int) 
     job = caffe_files(case, folder, per_pass, setup.gpu is not None)
     prob = None if case.stage else folder / 'prob.npy'
     job |= {'gpu': setup.gpu, 'repeat': setup.repeat, 'save': str(prob) if prob else None}
-    command = [sys.executable, str(HERE / 'gpu_caffe.py'), str(job_file(job, folder))]
+    command = [sys.executable, str(HERE / 'gpu_caffe.py'), str(job_file(job, folder / 'job.json'))]
     return _result(case, 'Caffe', variant, per_pass, setup, command, CAFFE_VARIANTS[variant], prob)
 
 
@@ -90,7 +90,7 @@ def _torch(case: Case, setup: Setup, variant: str, folder: Path, per_pass: int) 
     if job is None:
         return Result(case.name, 'PyTorch', variant, per_pass, 0, fault='a layer has no translation')
     job |= {'gpu': setup.gpu, 'repeat': setup.repeat, 'tf32': variant == 'TF32'}
-    command = [setup.torch_python or '', str(HERE / 'gpu_torch.py'), str(job_file(job, folder))]
+    command = [setup.torch_python or '', str(HERE / 'gpu_torch.py'), str(job_file(job, folder / 'job.json'))]
     return _result(case, 'PyTorch', variant, per_pass, setup, command, {}, None)
 
 

@@ -1,7 +1,8 @@
 """Times a network in PyTorch and prints the result as JSON: python gpu_torch.py JOB.json
 
 It needs nothing but PyTorch, so any Python that has it will do. The job has `layers` (rows of gpu_files.TorchLayer), `shape` of
-the input, `passes` of a training step (0: forward only), `classes`, `gpu`, `tf32` and `repeat`.
+the input, `passes` of a training step (0: forward only), `classes`, `gpu`, `tf32` and `repeat`. `channels_last` and `threads` are
+optional.
 """
 
 import json
@@ -25,8 +26,10 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job['tf32']
     torch.backends.cudnn.benchmark = True
     torch.manual_seed(1)
-    net = network(job['layers'], job['shape'][1]).to(device)
-    images = 50 * torch.randn(job['shape'], device=device)
+    torch.set_num_threads(job.get('threads', torch.get_num_threads()))
+    layout = torch.channels_last if job.get('channels_last') else torch.contiguous_format
+    net = network(job['layers'], job['shape'][1]).to(device, memory_format=layout)
+    images = (50 * torch.randn(job['shape'], device=device)).to(memory_format=layout)
     step = training(net, images, job) if job['passes'] else forward(net, images)
     seconds = [timed(step, device) for _ in range(WARM_UP + job['repeat'])][WARM_UP:]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -79,7 +79,8 @@ def caffe_lines() -> list[Line]:
     return [
         Line('+', 'caffe', f'{relative(root)}, {origin(root)}'),
         Line(' ', 'device', device(root)),
-        blas_line(),
+        said_line('BLAS', 'tools.support.blas_in_use'),
+        said_line('engine', 'tools.support.cpu_engine'),
         *(fault_line(question, root) for question in caffe_root.QUESTIONS),
     ]
 
@@ -106,12 +107,11 @@ def device(root: Path) -> str:
     return 'CPU only' if 'CPU-only' in said else 'built for GPUs, but none can be used here'
 
 
-def blas_line() -> Line:
-    """The BLAS of Caffe and its kernel, and what to do if the kernel is far below the processor."""
-    command = [str(environment.PYTHON), '-m', 'tools.support.blas_in_use']
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+def said_line(title: str, module: str) -> Line:
+    """What a module of .venv's Python says when it is run: a fact, and on a second line what is wrong with it."""
+    finished = subprocess.run([str(environment.PYTHON), '-m', module], capture_output=True, text=True, cwd=ROOT)
     fact, advice = (finished.stdout.splitlines() + ['', ''])[:2]
-    return Line('-' if advice else '+', 'BLAS', fact or 'unknown', advice)
+    return Line('-' if advice else '+', title, fact or 'unknown', advice)
 
 
 def fault_line(question: str, root: Path) -> Line:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.caffe_build import cache, cuda, openblas, patches, source, system
+from tools.caffe_build import cache, cuda, onednn, openblas, patches, source, system
 from tools.caffe_build.variant import CMAKE_LISTS, Variant, key
 from tools.support.errors import UserError
 
@@ -41,7 +41,8 @@ def machine_options(folder: Path, temporary: Path, variant: Variant, python: Pat
     """All options for CMakeLists.txt except where to install. Fetched files lie in the cache `folder` or below `temporary`."""
     cuda_options = cuda.cmake_options() if variant.cuda_arch else []
     blas_options = openblas.cmake_options(folder, temporary / 'blas', python) if variant.blas == 'bundled' else []
-    return [*variant.cmake_flags, *cuda_options, *blas_options]
+    onednn_options = onednn.cmake_options(folder, temporary / 'onednn', python) if variant.has_onednn else []
+    return [*variant.cmake_flags, *cuda_options, *blas_options, *onednn_options]
 
 
 def facts(variant: Variant) -> dict[str, object]:

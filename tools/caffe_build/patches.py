@@ -16,7 +16,7 @@ CUDA = ('cuda-13', 'cuda-without-a-gpu', 'cuda-clean-exit', 'cuda-tf32')
 # Not in the build as released. The first is less memory; the others are a faster pass on a CPU.
 SHARED_IM2COL = (
     *('shared-im2col', 'zeroed-memory', 'in-parallel', 'im2col-rows', 'convolution-in-parts'),
-    *('relu-in-parallel', 'pooling-in-parallel'),
+    *('relu-in-parallel', 'pooling-in-parallel', 'onednn'),
 )
 CUDA_SHARED_IM2COL = ('cuda-shared-im2col', 'cuda-convolution-in-bands')
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.caffe_build import cuda, openblas, patches, source, system
+from tools.caffe_build import cuda, onednn, openblas, patches, source, system
 from tools.support.errors import UserError
 
 IM2COL_CHOICES = ('shared', 'as-released')
@@ -29,6 +29,11 @@ class Variant:
     def patches(self) -> tuple[str, ...]:
         """Names of the patches to Caffe's source, in order."""
         return patches.series(self.im2col == 'shared', bool(self.cuda_arch))
+
+    @property
+    def has_onednn(self) -> bool:
+        """Whether it can convolve with oneDNN."""
+        return 'onednn' in self.patches and bool(onednn.wheel_sha256())
 
     @property
     def in_use(self) -> bool:
@@ -87,6 +92,7 @@ def key(variant: Variant) -> str:
         'python': platform.python_version_tuple()[:2],
         'compiler': compiler_version(),
         'blas': openblas.wheel_sha256() if variant.blas == 'bundled' else variant.blas,
+        'onednn': onednn.wheel_sha256() if variant.has_onednn else '',
         **({'cuda': cuda.facts()} if variant.cuda_arch else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -65,7 +65,7 @@ def pack(build: Path, tree: Path, libraries: Path) -> None:
     Python's own library is left out: the program `python` has it inside. GDAL and the like are left out as in bundle.py.
     """
     shutil.copytree(build / 'python' / 'caffe', tree / 'caffe', ignore=shutil.ignore_patterns('__pycache__'))
-    for library in (build / 'lib').glob('*.so'):
+    for library in (build / 'lib').glob('*.so*'):
         shutil.copy(library, libraries)
     needed = linked([build / 'python' / 'caffe' / '_caffe.so'])
     stand_ins(needed, libraries)

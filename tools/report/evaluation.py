@@ -20,6 +20,7 @@ from tools.inference.origin import RELEASED, Origin, check_maps_of_snapshot, ori
 from tools.inference.score_maps import prepare_folder, score_path
 from tools.inference.spread import label_in_processes
 from tools.inference.weights_choice import find_weights, say_weights, warn_if_seen
+from tools.support.cpu_engine import OWN, engine_in_use
 from tools.support.errors import Fault, UserError
 from tools.support.gpus import check_gpus
 from tools.support.hashing import file_sum
@@ -84,6 +85,7 @@ class Evaluation:
             'tile_hw': self.tile_hw and list(self.tile_hw),
             'features': self.manifest,
             'crf': None,
+            **({} if self.gpus or engine_in_use() == OWN else {'engine': engine_in_use()}),
         }
 
 

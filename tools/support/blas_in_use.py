@@ -44,18 +44,24 @@ class _Place(ctypes.Structure):
 
 
 @cache
-def blas_in_use() -> Blas | None:
-    """The BLAS of the Caffe that `import caffe` finds; None if there is no Caffe or its BLAS cannot be found."""
+def caffe_library() -> ctypes.CDLL | None:
+    """The library of the Caffe that `import caffe` finds, with all that it links to; None if there is none that loads."""
     spec = find_spec('caffe')
     module = Path(spec.origin).with_name('_caffe.so') if spec and spec.origin else None
     if module is None or not module.is_file():
         return None
     try:
-        loaded = ctypes.CDLL(str(module))
+        return ctypes.CDLL(str(module))
     except OSError:
         return None
+
+
+@cache
+def blas_in_use() -> Blas | None:
+    """The BLAS of the Caffe that `import caffe` finds; None if there is no Caffe or its BLAS cannot be found."""
+    loaded = caffe_library()
     for prefix in ('scipy_', ''):
-        if hasattr(loaded, f'{prefix}cblas_sgemm'):
+        if loaded and hasattr(loaded, f'{prefix}cblas_sgemm'):
             return _asked(loaded, prefix)
     return None
 

@@ -8,11 +8,16 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import ModuleType
 
+from tools.support.cpu_engine import warn_of_missing_engine
 from tools.support.errors import UserError
 
 
 def import_caffe() -> ModuleType:
-    """The module `caffe`. It logs warnings and errors only; GLOG_minloglevel overrides that."""
+    """The module `caffe`. It logs warnings and errors only; GLOG_minloglevel overrides that.
+
+    Raises UserError if there is no such module, or if Caffe does not know the value of CAFFE_ENGINE.
+    """
+    warn_of_missing_engine()
     os.environ.setdefault('GLOG_minloglevel', '2')
     try:
         import caffe

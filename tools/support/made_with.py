@@ -24,14 +24,14 @@ def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = ()
     if old == settings:
         return
     found = sorted(folder.glob(results))
-    if found and old.keys() != settings.keys():
+    if found and not old.keys() & settings.keys():
         raise UserError(f'{folder} holds {strange}; choose another folder by {option}')
     if found:
         aside = _free_name(folder.absolute())
         aside.mkdir()
         for path in (*found, *(path for pattern in beside for path in folder.glob(pattern)), said):
             path.rename(aside / path.name)
-        changed = ', '.join(name for name in settings if settings[name] != old[name])
+        changed = ', '.join(name for name in old | settings if old.get(name) != settings.get(name))
         print(f'{folder} held results of other settings ({changed}); they were moved to {aside}', file=sys.stderr)
     write_json(said, settings)
 

@@ -11,6 +11,7 @@ from prototxt.experiments import STAGES, Stage
 from tools.support.atomic import to_disk, whole_file
 from tools.support.blas_in_use import blas_in_use
 from tools.support.caffe_in_use import in_use, manifest_in_use
+from tools.support.cpu_engine import engine_in_use
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 from tools.support.paths import CAFFE
@@ -178,8 +179,9 @@ def _now() -> str:
 
 
 def _caffe_build() -> dict:
-    """The Caffe in use: its folder, the SHA-256 of its program, what it was built from, and the BLAS that it has loaded."""
+    """The Caffe in use: its folder, the SHA-256 of its program, what it was built from, its BLAS, and its engine on a CPU."""
     folder = in_use()
     built = {name: value for name, value in manifest_in_use().items() if name != 'files'}
     blas = blas_in_use()
-    return {'folder': str(folder), 'sha256': file_sum(CAFFE), **built, 'blas_in_use': asdict(blas) if blas else None}
+    loaded = {'blas_in_use': asdict(blas) if blas else None, 'engine': engine_in_use()}
+    return {'folder': str(folder), 'sha256': file_sum(CAFFE), **built, **loaded}

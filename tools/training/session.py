@@ -12,6 +12,7 @@ from prototxt import networks
 from prototxt.experiments import STAGES
 from tools.netinfo.fit import warn_of_memory
 from tools.support.blas_in_use import warn_of_slow_kernel
+from tools.support.cpu_engine import warn_of_missing_engine
 from tools.support.errors import UserError
 from tools.support.stop_signals import STOPPED
 from tools.training import preflight, process, record, run_folder
@@ -49,6 +50,7 @@ def train(settings: Settings) -> int:
             _end_well(settings, net, resumed)
             return 0
         warn_of_slow_kernel()
+        warn_of_missing_engine()
         made = Path(locks.enter_context(TemporaryDirectory()))
         manifest, weights = _checked(settings, net, resumed, made)
         class_weights = _class_weights(settings, resumed)
