@@ -18,9 +18,10 @@ from tools.support.paths import VENV
 
 # What the networks of this toolkit are made of, and what the patches touch.
 TESTS = (
-    'convolution_layer', 'onednn_conv_layer', 'deconvolution_layer', 'pooling_layer', 'im2col_layer', 'crop_layer', 'slice_layer', 'softmax_layer',
-    'softmax_with_loss_layer', 'accuracy_layer', 'neuron_layer', 'data_layer', 'dummy_data_layer', 'hdf5data_layer',
-    'data_transformer', 'filler', 'blob', 'syncedmem', 'net', 'solver', 'gradient_based_solver',
+    'convolution_layer', 'onednn_conv_layer', 'deconvolution_layer', 'pooling_layer', 'im2col_layer', 'crop_layer',
+    'slice_layer', 'softmax_layer', 'softmax_with_loss_layer', 'accuracy_layer', 'neuron_layer', 'data_layer',
+    'dummy_data_layer', 'hdf5data_layer', 'data_transformer', 'filler', 'blob', 'syncedmem', 'net', 'solver',
+    'gradient_based_solver',
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The engine of convolutions on a CPU, which the variable CAFFE_ENGINE chooses: Caffe's own, or oneDNN.
 
-`python -m tools.support.cpu_engine` prints the engine in use and those that can be had here, and what keeps the one asked for from
-being used.
+`python -m tools.support.cpu_engine` prints the engine in use and those that can be had here. If the one asked for is not used, it
+says why.
 """
 
 import os
