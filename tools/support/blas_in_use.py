@@ -45,7 +45,11 @@ class _Place(ctypes.Structure):
 
 @cache
 def caffe_library() -> ctypes.CDLL | None:
-    """The library of the Caffe that `import caffe` finds, with all that it links to; None if there is none that loads."""
+    """The library of the Caffe that `import caffe` finds, with all that it links to; None if there is none that loads.
+
+    Caffe then logs errors only; GLOG_minloglevel overrides that.
+    """
+    os.environ.setdefault('GLOG_minloglevel', '2')  # read when the library is loaded
     spec = find_spec('caffe')
     module = Path(spec.origin).with_name('_caffe.so') if spec and spec.origin else None
     if module is None or not module.is_file():

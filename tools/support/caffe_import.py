@@ -13,12 +13,11 @@ from tools.support.errors import UserError
 
 
 def import_caffe() -> ModuleType:
-    """The module `caffe`. It logs warnings and errors only; GLOG_minloglevel overrides that.
+    """The module `caffe`. It logs errors only; GLOG_minloglevel overrides that.
 
     Raises UserError if there is no such module, or if Caffe does not know the value of CAFFE_ENGINE.
     """
-    warn_of_missing_engine()
-    os.environ.setdefault('GLOG_minloglevel', '2')
+    warn_of_missing_engine()  # loads Caffe's library, with quiet logging
     try:
         import caffe
         from caffe.proto import caffe_pb2
