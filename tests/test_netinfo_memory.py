@@ -12,6 +12,7 @@ from tools.netinfo.net_table import memory_lines
 from tools.netinfo.setup import layers_of
 from tools.netinfo.stages import stage_layers
 from tools.support.caffe_import import net_of
+from tools.support.cpu_engine import ONEDNN, ONEDNN_BF16, fault_of
 
 
 @pytest.mark.parametrize('case', [
@@ -24,6 +25,26 @@ def test_the_estimate_is_near_the_peak(tmp_path, case):
     """Within 15 % of what a process of real Caffe takes; `make bench PARTS=memory` does the same for larger networks."""
     guess, peak = case.run(tmp_path)
     assert abs(guess / peak - 1) < 0.15, (guess, peak)
+
+
+@pytest.mark.parametrize('engine', [ONEDNN, ONEDNN_BF16])
+@pytest.mark.parametrize('case', [
+    bench.Forward('front_camvid_fc512', (500, 500), (128, 128)),
+    bench.Training('camvid-front', 320, 1),
+], ids=['forward', 'training'])  # fmt: skip
+def test_the_estimate_is_near_the_peak_of_another_engine(tmp_path, case, engine, monkeypatch):
+    """oneDNN copies each layer's input, weights and output, and needs no im2col buffer."""
+    if fault_of(engine):
+        pytest.skip(fault_of(engine))
+    monkeypatch.setenv('CAFFE_ENGINE', engine)
+    guess, peak = case.run(tmp_path)
+    assert abs(guess / peak - 1) < 0.15, (guess, peak)
+
+
+def test_copies_of_onednn_by_hand(monkeypatch):
+    """In training fc6 has the most: 400 MB of weight gradients, and its input and the output's gradient as bfloat16."""
+    monkeypatch.setattr('tools.netinfo.memory_estimate.engine_in_use', lambda: ONEDNN_BF16)
+    assert camvid_front().column == 4 * 512 * 4096 * 49 + 2 * (512 * 56 * 56 + 4096 * 32 * 32)
 
 
 def camvid_front(batch=1, gpu=False):

@@ -6,7 +6,7 @@ What Caffe allocates, and when (src/caffe/{net,syncedmem,solver}.cpp and solvers
   - Weights once, and in training their gradients and the momentum. A weight file that is read, or a snapshot that is written,
     is one more copy in memory: Blob::ToProto adds value after value to a field that doubles when it is full.
   - One im2col buffer for all convolutions of a thread (as this toolkit builds Caffe; stock Caffe has one per layer). A forward
-    pass on a CPU uses only a part of a large one.
+    pass on a CPU uses only a part of a large one. With oneDNN there are copies of input, weights and output of a layer instead.
   - Batches that a Data layer reads ahead.
 Not in the estimate: pages of an LMDB, which the system takes back when it needs them, and the buffers into which OpenBLAS packs
 matrices, whose size depends on its build.
@@ -18,6 +18,7 @@ from math import prod
 
 from tools.netinfo.setup import Layer
 from tools.support.caffe_in_use import manifest_in_use
+from tools.support.cpu_engine import ONEDNN_BF16, OWN, engine_in_use
 
 VALUE_BYTES = 4
 # Measured with an almost empty net, with the libraries of Debian 12 on two cores (as in `make bench PARTS=memory`).
@@ -41,7 +42,7 @@ class Estimate:
     blob_gradients: float
     kept: float  # by layers: positions of maxima, masks of dropout, batches read ahead
     kept_host: float  # the same, in the host's memory even with a GPU: the record that is read, the lattice of a CRF-RNN
-    column: float  # the im2col buffer
+    column: float  # the im2col buffer, and what oneDNN copies of a layer
     passing: float  # by Python layers while they work
     message: float  # a weight file while it is read (test), or a snapshot while it is written (training)
     training: bool
@@ -88,7 +89,7 @@ def estimate(layers: list[Layer], *, training: bool, gpu: bool = False, file_byt
         blob_gradients=VALUE_BYTES * gradients if training else 0,
         kept=VALUE_BYTES * kept,
         kept_host=VALUE_BYTES * sum(layer.costs.kept_host for layer in layers),
-        column=max((_column_on_gpu(layer) if gpu else _column(layer, training) for layer in layers), default=0),
+        column=max(map(_column_on_gpu, layers), default=0) if gpu else _columns_on_cpu(layers, training),
         passing=VALUE_BYTES * (sum(passing) if training else max(passing, default=0)),
         message=VALUE_BYTES * _written(sizes) if training else weights if file_bytes is None else file_bytes,
         training=training,
@@ -121,8 +122,22 @@ def _written(sizes: list[int]) -> int:
     return max(peak, before)
 
 
-def _column(layer: Layer, training: bool) -> int:
-    return VALUE_BYTES * (layer.costs.column if training else layer.costs.column_in_parts)
+def _columns_on_cpu(layers: list[Layer], training: bool) -> int:
+    """The im2col buffer, and the copies of a layer that oneDNN makes if it is the engine in use (cpu_engine.py)."""
+    engine = engine_in_use()
+    by_onednn = [layer.costs.copied for layer in layers if layer.costs.copied and engine != OWN]
+    by_caffe = [layer.costs for layer in layers if not layer.costs.copied or engine == OWN]
+    columns = max((costs.column if training else costs.column_in_parts for costs in by_caffe), default=0)
+    factor_bytes = 2 if engine == ONEDNN_BF16 else VALUE_BYTES
+    copies = max((_copied(*sizes, training, factor_bytes) for sizes in by_onednn), default=0)
+    return VALUE_BYTES * columns + copies
+
+
+def _copied(inputs: int, outputs: int, weights: int, training: bool, factor_bytes: int) -> int:
+    """Bytes that oneDNN copies in a pass: two factors, and the result as float32."""
+    every = inputs + outputs + weights
+    results = (outputs, inputs, weights) if training else (outputs,)  # of the forward pass, and of both gradients
+    return max(factor_bytes * (every - result) + VALUE_BYTES * result for result in results)
 
 
 def _column_on_gpu(layer: Layer) -> int:

@@ -8,6 +8,7 @@ from tools.netinfo.fit import gb
 from tools.netinfo.memory_estimate import VALUE_BYTES, Estimate
 from tools.netinfo.setup import Layer
 from tools.netinfo.timing import Seconds
+from tools.support.cpu_engine import OWN, engine_in_use
 from tools.support.text_tables import columns
 
 LEAST_SHOWN = 5e-5  # seconds; below this the time is mostly the call itself
@@ -47,7 +48,7 @@ def memory_lines(found: Estimate) -> str:
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
         ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept + found.kept_host),
-        ('im2col buffer', found.column), ('held by layers at work', found.passing),
+        ('im2col buffer' if engine_in_use() == OWN else "oneDNN's copies", found.column), ('held by layers at work', found.passing),
     ]  # fmt: skip
     last = ('a snapshot as it is written' if found.training else 'a weight file as it is read'), found.message
     if found.training and found.passing > found.message:
