@@ -233,3 +233,4 @@ def test_a_command_says_once_that_its_processor_lacks_bfloat16(tmp_path):
         "warning: CAFFE_ENGINE=onednn-bf16: this processor does not multiply bfloat16 numbers; Caffe's own convolutions are used"
     )
     assert [done.stderr.count(warning) for done in finished] == [0, 1]
+    assert 'net.cpp' not in finished[1].stderr  # Caffe's log stays quiet

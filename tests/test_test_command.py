@@ -28,6 +28,7 @@ from tools.inference.labelling import Job
 from tools.inference.spread import label_in_processes
 from tools.report import evaluation
 from tools.support.atomic import locked
+from tools.support.cpu_engine import ONEDNN, OWN, fault_of
 from tools.support.errors import UserError
 from tools.support.hashing import file_sum
 
@@ -156,6 +157,17 @@ def test_results_of_other_weights_are_moved_aside(run, tmp_path, capsys):
     assert f'{out} held results of other settings (weights); they were moved to {aside}' in capsys.readouterr().err
     run()
     assert out.with_name('out.2').is_dir() and (out / 'scores.json').read_text() == scores
+
+
+@pytest.mark.skipif(bool(fault_of(ONEDNN)), reason='this Caffe has no oneDNN')
+def test_results_of_another_engine_are_moved_aside(run, tmp_path, capsys, monkeypatch):
+    """Both ways, although only the settings of oneDNN name an engine."""
+    out = run('--limit', '1')
+    for name, engine in (('out.1', ONEDNN), ('out.2', OWN)):
+        monkeypatch.setenv('CAFFE_ENGINE', engine)
+        run('--limit', '1')
+        assert json.loads((out / 'settings.json').read_text()).get('engine', OWN) == engine
+        assert f'of other settings (engine); they were moved to {tmp_path / name}' in capsys.readouterr().err
 
 
 def test_two_runs_do_not_share_a_folder(run):

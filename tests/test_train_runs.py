@@ -193,7 +193,7 @@ def test_record_of_a_run(finished, toy_maps):
     (session,) = record['sessions']
     program = Path(session['command'][0])
     assert session['caffe']['sha256'] == hashlib.sha256(program.read_bytes()).hexdigest()
-    assert session['caffe']['blas_in_use']['library']
+    assert session['caffe']['blas_in_use']['library'] and session['caffe']['engine'] == 'caffe'
     head = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     assert session['git_commit'] == (head or None)
     assert session['typed'] == [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -81,9 +81,15 @@ def _convolution(layer, bottoms, tops, params) -> Costs:
         column=column,
         column_in_parts=min(column, COLUMN_PART),
         column_row=column // out[0] if stride == (1, 1) else 0,
-        copied=(prod(bottoms[0][1:]), prod(tops[0][1:]), prod(weight)) if by_onednn else (),
+        copied=(_in_blocks(bottoms[0][1:]), _in_blocks(tops[0][1:]), prod(weight)) if by_onednn else (),
         kept=prod(out) if param.bias_term else 0,
     )
+
+
+def _in_blocks(image: Shape) -> int:
+    """Values of an image in oneDNN's layout: blocks of 16 channels, except for the few of a picture."""
+    channels, *size = image
+    return (channels if channels <= 4 else 16 * ceil(channels / 16)) * prod(size)
 
 
 def _deconvolution(layer, bottoms, tops, params) -> Costs:

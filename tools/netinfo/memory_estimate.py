@@ -130,7 +130,10 @@ def _columns_on_cpu(layers: list[Layer], training: bool) -> int:
     columns = max((costs.column if training else costs.column_in_parts for costs in by_caffe), default=0)
     factor_bytes = 2 if engine == ONEDNN_BF16 else VALUE_BYTES
     copies = max((_copied(*sizes, training, factor_bytes) for sizes in by_onednn), default=0)
-    return VALUE_BYTES * columns + copies
+    transposed = 0  # for gradients of weights, oneDNN lays both factors out anew, twice
+    if training and engine == ONEDNN_BF16:
+        transposed = max((2 * factor_bytes * (inputs + outputs) for inputs, outputs, _ in by_onednn), default=0)
+    return VALUE_BYTES * columns + copies + transposed
 
 
 def _copied(inputs: int, outputs: int, weights: int, training: bool, factor_bytes: int) -> int:

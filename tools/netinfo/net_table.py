@@ -45,10 +45,11 @@ def time_line(seconds: Mapping[str, Seconds], bytes_per_s: float) -> str:
 
 def memory_lines(found: Estimate) -> str:
     """The memory estimate by purpose, and its peaks."""
+    column = 'im2col buffer' if engine_in_use() == OWN else "oneDNN's copies"
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
         ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept + found.kept_host),
-        ('im2col buffer' if engine_in_use() == OWN else "oneDNN's copies", found.column), ('held by layers at work', found.passing),
+        (column, found.column), ('held by layers at work', found.passing),
     ]  # fmt: skip
     last = ('a snapshot as it is written' if found.training else 'a weight file as it is read'), found.message
     if found.training and found.passing > found.message:
