@@ -26,7 +26,7 @@ class Costs:
     column: int = 0  # the im2col buffer, of one image
     column_in_parts: int = 0  # the part of that buffer which a forward pass on a CPU uses
     column_row: int = 0  # its values for one row of the output; 0 if a GPU cannot use bands of rows
-    copied: tuple[int, ...] = ()  # of a convolution that oneDNN can do: its input and output for one image, and its weights
+    copied: tuple[int, int, int] | None = None  # by oneDNN, of a convolution: input and output of one image, and weights
     kept: int = 0  # besides the tops, in every phase
     kept_training: int = 0  # the same, in training only
     kept_host: int = 0  # the same, in the host's memory even if the blobs are on a GPU
@@ -81,7 +81,7 @@ def _convolution(layer, bottoms, tops, params) -> Costs:
         column=column,
         column_in_parts=min(column, COLUMN_PART),
         column_row=column // out[0] if stride == (1, 1) else 0,
-        copied=(_in_blocks(bottoms[0][1:]), _in_blocks(tops[0][1:]), prod(weight)) if by_onednn else (),
+        copied=(_in_blocks(bottoms[0][1:]), _in_blocks(tops[0][1:]), prod(weight)) if by_onednn else None,
         kept=prod(out) if param.bias_term else 0,
     )
 
