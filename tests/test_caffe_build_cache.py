@@ -125,4 +125,4 @@ def test_failed_compilation_is_an_error_and_leaves_no_entry(compiler):
     (compiler / 'fail').touch()
     with pytest.raises(UserError, match='cmake --build failed'):
         compile.build(compiler / 'cache', Variant(), PYTHON)
-    assert sorted(path.suffix for path in (compiler / 'cache').iterdir()) == ['.gz', '.whl']
+    assert {path.suffix for path in (compiler / 'cache').iterdir()} == {'.gz', '.whl'}

@@ -51,7 +51,7 @@ def pack(build: Path, more: list[Path], folder: Path) -> None:
     libraries, programs = folder / 'lib', folder / 'bin'
     libraries.mkdir(parents=True)
     programs.mkdir()
-    for library in (build / 'lib').glob('*.so'):
+    for library in (build / 'lib').glob('*.so*'):
         shutil.copy(library, libraries)
     for program in (build / 'bin' / 'caffe', *more):
         shutil.copy(program, programs)
