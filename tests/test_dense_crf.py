@@ -234,7 +234,7 @@ def test_score_maps_of_other_settings_are_moved_aside(tmp_path, capsys):
     assert f'{folder} held results of other settings (weights); they were moved to {aside}' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('said', ['{', '[]', '{"theme": "dark"}', None])
+@pytest.mark.parametrize('said', ['{', '[]', '{"net": "x"}', None])
 def test_score_maps_of_unknown_origin_are_refused(tmp_path, said):
     """settings.json is damaged, has other keys, or is missing. The maps stay."""
     write_scores(score_path(tmp_path, 'a'), ScoreMap(scene()[2], HW, 8))

@@ -161,12 +161,16 @@ def test_results_of_other_weights_are_moved_aside(run, tmp_path, capsys):
 
 @pytest.mark.skipif(bool(fault_of(ONEDNN)), reason='this Caffe has no oneDNN')
 def test_results_of_another_engine_are_moved_aside(run, tmp_path, capsys, monkeypatch):
-    """Both ways, although only the settings of oneDNN name an engine."""
+    """Both ways. Results of an earlier version name no engine, and are kept as Caffe's own."""
     out = run('--limit', '1')
+    said = json.loads((out / 'settings.json').read_text())
+    (out / 'settings.json').write_text(json.dumps({name: value for name, value in said.items() if name != 'engine'}))
+    before = write_times(out)
+    assert write_times(run('--limit', '1')) == before and 'other settings' not in capsys.readouterr().err
     for name, engine in (('out.1', ONEDNN), ('out.2', OWN)):
         monkeypatch.setenv('CAFFE_ENGINE', engine)
         run('--limit', '1')
-        assert json.loads((out / 'settings.json').read_text()).get('engine', OWN) == engine
+        assert json.loads((out / 'settings.json').read_text())['engine'] == engine
         assert f'of other settings (engine); they were moved to {tmp_path / name}' in capsys.readouterr().err
 
 

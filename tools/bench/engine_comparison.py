@@ -26,6 +26,9 @@ from tools.support.errors import UserError
 
 HERE = Path(__file__).parent
 NETS = {'dilation8_pascal_voc': 900, 'dilation10_cityscapes': 1396}  # deploy net -> side of its input, pixels
+CAFFE_ENGINES = {'caffe': OWN, 'caffe, onednn': ONEDNN, 'caffe, onednn-bf16': ONEDNN_BF16}  # as printed -> CAFFE_ENGINE
+Commands = dict[str, tuple[list, dict[str, str]]]  # engine -> words of a measurement, and its variables
+TORCH = [engine for engine in ENGINES if engine.startswith('pytorch')]
 STEP = 'camvid-front'  # the training stage whose step is measured
 TURNS, PASSES, PRODUCTS = 2, 3, 3  # turns of all; passes, and products of a shape, in each
 
@@ -96,22 +99,20 @@ def compare_products(net_name: str) -> tuple[dict[str, float], dict]:
     return of_caffe, {'seconds': sums, 'of_the_fastest': ratio}
 
 
-def compare_passes(net_name: str, engines: list[str], products: dict[str, float], out: Path) -> dict:
+def compare_passes(net_name: str, others: list[str], products: dict[str, float], out: Path) -> dict:
     """Print seconds and memory of each engine's passes, and Caffe's time outside its products; returns the results."""
     weights = material.random_caffemodel(net_name, out / f'{net_name}.caffemodel')
     prototxt = out / f'{net_name}_{NETS[net_name]}.prototxt'
     write(deploy(net_name, size_hw=(NETS[net_name],) * 2), prototxt)
-    seconds: dict[str, float] = {}
-    peaks: dict[str, int] = {}
+    words = [prototxt, weights, PASSES]
+    commands: Commands = {
+        **{name: ([HERE / 'forward_pass.py', 'caffe', *words], {VARIABLE: value}) for name, value in possible_engines().items()},
+        **{engine: ([HERE / 'forward_pass.py', engine, *words], {}) for engine in others},
+    }
+    seconds, peaks, said = take_turns(commands, uncounted=1)
     layers: dict[str, tuple[str, float]] = {}
-    for _ in range(TURNS):
-        for engine in engines:
-            found: Run = run([HERE / 'forward_pass.py', engine, prototxt, weights, PASSES])
-            said = json.loads(found.lines[-1])
-            seconds[engine] = min(seconds.get(engine, float('inf')), *said['seconds'][1:])
-            peaks[engine] = max(peaks.get(engine, 0), found.peak_bytes)
-            for name, kind, taken in said['layers'] if engine == 'caffe' else ():
-                layers[name] = kind, min(taken, layers.get(name, ('', taken))[1])
+    for name, kind, taken in (layer for answer in said['caffe'] for layer in answer['layers']):
+        layers[name] = kind, min(taken, layers.get(name, ('', taken))[1])
     print(f'{net_name}, a forward pass at {NETS[net_name]}x{NETS[net_name]}')
     print_rows(seconds, peaks)
     multiplied = sum(products.values())
@@ -130,36 +131,42 @@ def print_rows(seconds: dict[str, float], peaks: dict[str, int]) -> None:
         print(f"  {engine:<24} {taken:6.2f} s {peaks[engine] / 1e9:6.2f} GB   {taken / seconds['caffe']:.2f} of Caffe's time")
 
 
-def possible_engines(torch: bool) -> list[str]:
-    """The engines of forward_pass.py that this Caffe and this processor have; PyTorch if `torch`."""
-    said = {'caffe, onednn': fault_of(ONEDNN), 'caffe, onednn-bf16': fault_of(ONEDNN_BF16)}
-    return [engine for engine in ENGINES if not said.get(engine) and (torch or not engine.startswith('pytorch'))]
+def possible_engines() -> dict[str, str]:
+    """Those of CAFFE_ENGINES that this Caffe and this processor have."""
+    return {name: value for name, value in CAFFE_ENGINES.items() if not fault_of(value)}
+
+
+def take_turns(commands: Commands, uncounted: int = 0) -> tuple[dict[str, float], dict[str, int], dict[str, list[dict]]]:
+    """Run each command TURNS times, in turn. Returns the fastest seconds, the highest memory, and what it printed, by engine.
+
+    The first `uncounted` seconds that a command prints do not count.
+    """
+    runs: dict[str, list[Run]] = {engine: [] for engine in commands}
+    for _ in range(TURNS):
+        for engine, (words, variables) in commands.items():
+            runs[engine].append(run(words, variables))
+    said = {engine: [json.loads(one.lines[-1]) for one in found] for engine, found in runs.items()}
+    seconds = {engine: min(min(answer['seconds'][uncounted:]) for answer in answers) for engine, answers in said.items()}
+    peaks = {engine: max(one.peak_bytes for one in found) for engine, found in runs.items()}
+    return seconds, peaks, said
 
 
 def compare_step(out: Path, torch: bool) -> dict:
     """Print seconds and memory of a training step of STEP, one image, in each engine; returns the results."""
+    out.mkdir(parents=True, exist_ok=True)
     stage = STAGES[STEP]
     case = Case(STEP, stage.net, size_of(stage), stage=STEP)
     with TemporaryDirectory(dir=out) as temporary:
         folder = Path(temporary)
         in_caffe = job_file({**caffe_files(case, folder, 1, gpu=False), 'gpu': None, 'repeat': PASSES}, folder / 'caffe.json')
         torch_facts = {**(torch_job(case, 1) or {}), 'gpu': None, 'tf32': False, 'repeat': PASSES, 'threads': THREADS}
-        plain = job_file(torch_facts, folder / 'torch.json')
-        last = job_file(torch_facts | {'channels_last': True}, folder / 'torch_last.json')
-        commands: dict[str, tuple[list, dict]] = {
-            'caffe': ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: OWN}),
-            'caffe, onednn': ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: ONEDNN}),
-            'caffe, onednn-bf16': ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: ONEDNN_BF16}),
-            'pytorch': ([HERE / 'gpu_torch.py', plain], {}),
-            'pytorch-channels-last': ([HERE / 'gpu_torch.py', last], {}),
+        commands: Commands = {
+            name: ([HERE / 'gpu_caffe.py', in_caffe], {VARIABLE: value}) for name, value in possible_engines().items()
         }
-        seconds: dict[str, float] = {}
-        peaks: dict[str, int] = {}
-        for _ in range(TURNS):
-            for engine in filter(commands.__contains__, possible_engines(torch)):
-                found = run(*commands[engine])
-                seconds[engine] = min(seconds.get(engine, float('inf')), *json.loads(found.lines[-1])['seconds'])
-                peaks[engine] = max(peaks.get(engine, 0), found.peak_bytes)
+        for engine in TORCH if torch else ():
+            job = torch_facts | {'channels_last': engine.endswith('channels-last')}
+            commands[engine] = [HERE / 'gpu_torch.py', job_file(job, folder / f'{engine}.json')], {}
+        seconds, peaks, _ = take_turns(commands)
     print(f'{STEP}, a training step with one image of {"x".join(map(str, case.size_hw))}')
     print_rows(seconds, peaks)
     return {'seconds': seconds, 'peak_bytes': peaks}
@@ -177,9 +184,9 @@ def outside_products(layers: dict[str, tuple[str, float]], products: dict[str, f
 def compare(out: Path, torch: bool) -> dict:
     """Measure and print everything; returns the results."""
     out.mkdir(parents=True, exist_ok=True)
-    engines = possible_engines(torch)
+    others = [engine for engine in ENGINES if engine != 'caffe' and (torch or engine not in TORCH)]
     results = {}
     for net_name in NETS:
         products, of_products = compare_products(net_name)
-        results[net_name] = {'products': of_products, 'passes': compare_passes(net_name, engines, products, out)}
+        results[net_name] = {'products': of_products, 'passes': compare_passes(net_name, others, products, out)}
     return results

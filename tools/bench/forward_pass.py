@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from pretrained import caffemodel
-from tools.support.cpu_engine import ONEDNN, ONEDNN_BF16, OWN, VARIABLE
 
 THREADS = len(os.sched_getaffinity(0))
 
@@ -37,9 +36,8 @@ def main() -> None:
     print(json.dumps({'seconds': seconds, **more()}))
 
 
-def in_caffe(net, weights: Path, data: np.ndarray, engine: str = OWN) -> tuple[Callable, Callable]:
-    """The Caffe in use with an engine of convolutions, layer by layer as `caffe time` does."""
-    os.environ[VARIABLE] = engine
+def in_caffe(net, weights: Path, data: np.ndarray) -> tuple[Callable, Callable]:
+    """The Caffe in use, layer by layer as `caffe time` does."""
     from tools.inference.caffe_net import load_net
     from tools.netinfo.timing import forward_seconds
 
@@ -96,8 +94,6 @@ def in_torch(net, weights: Path, data: np.ndarray, channels_last: bool = False) 
 
 ENGINES = {
     'caffe': in_caffe,
-    'caffe, onednn': lambda net, weights, data: in_caffe(net, weights, data, ONEDNN),
-    'caffe, onednn-bf16': lambda net, weights, data: in_caffe(net, weights, data, ONEDNN_BF16),
     'onnxruntime': in_onnxruntime,
     'pytorch': in_torch,
     'pytorch-channels-last': lambda net, weights, data: in_torch(net, weights, data, channels_last=True),

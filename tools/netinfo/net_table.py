@@ -45,7 +45,7 @@ def time_line(seconds: Mapping[str, Seconds], bytes_per_s: float) -> str:
 
 def memory_lines(found: Estimate) -> str:
     """The memory estimate by purpose, and its peaks."""
-    column = 'im2col buffer' if engine_in_use() == OWN else "oneDNN's copies"
+    column = 'im2col buffer' if found.gpu or engine_in_use() == OWN else "oneDNN's copies"
     parts = [
         ('weights', found.weights), ('their gradients', found.weight_gradients), ('momentum', found.momentum),
         ('blobs', found.blobs), ('their gradients', found.blob_gradients), ('kept by layers', found.kept + found.kept_host),

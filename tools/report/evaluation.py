@@ -85,7 +85,7 @@ class Evaluation:
             'tile_hw': self.tile_hw and list(self.tile_hw),
             'features': self.manifest,
             'crf': None,
-            **({} if self.gpus or engine_in_use() == OWN else {'engine': engine_in_use()}),
+            'engine': OWN if self.gpus else engine_in_use(),
         }
 
 

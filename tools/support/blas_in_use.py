@@ -13,6 +13,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from tools.support.caffe_in_use import log_errors_only
+
 # OpenBLAS's names of its kernels without AVX. Every processor of the last ten years has AVX.
 WITHOUT_AVX = frozenset(
     ['Katmai', 'Coppermine', 'Northwood', 'Prescott', 'Banias', 'Core2', 'Penryn', 'Dunnington', 'Nehalem', 'Atom', 'Nano']
@@ -45,11 +47,8 @@ class _Place(ctypes.Structure):
 
 @cache
 def caffe_library() -> ctypes.CDLL | None:
-    """The library of the Caffe that `import caffe` finds, with all that it links to; None if there is none that loads.
-
-    Caffe then logs errors only; GLOG_minloglevel overrides that.
-    """
-    os.environ.setdefault('GLOG_minloglevel', '2')  # read when the library is loaded
+    """The library of the Caffe that `import caffe` finds, with all that it links to; None if there is none that loads."""
+    log_errors_only()
     spec = find_spec('caffe')
     module = Path(spec.origin).with_name('_caffe.so') if spec and spec.origin else None
     if module is None or not module.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import ModuleType
 
+from tools.support.caffe_in_use import log_errors_only
 from tools.support.cpu_engine import warn_of_missing_engine
 from tools.support.errors import UserError
 
@@ -17,7 +18,8 @@ def import_caffe() -> ModuleType:
 
     Raises UserError if there is no such module, or if Caffe does not know the value of CAFFE_ENGINE.
     """
-    warn_of_missing_engine()  # loads Caffe's library, with quiet logging
+    log_errors_only()
+    warn_of_missing_engine()
     try:
         import caffe
         from caffe.proto import caffe_pb2

@@ -1,11 +1,17 @@
 """Finds the build of Caffe that is in use, and its manifest."""
 
 import json
+import os
 from pathlib import Path
 
 from tools.support.paths import CAFFE
 
 MANIFEST = 'manifest.json'  # in the folder of a build
+
+
+def log_errors_only() -> None:
+    """Keep Caffe's log to errors, unless GLOG_minloglevel says otherwise. It counts when Caffe's library is loaded."""
+    os.environ.setdefault('GLOG_minloglevel', '2')
 
 
 def in_use() -> Path | None:

@@ -26,10 +26,12 @@ def asked_engine() -> str:
 
 def fault_of(engine: str) -> str:
     """Why Caffe uses its own convolutions when it is asked for `engine`; empty if it uses `engine`."""
+    if engine == OWN:
+        return ''
     loaded = caffe_library()
-    if engine != OWN and not hasattr(loaded, 'dnnl_get_effective_cpu_isa'):
+    if loaded is None or not hasattr(loaded, 'dnnl_get_effective_cpu_isa'):
         return 'this Caffe was built without oneDNN'
-    if engine == ONEDNN_BF16 and loaded.dnnl_get_effective_cpu_isa() < _BF16_ISA:  # type: ignore[union-attr]
+    if engine == ONEDNN_BF16 and loaded.dnnl_get_effective_cpu_isa() < _BF16_ISA:
         return 'this processor does not multiply bfloat16 numbers'
     return ''
 

@@ -10,6 +10,7 @@ from tools.support.atomic import write_json
 from tools.support.errors import UserError
 
 SETTINGS = 'settings.json'
+ADDED_LATER = {'engine': 'caffe'}  # settings that results of an earlier version do not name, and the value that those had
 
 
 def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = (), *, strange: str, option: str) -> None:
@@ -21,17 +22,18 @@ def claim(folder: Path, settings: dict, results: str, beside: Sequence[str] = ()
     """
     said = folder / SETTINGS
     old = _settings(said)
+    old = {name: value for name, value in ADDED_LATER.items() if old and name in settings} | old
     if old == settings:
         return
     found = sorted(folder.glob(results))
-    if found and not old.keys() & settings.keys():
+    if found and old.keys() != settings.keys():
         raise UserError(f'{folder} holds {strange}; choose another folder by {option}')
     if found:
         aside = _free_name(folder.absolute())
         aside.mkdir()
         for path in (*found, *(path for pattern in beside for path in folder.glob(pattern)), said):
             path.rename(aside / path.name)
-        changed = ', '.join(name for name in old | settings if old.get(name) != settings.get(name))
+        changed = ', '.join(name for name in settings if settings[name] != old[name])
         print(f'{folder} held results of other settings ({changed}); they were moved to {aside}', file=sys.stderr)
     write_json(said, settings)
 
